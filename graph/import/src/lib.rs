@@ -1,0 +1,1 @@
+//! TFLite and ONNX files to a Graph.

@@ -1,0 +1,1 @@
+//! Graph to Plan: fuse, partition and place.

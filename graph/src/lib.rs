@@ -1,0 +1,1 @@
+//! The typed graph over operators, its verifier, text form and reference interpreter.

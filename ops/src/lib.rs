@@ -1,0 +1,1 @@
+//! What every kernel computes: definitions, shape rules, references and costs.

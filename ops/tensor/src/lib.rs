@@ -1,0 +1,1 @@
+//! Dtypes, shapes, host tensors, quantisation parameters and the npy and npz formats.

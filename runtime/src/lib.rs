@@ -1,0 +1,1 @@
+//! Backends, the executor and the profile: the one place where devices differ.

@@ -1,0 +1,1 @@
+//! The functional simulator of the accelerator as a Bus.
