@@ -1,1 +1,19 @@
-//! What every kernel computes: definitions, shape rules, references and costs.
+//! What every kernel computes: operator definitions, shape rules, reference kernels, costs.
+//!
+//! An operator is data ([`Op`]). Activations are channels-last (NHWC, NWC, NDHWC) and convolution weights are
+//! `[out, spatial.., in / groups]`, whatever the model file said: importers transpose. Whether an operator computes in
+//! floats or in 8-bit integers follows from the types of its operands and results; among integer kernels, [`Arith`]
+//! names the family whose rounding is reproduced to the last bit.
+#![forbid(unsafe_code)]
+
+mod cost;
+mod error;
+mod infer;
+mod op;
+mod reference;
+
+pub use cost::{Cost, cost};
+pub use error::OpError;
+pub use infer::infer;
+pub use op::*;
+pub use reference::{Operand, reference};

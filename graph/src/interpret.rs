@@ -1,0 +1,117 @@
+//! The reference interpreter: the oracle.
+
+use crate::{Graph, GraphError, NodeId};
+use tandem_ops::{Operand, reference};
+use tandem_tensor::Tensor;
+
+/// Evaluates a graph node by node with the reference kernels.
+pub struct Interpreter<'g> {
+    graph: &'g Graph,
+}
+
+impl<'g> Interpreter<'g> {
+    /// An interpreter of a verified graph.
+    pub fn new(graph: &'g Graph) -> Self {
+        Self { graph }
+    }
+
+    /// The graph's outputs for these inputs.
+    ///
+    /// # Errors
+    /// When inputs do not fit or a kernel refuses.
+    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, GraphError> {
+        self.run_observed(inputs, |_, _| {})
+    }
+
+    /// As [`Interpreter::run`]; `observe` sees the results of every node as they are made.
+    ///
+    /// # Errors
+    /// When inputs do not fit or a kernel refuses.
+    pub fn run_observed(
+        &self,
+        inputs: &[Tensor],
+        mut observe: impl FnMut(NodeId, &[Tensor]),
+    ) -> Result<Vec<Tensor>, GraphError> {
+        let graph = self.graph;
+        if inputs.len() != graph.inputs.len() {
+            return Err(GraphError::Input(format!(
+                "the model has {} inputs but {} were given",
+                graph.inputs.len(),
+                inputs.len()
+            )));
+        }
+        let mut env: Vec<Option<Tensor>> = vec![None; graph.values.len()];
+        for (&id, tensor) in graph.inputs.iter().zip(inputs) {
+            let value = graph.value(id);
+            if tensor.shape() != &value.ty.shape || tensor.dtype() != value.ty.dtype {
+                return Err(GraphError::Input(format!(
+                    "input '{}' is {}{} but the model needs {}",
+                    value.name,
+                    tensor.dtype(),
+                    tensor.shape(),
+                    value.ty
+                )));
+            }
+            env[id.0] = Some(tensor.clone());
+        }
+        let mut uses = vec![0usize; graph.values.len()];
+        for id in graph.nodes.iter().flat_map(|n| &n.inputs).chain(&graph.outputs) {
+            uses[id.0] += 1;
+        }
+        for (i, node) in graph.nodes.iter().enumerate() {
+            let unset = || GraphError::Malformed {
+                place: format!("node '{}'", node.name),
+                problem: "reads a value that nothing has made; the nodes are not in topological order".into(),
+            };
+            let results = {
+                let mut operands = Vec::with_capacity(node.inputs.len());
+                for &id in &node.inputs {
+                    let value = graph.value(id);
+                    let tensor = match &value.constant {
+                        Some(t) => t.as_ref(),
+                        None => env[id.0].as_ref().ok_or_else(unset)?,
+                    };
+                    operands.push(Operand { tensor, ty: &value.ty });
+                }
+                let types: Vec<_> = node.outputs.iter().map(|&id| graph.ty(id)).collect();
+                reference(&node.op, graph.arith, &operands, &types).map_err(|source| GraphError::Op {
+                    node: node.name.clone(),
+                    op: node.op.name(),
+                    source,
+                })?
+            };
+            observe(NodeId(i), &results);
+            for (&id, tensor) in node.outputs.iter().zip(results) {
+                env[id.0] = Some(tensor);
+            }
+            for id in &node.inputs {
+                uses[id.0] -= 1;
+                if uses[id.0] == 0 {
+                    env[id.0] = None;
+                }
+            }
+        }
+        graph
+            .outputs
+            .iter()
+            .map(|&id| {
+                let value = graph.value(id);
+                match &value.constant {
+                    Some(t) => Ok(t.as_ref().clone()),
+                    None => env[id.0].clone().ok_or_else(|| GraphError::Malformed {
+                        place: format!("output '{}'", value.name),
+                        problem: "no node makes it".into(),
+                    }),
+                }
+            })
+            .collect()
+    }
+}
+
+/// The outputs of `graph` for these inputs, by the reference kernels.
+///
+/// # Errors
+/// When inputs do not fit or a kernel refuses.
+pub fn interpret(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, GraphError> {
+    Interpreter::new(graph).run(inputs)
+}
