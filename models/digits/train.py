@@ -23,6 +23,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from flatbuffers import Builder
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -52,7 +53,6 @@ LAYERS = (
 )
 
 
-
 def load_split():
     """Pixels as bytes (0..255) and labels, split with every digit in the same proportion."""
     digits = load_digits()
@@ -74,7 +74,6 @@ def shifted(images, random):
     for slot, (dy, dx) in enumerate(random.integers(0, 3, (len(images), 2))):
         moved[slot] = padded[slot, dy : dy + 8, dx : dx + 8]
     return moved
-
 
 
 def patches(x, size):
@@ -212,7 +211,6 @@ def accuracy(scores, labels):
     return float((np.argmax(scores, axis=1) == labels).mean())
 
 
-
 def rounded(x):
     """Half away from zero, the rounding of TFLite's quantiser."""
     return np.sign(x) * np.floor(np.abs(x) + 0.5)
@@ -233,8 +231,8 @@ def quantised_weights(w, axis):
     return np.clip(rounded(w / scale), -127, 127).astype(np.int8), scale.reshape(-1)
 
 
-def write_model(p, calibration, cut_softmax=False):
-    """The int8 file; with `cut_softmax` it ends at the scores, for a golden before the softmax."""
+def write_model(p, calibration):
+    """The int8 file."""
     a, _ = forward(p, calibration)
     m = ModelWriter("Tandem digits demo")
     quant = {name: activation_parameters(value) for name, value in a.items()}
@@ -281,13 +279,20 @@ def write_model(p, calibration, cut_softmax=False):
     reshape = options("Reshape", newShape=np.array([1, 128], np.int32))
     m.operator("RESHAPE", [index["average_pool"], shape], [activation("flat", [1, 128])], 1, reshape)
     weighted("FULLY_CONNECTED", "scores", "flat", None, 4, [1, 10], options("FullyConnected"))
-    result = index["scores"]
-    if not cut_softmax:
-        # The softmax kernel of TFLite accepts exactly this output scale and zero point.
-        result = m.tensor("probability", [1, 10], np.int8, 1 / 256, -128)
-        m.operator("SOFTMAX", [index["scores"]], [result], 2, options("Softmax", beta=1.0))
-    return m.finish([index["input"]], [result])
+    # The softmax kernel of TFLite accepts exactly this output scale and zero point.
+    probability = m.tensor("probability", [1, 10], np.int8, 1 / 256, -128)
+    m.operator("SOFTMAX", [index["scores"]], [probability], 2, options("Softmax", beta=1.0))
+    return m.finish([index["input"]], [probability])
 
+
+def without_softmax(model):
+    """The same file ended at the scores, for the goldens before the softmax."""
+    tree = schema.ModelT.InitFromPackedBuf(model)
+    last = tree.subgraphs[0].operators.pop()
+    tree.subgraphs[0].outputs = last.inputs
+    builder = Builder(len(model))
+    builder.Finish(tree.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def outputs(model, kernels, inputs):
@@ -295,8 +300,7 @@ def outputs(model, kernels, inputs):
 
 
 def write_files(p, train_pixels, test_pixels, test_labels, test_index):
-    calibration = to_real(train_pixels)
-    model = write_model(p, calibration)
+    model = write_model(p, to_real(train_pixels))
     (HERE / "digits_int8.tflite").write_bytes(model)
     inputs = (test_pixels.astype(np.int16) - 128).astype(np.int8)
     (HERE / "inputs_i8.bin").write_bytes(inputs.tobytes())
@@ -304,10 +308,9 @@ def write_files(p, train_pixels, test_pixels, test_labels, test_index):
         rows = csv.writer(file, lineterminator="\n")
         for index, label in zip(test_index, test_labels, strict=True):
             rows.writerow([f"digit_{index:04}.bin", 10, int(label)])
-    cut = write_model(p, calibration, cut_softmax=True)
-    for kernels in KERNELS:
-        (HERE / f"expected_prob_i8_{kernels}.bin").write_bytes(outputs(model, kernels, inputs).tobytes())
-        (HERE / f"expected_logits_i8_{kernels}.bin").write_bytes(outputs(cut, kernels, inputs).tobytes())
+    for part, file in (("prob", model), ("logits", without_softmax(model))):
+        for kernels in KERNELS:
+            (HERE / f"expected_{part}_i8_{kernels}.bin").write_bytes(outputs(file, kernels, inputs).tobytes())
     (HERE / "samples").mkdir(exist_ok=True)
     for slot in SAMPLE_PICTURES:
         name = f"digit_{test_index[slot]:04}_label_{test_labels[slot]}.png"
@@ -335,10 +338,13 @@ def check():
         print(f"{kernels}: int8 accuracy {share:.4f}")
         if share < REQUIRED_ACCURACY:
             failures.append(f"{kernels}: accuracy {share:.4f} is below {REQUIRED_ACCURACY}")
-        stored = np.fromfile(HERE / f"expected_prob_i8_{kernels}.bin", np.int8)
-        different = int((stored != found[kernels].reshape(-1)).sum()) if stored.size == found[kernels].size else stored.size
-        if different:
-            failures.append(f"{kernels}: {different} output codes differ from expected_prob_i8_{kernels}.bin")
+        for part, now in (("prob", found[kernels]), ("logits", outputs(without_softmax(model), kernels, inputs))):
+            name = f"expected_{part}_i8_{kernels}.bin"
+            stored = np.fromfile(HERE / name, np.int8)
+            if stored.size != now.size:
+                failures.append(f"{name} has {stored.size} codes, expected {now.size}")
+            elif different := int((stored != now.reshape(-1)).sum()):
+                failures.append(f"{different} output codes differ from {name}")
     differing = int((found["tflref"] != found["xnnpack"]).any(axis=1).sum())
     print(f"the two kernel families differ on {differing} of {len(inputs)} images")
     return failures
