@@ -187,7 +187,7 @@ impl Insn {
         self.check_dep()
     }
 
-    fn check_dep(&self) -> Result<(), IsaError> {
+    pub(crate) fn check_dep(&self) -> Result<(), IsaError> {
         let queue = self.queue();
         for (position, (flag, set)) in self.dep().flags().into_iter().enumerate() {
             let neighbour = if position % 2 == 0 { queue.prev() } else { queue.next() };

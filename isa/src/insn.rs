@@ -214,6 +214,11 @@ macro_rules! instruction_table {
                 match self { $(Insn::$Name(_) => stringify!($Name)),* }
             }
 
+            /// The first word in assembly text.
+            pub fn mnemonic(&self) -> &'static str {
+                match self { $(Insn::$Name(_) => $mnemonic),* }
+            }
+
             /// Calls back with the fields under a configuration and this instruction's values.
             pub(crate) fn with_fields<R>(&self, config: &HwConfig, visit: impl FnOnce(&[Field], &[i64]) -> R) -> R {
                 match self { $(Insn::$Name(insn) => visit(&$Name::fields(config), &insn.to_raw())),* }

@@ -17,6 +17,7 @@
 //! The crate does no I/O and imports nothing of the workspace.
 #![forbid(unsafe_code)]
 
+mod asm;
 mod config;
 mod encode;
 mod error;
@@ -28,6 +29,7 @@ pub mod semantics;
 mod trace;
 mod uop;
 
+pub use asm::{AsmError, parse, to_text};
 pub use config::{HwConfig, HwFacts, Profile};
 pub use encode::{Field, Form};
 pub use error::{ErrorClass, IsaError};

@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn double_rounding_rounds_twice() {
-        // 0.75 * 2^-1: the high multiply gives 4.5 -> 5 first (6 * 0.75), then 2.5 -> 3; one rounding gives 2.25 -> 2.
+        // 6 * 0.75 * 2^-1: the high multiply rounds 4.5 to 5, the shift 2.5 to 3; one rounding takes 2.25 to 2.
         let three_quarters = 3 << 29;
         assert_eq!(requant(6, &param(three_quarters, -1), RequantMode::DoubleRounding, true), 3);
         assert_eq!(requant(6, &param(three_quarters, 32), RequantMode::SingleRounding, true), 2);

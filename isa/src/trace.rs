@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_trace_survives_its_text() {
         let text = sample().to_string();
-        assert_eq!(text.lines().next_back(), Some("store 2 write 0x3000 16 0x14a01dfe"));
+        assert_eq!(text.lines().next_back(), Some("store 2 write 0x3000 16 0x56cf37ab"));
         assert_eq!(text.parse::<Trace>().unwrap(), sample());
     }
 
