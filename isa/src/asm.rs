@@ -14,6 +14,7 @@
 //! flags follow in any order; pairs and lists left out are zero. `;` and `#` start a comment. `parse(&to_text(p))` gives `p`
 //! back for every program whose instructions encode and whose sections are complete.
 
+mod lex;
 mod parse;
 mod print;
 

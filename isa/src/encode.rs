@@ -1,6 +1,6 @@
 //! Encoding and decoding: one walk over the fields of the table for all instructions.
 
-use crate::{AluOpcode, Dep, HwConfig, Insn, IsaError, MemoryType, Queue, RequantMode};
+use crate::{Dep, HwConfig, Insn, IsaError, MemoryType, Queue};
 
 /// Where a field lies under one configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,7 +13,7 @@ pub struct Field {
     pub width: u32,
     /// Whether it is two's complement.
     pub signed: bool,
-    /// The words of a coded field, by code; empty for numbers, and `["", name]` never occurs: a flag has none either.
+    /// The words of a coded field, by code; empty for numbers and flags.
     pub names: &'static [&'static str],
     /// Whether it is a single-bit flag.
     pub flag: bool,
@@ -69,6 +69,11 @@ impl Form {
     /// A field by name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The memory types that the instruction moves; empty where it moves none.
+    pub fn memory_types(&self) -> &'static [MemoryType] {
+        memory_types(self.opcode)
     }
 
     /// The bits that must be zero.
@@ -167,22 +172,16 @@ impl Insn {
             };
             return Err(IsaError::Extension { what });
         }
-        let (memory_type, accepted): (MemoryType, &[MemoryType]) = match self {
-            Insn::Load(insn) => (
-                insn.memory_type,
-                &[MemoryType::Uop, MemoryType::Wgt, MemoryType::Inp, MemoryType::Acc, MemoryType::Acc8],
-            ),
-            Insn::LoadPad(insn) => (insn.memory_type, &[MemoryType::Wgt, MemoryType::Inp, MemoryType::Acc8]),
-            Insn::Store(insn) if insn.x_size > 0 => (insn.memory_type, &[MemoryType::Out, MemoryType::OutInp]),
+        let memory_type = match self {
+            Insn::Load(insn) => insn.memory_type,
+            Insn::LoadPad(insn) => insn.memory_type,
+            Insn::Store(insn) if insn.x_size > 0 => insn.memory_type,
             _ => return self.check_dep(),
         };
+        let accepted = memory_types(self.opcode());
         if !accepted.contains(&memory_type) {
-            let accepted = match self {
-                Insn::Load(_) => "use uop, wgt, inp, acc or acc8",
-                Insn::LoadPad(_) => "use wgt, inp or acc8",
-                _ => "use out or outinp",
-            };
-            return Err(IsaError::MemoryType { insn: self.name(), memory_type, accepted });
+            let accepted: Vec<&str> = accepted.iter().map(|accepted| accepted.name()).collect();
+            return Err(IsaError::MemoryType { insn: self.name(), memory_type, accepted: accepted.join(", ") });
         }
         self.check_dep()
     }
@@ -266,6 +265,16 @@ pub(crate) fn place<T: FieldType>(
     Field { name, lo, width, signed: T::SIGNED, names: T::NAMES, flag: T::FLAG, doc }
 }
 
+/// The memory types that an instruction moves; a NOP store may have any.
+fn memory_types(opcode: u32) -> &'static [MemoryType] {
+    match opcode {
+        0 => &[MemoryType::Uop, MemoryType::Wgt, MemoryType::Inp, MemoryType::Acc, MemoryType::Acc8],
+        1 => &[MemoryType::Out, MemoryType::OutInp],
+        7 => &[MemoryType::Wgt, MemoryType::Inp, MemoryType::Acc8],
+        _ => &[],
+    }
+}
+
 fn reserved(fields: &[Field]) -> u128 {
     fields.iter().fold(!0x7f, |mask, field| mask & !field.mask())
 }
@@ -286,5 +295,3 @@ fn bit_ranges(mut bits: u128) -> String {
     }
     ranges.join(", ")
 }
-
-const _: () = assert!(MemoryType::ALL.len() == 7 && AluOpcode::ALL.len() == 8 && RequantMode::ALL.len() == 4);

@@ -76,14 +76,14 @@ pub enum IsaError {
         bits: String,
     },
     /// A memory type that this instruction cannot use (Invalid).
-    #[error("{insn} cannot use memory type {memory_type}: {accepted}")]
+    #[error("{insn} cannot use memory type {memory_type}: use one of {accepted}")]
     MemoryType {
         /// The instruction's name.
         insn: &'static str,
         /// The memory type found.
         memory_type: crate::MemoryType,
         /// What the instruction accepts.
-        accepted: &'static str,
+        accepted: String,
     },
     /// A dependence flag towards a neighbour that the queue does not have (Invalid).
     #[error("{insn} runs in the {queue} queue, which cannot {flag} (bit {bit}): {accepted}")]

@@ -22,6 +22,8 @@ mod config;
 mod encode;
 mod error;
 mod insn;
+mod lint;
+mod manual;
 mod program;
 mod register;
 mod sample;
@@ -36,6 +38,8 @@ pub use error::{ErrorClass, IsaError};
 pub use insn::{
     Alu, AluOpcode, Dep, Finish, Gemm, Insn, Lane, Load, LoadPad, MemoryType, Queue, Requant, RequantMode, Store, forms,
 };
+pub use lint::{Departure, Rule, lint};
+pub use manual::manual;
 pub use program::{BASE_ALIGN, Program, Role, Section, decode_all, encode_all};
 pub use register::{Access, ErrorCode, ISA_VERSION, Reg, control};
 pub use semantics::{Compat, RequantParam, Upstream};

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::lex::{Problem, Word, clip, fail, not_a_number, number, number_u32, split, unquote};
 use super::{AsmError, MAX_ZERO_RUN, OPERANDS, Operand, Presence, UNUSED_IMM, USE_IMM};
 use crate::encode::{Field, Form};
 use crate::{Dep, HwConfig, HwFacts, Insn, IsaError, Program, Queue, Role, Section, Uop, forms};
@@ -33,18 +34,6 @@ impl FromStr for Program {
 }
 
 const NO_CONFIG: &str = "the configuration is missing: start with `.preset NAME` or `.config { ... }`";
-
-/// A problem with its column.
-type Problem = (usize, String);
-
-/// A word of a line with its one-based column.
-#[derive(Clone, Copy)]
-struct Word<'a> {
-    column: usize,
-    text: &'a str,
-    /// The rest of the line from this word, without the comment.
-    rest: &'a str,
-}
 
 struct Machine {
     config: HwConfig,
@@ -380,98 +369,6 @@ fn dep_flag<'d>(dep: &'d mut Dep, word: &str) -> Option<(&'d mut bool, usize)> {
     }
 }
 
-fn fail<T>(word: Word<'_>, message: String) -> Result<T, Problem> {
-    Err((word.column, message))
-}
-
-/// The start of a word, so that a message stays one line.
-fn clip(text: &str) -> String {
-    let mut clipped: String = text.chars().take(40).flat_map(char::escape_default).collect();
-    if text.chars().nth(40).is_some() {
-        clipped.push_str("...");
-    }
-    clipped
-}
-
-/// The words of a line up to its comment; a quoted string is one word.
-fn split(line: &str) -> Result<Vec<Word<'_>>, Problem> {
-    let mut words: Vec<(usize, usize, usize)> = Vec::new();
-    let mut end = line.len();
-    let mut start: Option<(usize, usize)> = None;
-    let mut quote_column = None;
-    let mut escaped = false;
-    for (index, (byte, c)) in line.char_indices().enumerate() {
-        if quote_column.is_some() {
-            match c {
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                '"' => quote_column = None,
-                _ => {}
-            }
-            continue;
-        }
-        match c {
-            ';' | '#' => {
-                end = byte;
-                break;
-            }
-            c if c.is_whitespace() => words.extend(start.take().map(|(from, column)| (from, byte, column))),
-            c => {
-                start.get_or_insert((byte, index + 1));
-                if c == '"' {
-                    quote_column = Some(index + 1);
-                }
-            }
-        }
-    }
-    if let Some(column) = quote_column {
-        return Err((column, "this quote is not closed on its line".to_owned()));
-    }
-    words.extend(start.map(|(from, column)| (from, end, column)));
-    let word = |(from, to, column): (usize, usize, usize)| {
-        Some(Word { column, text: line.get(from..to)?, rest: line.get(from..end)? })
-    };
-    Ok(words.into_iter().filter_map(word).collect())
-}
-
-/// The name that a plain or quoted word stands for.
-fn unquote(word: Word<'_>) -> Result<String, Problem> {
-    let Some(inner) = word.text.strip_prefix('"') else {
-        if word.text.contains(['"', '\\']) {
-            return fail(word, "quote the whole name".to_owned());
-        }
-        return Ok(word.text.to_owned());
-    };
-    let mut name = String::with_capacity(inner.len());
-    let mut rest = inner;
-    loop {
-        let mut chars = rest.chars();
-        match chars.next() {
-            Some('"') if chars.as_str().is_empty() => return Ok(name),
-            Some('\\') => match chars.next() {
-                Some(c @ ('"' | '\\')) => name.push(c),
-                Some('u') => {
-                    let code = chars.as_str().strip_prefix('{').and_then(|code| code.split_once('}'));
-                    let c = code.and_then(|(hex, after)| {
-                        let c = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)?;
-                        Some((c, after))
-                    });
-                    let Some((c, after)) = c else {
-                        return fail(word, "a character is written `\\u{HEX}`".to_owned());
-                    };
-                    name.push(c);
-                    rest = after;
-                    continue;
-                }
-                _ => return fail(word, "after a backslash write `\"`, `\\` or `u{HEX}`".to_owned()),
-            },
-            Some('"') | None => return fail(word, "the name must end with its closing quote".to_owned()),
-            Some(c) => name.push(c),
-        }
-        rest = chars.as_str();
-    }
-}
-
 fn push_hex(data: &mut Vec<u8>, word: Word<'_>) -> Result<(), Problem> {
     let (pairs, rest) = word.text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
@@ -501,33 +398,6 @@ fn list<const N: usize>(word: Word<'_>, text: &str, separator: &str, what: &str)
         Some(_) => fail(word, format!("{what} takes {N} numbers with `{separator}` between")),
         None => Ok(values),
     }
-}
-
-fn not_a_number(text: &str) -> String {
-    format!("`{}` is no number: write decimal, or hexadecimal after 0x", clip(text))
-}
-
-/// A decimal or `0x` number with an optional minus sign.
-fn number(text: &str) -> Option<i64> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
-    // The standard parser would take a second sign.
-    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    let magnitude = match digits.strip_prefix("0x") {
-        Some(hex) if hex.starts_with(|c: char| c.is_ascii_hexdigit()) => i64::from_str_radix(hex, 16).ok()?,
-        Some(_) => return None,
-        None => digits.parse::<i64>().ok()?,
-    };
-    Some(if negative { -magnitude } else { magnitude })
-}
-
-fn number_u32(word: Word<'_>) -> Result<u32, Problem> {
-    let value = number(word.text).ok_or_else(|| (word.column, not_a_number(word.text)))?;
-    u32::try_from(value).map_err(|_| (word.column, format!("{value} does not fit in 32 unsigned bits")))
 }
 
 #[cfg(test)]
@@ -598,7 +468,7 @@ mod tests {
             ),
             (
                 ".preset vta\nload.out sram=0 dram=0 size=1x1 stride=1",
-                "2:1: Load cannot use memory type out: use uop, wgt, inp, acc or acc8",
+                "2:1: Load cannot use memory type out: use one of uop, wgt, inp, acc, acc8",
             ),
             (
                 "gemm uop=0..1 loop=1x1",
