@@ -369,6 +369,13 @@ mod tests {
     }
 
     #[test]
+    fn an_image_one_byte_short_is_too_short() {
+        let mut p = program(vec![store(256, 256), finish()]);
+        p.sections[1].size -= 1;
+        assert!(p.validate().unwrap_err().to_string().contains("a DRAM image of 0x1fff bytes"));
+    }
+
+    #[test]
     fn finish_must_be_the_last_instruction_and_only_there() {
         assert!(program(vec![]).validate().is_err());
         assert!(program(vec![store(256, 1)]).validate().is_err());
