@@ -1,1 +1,58 @@
-//! TFLite and ONNX files to a Graph.
+//! TFLite and ONNX files to a [`Graph`].
+//!
+//! Both importers bring a model to the one form that the rest of Tandem knows: channels-last activations, convolution
+//! weights `[out, spatial.., in / groups]`, explicit padding, fully known shapes. Whatever the bytes are, an importer
+//! answers with a verified graph or with one sentence; it never panics and allocates no more than the file justifies.
+#![forbid(unsafe_code)]
+
+mod error;
+pub mod onnx;
+pub mod tflite;
+
+pub use error::ImportError;
+
+use std::collections::BTreeMap;
+use tandem_graph::Graph;
+use tandem_ops::Arith;
+use tandem_tensor::Tensor;
+
+/// Choices of the caller.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Rounding family; by default that of the TFLite reference kernels for TFLite files and the single-rounding family
+    /// for ONNX files.
+    pub arith: Option<Arith>,
+    /// Extents of symbolic dimensions; 1 for those that are not named.
+    pub dims: BTreeMap<String, usize>,
+    /// Inputs that are known at import time and become constants.
+    pub constants: BTreeMap<String, Tensor>,
+    /// Makes this tensor the only output and leaves out what it does not need.
+    pub cut_at: Option<String>,
+}
+
+/// The largest value of a graph in bytes; larger tensors are refused before anything of their size is allocated.
+pub const MAX_TENSOR_BYTES: usize = 1 << 30;
+
+/// Reads a model of any known format; the bytes tell which one it is.
+///
+/// # Errors
+/// [`ImportError`] in one sentence: what, where, remedy.
+pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Graph, ImportError> {
+    if bytes.get(4..8) == Some(b"TFL3") {
+        tflite::import(bytes, options)
+    } else if bytes.is_empty() {
+        Err(ImportError::NotAModel("it is empty".into()))
+    } else if bytes.starts_with(b"graph ") || bytes.starts_with(b"//") {
+        let text = std::str::from_utf8(bytes).map_err(|e| {
+            ImportError::NotAModel(format!(".graph text that is not UTF-8 at byte {}", e.valid_up_to()))
+        })?;
+        let mut graph = tandem_graph::parse(text)?;
+        if let Some(arith) = options.arith {
+            graph.arith = arith;
+        }
+        graph.verify()?;
+        Ok(graph)
+    } else {
+        onnx::import(bytes, options)
+    }
+}
