@@ -4,12 +4,18 @@
 //! every device is compared. This crate does no I/O.
 #![forbid(unsafe_code)]
 
+mod dot;
 mod interpret;
+mod prune;
+#[cfg(test)]
+mod sample;
 mod text;
 mod verify;
 
+pub use dot::dot;
 pub use interpret::{Interpreter, interpret};
-pub use text::{TextError, parse};
+pub use text::{TextError, parse, print};
+pub use verify::{MAX_CONSTANT_BYTES, MAX_RANK, MAX_VALUE_BYTES};
 
 use std::sync::Arc;
 use tandem_ops::{Arith, Op, OpError};
@@ -170,11 +176,41 @@ impl Graph {
         tandem_ops::cost(&node.op, &operands).map_or(0, |c| c.macs)
     }
 
-    /// Checks every rule that the rest of Tandem relies on.
+    /// Checks every rule that the rest of Tandem relies on: indices in range, every value made once and before it is
+    /// read, unique value names, constants that agree with their types, sane quantisation and sizes, and for every node
+    /// the shapes that [`tandem_ops::infer`] gives.
     ///
     /// # Errors
     /// [`GraphError`] naming the first broken rule.
     pub fn verify(&self) -> Result<(), GraphError> {
         verify::verify(self)
+    }
+
+    /// The value of that name.
+    pub fn find(&self, name: &str) -> Option<ValueId> {
+        self.values.iter().position(|v| v.name == name).map(ValueId)
+    }
+
+    /// Removes nodes whose results no output needs, then values that nothing refers to. Inputs stay. Values and nodes
+    /// are renumbered in their present order.
+    pub fn prune(&mut self) {
+        prune::prune(self);
+    }
+
+    /// Makes the named value the only output and prunes.
+    ///
+    /// # Errors
+    /// [`GraphError::Malformed`] when there is no such value.
+    pub fn cut_at(&mut self, name: &str) -> Result<(), GraphError> {
+        let id = self.find(name).ok_or_else(|| GraphError::Malformed {
+            place: format!("value '{name}'"),
+            problem: format!(
+                "the graph has no value of this name; its outputs are {}",
+                prune::names(self, &self.outputs)
+            ),
+        })?;
+        self.outputs = vec![id];
+        self.prune();
+        Ok(())
     }
 }
