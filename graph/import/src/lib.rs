@@ -5,6 +5,7 @@
 //! answers with a verified graph or with one sentence; it never panics and allocates no more than the file justifies.
 #![forbid(unsafe_code)]
 
+mod builder;
 mod error;
 pub mod onnx;
 pub mod tflite;
