@@ -10,6 +10,7 @@ mod cost;
 mod error;
 mod infer;
 mod op;
+mod quantized;
 mod reference;
 
 pub use cost::{Cost, cost};

@@ -325,8 +325,8 @@ impl Tensor {
             DType::U32 => Data::U32(int!(u32)),
             DType::I64 => Data::I64(int!(i64)),
             DType::U64 => Data::U64(int!(u64)),
-            DType::F16 => Data::F16(values.iter().map(|&x| f16::from_f64(x)).collect()),
-            DType::BF16 => Data::BF16(values.iter().map(|&x| bf16::from_f64(x)).collect()),
+            DType::F16 => Data::F16(values.iter().map(|&x| f16::from_f32(to_odd(x))).collect()),
+            DType::BF16 => Data::BF16(values.iter().map(|&x| bf16::from_f32(to_odd(x))).collect()),
             DType::F32 => Data::F32(values.iter().map(|&x| x as f32).collect()),
             DType::F64 => Data::F64(values.to_vec()),
         };
@@ -336,5 +336,57 @@ impl Tensor {
     /// Packed little-endian bytes.
     pub fn to_le_bytes(&self) -> Vec<u8> {
         self.data.to_le_bytes()
+    }
+}
+
+/// `x` as `f32`, where an inexact value gets an odd significand. A later rounding to a format of at most 22 bits then has
+/// the result of one rounding from `x`, because no value between two neighbours looks like a tie.
+fn to_odd(x: f64) -> f32 {
+    let nearest = x as f32;
+    if f64::from(nearest) == x || x.is_nan() || nearest.to_bits() & 1 == 1 {
+        return nearest;
+    }
+    // The neighbour on the side of `x`; below the largest finite value when the rounding has overflowed.
+    if f64::from(nearest).abs() > x.abs() {
+        f32::from_bits(nearest.to_bits() - 1)
+    } else {
+        f32::from_bits(nearest.to_bits() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_rounded_once() {
+        let above_tie = 1.0 + 2f64.powi(-11) + 2f64.powi(-40);
+        let below_tie = 1.0 + 3.0 * 2f64.powi(-11) - 2f64.powi(-40);
+        let values =
+            [above_tie, -above_tie, below_tie, 1.0 + 2f64.powi(-11), 65520.0 - 2f64.powi(-20), 1e300, 2f64.powi(-26)];
+        let t = Tensor::from_f64(DType::F16, [7], &values).unwrap();
+        let step = 2f64.powi(-10);
+        assert_eq!(t.to_f64(), [1.0 + step, -1.0 - step, 1.0 + step, 1.0, 65504.0, f64::INFINITY, 0.0]);
+        let b = Tensor::from_f64(DType::BF16, [3], &[1.0 + 2f64.powi(-8) + 2f64.powi(-50), f64::MAX, -0.0]).unwrap();
+        assert_eq!(b.to_f64(), [1.0 + 2f64.powi(-7), f64::INFINITY, -0.0]);
+        assert!(Tensor::from_f64(DType::F16, [1], &[f64::NAN]).unwrap().to_f64()[0].is_nan());
+    }
+
+    #[test]
+    fn bytes_round_trip_in_every_dtype() {
+        for dtype in DType::ALL {
+            let t = Tensor::from_f64(dtype, [3], &[0.0, 1.0, 1.0]).unwrap();
+            let bytes = t.to_le_bytes();
+            assert_eq!(bytes.len(), 3 * dtype.bytes());
+            assert_eq!(Tensor::from_le_bytes(dtype, [3], &bytes).unwrap(), t);
+            assert!(Tensor::from_le_bytes(dtype, [4], &bytes).is_err());
+            assert!(Tensor::from_le_bytes(dtype, [usize::MAX, 3], &bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn integers_round_half_to_even_and_saturate() {
+        let t = Tensor::from_f64(DType::I8, [4], &[0.5, 1.5, 1e9, f64::NAN]).unwrap();
+        assert_eq!(t.as_slice::<i8>().unwrap(), [0, 2, 127, 0]);
     }
 }
