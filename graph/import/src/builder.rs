@@ -6,8 +6,8 @@ use tandem_graph::{Graph, GraphError, MAX_VALUE_BYTES, ValueId};
 use tandem_ops::{Arith, Op, Operand, cost, infer, reference};
 use tandem_tensor::{DType, QuantParams, Shape, Tensor, TensorType};
 
-/// Folding never takes more multiply-accumulates than this for one node.
-const MAX_FOLD_WORK: u64 = 1 << 26;
+/// Operations that folding may take in all, so that a small file cannot keep an import busy for long.
+const FOLD_WORK: u64 = 1 << 28;
 
 /// A result to be: its name, dtype and quantisation; the shape is inferred.
 pub(crate) struct ResultSpec {
@@ -23,12 +23,14 @@ pub(crate) struct Builder {
     names: HashMap<String, usize>,
     /// Bytes that folding may still allocate.
     fold_bytes: usize,
+    /// Operations that folding may still take.
+    fold_work: u64,
 }
 
 impl Builder {
     /// `budget_bytes` bounds what folding may allocate in all.
     pub fn new(name: impl Into<String>, arith: Arith, budget_bytes: usize) -> Self {
-        Self { graph: Graph::new(name, arith), names: HashMap::new(), fold_bytes: budget_bytes }
+        Self { graph: Graph::new(name, arith), names: HashMap::new(), fold_bytes: budget_bytes, fold_work: FOLD_WORK }
     }
 
     /// `name`, or `name` with a number behind it when it is taken.
@@ -118,8 +120,9 @@ impl Builder {
         }
         let bytes = types.iter().fold(0usize, |n, t| n.saturating_add(t.bytes()));
         let operand_types: Vec<&TensorType> = operands.iter().map(|o| o.ty).collect();
-        let work = cost(op, &operand_types).ok()?;
-        if operands.is_empty() || bytes > self.fold_bytes || work.macs.max(work.element_ops) > MAX_FOLD_WORK {
+        let cost = cost(op, &operand_types).ok()?;
+        let work = cost.macs.saturating_add(cost.element_ops).saturating_add(bytes as u64);
+        if operands.is_empty() || bytes > self.fold_bytes || work > self.fold_work {
             return None;
         }
         let results: Vec<&TensorType> = types.iter().collect();
@@ -130,6 +133,7 @@ impl Builder {
             return None;
         }
         self.fold_bytes -= bytes;
+        self.fold_work -= work;
         Some(tensors)
     }
 }

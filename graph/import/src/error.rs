@@ -59,11 +59,26 @@ pub enum ImportError {
 impl ImportError {
     /// An [`ImportError::Malformed`] from any texts.
     pub fn malformed(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        ImportError::Malformed { place: place.into(), problem: problem.into() }
+        ImportError::Malformed { place: brief(place.into()), problem: brief(problem.into()) }
+    }
+
+    /// An [`ImportError::UnsupportedModel`] from any texts.
+    pub fn unsupported_model(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        ImportError::UnsupportedModel { place: brief(place.into()), problem: brief(problem.into()) }
     }
 
     /// An [`ImportError::Unsupported`] from any texts.
     pub fn unsupported(operator: impl Into<String>, node: impl Into<String>, why: impl Into<String>) -> Self {
-        ImportError::Unsupported { operator: operator.into(), node: node.into(), why: why.into() }
+        ImportError::Unsupported { operator: brief(operator.into()), node: brief(node.into()), why: why.into() }
     }
+}
+
+/// Names and lists come from the file and may be of any length; a message needs only their beginning.
+fn brief(mut text: String) -> String {
+    const LONGEST: usize = 600;
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push_str(" ..");
+    }
+    text
 }

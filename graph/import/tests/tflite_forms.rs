@@ -284,6 +284,17 @@ fn rows_of_a_dense_layer_are_flattened_unless_kept() {
 }
 
 #[test]
+fn squeezing_an_axis_that_is_not_one_is_refused() {
+    let mut m = relu();
+    m.ops[0].code = (43, 43);
+    m.ops[0].options = vec![(0, Field::Ints(vec![0]))];
+    m.at(1).shape = vec![4];
+    assert_eq!(graph(&m).nodes[0].op.name(), "reshape");
+    m.ops[0].options = vec![(0, Field::Ints(vec![-1]))];
+    assert!(refusal(&m).contains("axis 1 of shape [1,4] is not 1"));
+}
+
+#[test]
 fn names_are_unique_even_when_the_file_repeats_them() {
     let mut m = relu();
     m.at(1).name = "x".into();

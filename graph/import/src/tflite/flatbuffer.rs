@@ -5,6 +5,9 @@
 
 use crate::ImportError;
 
+/// Longer strings are cut.
+const MAX_STRING: usize = 1000;
+
 /// A table: a position and the vtable that says where its fields are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table<'a> {
@@ -99,9 +102,13 @@ impl<'a> Table<'a> {
         Ok(Vector { file: self.file, at: at + 4, len, width })
     }
 
-    /// A string field; bytes that are not UTF-8 are replaced.
+    /// A string field of at most [`MAX_STRING`] bytes, fit for a message of one line: bytes that are not UTF-8 and
+    /// control characters are replaced.
     pub fn string(&self, id: usize) -> Result<String, ImportError> {
-        Ok(String::from_utf8_lossy(self.vector(id, 1)?.bytes()).into_owned())
+        let bytes = self.vector(id, 1)?.bytes();
+        let bytes = bytes.get(..MAX_STRING).unwrap_or(bytes);
+        let text = String::from_utf8_lossy(bytes);
+        Ok(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
     }
 }
 

@@ -10,6 +10,9 @@ use tandem_graph::ValueId;
 use tandem_ops::{Act, Op};
 use tandem_tensor::{DType, QuantParams, Shape, Tensor, TensorType};
 
+/// Lists of axes, extents and the like are never longer.
+const MAX_INTS: usize = 1024;
+
 /// One operator of the file.
 pub(crate) struct OpView<'a> {
     pub kind: String,
@@ -186,10 +189,10 @@ impl<'a> Lowering<'a> {
         let info = self.model.tensor(t)?;
         let place = || format!("tensor '{}'", info.name);
         if info.is_variable {
-            return Err(ImportError::UnsupportedModel {
-                place: place(),
-                problem: "it is a variable that lives from run to run; only models without state are supported".into(),
-            });
+            return Err(ImportError::unsupported_model(
+                place(),
+                "it is a variable that lives from run to run; only models without state are supported",
+            ));
         }
         let data = self.model.data(&info)?;
         let shape = info.known_shape()?;
@@ -268,9 +271,9 @@ impl Ctx<'_, '_> {
     /// Operand `i` as known integers; `None` when it is absent.
     pub fn optional_ints(&mut self, i: usize) -> Result<Option<Vec<i64>>, ImportError> {
         let Some(id) = self.optional(i)? else { return Ok(None) };
-        match self.constant(id).map(|t| t.to_i64()) {
+        match self.constant(id).map(|t| if t.len() > MAX_INTS { None } else { t.to_i64() }) {
             Some(Some(ints)) => Ok(Some(ints)),
-            Some(None) => Err(self.malformed(format!("operand {i} must hold integers"))),
+            Some(None) => Err(self.malformed(format!("operand {i} must hold at most {MAX_INTS} integers"))),
             None => Err(self
                 .refuse(format!("operand {i} is computed while the model runs; only constants are supported there"))),
         }

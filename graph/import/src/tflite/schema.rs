@@ -43,10 +43,10 @@ impl<'a> Model<'a> {
         let root = Table::root(file)?;
         let version = root.i32(0, 0)?;
         if version != 3 {
-            return Err(ImportError::UnsupportedModel {
-                place: "TFLite schema".into(),
-                problem: format!("version {version} is unknown; convert the model with a current TFLite converter"),
-            });
+            return Err(ImportError::unsupported_model(
+                "TFLite schema",
+                format!("version {version} is unknown; convert the model with a current TFLite converter"),
+            ));
         }
         let subgraphs = root.vector(2, 4)?;
         // Further subgraphs hold the bodies of control flow, whose operators are refused where they are needed.
@@ -148,12 +148,10 @@ impl TensorInfo<'_> {
                     14 => "VARIANT",
                     _ => "unknown",
                 };
-                return Err(ImportError::UnsupportedModel {
-                    place: format!("tensor '{}'", self.name),
-                    problem: format!(
-                        "its type {name} ({other}) is not supported; export the model with numeric tensors"
-                    ),
-                });
+                return Err(ImportError::unsupported_model(
+                    format!("tensor '{}'", self.name),
+                    format!("its type {name} ({other}) is not supported; export the model with numeric tensors"),
+                ));
             }
         })
     }
@@ -164,10 +162,10 @@ impl TensorInfo<'_> {
         let mut shape = Vec::with_capacity(self.shape.len().min(16));
         for &d in &self.shape {
             let Ok(d) = usize::try_from(d) else {
-                return Err(ImportError::UnsupportedModel {
-                    place: place(),
-                    problem: format!("its shape {:?} is not known; export the model with fixed extents", self.shape),
-                });
+                return Err(ImportError::unsupported_model(
+                    place(),
+                    format!("its shape {:?} is not known; export the model with fixed extents", self.shape),
+                ));
             };
             shape.push(d);
         }
@@ -235,10 +233,10 @@ impl TensorInfo<'_> {
     pub fn tensor(&self, shape: Shape, bytes: &[u8]) -> Result<Tensor, ImportError> {
         let place = || format!("tensor '{}'", self.name);
         if self.sparse {
-            return Err(ImportError::UnsupportedModel {
-                place: place(),
-                problem: "its data is stored sparsely; convert the model without sparsity".into(),
-            });
+            return Err(ImportError::unsupported_model(
+                place(),
+                "its data is stored sparsely; convert the model without sparsity",
+            ));
         }
         let wrong = |found: usize| {
             let problem = format!("its shape {shape} does not fit its {found} bytes of data; the file is damaged");
