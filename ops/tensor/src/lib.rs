@@ -6,12 +6,14 @@
 
 mod dtype;
 mod npy;
+mod npz;
 mod quant;
 mod shape;
 mod tensor;
 
 pub use dtype::DType;
-pub use npy::{read_npy, read_npz, write_npy};
+pub use npy::{read_npy, write_npy};
+pub use npz::read_npz;
 pub use quant::QuantParams;
 pub use shape::{Shape, broadcast};
 pub use tensor::{Data, Element, Tensor};
