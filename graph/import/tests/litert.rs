@@ -1,4 +1,4 @@
-//! Every operator of the TFLite importer against LiteRT: 229 one-operator models with the outputs of its reference
+//! Every operator of the TFLite importer against LiteRT: one-operator models with the outputs of its reference
 //! kernels. Integer and boolean outputs must be equal, floats must agree to a few units of the last place.
 //!
 //! `litert/generate.py` makes the archive.

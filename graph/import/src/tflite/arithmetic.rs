@@ -2,6 +2,7 @@
 
 use super::lower::Ctx;
 use crate::ImportError;
+use tandem_graph::ValueId;
 use tandem_ops::{Act, BinaryKind, Op, ReduceKind, UnaryKind};
 use tandem_tensor::{DType, Tensor};
 
@@ -104,6 +105,30 @@ pub(crate) fn gelu(ctx: &mut Ctx<'_, '_>) -> Lowered {
 pub(crate) fn square(ctx: &mut Ctx<'_, '_>) -> Lowered {
     let x = ctx.input(0)?;
     ctx.emit(Op::Binary { kind: BinaryKind::Mul, act: Act::None }, &[x, x])
+}
+
+/// The operands a, b and their real quotient.
+fn quotient(ctx: &mut Ctx<'_, '_>) -> Result<[ValueId; 3], ImportError> {
+    let (a, b) = (ctx.input(0)?, ctx.input(1)?);
+    if ctx.ty(a).dtype != DType::F32 {
+        return Err(ctx.refuse(format!("{} operands are not supported, only f32", ctx.ty(a).dtype)));
+    }
+    let div = Op::Binary { kind: BinaryKind::Div, act: Act::None };
+    let quotient = ctx.temp("quotient", div, &[a, b], a)?;
+    Ok([a, b, quotient])
+}
+
+pub(crate) fn floor_div(ctx: &mut Ctx<'_, '_>) -> Lowered {
+    let [_, _, quotient] = quotient(ctx)?;
+    ctx.emit(Op::Unary(UnaryKind::Floor), &[quotient])
+}
+
+pub(crate) fn floor_mod(ctx: &mut Ctx<'_, '_>) -> Lowered {
+    let [a, b, quotient] = quotient(ctx)?;
+    let floor = ctx.temp("floor", Op::Unary(UnaryKind::Floor), &[quotient], a)?;
+    let mul = Op::Binary { kind: BinaryKind::Mul, act: Act::None };
+    let whole = ctx.temp("whole", mul, &[floor, b], a)?;
+    ctx.emit(Op::Binary { kind: BinaryKind::Sub, act: Act::None }, &[a, whole])
 }
 
 pub(crate) fn add_n(ctx: &mut Ctx<'_, '_>) -> Lowered {

@@ -527,6 +527,13 @@ pub(crate) fn fill(ctx: &mut Ctx<'_, '_>) -> Lowered {
     ctx.emit(Op::Expand { shape }, &[value])
 }
 
+pub(crate) fn zeros_like(ctx: &mut Ctx<'_, '_>) -> Lowered {
+    let x = ctx.input(0)?;
+    let (dtype, shape) = (ctx.ty(x).dtype, ctx.ty(x).shape.0.clone());
+    let zero = ctx.temp_constant("zero", Tensor::zeros(dtype, Shape::default()));
+    ctx.emit(Op::Expand { shape }, &[zero])
+}
+
 pub(crate) fn tile(ctx: &mut Ctx<'_, '_>) -> Lowered {
     let mut x = ctx.input(0)?;
     let copies = known_extents(ctx, 1)?;

@@ -147,6 +147,9 @@ def elementwise():
         binary(f"i32_{kind.lower()}", kind, [[50, -49, 7], [8, 9, -1]], [[3, -7, 5]], options(table))
     for kind in ("MINIMUM", "MAXIMUM", "SQUARED_DIFFERENCE", "PRELU"):
         binary(f"f32_{kind.lower()}", kind, real((2, 3, 4)), real((4,)))
+    for kind in ("FLOOR_DIV", "FLOOR_MOD"):
+        binary(f"f32_{kind.lower()}", kind, real((2, 3, 4)), real((4,)), version=2)
+    unary("f32_zeros_like", "ZEROS_LIKE")
     binary("f32_pow", "POW", real((2, 3), 0.1), real((2, 3)))
     for kind in ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"):
         binary(f"i32_{kind.lower()}", kind, small((3, 5)), small((5,)), out=BOOL)
