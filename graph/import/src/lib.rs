@@ -13,6 +13,7 @@ pub mod tflite;
 pub use error::ImportError;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tandem_graph::Graph;
 use tandem_ops::Arith;
 use tandem_tensor::Tensor;
@@ -44,16 +45,28 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Graph, ImportErro
     } else if bytes.is_empty() {
         Err(ImportError::NotAModel("it is empty".into()))
     } else if bytes.starts_with(b"graph ") || bytes.starts_with(b"//") {
-        let text = std::str::from_utf8(bytes).map_err(|e| {
-            ImportError::NotAModel(format!(".graph text that is not UTF-8 at byte {}", e.valid_up_to()))
-        })?;
-        let mut graph = tandem_graph::parse(text)?;
-        if let Some(arith) = options.arith {
-            graph.arith = arith;
-        }
-        graph.verify()?;
-        Ok(graph)
+        text(bytes, options)
     } else {
         onnx::import(bytes, options)
     }
+}
+
+fn text(bytes: &[u8], options: &ImportOptions) -> Result<Graph, ImportError> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|e| ImportError::NotAModel(format!(".graph text that is not UTF-8 at byte {}", e.valid_up_to())))?;
+    let mut graph = tandem_graph::parse(text)?;
+    graph.arith = options.arith.unwrap_or(graph.arith);
+    graph.verify()?;
+    for id in graph.inputs.clone() {
+        let Some(value) = graph.values.get_mut(id.0) else { continue };
+        if let Some(given) = options.constants.get(&value.name) {
+            value.constant = Some(Arc::new(given.clone()));
+            graph.inputs.retain(|&i| i != id);
+        }
+    }
+    if let Some(name) = &options.cut_at {
+        graph.cut_at(name)?;
+    }
+    graph.verify()?;
+    Ok(graph)
 }

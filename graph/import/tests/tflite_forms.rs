@@ -245,8 +245,13 @@ fn a_model_can_be_cut_at_an_inner_tensor_and_given_constants() {
     given.constants.insert("k".into(), Tensor::from_vec([4], vec![1.0f32; 4]).unwrap());
     let g = import(&m.bytes(), &given).unwrap();
     assert_eq!(g.inputs.len(), 1);
+    let text = tandem_graph::print(&graph(&m)).into_bytes();
+    assert_eq!(import(&text, &given).unwrap(), g);
+    let cut_text = import(&text, &ImportOptions { cut_at: Some("y".into()), ..options() }).unwrap();
+    assert_eq!(cut_text, cut);
     given.constants.insert("k".into(), Tensor::scalar(1i8));
     assert!(import(&m.bytes(), &given).unwrap_err().to_string().contains("'k'"));
+    assert!(import(&text, &given).unwrap_err().to_string().contains("'k'"));
 }
 
 #[test]
