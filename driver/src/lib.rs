@@ -1,1 +1,17 @@
 //! The bus seam, the device on it, its buffers and the register protocol.
+//!
+//! [`Bus`] is everything that can host a device: a simulator, a board, or nothing ([`NullBus`]). [`Device`] is what callers
+//! use: it checks that the device was built from the configuration at hand, places programs in its memory, launches them,
+//! waits, and reads counters and errors. The crate knows no compiler and no simulator.
+
+mod bus;
+mod counters;
+mod device;
+mod error;
+mod null;
+
+pub use bus::{Bus, Bytes, DmaAddr, DmaBuf, Waited};
+pub use counters::Counters;
+pub use device::{Device, Loaded, LoadedSection};
+pub use error::{BusError, DriverError, ErrorClass, Snapshot};
+pub use null::NullBus;

@@ -1,0 +1,305 @@
+//! A device behind a bus: load a program, write inputs, run, read outputs; any number of times, in any order.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tandem_isa::{HwConfig, ISA_VERSION, Program, Reg, Role, control};
+
+use crate::{Bus, BusError, Bytes, Counters, DmaAddr, DmaBuf, DriverError, Snapshot};
+
+/// Alignment of the instruction stream behind the sections.
+const INSN_ALIGN: u64 = 64;
+/// Bits of `CONTROL` that mean something when read.
+const CONTROL_BITS: u32 = control::LAUNCH | control::DONE | control::ERROR;
+
+/// The five base registers: all zero, because programs hold absolute addresses once they are loaded.
+const BASE_REGS: [Reg; 5] = [Reg::UopBase, Reg::InpBase, Reg::WgtBase, Reg::AccBase, Reg::OutBase];
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A device and the bus that it hangs on.
+pub struct Device {
+    bus: Box<dyn Bus + Send>,
+    config: HwConfig,
+    id: u64,
+}
+
+/// A program in the memory of a device.
+///
+/// It keeps its memory until [`Device::unload`] takes it back.
+#[derive(Debug)]
+#[must_use = "the device memory stays reserved until the program is unloaded"]
+pub struct Loaded {
+    device: u64,
+    buf: DmaBuf,
+    insn_addr: DmaAddr,
+    insn_count: u32,
+    sections: Vec<LoadedSection>,
+    insn_text: Vec<tandem_isa::Insn>,
+}
+
+/// Where a section of a loaded program lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedSection {
+    /// The section's name.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Its first byte in device memory.
+    pub addr: DmaAddr,
+    /// Its length in bytes.
+    pub size: u32,
+}
+
+impl Device {
+    /// Opens the device on a bus and checks that it was built from this configuration.
+    ///
+    /// # Errors
+    /// [`DriverError::Dead`] where nothing answers, [`DriverError::Config`] or [`DriverError::IsaVersion`] where the device is
+    /// another one, [`DriverError::Bus`].
+    pub fn open(mut bus: Box<dyn Bus + Send>, config: &HwConfig) -> Result<Device, DriverError> {
+        let mut read = |reg| bus.read32(reg).map_err(in_action("reading the identification registers"));
+        let (digest, version) = (read(Reg::ConfigDigest)?, read(Reg::IsaVersion)?);
+        // A bus without a device behind it reads as all zeros or all ones, in every register.
+        if digest == version && (digest == 0 || digest == u32::MAX) {
+            return Err(DriverError::Dead { reg: Reg::ConfigDigest, value: digest });
+        }
+        if version != ISA_VERSION {
+            return Err(DriverError::IsaVersion { found: version, expected: ISA_VERSION });
+        }
+        if digest != config.digest() {
+            return Err(DriverError::Config { found: digest, expected: config.digest() });
+        }
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let mut device = Device { bus, config: config.clone(), id };
+        device.reset()?;
+        Ok(device)
+    }
+
+    /// The configuration of the device.
+    pub fn config(&self) -> &HwConfig {
+        &self.config
+    }
+
+    /// Places a program in device memory: one region with all sections and the instruction stream behind them.
+    ///
+    /// Initialised sections are copied once; a program that writes its own constants sees what it wrote on the next run.
+    ///
+    /// # Errors
+    /// [`DriverError::ProgramConfig`] and [`DriverError::Program`] for a program this device cannot run,
+    /// [`DriverError::TooLarge`], [`DriverError::Bus`] where memory is exhausted or a copy fails.
+    pub fn load(&mut self, program: &Program) -> Result<Loaded, DriverError> {
+        let (found, expected) = (program.config.digest(), self.config.digest());
+        if found != expected {
+            return Err(DriverError::ProgramConfig { found, expected });
+        }
+        program.validate()?;
+        let insn_bytes = program.insns.len() as u64 * 16;
+        let insn_offset = program.dram_bytes().next_multiple_of(INSN_ALIGN);
+        let bytes = insn_offset + insn_bytes;
+        let (Ok(insn_offset), Ok(insn_count)) = (u32::try_from(insn_offset), u32::try_from(program.insns.len())) else {
+            return Err(DriverError::TooLarge { bytes });
+        };
+        let buf = self.bus.alloc(Bytes(bytes)).map_err(in_action("reserving memory for a program"))?;
+        let placed = self.place(program, buf, insn_offset);
+        match placed {
+            Ok((insn_addr, sections)) => {
+                Ok(Loaded { device: self.id, buf, insn_addr, insn_count, sections, insn_text: program.insns.clone() })
+            }
+            Err(error) => {
+                // The first error is the one to report; a bus that fails here has failed before.
+                let _ = self.bus.free(buf);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes bytes into a section.
+    ///
+    /// # Errors
+    /// [`DriverError::NoSection`], [`DriverError::SectionRange`], [`DriverError::Foreign`], [`DriverError::Bus`].
+    pub fn write(&mut self, loaded: &Loaded, section: usize, offset: usize, data: &[u8]) -> Result<(), DriverError> {
+        let addr = self.section_addr(loaded, section, offset, data.len())?;
+        self.bus.copy_in(addr, data).map_err(in_action("copying into device memory"))
+    }
+
+    /// Reads bytes of a section.
+    ///
+    /// # Errors
+    /// As [`Device::write`].
+    pub fn read(&mut self, loaded: &Loaded, section: usize, offset: usize, len: usize) -> Result<Vec<u8>, DriverError> {
+        // The range is checked before memory of that size is taken.
+        self.section_addr(loaded, section, offset, len)?;
+        let mut data = vec![0; len];
+        self.read_into(loaded, section, offset, &mut data)?;
+        Ok(data)
+    }
+
+    /// Reads bytes of a section into a slice.
+    ///
+    /// # Errors
+    /// As [`Device::write`].
+    pub fn read_into(
+        &mut self,
+        loaded: &Loaded,
+        section: usize,
+        offset: usize,
+        data: &mut [u8],
+    ) -> Result<(), DriverError> {
+        let addr = self.section_addr(loaded, section, offset, data.len())?;
+        self.bus.copy_out(addr, data).map_err(in_action("copying out of device memory"))
+    }
+
+    /// Runs a loaded program once and reads the counters.
+    ///
+    /// After an error the device is reset, so that the next run starts from empty queues.
+    ///
+    /// # Errors
+    /// [`DriverError::Stopped`] where the device reports an error, [`DriverError::Timeout`] where it is not done within
+    /// `limit`, [`DriverError::Control`] where its answer makes no sense, [`DriverError::Foreign`], [`DriverError::Bus`].
+    pub fn run(&mut self, loaded: &Loaded, limit: Duration) -> Result<Counters, DriverError> {
+        if loaded.device != self.id {
+            return Err(DriverError::Foreign);
+        }
+        let ran = self.launch(loaded).and_then(|()| self.complete(loaded, limit));
+        if ran.is_err() {
+            // The error of the run is the one to report; where the reset fails too, the next run reports that.
+            let _ = self.reset();
+        }
+        ran
+    }
+
+    /// Takes a program out of device memory.
+    ///
+    /// # Errors
+    /// [`DriverError::Foreign`], [`DriverError::Bus`].
+    pub fn unload(&mut self, loaded: Loaded) -> Result<(), DriverError> {
+        if loaded.device != self.id {
+            return Err(DriverError::Foreign);
+        }
+        self.bus.free(loaded.buf).map_err(in_action("giving back the memory of a program"))
+    }
+
+    /// Abandons whatever runs and empties the queues.
+    ///
+    /// # Errors
+    /// [`DriverError::Bus`].
+    pub fn reset(&mut self) -> Result<(), DriverError> {
+        self.bus.write32(Reg::Control, control::RESET).map_err(in_action("resetting the device"))
+    }
+
+    /// Reads every register, as far as possible.
+    pub fn snapshot(&mut self) -> Snapshot {
+        Snapshot { values: Reg::ALL.iter().map(|&reg| (reg, self.bus.read32(reg).ok())).collect() }
+    }
+
+    fn place(
+        &mut self,
+        program: &Program,
+        buf: DmaBuf,
+        insn_offset: u32,
+    ) -> Result<(DmaAddr, Vec<LoadedSection>), DriverError> {
+        let base = buf.addr;
+        let too_large = DriverError::TooLarge { bytes: buf.bytes.0 };
+        let mut sections = Vec::with_capacity(program.sections.len());
+        for section in &program.sections {
+            let addr = base.offset(section.offset).ok_or_else(|| too_large.clone())?;
+            if !section.data.is_empty() {
+                self.bus.copy_in(addr, &section.data).map_err(in_action("copying a section into device memory"))?;
+            }
+            sections.push(LoadedSection { name: section.name.clone(), role: section.role, addr, size: section.size });
+        }
+        let insns = tandem_isa::encode_all(&program.relocated(base.0)?, &program.config)?;
+        let insn_addr = base.offset(insn_offset).ok_or(too_large)?;
+        self.bus.copy_in(insn_addr, &insns).map_err(in_action("copying instructions into device memory"))?;
+        Ok((insn_addr, sections))
+    }
+
+    fn launch(&mut self, loaded: &Loaded) -> Result<(), DriverError> {
+        let mut write = |reg, value| self.bus.write32(reg, value).map_err(in_action("launching a program"));
+        for reg in BASE_REGS {
+            write(reg, 0)?;
+        }
+        write(Reg::InsnAddr, loaded.insn_addr.0)?;
+        write(Reg::InsnCount, loaded.insn_count)?;
+        write(Reg::Control, control::LAUNCH)
+    }
+
+    fn complete(&mut self, loaded: &Loaded, limit: Duration) -> Result<Counters, DriverError> {
+        let start = Instant::now();
+        loop {
+            let left = limit.saturating_sub(start.elapsed());
+            // Even without time left the registers are read once more: the program may be done.
+            self.bus.wait(left).map_err(in_action("waiting for the device"))?;
+            let value = self.bus.read32(Reg::Control).map_err(in_action("polling the device"))?;
+            if value & !CONTROL_BITS != 0 {
+                return Err(DriverError::Control { value, snapshot: self.snapshot() });
+            }
+            if value & control::ERROR != 0 {
+                return Err(self.stopped(loaded));
+            }
+            if value & control::DONE != 0 && value & control::LAUNCH == 0 {
+                return self.counters(loaded);
+            }
+            if left.is_zero() {
+                return Err(DriverError::Timeout { limit, snapshot: self.snapshot() });
+            }
+        }
+    }
+
+    fn stopped(&mut self, loaded: &Loaded) -> DriverError {
+        let snapshot = self.snapshot();
+        let code = snapshot.get(Reg::ErrorCode).unwrap_or(u32::MAX);
+        let insn = snapshot.get(Reg::ErrorInsn).unwrap_or(u32::MAX);
+        let insn_text = loaded.insn_text.get(insn as usize).map(ToString::to_string);
+        DriverError::Stopped { code, insn, insn_text, diagnosis: self.bus.diagnosis(), snapshot }
+    }
+
+    fn counters(&mut self, loaded: &Loaded) -> Result<Counters, DriverError> {
+        let mut values = [0; Counters::REGS.len()];
+        for (value, reg) in values.iter_mut().zip(Counters::REGS) {
+            *value = self.bus.read32(reg).map_err(in_action("reading the counters"))?;
+        }
+        Ok(Counters::from_regs(u64::from(loaded.insn_count), values))
+    }
+
+    fn section_addr(&self, loaded: &Loaded, section: usize, offset: usize, len: usize) -> Result<DmaAddr, DriverError> {
+        if loaded.device != self.id {
+            return Err(DriverError::Foreign);
+        }
+        let count = loaded.sections.len();
+        let at = loaded.sections.get(section).ok_or(DriverError::NoSection { section, count })?;
+        let start = offset.checked_add(len).filter(|&end| end <= at.size as usize).and_then(|_| {
+            // The whole section lies in the 32-bit address space, so an offset inside it does.
+            at.addr.offset(u32::try_from(offset).ok()?)
+        });
+        start.ok_or_else(|| DriverError::SectionRange { name: at.name.clone(), offset, len, size: at.size })
+    }
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device").field("config", &self.config).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// The sections, in the order of the program.
+    pub fn sections(&self) -> &[LoadedSection] {
+        &self.sections
+    }
+
+    /// The number of a section by name.
+    pub fn section(&self, name: &str) -> Option<usize> {
+        self.sections.iter().position(|section| section.name == name)
+    }
+
+    /// The device memory that the program takes.
+    pub fn buf(&self) -> DmaBuf {
+        self.buf
+    }
+}
+
+fn in_action(action: &'static str) -> impl Fn(BusError) -> DriverError {
+    move |source| DriverError::Bus { action, source }
+}
