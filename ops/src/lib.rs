@@ -6,6 +6,7 @@
 //! names the family whose rounding is reproduced to the last bit.
 #![forbid(unsafe_code)]
 
+pub mod arith;
 mod cost;
 mod error;
 mod infer;
