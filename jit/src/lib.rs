@@ -1,1 +1,134 @@
-//! Graph segment to isa::Program: tiling, layout, tokens, micro-ops and the memory plan.
+//! Graph segment to [`isa::Program`](tandem_isa::Program): tiling, layout, tokens, micro-ops and the memory plan.
+//!
+//! A segment is a graph of its own whose every node the accelerator can run ([`supports`] says so, with a reason where it
+//! cannot). [`compile`] lowers each node to one layer, schedules the layer tile by tile over two contexts of the
+//! scratchpads, and separates layers by a barrier. The crate knows no driver, no simulator and no board.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `layout.rs` | how an activation lies in DRAM; packing and unpacking |
+//! | `lower.rs` | which nodes become which layers, and their constants |
+//! | `tile.rs` | tile sizes that fit the scratchpads |
+//! | `window.rs` | convolution, depthwise, dense and pooling: loads, GEMM or LANE, stores |
+//! | `eltwise.rs` | addition, multiplication and requantisation of whole activations |
+//! | `emit.rs` | the instruction stream, its tokens, the barrier |
+//! | `uop.rs` | the micro-op kernels in DRAM and their cache in the scratchpad |
+//! | `memory.rs` | which activation lies where in DRAM, and for how long |
+#![forbid(unsafe_code)]
+
+mod eltwise;
+mod emit;
+mod layout;
+mod lower;
+mod memory;
+mod tile;
+mod uop;
+mod window;
+
+pub use layout::Binding;
+
+use crate::emit::Emitter;
+use crate::layout::Geometry;
+use crate::lower::Layer;
+use tandem_graph::{Graph, Node};
+use tandem_isa::{HwConfig, IsaError, Program, Role};
+
+/// A compiled segment.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// Instructions and DRAM image.
+    pub program: Program,
+    /// Where and how to write each input of the segment, in the order of the graph's inputs.
+    pub inputs: Vec<Binding>,
+    /// Where and how to read each output, in the order of the graph's outputs.
+    pub outputs: Vec<Binding>,
+    /// Samples that one run takes: BATCH when the graph's leading extent is 1, else 1.
+    pub samples: usize,
+}
+
+/// Why a segment does not compile.
+#[derive(Debug, thiserror::Error)]
+pub enum JitError {
+    /// Unsupported: the node belongs on another device.
+    #[error("node '{node}' ({op}) cannot run on the VTA: {reason}; place it on the CPU")]
+    Unsupported {
+        /// Node name.
+        node: String,
+        /// Operator name.
+        op: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// Invalid: a tensor handed in for packing does not fit its binding.
+    #[error("{0}")]
+    Invalid(String),
+    /// Exhausted: the program needs more than the 32-bit address space.
+    #[error(
+        "the program needs {bytes} bytes of DRAM, more than the {limit} that 32-bit addresses reach; split the segment"
+    )]
+    Exhausted {
+        /// Bytes needed.
+        bytes: u64,
+        /// Bytes there are.
+        limit: u64,
+    },
+    /// Invalid: the encoder refused an instruction or micro-op.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+}
+
+/// Whether `node` of `graph` can run on a machine of this configuration.
+///
+/// # Errors
+/// The reason, as a phrase that completes "it runs on the CPU because ..".
+pub fn supports(graph: &Graph, node: &Node, config: &HwConfig) -> Result<(), String> {
+    if !config.profile().has_extension() {
+        return Err(format!("profile {} has no exact requantisation", config.profile().name()));
+    }
+    lower::lower(graph, node).map(|_| ())
+}
+
+/// Compiles a segment.
+///
+/// # Errors
+/// [`JitError::Unsupported`] for a node that [`supports`] refuses, [`JitError::Exhausted`] for a segment beyond the address
+/// space.
+pub fn compile(graph: &Graph, config: &HwConfig) -> Result<Compiled, JitError> {
+    let unsupported =
+        |node: &Node, reason: String| JitError::Unsupported { node: node.name.clone(), op: node.op.name(), reason };
+    let mut layers = Vec::with_capacity(graph.nodes.len());
+    for node in &graph.nodes {
+        supports(graph, node, config).map_err(|reason| unsupported(node, reason))?;
+        layers.push(lower::lower(graph, node).map_err(|reason| unsupported(node, reason))?);
+    }
+    let geometry = Geometry::new(config);
+    let rows = graph.inputs.first().and_then(|&v| layout::dims(&graph.ty(v).shape)).map_or(1, |d| d.n);
+    let samples = if rows == 1 { config.batch() } else { 1 };
+    let places = memory::plan(graph, &geometry)?;
+    let mut emitter = Emitter::new(config, places.sections.clone());
+    for (index, (node, layer)) in graph.nodes.iter().zip(layers).enumerate() {
+        match layer {
+            Layer::Alias => continue,
+            Layer::Window(layer) => {
+                window::emit(&mut emitter, index, &layer, places.of(node.inputs[0]), places.of(node.outputs[0]))?;
+            }
+            Layer::Eltwise(layer) => {
+                let inputs: Vec<u32> = layer.operands.iter().map(|&k| places.of(node.inputs[k])).collect();
+                eltwise::emit(&mut emitter, index, &layer, &inputs, places.of(node.outputs[0]))?;
+            }
+        }
+        emitter.barrier();
+    }
+    let binding = |ids: &[tandem_graph::ValueId]| -> Vec<Binding> {
+        ids.iter()
+            .map(|&id| {
+                let ty = graph.ty(id);
+                Binding::new(places.section_of(id), &graph.value(id).name, ty, &geometry, samples)
+            })
+            .collect()
+    };
+    let (inputs, outputs) = (binding(&graph.inputs), binding(&graph.outputs));
+    let program = emitter.finish()?;
+    debug_assert!(program.sections.iter().any(|s| s.role == Role::Uop) || program.insns.len() < 4);
+    Ok(Compiled { program, inputs, outputs, samples })
+}

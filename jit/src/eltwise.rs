@@ -1,0 +1,172 @@
+//! Emission of element-wise layers.
+//!
+//! Such a layer treats every lane alike, so an activation is one run of cells, cut to what fits. Operands come in through
+//! INP and are spread to 32-bit accumulators by LANE; each has a region of the tile in ACC, and the result is region 0.
+
+use crate::JitError;
+use crate::emit::Emitter;
+use crate::layout::Geometry;
+use crate::lower::{Eltwise, Step};
+use crate::tile;
+use crate::window::clamp_imm;
+use tandem_isa::{Alu, AluOpcode, Insn, Lane, Load, MemoryType, Requant, Role, Store, Uop};
+
+/// Emits an element-wise layer that reads the activations at bytes `inputs` and writes the one at byte `output`.
+pub(crate) fn emit(
+    e: &mut Emitter<'_>,
+    index: usize,
+    layer: &Eltwise,
+    inputs: &[u32],
+    output: u32,
+) -> Result<(), JitError> {
+    const CONTEXTS: usize = 2;
+    let config = e.config();
+    let g = Geometry::new(config);
+    let params = params(layer, &g);
+    let param_count = params.len() / config.acc_elem_bytes();
+    if param_count > 0 {
+        let offset = e.constants(format!("acc{index}"), Role::Acc, params)?;
+        e.issue(Load {
+            memory_type: MemoryType::Acc,
+            dram_base: offset / config.acc_elem_bytes() as u32,
+            y_size: 1,
+            x_size: param_count as u32,
+            x_stride: param_count as u32,
+            ..Load::default()
+        });
+    }
+    let regions = inputs.len();
+    let inp_cap = tile::inp_capacity(config, &g, true, CONTEXTS);
+    let acc_cap = (config.acc_depth() - param_count) / 2;
+    let cells = (inp_cap / g.inp_per_cell / regions).min(acc_cap / g.out_per_cell / regions).max(1);
+    let total = g.groups(layer.dims.n) * g.blocks(layer.dims.c) * layer.dims.h * layer.dims.w;
+    for (tile, begin) in (0..total).step_by(cells).enumerate() {
+        let run = Run {
+            g: &g,
+            cells: cells.min(total - begin),
+            inp: (tile % CONTEXTS) * inp_cap,
+            acc: param_count + (tile % 2) * acc_cap,
+        };
+        e.begin_load(tile, CONTEXTS);
+        for (region, &input) in inputs.iter().enumerate() {
+            let count = (run.cells * g.inp_per_cell) as u32;
+            e.issue(Load {
+                memory_type: MemoryType::Inp,
+                sram_base: (run.inp + region * run.cells * g.inp_per_cell) as u32,
+                dram_base: input / config.inp_elem_bytes() as u32 + (begin * g.inp_per_cell) as u32,
+                y_size: 1,
+                x_size: count,
+                x_stride: count,
+                ..Load::default()
+            });
+        }
+        e.end_load();
+        e.begin_tile(tile);
+        e.begin_group();
+        e.issue_all((0..regions).map(|region| run.spread(region)).collect());
+        e.end_group();
+        let mut param = 0;
+        let mut steps = Vec::new();
+        for step in &layer.steps {
+            run.step(step, &mut param, &mut steps);
+        }
+        e.issue_all(steps);
+        e.begin_store();
+        let count = (run.cells * g.out_per_cell) as u32;
+        e.issue(Store {
+            memory_type: g.store,
+            sram_base: run.acc as u32,
+            dram_base: output / config.out_elem_bytes() as u32 + (begin * g.out_per_cell) as u32,
+            y_size: 1,
+            x_size: count,
+            x_stride: count,
+            ..Store::default()
+        });
+        e.end_store();
+    }
+    Ok(())
+}
+
+/// A run of cells in one context.
+struct Run<'a> {
+    g: &'a Geometry,
+    cells: usize,
+    inp: usize,
+    acc: usize,
+}
+
+impl Run<'_> {
+    fn vectors(&self) -> usize {
+        self.cells * self.g.out_per_cell
+    }
+
+    fn region(&self, region: usize) -> u32 {
+        (self.acc + region * self.vectors()) as u32
+    }
+
+    /// The step that brings an operand from INP into its region.
+    fn spread(&self, region: usize) -> (Vec<Uop>, Insn) {
+        let src = self.inp / self.g.inp_per_cell * self.g.out_per_cell + region * self.vectors();
+        let insn = Lane {
+            overwrite: true,
+            max: true,
+            iter_out: 1,
+            iter_in: self.vectors() as u32,
+            dst_factor_in: 1,
+            src_factor_in: 1,
+            ..Lane::default()
+        };
+        (vec![Uop { dst: self.region(region), src: src as u32, wgt: 0 }], insn.into())
+    }
+
+    fn step(&self, step: &Step, param: &mut u32, steps: &mut Vec<(Vec<Uop>, Insn)>) {
+        let mut alu = |dst: usize, src: usize, alu_opcode: AluOpcode, imm: Option<i32>| {
+            let insn = Alu {
+                alu_opcode,
+                use_imm: imm.is_some(),
+                imm: imm.unwrap_or(0),
+                iter_out: 1,
+                iter_in: self.vectors() as u32,
+                dst_factor_in: 1,
+                src_factor_in: 1,
+                ..Alu::default()
+            };
+            steps.push((vec![Uop { dst: self.region(dst), src: self.region(src), wgt: 0 }], insn.into()));
+        };
+        match *step {
+            Step::AddImm { region, imm } => alu(region, region, AluOpcode::Add, Some(imm)),
+            Step::Add => alu(0, 1, AluOpcode::Add, None),
+            Step::Sub => {
+                alu(1, 1, AluOpcode::Mul, Some(-1));
+                alu(0, 1, AluOpcode::Add, None);
+            }
+            Step::Mul => alu(0, 1, AluOpcode::Mul, None),
+            Step::Clamp { lo, hi } => alu(0, 0, AluOpcode::Clamp, Some(clamp_imm(lo, hi))),
+            Step::Requant { region, mode, saturate, .. } => {
+                let insn = Requant {
+                    mode,
+                    saturate,
+                    iter_out: 1,
+                    iter_in: self.vectors() as u32,
+                    dst_factor_in: 1,
+                    ..Requant::default()
+                };
+                steps.push((vec![Uop { dst: self.region(region), src: *param, wgt: 0 }], insn.into()));
+                *param += tile::param_vectors(1) as u32;
+            }
+        }
+    }
+}
+
+/// The parameter vectors of the layer's REQUANT steps, in order.
+fn params(layer: &Eltwise, g: &Geometry) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for step in &layer.steps {
+        if let Step::Requant { param, .. } = step {
+            for word in param.to_words() {
+                (0..g.batch * g.block_out).for_each(|_| bytes.extend_from_slice(&word.to_le_bytes()));
+            }
+        }
+    }
+    bytes
+}
