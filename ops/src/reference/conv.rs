@@ -99,7 +99,7 @@ fn slide<A: Accumulator>(
     let x = A::load(operands[0].tensor);
     let w = pack(&A::load(operands[1].tensor), outer, taps, channels / groups, groups);
     let tap_len = channels / groups * outer;
-    let mut out = start::<A>(operands.get(2), outer, result.elements());
+    let mut out = start::<A>(operands.get(2), result.elements());
     let mut rows = out.chunks_exact_mut(outer);
     for n in 0..batch {
         for (oz, oy, ox) in positions(wz.output, wy.output, wx.output) {
@@ -139,7 +139,7 @@ fn scatter<A: Accumulator>(c: &ConvTranspose, operands: &[Operand<'_>], result: 
     let x = A::load(operands[0].tensor);
     let w = pack(&A::load(operands[1].tensor), outer, taps, channels / c.groups, c.groups);
     let tap_len = channels / c.groups * outer;
-    let mut out = start::<A>(operands.get(2), outer, result.elements());
+    let mut out = start::<A>(operands.get(2), result.elements());
     // Where tap `t` of input `i` writes along an axis; `None` where the result has been cut.
     let target = |axis: usize, i: usize, t: usize| {
         (i * stride[axis] + t * dilation[axis]).checked_sub(before[axis]).filter(|&o| o < output[axis])
@@ -161,13 +161,10 @@ fn scatter<A: Accumulator>(c: &ConvTranspose, operands: &[Operand<'_>], result: 
 }
 
 /// The bias, or zero, for every element of the result.
-fn start<A: Accumulator>(bias: Option<&Operand<'_>>, outer: usize, elements: usize) -> Vec<A> {
+fn start<A: Accumulator>(bias: Option<&Operand<'_>>, elements: usize) -> Vec<A> {
     match bias {
         Some(b) => A::load(b.tensor).into_iter().cycle().take(elements).collect(),
-        None => {
-            debug_assert!(outer > 0);
-            vec![A::ZERO; elements]
-        }
+        None => vec![A::ZERO; elements],
     }
 }
 
