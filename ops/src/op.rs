@@ -153,9 +153,14 @@ pub enum UnaryKind {
     Relu,
     Relu6,
     ReluN1To1,
-    LeakyRelu { alpha: f32 },
+    LeakyRelu {
+        alpha: f32,
+    },
     HardSwish,
-    HardSigmoid { alpha: f32, beta: f32 },
+    HardSigmoid {
+        alpha: f32,
+        beta: f32,
+    },
     Sigmoid,
     Tanh,
     Exp,
@@ -174,13 +179,22 @@ pub enum UnaryKind {
     /// Half to even.
     Round,
     Not,
-    Elu { alpha: f32 },
+    Elu {
+        alpha: f32,
+    },
     Softplus,
-    Gelu { tanh: bool },
+    Gelu {
+        tanh: bool,
+    },
     /// `x * sigmoid(alpha * x)`
-    Swish { alpha: f32 },
+    Swish {
+        alpha: f32,
+    },
     /// Absent bounds are infinite.
-    Clip { min: Option<f64>, max: Option<f64> },
+    Clip {
+        min: Option<f64>,
+        max: Option<f64>,
+    },
 }
 
 /// Reductions.
