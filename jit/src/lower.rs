@@ -137,7 +137,7 @@ pub(crate) fn lower(graph: &Graph, node: &Node) -> Result<Layer, String> {
             let slide = Slide { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] };
             weighted(graph, node, *act, slide, 1)
         }
-        Op::Pool(pool) => pooled(graph, pool, x, y, x_dims, y_dims),
+        Op::Pool(pool) => pooled(pool, x, y, x_dims, y_dims),
         Op::Binary { kind: kind @ (BinaryKind::Add | BinaryKind::Sub | BinaryKind::Mul), act } => {
             let b = ty(1)?;
             if graph.constant(node.inputs[1]).is_some() {
@@ -343,14 +343,7 @@ fn ungrouped(weights: &[i8], outputs: usize, taps: usize, inner: usize, groups: 
     full
 }
 
-fn pooled(
-    graph: &Graph,
-    pool: &Pool,
-    x: &TensorType,
-    y: &TensorType,
-    input: Dims,
-    output: Dims,
-) -> Result<Layer, String> {
+fn pooled(pool: &Pool, x: &TensorType, y: &TensorType, input: Dims, output: Dims) -> Result<Layer, String> {
     let pair = |v: &[usize]| match *v {
         [a, b] => Ok([a, b]),
         [b] => Ok([1, b]),
