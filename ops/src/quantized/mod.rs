@@ -1,5 +1,10 @@
 //! Integer kernels on quantised values.
 
+mod codes;
+mod conv;
+mod gemm;
+mod stage;
+
 use crate::{Arith, Op, OpError, Operand};
 use tandem_tensor::{Tensor, TensorType};
 
@@ -11,6 +16,10 @@ pub(crate) fn reference(
     operands: &[Operand<'_>],
     results: &[&TensorType],
 ) -> Option<Result<Vec<Tensor>, OpError>> {
-    let _ = (op, arith, operands, results);
-    None
+    let result = *results.first()?;
+    let all_codes = operands.iter().take(2).all(|o| codes::is_codes(o.ty)) && codes::is_codes(result);
+    match op {
+        Op::Conv(c) if all_codes => Some(conv::conv(op, c, arith, operands, result)),
+        _ => None,
+    }
 }

@@ -1,0 +1,210 @@
+//! Convolution, depthwise and grouped included.
+
+use super::codes;
+use super::gemm::{LANES, Packed, sums};
+use super::stage::Stage;
+use crate::infer::Window;
+use crate::{Arith, Conv, Op, OpError, Operand};
+use tandem_tensor::{Tensor, TensorType};
+
+/// Output pixels whose patches are gathered before they are multiplied.
+const TILE: usize = 32;
+
+/// A convolution with up to three spatial axes, all brought to three.
+pub(super) struct Geometry {
+    batch: usize,
+    channels: usize,
+    outputs: usize,
+    groups: usize,
+    windows: [Window; 3],
+}
+
+/// One output pixel: where its window lies in the input.
+#[derive(Clone, Copy)]
+struct Pixel {
+    image: usize,
+    at: [usize; 3],
+}
+
+/// `clamp(requant(sum (x - zx) (w - zw) + bias) + zero_point)`; taps outside the input contribute nothing.
+pub(super) fn conv(
+    op: &Op,
+    c: &Conv,
+    arith: Arith,
+    operands: &[Operand<'_>],
+    result: &TensorType,
+) -> Result<Vec<Tensor>, OpError> {
+    let (x, w) = (operands[0], operands[1]);
+    let outputs = w.ty.shape[0];
+    let bias = codes::bias(op.name(), operands.get(2), outputs)?;
+    let stage = Stage::new(op, arith, [x.ty, w.ty, result], c.act, bias)?;
+    let geometry = Geometry::new(c, x.ty, w.ty)?;
+    let input = codes::centred(x.tensor, codes::whole(op.name(), x.ty)?.zero_point());
+    let weights = codes::centred_by_output(w.tensor, codes::per_output(op.name(), w.ty)?);
+    let mut out = vec![0u8; result.elements()];
+    if outputs > 0 {
+        if geometry.groups == geometry.channels && geometry.groups > 1 {
+            geometry.depthwise(&input, &weights, &stage, &mut out);
+        } else {
+            geometry.grouped(&input, &weights, &stage, &mut out);
+        }
+    }
+    Ok(vec![codes::tensor(result.dtype, &result.shape, out)?])
+}
+
+impl Geometry {
+    fn new(c: &Conv, x: &TensorType, w: &TensorType) -> Result<Geometry, OpError> {
+        let mut windows = [Window::UNIT; 3];
+        let own = Window::of_conv(c, &x.shape, &w.shape)?;
+        windows[3 - own.len()..].copy_from_slice(&own);
+        let channels = x.shape[x.shape.rank() - 1];
+        Ok(Geometry { batch: x.shape[0], channels, outputs: w.shape[0], groups: c.groups, windows })
+    }
+
+    fn taps(&self) -> usize {
+        self.windows.iter().map(|w| w.kernel).product()
+    }
+
+    fn pixels(&self) -> usize {
+        self.windows.iter().map(|w| w.output).product::<usize>() * self.batch
+    }
+
+    fn pixel(&self, index: usize) -> Pixel {
+        let [d, h, w] = self.windows.map(|w| w.output);
+        Pixel { image: index / (d * h * w), at: [index / (h * w) % d, index / w % h, index % w] }
+    }
+
+    /// First element of the input row (all pixels along the last spatial axis) under two taps.
+    fn row(&self, pixel: Pixel, taps: [usize; 2]) -> usize {
+        let [d, h, w] = self.windows;
+        let plane = pixel.image * d.input + d.input_at(pixel.at[0], taps[0]);
+        ((plane * h.input + h.input_at(pixel.at[1], taps[1])) * w.input) * self.channels
+    }
+
+    /// Groups as matrix products of gathered patches.
+    fn grouped(&self, input: &[i16], weights: &[i16], stage: &Stage, out: &mut [u8]) {
+        let (inner, each) = (self.channels / self.groups, self.outputs / self.groups);
+        let k = self.taps() * inner;
+        let packed: Vec<Packed> =
+            (0..self.groups).map(|g| Packed::from_rows(&weights[g * each * k..], each, k)).collect();
+        let even = k.next_multiple_of(2);
+        let pointwise = self.windows.iter().all(|w| w.kernel == 1 && w.stride == 1 && w.before == 0 && w.after == 0);
+        let direct = pointwise && self.groups == 1 && even == k;
+        let mut patches = vec![0i16; if direct { 0 } else { TILE * even }];
+        let pixels = self.pixels();
+        for begin in (0..pixels).step_by(TILE) {
+            let end = (begin + TILE).min(pixels);
+            for (g, packed) in packed.iter().enumerate() {
+                let rows = if direct {
+                    &input[begin * k..end * k]
+                } else {
+                    for (patch, index) in patches.chunks_exact_mut(even.max(1)).zip(begin..end) {
+                        self.gather(input, self.pixel(index), g * inner, &mut patch[..k]);
+                    }
+                    &patches[..(end - begin) * even]
+                };
+                let out = &mut out[begin * self.outputs..end * self.outputs];
+                product(rows, packed, stage, g * each, self.outputs, out);
+            }
+        }
+    }
+
+    /// The input under the window of one pixel, channels `first..` of one group; zero outside the input.
+    fn gather(&self, input: &[i16], pixel: Pixel, first: usize, patch: &mut [i16]) {
+        let inner = self.channels / self.groups;
+        let [d, h, w] = self.windows;
+        let (taps_d, taps_h, taps_w) = (d.taps(pixel.at[0]), h.taps(pixel.at[1]), w.taps(pixel.at[2]));
+        let inside = taps_d.len() * taps_h.len() * taps_w.len();
+        if inside < self.taps() {
+            patch.fill(0);
+        }
+        if inside == 0 {
+            return;
+        }
+        let column = w.input_at(pixel.at[2], taps_w.start) * self.channels + first;
+        for td in taps_d {
+            for th in taps_h.clone() {
+                let from = self.row(pixel, [td, th]) + column;
+                let to = ((td * h.kernel + th) * w.kernel + taps_w.start) * inner;
+                if inner == self.channels && w.dilation == 1 {
+                    let length = taps_w.len() * inner;
+                    patch[to..to + length].copy_from_slice(&input[from..from + length]);
+                } else {
+                    for t in 0..taps_w.len() {
+                        let from = from + t * w.dilation * self.channels;
+                        patch[to + t * inner..][..inner].copy_from_slice(&input[from..from + inner]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One input channel for each group, and `outputs / groups` outputs from it.
+    fn depthwise(&self, input: &[i16], weights: &[i16], stage: &Stage, out: &mut [u8]) {
+        let (taps, multiplier) = (self.taps(), self.outputs / self.groups);
+        // Taps outermost, so that the loop over channels is contiguous.
+        let mut by_tap = vec![0i16; taps * self.outputs];
+        for (o, row) in weights.chunks_exact(taps).enumerate() {
+            for (tap, &w) in row.iter().enumerate() {
+                by_tap[tap * self.outputs + o] = w;
+            }
+        }
+        let repeated: Vec<i16>;
+        let input = if multiplier == 1 {
+            input
+        } else {
+            repeated = input.iter().flat_map(|&q| std::iter::repeat_n(q, multiplier)).collect();
+            &repeated
+        };
+        let wide = Geometry { channels: self.outputs, ..*self };
+        let mut acc = vec![0i32; self.outputs];
+        for (index, out) in out.chunks_exact_mut(self.outputs).enumerate() {
+            wide.lanes(input, &by_tap, wide.pixel(index), &mut acc);
+            stage.apply(0, &acc, out);
+        }
+    }
+
+    /// The sums of one pixel when output c depends on input channel c alone.
+    #[inline(always)]
+    fn lanes(&self, input: &[i16], by_tap: &[i16], pixel: Pixel, acc: &mut [i32]) {
+        let channels = self.channels;
+        let [d, h, w] = self.windows;
+        acc.fill(0);
+        for td in d.taps(pixel.at[0]) {
+            for th in h.taps(pixel.at[1]) {
+                let row = self.row(pixel, [td, th]);
+                for tw in w.taps(pixel.at[2]) {
+                    let x = &input[row + w.input_at(pixel.at[2], tw) * channels..][..channels];
+                    let tap = (td * h.kernel + th) * w.kernel + tw;
+                    let weights = &by_tap[tap * channels..][..channels];
+                    for ((sum, &x), &w) in acc.iter_mut().zip(x).zip(weights) {
+                        *sum = sum.wrapping_add(i32::from(x) * i32::from(w));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows times packed weights through the output stage. Row r writes `out[r * stride + first..]`.
+#[inline(always)]
+pub(super) fn product(rows: &[i16], packed: &Packed, stage: &Stage, first: usize, stride: usize, out: &mut [u8]) {
+    const ROWS: usize = 4;
+    let k = packed.k;
+    let count = rows.len().checked_div(k).unwrap_or(out.len() / stride);
+    for block in 0..packed.len() {
+        let weights = packed.block(block);
+        let at = first + block * LANES;
+        let lanes = LANES.min(packed.n - block * LANES);
+        for begin in (0..count).step_by(ROWS) {
+            let row = |r: usize| {
+                let r = (begin + r).min(count - 1);
+                &rows[r * k..(r + 1) * k]
+            };
+            let acc = sums::<ROWS>([row(0), row(1), row(2), row(3)], weights);
+            for (r, acc) in acc.iter().enumerate().take(count - begin) {
+                stage.apply(at, acc, &mut out[(begin + r) * stride + at..][..lanes]);
+            }
+        }
+    }
+}
