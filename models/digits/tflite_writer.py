@@ -55,7 +55,7 @@ class ModelWriter:
         tensor.type = TENSOR_TYPES[np.dtype(dtype)]
         tensor.buffer = 0
         if data is not None:
-            data = np.ascontiguousarray(data, np.dtype(dtype))
+            data = np.asarray(data, np.dtype(dtype), order="C")
             assert list(data.shape) == list(shape), (name, data.shape, shape)
             buffer = AlignedBuffer()
             buffer.data = data.tobytes()
