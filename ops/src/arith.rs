@@ -9,14 +9,19 @@
 //! definitions of XNNPACK's micro-kernels for x86.
 
 mod elementwise;
+mod reduce;
 mod requant;
+mod softmax;
 mod weighted;
 
+pub(crate) use elementwise::has_short_multiplier;
 pub use elementwise::{
     AddOperand, AddParams, LeakyReluParams, MulParams, RequantizeParams, add_params, leaky_relu_params, mul_params,
     requantize_params,
 };
+pub use reduce::{ReduceParams, reduce_params};
 pub use requant::{Requant, multiply_by_quantized_multiplier, quantize_multiplier, rounding_divide_by_pot, srdhm};
+pub use softmax::SoftmaxParams;
 pub use weighted::{DenseScale, average_requant, conv_requant, matmul_requant, weight_requants};
 
 use crate::Act;

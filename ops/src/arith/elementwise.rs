@@ -82,8 +82,8 @@ pub fn add_params(
         }
         Arith::Xnnpack => {
             let (ra, rb) = (f64::from(sa / so), f64::from(sb / so));
-            // 21 significant bits for the larger ratio; the kernel's contract bounds the ratios to 2^-10..2^8, other ratios
-            // keep the shift within the accelerator's range.
+            // 21 significant bits for the larger ratio. The kernel bounds the ratios to 2^-10..2^8; for others the shift stays
+            // within the accelerator's range.
             let shift = (21 - split(ra.max(rb)).1).clamp(1, 62);
             let at = |ratio: f64| Requant::SingleRounding {
                 multiplier: (ratio * 2f64.powi(shift)).round_ties_even() as i32,
@@ -177,7 +177,9 @@ impl RequantizeParams {
 }
 
 /// Constants of the conversion of codes from one quantisation to another; `dtype` is that of the result. With an activation
-/// it is that of a stand-alone ReLU.
+/// they are those of a stand-alone ReLU, which rounds twice in both families.
+///
+/// Family B has no kernel for ratios outside 1/256..=128; there the constants are those of family A.
 ///
 /// # Source
 /// Family A: TFLite `QUANTIZE` and the ReLU kernels. Family B: XNNPACK `vcvt`, a multiplier with 8 fractional bits.
@@ -189,28 +191,27 @@ pub fn requantize_params(
     act: Act,
 ) -> RequantizeParams {
     let (lo, hi) = activation_range(act, dtype, output);
-    RequantizeParams {
-        input_zero_point: input.zero_point(),
-        requant: ratio_requant(
-            arith,
-            f64::from(input.scale()) / f64::from(output.scale()),
-            input.scale() / output.scale(),
-        ),
-        zero_point: output.zero_point(),
-        lo,
-        hi,
-    }
+    let ratio = input.scale() / output.scale();
+    let requant = match (arith, act) {
+        (Arith::TfliteRef, Act::None) => double_rounding(f64::from(input.scale()) / f64::from(output.scale())),
+        (Arith::Xnnpack, Act::None) if has_short_multiplier(ratio) => short_multiplier(ratio),
+        _ => double_rounding(f64::from(ratio)),
+    };
+    RequantizeParams { input_zero_point: input.zero_point(), requant, zero_point: output.zero_point(), lo, hi }
 }
 
-/// `clamp(requant(d) + zero_point, lo, hi)` of `d = code - input_zero_point`, with one requantiser for each sign of `d`.
+/// `clamp(r + zero_point, lo, hi)` of `d = code - input_zero_point`, where r is `positive(d)` or, for a negative d,
+/// `negative(d)` or `-negative(d)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LeakyReluParams {
     /// Subtracted from the code.
     pub input_zero_point: i32,
     /// Requantiser of a difference of at least 0.
     pub positive: Requant,
-    /// Requantiser of a negative difference.
+    /// Requantiser of a negative difference, by the magnitude of the slope in family A.
     pub negative: Requant,
+    /// What `negative` gives is negated: the slope is below zero.
+    pub negate: bool,
     /// Added to the requantised difference.
     pub zero_point: i32,
     /// Smallest code.
@@ -224,12 +225,19 @@ impl LeakyReluParams {
     #[inline(always)]
     pub fn apply(&self, code: i32) -> i32 {
         let difference = code - self.input_zero_point;
-        let requant = if difference >= 0 { self.positive } else { self.negative };
-        requant.code(difference, self.zero_point, self.lo, self.hi)
+        if difference >= 0 {
+            return self.positive.code(difference, self.zero_point, self.lo, self.hi);
+        }
+        let scaled = self.negative.apply(difference);
+        let scaled = if self.negate { scaled.saturating_neg() } else { scaled };
+        scaled.saturating_add(self.zero_point).max(self.lo).min(self.hi)
     }
 }
 
 /// Constants of a leaky ReLU; `dtype` is that of the result.
+///
+/// Family B has no kernel for a ratio of scales outside 1/256..=128 or a slope of like size; there the constants are those of
+/// family A.
 ///
 /// # Source
 /// Family A: TFLite `LEAKY_RELU`. Family B: XNNPACK `vlrelu`, multipliers with 8 fractional bits.
@@ -242,25 +250,35 @@ pub fn leaky_relu_params(
 ) -> LeakyReluParams {
     let (lo, hi) = code_range(dtype);
     let ratio = input.scale() / output.scale();
-    let slope = match arith {
-        Arith::TfliteRef => input.scale() * alpha / output.scale(),
-        Arith::Xnnpack => ratio * alpha,
+    let slope = ratio * alpha;
+    let short = arith == Arith::Xnnpack
+        && has_short_multiplier(ratio)
+        && (-127.996_09..=128.0).contains(&slope)
+        && slope.abs() >= 1.0 / 256.0;
+    let (positive, negative, negate) = if short {
+        (short_multiplier(ratio), short_multiplier(slope), false)
+    } else {
+        let slope = f64::from(input.scale() * alpha / output.scale());
+        (double_rounding(f64::from(ratio)), double_rounding(slope.abs()), slope < 0.0)
     };
     LeakyReluParams {
         input_zero_point: input.zero_point(),
-        positive: ratio_requant(arith, f64::from(ratio), ratio),
-        negative: ratio_requant(arith, f64::from(slope), slope),
+        positive,
+        negative,
+        negate,
         zero_point: output.zero_point(),
         lo,
         hi,
     }
 }
 
-fn ratio_requant(arith: Arith, exact: f64, ratio: f32) -> Requant {
-    match arith {
-        Arith::TfliteRef => double_rounding(exact),
-        Arith::Xnnpack => Requant::SingleRounding { multiplier: (ratio * 256.0).round_ties_even() as i32, shift: 8 },
-    }
+/// The ratios of scales that XNNPACK's kernels of one operand accept.
+pub(crate) fn has_short_multiplier(ratio: f32) -> bool {
+    (1.0 / 256.0..=128.0).contains(&ratio)
+}
+
+fn short_multiplier(ratio: f32) -> Requant {
+    Requant::SingleRounding { multiplier: (ratio * 256.0).round_ties_even() as i32, shift: 8 }
 }
 
 fn double_rounding(real: f64) -> Requant {
@@ -342,6 +360,8 @@ mod tests {
             let params = leaky_relu_params(arith, &quant(0.1, 10), &quant(0.1, 10), DType::I8, 0.25);
             assert_eq!(params.apply(60), 60);
             assert_eq!(params.apply(-30), 0);
+            let params = leaky_relu_params(arith, &quant(0.1, 10), &quant(0.1, 10), DType::I8, -0.25);
+            assert_eq!(params.apply(-30), 20);
         }
     }
 }
