@@ -1,1 +1,44 @@
-//! The functional simulator of the accelerator as a Bus.
+//! The functional simulator of the accelerator: a machine that executes instruction streams, and a bus around it.
+//!
+//! [`FsimBus`] is a device behind `tandem_driver::Bus`. Below it, [`Machine`] fetches a program from [`Dram`], decodes it, and
+//! runs three in-order queues that tokens order. The interleaving is chosen by a seed and reproducible; results of a correct
+//! program do not depend on it. What stops a program is a [`SimError`] that names the instruction, the place and the cause, and
+//! [`Checks`] find missing tokens that happen to do no harm.
+//!
+//! | what | where |
+//! |---|---|
+//! | queues, tokens, interleaving | `machine.rs`, `queue.rs` |
+//! | loads and stores | `transfer.rs` |
+//! | GEMM | `gemm.rs`, and `simd.rs` for x86-64 |
+//! | ALU, REQUANT, LANE | `lanes.rs` over `tandem_isa::semantics` |
+//! | races, stale reads | `check.rs` |
+//! | cycles (an estimate) | `timing.rs` |
+//!
+//! Semantics are those of the ISA manual; upstream's functional simulator is the reference where upstream's implementations
+//! disagree, and `tandem_isa::Compat` chooses another one. The crate knows no compiler.
+
+mod bus;
+mod check;
+mod counters;
+mod dram;
+mod error;
+mod gemm;
+mod lanes;
+mod loops;
+mod machine;
+mod queue;
+mod scratch;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+mod timing;
+mod transfer;
+
+pub use bus::{FsimBus, Monitor};
+pub use check::Checks;
+pub use counters::SimCounters;
+pub use dram::Dram;
+pub use error::{Blocked, Fault, Place, SimError};
+pub use gemm::Kernel;
+pub use machine::{Bases, Launch, Machine, Options, Step};
+pub use scratch::Scratchpads;
+pub use timing::Timing;

@@ -1,0 +1,122 @@
+//! The instruction stream cut into three queues, and the four token FIFOs between them.
+
+use tandem_isa::{Dep, Insn, Queue};
+
+use crate::error::Place;
+use crate::{Blocked, SimError};
+
+/// Position of a queue in arrays.
+pub(crate) fn lane(queue: Queue) -> usize {
+    match queue {
+        Queue::Load => 0,
+        Queue::Compute => 1,
+        Queue::Store => 2,
+    }
+}
+
+/// The FIFOs by number: who pushes and who pops.
+pub(crate) const FIFOS: [(Queue, Queue); 4] = [
+    (Queue::Load, Queue::Compute),
+    (Queue::Compute, Queue::Load),
+    (Queue::Compute, Queue::Store),
+    (Queue::Store, Queue::Compute),
+];
+
+/// A decoded instruction stream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stream {
+    pub insns: Vec<Insn>,
+    /// Indices of the instructions of each queue, in order.
+    pub queues: [Vec<u32>; 3],
+}
+
+/// How far each queue is, and the tokens between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Instructions begun by each queue.
+    pub next: [usize; 3],
+    /// Tokens in each FIFO.
+    pub tokens: [u32; 4],
+}
+
+impl Stream {
+    /// Cuts a stream into queues.
+    ///
+    /// # Errors
+    /// [`SimError::NoFinish`] where FINISH is not the last instruction and only there.
+    pub fn new(insns: Vec<Insn>) -> Result<Stream, SimError> {
+        let finish = insns.iter().position(|insn| matches!(insn, Insn::Finish(_)));
+        if finish.is_none_or(|at| at + 1 != insns.len()) {
+            return Err(SimError::NoFinish { finish, count: insns.len() });
+        }
+        let mut queues: [Vec<u32>; 3] = Default::default();
+        for (index, insn) in insns.iter().enumerate() {
+            // INSN_COUNT has 32 bits.
+            queues[lane(insn.queue())].push(index as u32);
+        }
+        Ok(Stream { insns, queues })
+    }
+
+    /// An instruction as errors name it.
+    pub fn place(&self, insn: usize) -> Place {
+        Place { insn, text: self.insns.get(insn).map(ToString::to_string).unwrap_or_default() }
+    }
+
+    /// The instruction at the head of a queue.
+    pub fn head(&self, progress: &Progress, queue: usize) -> Option<(usize, &Insn)> {
+        let index = *self.queues[queue].get(progress.next[queue])? as usize;
+        Some((index, self.insns.get(index)?))
+    }
+
+    /// Whether the head of a queue exists and its tokens are there.
+    pub fn ready(&self, progress: &Progress, queue: usize) -> bool {
+        let Some((_, insn)) = self.head(progress, queue) else { return false };
+        pops(queue, insn.dep()).all(|fifo| progress.tokens[fifo] > 0)
+    }
+
+    /// What to report when no queue is ready: nothing where all are done and no token is left.
+    pub fn end(&self, progress: &Progress) -> Result<(), SimError> {
+        let mut blocked: Vec<Blocked> = Vec::new();
+        for (at, queue) in Queue::ALL.into_iter().enumerate() {
+            let Some((index, insn)) = self.head(progress, at) else { continue };
+            let missing = pops(at, insn.dep()).find(|&fifo| progress.tokens[fifo] == 0);
+            if let Some(fifo) = missing {
+                blocked.push(Blocked { queue, at: self.place(index), from: FIFOS[fifo].0 });
+            }
+        }
+        if !blocked.is_empty() {
+            blocked.sort_by_key(|blocked| blocked.at.insn);
+            return Err(SimError::Deadlock { blocked });
+        }
+        match progress.tokens.iter().position(|&tokens| tokens > 0) {
+            Some(fifo) => Err(self.surplus(progress, fifo)),
+            None => Ok(()),
+        }
+    }
+
+    /// Tokens come out in the order they went in, so the first one left was pushed right after all that were popped.
+    fn surplus(&self, progress: &Progress, fifo: usize) -> SimError {
+        let (from, to) = FIFOS[fifo];
+        let count = progress.tokens[fifo];
+        let pushers: Vec<usize> = self.queues[lane(from)]
+            .iter()
+            .map(|&index| index as usize)
+            .filter(|&index| self.insns.get(index).is_some_and(|i| pushes(lane(from), i.dep()).any(|f| f == fifo)))
+            .collect();
+        let first = pushers.len().checked_sub(count as usize).and_then(|at| pushers.get(at).copied());
+        SimError::Surplus { from, to, count, pushed_by: self.place(first.unwrap_or_default()) }
+    }
+}
+
+/// The FIFOs that an instruction of a queue pops.
+pub(crate) fn pops(queue: usize, dep: Dep) -> impl Iterator<Item = usize> {
+    // By queue: what `pop_prev` and `pop_next` mean. The decoder refuses flags towards a neighbour that is not there.
+    let (prev, next) = [(None, Some(1)), (Some(0), Some(3)), (Some(2), None)][queue.min(2)];
+    prev.filter(|_| dep.pop_prev).into_iter().chain(next.filter(|_| dep.pop_next))
+}
+
+/// The FIFOs that an instruction of a queue pushes.
+pub(crate) fn pushes(queue: usize, dep: Dep) -> impl Iterator<Item = usize> {
+    let (prev, next) = [(None, Some(0)), (Some(1), Some(2)), (Some(3), None)][queue.min(2)];
+    prev.filter(|_| dep.push_prev).into_iter().chain(next.filter(|_| dep.push_next))
+}
