@@ -25,14 +25,19 @@ pub(super) fn whole<'a>(op: &str, ty: &'a TensorType) -> Result<&'a QuantParams,
 /// # Errors
 /// As [`whole`], and when the axis is another one or the lists do not fit it.
 pub(super) fn per_output<'a>(op: &str, ty: &'a TensorType) -> Result<&'a QuantParams, OpError> {
+    per_axis(op, ty, 0)
+}
+
+/// As [`per_output`] for any axis.
+pub(super) fn per_axis<'a>(op: &str, ty: &'a TensorType, axis: usize) -> Result<&'a QuantParams, OpError> {
     let quant = checked(op, ty)?;
     let fits = match quant.axis {
         None => quant.scale.len() == 1,
-        Some(axis) => axis == 0 && ty.shape.first() == Some(&quant.scale.len()),
+        Some(own) => own == axis && ty.shape.get(axis) == Some(&quant.scale.len()),
     };
     if !fits {
         return Err(OpError::unsupported(format!(
-            "{op} needs weights with one scale or one for each output channel, but {ty} has {} along axis {}",
+            "{op} needs weights with one scale or one for each index of axis {axis}, but {ty} has {} along axis {}",
             quant.scale.len(),
             quant.axis.unwrap_or(0)
         )));

@@ -1,7 +1,7 @@
 //! Convolution, depthwise and grouped included.
 
 use super::codes;
-use super::gemm::{LANES, Packed, sums};
+use super::gemm::{Packed, product};
 use super::stage::Stage;
 use crate::infer::Window;
 use crate::{Arith, Conv, Op, OpError, Operand};
@@ -181,29 +181,6 @@ impl Geometry {
                         *sum = sum.wrapping_add(i32::from(x) * i32::from(w));
                     }
                 }
-            }
-        }
-    }
-}
-
-/// Rows times packed weights through the output stage. Row r writes `out[r * stride + first..]`.
-#[inline(always)]
-pub(super) fn product(rows: &[i16], packed: &Packed, stage: &Stage, first: usize, stride: usize, out: &mut [u8]) {
-    const ROWS: usize = 4;
-    let k = packed.k;
-    let count = rows.len().checked_div(k).unwrap_or(out.len() / stride);
-    for block in 0..packed.len() {
-        let weights = packed.block(block);
-        let at = first + block * LANES;
-        let lanes = LANES.min(packed.n - block * LANES);
-        for begin in (0..count).step_by(ROWS) {
-            let row = |r: usize| {
-                let r = (begin + r).min(count - 1);
-                &rows[r * k..(r + 1) * k]
-            };
-            let acc = sums::<ROWS>([row(0), row(1), row(2), row(3)], weights);
-            for (r, acc) in acc.iter().enumerate().take(count - begin) {
-                stage.apply(at, acc, &mut out[(begin + r) * stride + at..][..lanes]);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Products of centred codes: rows of activations times packed weights.
 
+use super::stage::Stage;
+
 /// Outputs that one packed block computes at once.
 pub(super) const LANES: usize = 16;
 
@@ -63,6 +65,29 @@ pub(super) fn sums<const M: usize>(rows: [&[i16]; M], block: &[[i16; 2 * LANES]]
         }
     }
     acc
+}
+
+/// Rows times packed weights through the output stage. Row r writes `out[r * stride + first..]`.
+#[inline(always)]
+pub(super) fn product(rows: &[i16], packed: &Packed, stage: &Stage, first: usize, stride: usize, out: &mut [u8]) {
+    const ROWS: usize = 4;
+    let k = packed.k;
+    let count = rows.len().checked_div(k).unwrap_or(out.len() / stride);
+    for block in 0..packed.len() {
+        let weights = packed.block(block);
+        let at = first + block * LANES;
+        let lanes = LANES.min(packed.n - block * LANES);
+        for begin in (0..count).step_by(ROWS) {
+            let row = |r: usize| {
+                let r = (begin + r).min(count - 1);
+                &rows[r * k..(r + 1) * k]
+            };
+            let acc = sums::<ROWS>([row(0), row(1), row(2), row(3)], weights);
+            for (r, acc) in acc.iter().enumerate().take(count - begin) {
+                stage.apply(at, acc, &mut out[(begin + r) * stride + at..][..lanes]);
+            }
+        }
+    }
 }
 
 /// The sum of products of two rows of equal length. Wraps.

@@ -2,7 +2,9 @@
 
 mod codes;
 mod conv;
+mod conv_transpose;
 mod gemm;
+mod product;
 mod stage;
 
 use crate::{Arith, Op, OpError, Operand};
@@ -20,6 +22,11 @@ pub(crate) fn reference(
     let all_codes = operands.iter().take(2).all(|o| codes::is_codes(o.ty)) && codes::is_codes(result);
     match op {
         Op::Conv(c) if all_codes => Some(conv::conv(op, c, arith, operands, result)),
+        Op::ConvTranspose(c) if all_codes => Some(conv_transpose::conv_transpose(op, c, arith, operands, result)),
+        Op::Dense { act } if all_codes => Some(product::dense(op, *act, arith, operands, result)),
+        Op::MatMul { transpose_a, transpose_b } if all_codes => {
+            Some(product::matmul(op, [*transpose_a, *transpose_b], arith, operands, result))
+        }
         _ => None,
     }
 }

@@ -46,7 +46,6 @@ impl Stage {
             Op::Dense { .. } if arith == Arith::TfliteRef && y.dtype == DType::I8 => {
                 Scale::Dense(channels.map(|c| DenseScale::new(input, weights.at(c).0, output).scale).collect())
             }
-            Op::MatMul { .. } => Scale::of(vec![matmul_requant(arith, input, weights.scale(), output); bias.len()]),
             _ if x.dtype == DType::U8 && weights.is_per_tensor() => {
                 Scale::of(vec![matmul_requant(arith, input, weights.scale(), output); bias.len()])
             }
@@ -56,10 +55,9 @@ impl Stage {
         Ok(Stage { bias, scale, zero_point: out.zero_point(), lo, hi })
     }
 
-    /// A stage with one requantiser for all channels and no bias.
-    pub(super) fn uniform(requant: Requant, output: &QuantParams, (lo, hi): (i32, i32), channels: usize) -> Stage {
-        let scale = Scale::of(vec![requant; channels]);
-        Stage { bias: vec![0; channels], scale, zero_point: output.zero_point(), lo, hi }
+    /// A stage without bias.
+    pub(super) fn without_bias(requants: Vec<Requant>, output: &QuantParams, (lo, hi): (i32, i32)) -> Stage {
+        Stage { bias: vec![0; requants.len()], scale: Scale::of(requants), zero_point: output.zero_point(), lo, hi }
     }
 
     /// The low bytes of the codes of sums of the channels from `first` on.
@@ -146,7 +144,7 @@ mod tests {
         ];
         let sums: Vec<i32> = (-40_000..40_000).step_by(7).chain([i32::MIN, i32::MAX, 1, -1]).collect();
         for requant in modes {
-            let stage = Stage::uniform(requant, &output, (-100, 90), sums.len());
+            let stage = Stage::without_bias(vec![requant; sums.len()], &output, (-100, 90));
             let mut out = vec![0u8; sums.len()];
             stage.apply(0, &sums, &mut out);
             for (&sum, &code) in sums.iter().zip(&out) {
