@@ -1,26 +1,35 @@
 //! A segment as a graph of its own.
 
 use crate::Segment;
-use std::collections::BTreeMap;
-use tandem_graph::{Graph, ValueId};
+use std::collections::HashMap;
+use tandem_graph::{Graph, Node, ValueId};
 
-/// The nodes of a segment with the values they touch; inputs and outputs in the order of the segment.
+/// The segment's nodes as a graph of their own, whose inputs and outputs are those of the segment, in order.
+///
+/// Indices of the segment that the graph does not have are left out, so that a plan of another graph gives a graph that
+/// [`Graph::verify`] refuses and not a panic.
 pub fn extract(graph: &Graph, segment: &Segment) -> Graph {
-    let mut part = Graph::new(format!("{}[{}..]", graph.name, segment.nodes.first().map_or(0, |n| n.0)), graph.arith);
-    let mut ids: BTreeMap<ValueId, ValueId> = BTreeMap::new();
-    let mut take = |part: &mut Graph, v: ValueId| {
-        *ids.entry(v).or_insert_with(|| {
-            part.values.push(graph.value(v).clone());
-            ValueId(part.values.len() - 1)
-        })
+    let mut out = Graph::new(graph.name.clone(), graph.arith);
+    let mut moved: HashMap<ValueId, ValueId> = HashMap::new();
+    let mut bring = |out: &mut Graph, id: ValueId| {
+        let value = graph.values.get(id.0)?;
+        Some(*moved.entry(id).or_insert_with(|| {
+            out.values.push(value.clone());
+            ValueId(out.values.len() - 1)
+        }))
     };
-    part.inputs = segment.inputs.iter().map(|&v| take(&mut part, v)).collect();
-    for &n in &segment.nodes {
-        let node = &graph.nodes[n.0];
-        let inputs: Vec<_> = node.inputs.iter().map(|&v| take(&mut part, v)).collect();
-        let outputs: Vec<_> = node.outputs.iter().map(|&v| take(&mut part, v)).collect();
-        part.add_node(node.name.clone(), node.op.clone(), inputs, outputs);
+    for &id in &segment.inputs {
+        let input = bring(&mut out, id);
+        out.inputs.extend(input);
     }
-    part.outputs = segment.outputs.iter().map(|&v| take(&mut part, v)).collect();
-    part
+    for node in segment.nodes.iter().filter_map(|n| graph.nodes.get(n.0)) {
+        let mut list = |ids: &[ValueId]| ids.iter().filter_map(|&id| bring(&mut out, id)).collect::<Vec<_>>();
+        let (inputs, outputs) = (list(&node.inputs), list(&node.outputs));
+        out.nodes.push(Node { name: node.name.clone(), op: node.op.clone(), inputs, outputs });
+    }
+    for &id in &segment.outputs {
+        let output = bring(&mut out, id);
+        out.outputs.extend(output);
+    }
+    out
 }

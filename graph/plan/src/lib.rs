@@ -1,8 +1,8 @@
-//! Graph to [`Plan`]: which device runs which node, and why.
+//! Graph to Plan: which device runs which node, and in which segments.
 //!
-//! What a device can run is handed in as a predicate; this crate knows no backend. Nodes are scheduled by alternating between
-//! the devices: every accelerator node that is ready, then every CPU node that is ready, so that segments are few and the order
-//! of segments is an order of execution.
+//! [`partition`] asks a predicate for every node whether the accelerator takes it, groups nodes into as few segments as it
+//! can, and keeps a reason for every choice. A [`Plan`] is data: JSON for tools, rows for tables. The crate does no I/O and
+//! knows neither the compiler nor a device.
 #![forbid(unsafe_code)]
 
 mod extract;
@@ -10,5 +10,5 @@ mod partition;
 mod plan;
 
 pub use extract::extract;
-pub use partition::partition;
+pub use partition::{on_cpu, partition};
 pub use plan::{Assignment, Device, Plan, Segment, SegmentRow};

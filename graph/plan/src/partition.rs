@@ -1,170 +1,282 @@
-//! The partition: alternating list scheduling over two devices.
+//! Nodes to segments by alternating list scheduling.
+//!
+//! Beginning with one device, every ready node of that device is taken until there is none, then every ready node of the
+//! other, and so on. Both beginnings are tried and the one with fewer segments is kept. Because a node is taken only after
+//! all that it reads, segments never depend on each other in a circle.
 
+use crate::plan::counted;
 use crate::{Assignment, Device, Plan, Segment};
-use std::collections::BTreeSet;
 use tandem_graph::{Graph, Node, NodeId, ValueId};
+use tandem_tensor::TensorType;
 
-/// Places every node that `supported` accepts on the accelerator and the rest on the CPU.
+/// Reason of a node that the accelerator would take, in a segment without arithmetic.
+const NOTHING_TO_COMPUTE: &str = "nothing to compute: only data movement";
+
+/// Splits a graph between the accelerator and the CPU.
 ///
-/// `supported` gives the reason why a node cannot run on the accelerator. A segment that computes nothing (only moves data)
-/// stays on the CPU, where it costs no transfer.
+/// `supported` says of a node whether the accelerator runs it, or why not, as a phrase. A segment of the accelerator that
+/// would only move data goes to the CPU. Prune the graph first: dead nodes make segments without outputs.
 pub fn partition(graph: &Graph, mut supported: impl FnMut(&Node) -> Result<(), String>) -> Plan {
-    let mut assignments: Vec<Assignment> = graph
+    let mut choice: Vec<Result<(), String>> = graph
         .nodes
         .iter()
         .map(|node| {
-            let (device, reason) = match supported(node) {
-                Ok(()) => (Device::Vta, "has an exact accelerator form".to_string()),
-                Err(reason) => (Device::Cpu, reason),
-            };
-            Assignment {
-                node: node.name.clone(),
-                op: node.op.name().into(),
-                device,
-                segment: 0,
-                macs: graph.macs(node),
-                reason,
+            if node.inputs.iter().all(|&id| graph.constant(id).is_some()) {
+                return Err("it reads constants only".to_owned());
             }
+            supported(node)
         })
         .collect();
-    let groups = schedule(graph, &assignments);
-    let mut moved = false;
-    for group in &groups {
-        let idle = group.iter().all(|&n| is_movement(&graph.nodes[n]));
-        if idle && assignments[group[0]].device == Device::Vta {
-            for &n in group {
-                assignments[n].device = Device::Cpu;
-                assignments[n].reason = "moves data only: nothing to compute on the accelerator".into();
-            }
-            moved = true;
+    let mut groups = schedule(graph, &choice);
+    // Taking data movement away from the accelerator can merge its neighbours, so the schedule is made again.
+    while let Some(idle) = groups.iter().find(|(d, nodes)| *d == Device::Vta && !computes(graph, nodes)) {
+        for &NodeId(n) in &idle.1 {
+            choice[n] = Err(NOTHING_TO_COMPUTE.to_owned());
         }
+        groups = schedule(graph, &choice);
     }
-    let groups = if moved { schedule(graph, &assignments) } else { groups };
-    for (i, group) in groups.iter().enumerate() {
-        group.iter().for_each(|&n| assignments[n].segment = i);
-    }
-    let segments = groups.into_iter().map(|nodes| segment(graph, &assignments, nodes)).collect();
-    Plan { model: graph.name.clone(), segments, assignments }
+    build(graph, &choice, groups)
 }
 
-fn is_movement(node: &Node) -> bool {
-    matches!(node.op.name(), "reshape" | "identity" | "transpose")
+/// The whole graph on the CPU, for one reason.
+pub fn on_cpu(graph: &Graph, reason: &str) -> Plan {
+    partition(graph, |_| Err(reason.to_owned()))
 }
 
-/// Groups of nodes of one device each, in an order of execution.
-fn schedule(graph: &Graph, assignments: &[Assignment]) -> Vec<Vec<usize>> {
+type Group = (Device, Vec<NodeId>);
+
+fn schedule(graph: &Graph, choice: &[Result<(), String>]) -> Vec<Group> {
+    let first = schedule_from(graph, choice, Device::Cpu);
+    let second = schedule_from(graph, choice, Device::Vta);
+    if second.len() <= first.len() { second } else { first }
+}
+
+fn schedule_from(graph: &Graph, choice: &[Result<(), String>], first: Device) -> Vec<Group> {
     let producers = graph.producers();
-    let consumers = graph.consumers();
-    let mut waits: Vec<usize> = graph
-        .nodes
-        .iter()
-        .map(|node| {
-            let made: BTreeSet<_> = node.inputs.iter().filter_map(|v| producers[v.0]).collect();
-            made.len()
-        })
-        .collect();
-    let mut ready: BTreeSet<usize> = (0..graph.nodes.len()).filter(|&n| waits[n] == 0).collect();
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut device = Device::Vta;
-    while !ready.is_empty() {
-        let mut group = Vec::new();
-        while let Some(n) = ready.iter().copied().find(|&n| assignments[n].device == device) {
-            ready.remove(&n);
-            group.push(n);
-            let readers: BTreeSet<usize> =
-                graph.nodes[n].outputs.iter().flat_map(|v| &consumers[v.0]).map(|id| id.0).collect();
-            for reader in readers {
-                waits[reader] -= 1;
-                if waits[reader] == 0 {
-                    ready.insert(reader);
-                }
+    let mut done = vec![false; graph.nodes.len()];
+    let mut groups: Vec<Group> = Vec::new();
+    let mut device = first;
+    let mut left = graph.nodes.len();
+    let mut idle_turns = 0;
+    while left > 0 && idle_turns < 2 {
+        let mut nodes = Vec::new();
+        // Nodes stand in topological order, so one pass takes also those that become ready on the way.
+        for (n, node) in graph.nodes.iter().enumerate() {
+            let here = match choice.get(n) {
+                Some(Ok(())) => Device::Vta,
+                _ => Device::Cpu,
+            };
+            let made = |id: &ValueId| producers.get(id.0).copied().flatten().is_none_or(|p| done[p.0]);
+            if !done[n] && here == device && node.inputs.iter().all(made) {
+                done[n] = true;
+                nodes.push(NodeId(n));
             }
         }
-        if !group.is_empty() {
-            group.sort_unstable();
-            groups.push(group);
+        idle_turns = if nodes.is_empty() { idle_turns + 1 } else { 0 };
+        left -= nodes.len();
+        if !nodes.is_empty() {
+            groups.push((device, nodes));
         }
         device = if device == Device::Vta { Device::Cpu } else { Device::Vta };
     }
     groups
 }
 
-fn segment(graph: &Graph, assignments: &[Assignment], nodes: Vec<usize>) -> Segment {
-    let inside: BTreeSet<usize> = nodes.iter().copied().collect();
-    let made: BTreeSet<ValueId> = nodes.iter().flat_map(|&n| graph.nodes[n].outputs.iter().copied()).collect();
-    let mut inputs = Vec::new();
-    for v in nodes.iter().flat_map(|&n| &graph.nodes[n].inputs) {
-        if !made.contains(v) && graph.constant(*v).is_none() && !inputs.contains(v) {
-            inputs.push(*v);
+/// Whether the nodes do any arithmetic.
+fn computes(graph: &Graph, nodes: &[NodeId]) -> bool {
+    nodes.iter().filter_map(|n| graph.nodes.get(n.0)).any(|node| {
+        let operands: Vec<&TensorType> = node.inputs.iter().map(|&v| graph.ty(v)).collect();
+        tandem_ops::cost(&node.op, &operands).is_ok_and(|c| c.macs > 0 || c.element_ops > 0)
+    })
+}
+
+fn build(graph: &Graph, choice: &[Result<(), String>], groups: Vec<Group>) -> Plan {
+    let mut segment_of = vec![0; graph.nodes.len()];
+    for (s, (_, nodes)) in groups.iter().enumerate() {
+        for n in nodes {
+            segment_of[n.0] = s;
         }
     }
     let consumers = graph.consumers();
-    let read_outside = |v: &ValueId| consumers[v.0].iter().any(|reader| !inside.contains(&reader.0));
-    let outputs = made.iter().copied().filter(|v| graph.outputs.contains(v) || read_outside(v)).collect();
-    let device = assignments[nodes[0]].device;
-    let mut reasons: Vec<String> = Vec::new();
-    for &n in &nodes {
-        let text = match device {
-            Device::Vta => assignments[n].reason.clone(),
-            Device::Cpu => format!("{}: {}", assignments[n].op, assignments[n].reason),
-        };
-        if !reasons.contains(&text) {
-            reasons.push(text);
+    let mut segments = Vec::with_capacity(groups.len());
+    for (s, (device, nodes)) in groups.into_iter().enumerate() {
+        let (mut inputs, mut outputs): (Vec<ValueId>, Vec<ValueId>) = (Vec::new(), Vec::new());
+        let mut made: Vec<ValueId> = Vec::new();
+        for node in nodes.iter().map(|n| &graph.nodes[n.0]) {
+            for &id in &node.inputs {
+                if graph.constant(id).is_none() && !made.contains(&id) && !inputs.contains(&id) {
+                    inputs.push(id);
+                }
+            }
+            made.extend(&node.outputs);
+        }
+        for id in made {
+            let elsewhere = consumers.get(id.0).is_some_and(|c| c.iter().any(|n| segment_of[n.0] != s));
+            if (elsewhere || graph.outputs.contains(&id)) && !outputs.contains(&id) {
+                outputs.push(id);
+            }
+        }
+        let macs = nodes.iter().fold(0u64, |sum, n| sum.saturating_add(graph.macs(&graph.nodes[n.0])));
+        let reason = reason(graph, choice, device, &nodes);
+        segments.push(Segment { device, nodes, inputs, outputs, macs, reason });
+    }
+    let assignments = graph.nodes.iter().enumerate().map(|(n, node)| Assignment {
+        node: node.name.clone(),
+        op: node.op.name().to_owned(),
+        device: segments.get(segment_of[n]).map_or(Device::Cpu, |s| s.device),
+        segment: segment_of[n],
+        macs: graph.macs(node),
+        reason: match &choice[n] {
+            Ok(()) => "supported".to_owned(),
+            Err(reason) => reason.clone(),
+        },
+    });
+    let assignments = assignments.collect();
+    Plan { model: graph.name.clone(), segments, assignments }
+}
+
+/// The reasons of a segment's nodes in one line: each reason once, with the operators that it holds for.
+fn reason(graph: &Graph, choice: &[Result<(), String>], device: Device, nodes: &[NodeId]) -> String {
+    if device == Device::Vta {
+        return "the VTA supports every operator".to_owned();
+    }
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for n in nodes {
+        let Err(why) = &choice[n.0] else { continue };
+        let op = graph.nodes[n.0].op.name();
+        match reasons.iter_mut().find(|(r, _)| r == why) {
+            Some((_, ops)) => ops.push(op),
+            None => reasons.push((why, vec![op])),
         }
     }
-    let macs = nodes.iter().map(|&n| assignments[n].macs).sum();
-    let nodes = nodes.into_iter().map(NodeId).collect();
-    Segment { device, nodes, inputs, outputs, macs, reason: reasons.join("; ") }
+    match &reasons[..] {
+        [(why, _)] => (*why).to_owned(),
+        many => {
+            let each = many.iter().map(|(why, ops)| format!("{}: {why}", counted(ops.iter().copied())));
+            each.collect::<Vec<_>>().join("; ")
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extract;
+    use proptest::prelude::*;
     use tandem_ops::{Arith, Op, UnaryKind};
     use tandem_tensor::{DType, TensorType};
 
-    /// A diamond: x -> a (accelerator), x -> b (CPU), a + b -> c (accelerator).
-    fn diamond() -> Graph {
-        let mut g = Graph::new("diamond", Arith::TfliteRef);
-        let ty = TensorType::new(DType::F32, [4]);
-        let [x, a, b, c] = ["x", "a", "b", "c"].map(|n| g.add_value(n, ty.clone()));
-        g.add_node("b", Op::Unary(UnaryKind::Exp), [x], [b]);
-        g.add_node("a", Op::Unary(UnaryKind::Relu), [x], [a]);
-        g.add_node("c", Op::Where, [a, b, a], [c]);
-        g.inputs = vec![x];
-        g.outputs = vec![c];
+    fn ty() -> TensorType {
+        TensorType::new(DType::F32, [1, 4])
+    }
+
+    /// A graph of unary and binary nodes: each entry names the operands of a node, as positions among earlier values.
+    fn graph_of(nodes: &[(Op, Vec<usize>)]) -> Graph {
+        let mut g = Graph::new("g", Arith::TfliteRef);
+        let x = g.add_value("x", ty());
+        g.inputs.push(x);
+        for (i, (op, inputs)) in nodes.iter().enumerate() {
+            let out = g.add_value(format!("v{i}"), ty());
+            let ids: Vec<ValueId> = inputs.iter().map(|&k| ValueId(k)).collect();
+            g.add_node(format!("n{i}"), op.clone(), ids, [out]);
+        }
+        g.outputs.push(ValueId(nodes.len()));
         g
     }
 
-    #[test]
-    fn segments_alternate_and_carry_reasons() {
-        let g = diamond();
-        let plan = partition(&g, |n| if n.name == "b" { Err("exp".into()) } else { Ok(()) });
-        let devices: Vec<_> = plan.segments.iter().map(|s| (s.device, s.nodes[0].0)).collect();
-        assert_eq!(devices, [(Device::Vta, 1), (Device::Cpu, 0), (Device::Vta, 2)]);
-        assert_eq!(plan.segments[2].inputs.len(), 2);
-        assert!(plan.segments[1].reason.contains("exp"));
-        assert!(plan.assignments.iter().all(|a| !a.reason.is_empty()));
+    fn unary(kind: UnaryKind, from: usize) -> (Op, Vec<usize>) {
+        (Op::Unary(kind), vec![from])
+    }
+
+    fn add(a: usize, b: usize) -> (Op, Vec<usize>) {
+        (Op::Binary { kind: tandem_ops::BinaryKind::Add, act: tandem_ops::Act::None }, vec![a, b])
+    }
+
+    fn only_relu(node: &Node) -> Result<(), String> {
+        match node.op {
+            Op::Unary(UnaryKind::Exp) => Err("no exponential".into()),
+            _ => Ok(()),
+        }
     }
 
     #[test]
-    fn a_segment_that_only_moves_data_stays_on_the_cpu() {
-        let mut g = Graph::new("move", Arith::TfliteRef);
-        let x = g.add_value("x", TensorType::new(DType::F32, [4]));
-        let y = g.add_value("y", TensorType::new(DType::F32, [2, 2]));
-        g.add_node("r", Op::Reshape { shape: vec![2, 2] }, [x], [y]);
-        g.inputs = vec![x];
-        g.outputs = vec![y];
-        let plan = partition(&g, |_| Ok(()));
-        assert_eq!(plan.segments[0].device, Device::Cpu);
+    fn a_cpu_node_beside_the_chain_does_not_split_it() {
+        // x -> exp -> (late add), x -> relu -> relu -> add: beginning with the CPU gives two segments.
+        let g = graph_of(&[unary(UnaryKind::Exp, 0), unary(UnaryKind::Relu, 0), unary(UnaryKind::Relu, 2), add(1, 3)]);
+        let plan = partition(&g, only_relu);
+        let devices: Vec<Device> = plan.segments.iter().map(|s| s.device).collect();
+        assert_eq!(devices, [Device::Cpu, Device::Vta]);
+        assert_eq!(plan.segments[0].reason, "no exponential");
+        assert_eq!(plan.segments[1].inputs, [ValueId(0), ValueId(1)]);
+        assert_eq!(plan.segments[1].outputs, [ValueId(4)]);
     }
 
     #[test]
-    fn an_extracted_segment_is_a_graph_of_its_own() {
-        let g = diamond();
-        let plan = partition(&g, |n| if n.name == "b" { Err("exp".into()) } else { Ok(()) });
-        let last = crate::extract(&g, &plan.segments[2]);
-        assert_eq!((last.nodes.len(), last.inputs.len(), last.outputs.len()), (1, 2, 1));
-        assert_eq!(last.value(last.outputs[0]).name, "c");
+    fn a_diamond_is_cut_without_a_circle() {
+        let g = graph_of(&[
+            unary(UnaryKind::Relu, 0),
+            unary(UnaryKind::Exp, 1),
+            unary(UnaryKind::Relu, 1),
+            add(2, 3),
+            unary(UnaryKind::Exp, 4),
+        ]);
+        let plan = partition(&g, only_relu);
+        let devices: Vec<Device> = plan.segments.iter().map(|s| s.device).collect();
+        assert_eq!(devices, [Device::Vta, Device::Cpu, Device::Vta, Device::Cpu]);
+        assert_eq!(plan.segments[0].nodes, [NodeId(0), NodeId(2)]);
+    }
+
+    #[test]
+    fn data_movement_alone_goes_to_the_cpu_and_merges() {
+        let reshape = (Op::Reshape { shape: vec![1, 4] }, vec![1]);
+        let g = graph_of(&[unary(UnaryKind::Exp, 0), reshape, unary(UnaryKind::Exp, 2)]);
+        let plan = partition(&g, only_relu);
+        assert_eq!(plan.segments.len(), 1);
+        assert_eq!(plan.assignments[1].reason, NOTHING_TO_COMPUTE);
+        assert_eq!(plan.segments[0].reason, format!("2 exp: no exponential; 1 reshape: {NOTHING_TO_COMPUTE}"));
+    }
+
+    #[test]
+    fn a_plan_comes_back_from_json() {
+        let g = graph_of(&[unary(UnaryKind::Exp, 0), unary(UnaryKind::Relu, 1)]);
+        let plan = partition(&g, only_relu);
+        assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
+        assert!(plan.to_string().contains("VTA"));
+    }
+
+    #[test]
+    fn everything_on_the_cpu_is_one_segment_with_the_given_reason() {
+        let g = graph_of(&[unary(UnaryKind::Exp, 0), unary(UnaryKind::Relu, 1)]);
+        let plan = on_cpu(&g, "asked for");
+        assert_eq!((plan.segments.len(), plan.segments[0].reason.as_str()), (1, "asked for"));
+        assert_eq!(extract(&g, &plan.segments[0]), g);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn every_node_runs_once_and_after_what_it_reads(
+            seed in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..24),
+        ) {
+            let nodes: Vec<_> = seed.iter().enumerate().map(|(i, (exp, a, b))| {
+                let (a, b) = (a.index(i + 1), b.index(i + 1));
+                if *exp { unary(UnaryKind::Exp, a) } else { add(a, b) }
+            }).collect();
+            let mut g = graph_of(&nodes);
+            g.prune();
+            let plan = partition(&g, only_relu);
+            let mut known = vec![ValueId(0)];
+            let mut count = 0;
+            for segment in &plan.segments {
+                prop_assert!(segment.inputs.iter().all(|id| known.contains(id)));
+                let own = extract(&g, segment);
+                own.verify().unwrap();
+                count += own.nodes.len();
+                known.extend(&segment.outputs);
+            }
+            prop_assert_eq!(count, g.nodes.len());
+            prop_assert!(g.outputs.iter().all(|id| known.contains(id)));
+        }
     }
 }
