@@ -1,27 +1,35 @@
-//! The CPU backend: the kernels of `tandem-ops`.
+//! The host as a backend: the kernels of `ops`.
 
-use crate::{Backend, Executable, RuntimeError, Work};
-use tandem_graph::{Graph, Interpreter};
+use crate::{Backend, Executable, RuntimeError};
+use tandem_graph::{Graph, Interpreter, Node};
+use tandem_plan::Device;
 use tandem_tensor::Tensor;
 
-/// The host.
+/// Runs every operator, with the reference kernels.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuBackend;
 
-struct CpuSegment {
-    graph: Graph,
-}
-
 impl Backend for CpuBackend {
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    fn supports(&self, _graph: &Graph, _node: &Node) -> Result<(), String> {
+        Ok(())
+    }
+
     fn compile(&mut self, segment: &Graph) -> Result<Box<dyn Executable>, RuntimeError> {
         Ok(Box::new(CpuSegment { graph: segment.clone() }))
     }
 }
 
+struct CpuSegment {
+    graph: Graph,
+}
+
 impl Executable for CpuSegment {
-    fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<(Vec<Vec<Tensor>>, Work), RuntimeError> {
+    fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
         let interpreter = Interpreter::new(&self.graph);
-        let results = samples.iter().map(|inputs| interpreter.run(inputs)).collect::<Result<_, _>>()?;
-        Ok((results, Work::default()))
+        samples.iter().map(|inputs| Ok(interpreter.run(inputs)?)).collect()
     }
 }

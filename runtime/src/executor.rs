@@ -1,139 +1,195 @@
-//! The executor: segments in order, values between them.
+//! Running the segments of a plan in order.
 
-use crate::profile::Clock;
-use crate::{Backend, Executable, Profile, RuntimeError, SegmentProfile};
-use std::collections::BTreeMap;
+use crate::{Backend, Executable, Profile, RuntimeError, SegmentProfile, Span};
+use std::time::{Duration, Instant};
 use tandem_graph::{Graph, ValueId};
 use tandem_plan::{Device, Plan, extract};
 use tandem_tensor::Tensor;
 
-struct Stage {
+/// A graph on its devices, ready to run.
+pub struct Executor {
+    /// Types and constants; the nodes have gone into the segments.
+    graph: Graph,
+    segments: Vec<Ready>,
+    profile: Profile,
+    start: Instant,
+}
+
+struct Ready {
     device: Device,
-    ops: usize,
+    ops: String,
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
+    /// The values of `inputs` that nothing reads later.
+    dead: Vec<ValueId>,
     executable: Box<dyn Executable>,
 }
 
-/// A planned model, compiled for its devices.
-pub struct Executor {
-    graph: Graph,
-    stages: Vec<Stage>,
-    /// For every value, the last stage that reads it; values that the caller gets stay to the end.
-    last_use: Vec<usize>,
-}
-
 impl Executor {
-    /// Compiles every segment of a plan with the backend of its device.
+    /// Compiles every segment of the plan with the backend of its device.
     ///
     /// # Errors
-    /// When a device has no backend or refuses a segment.
-    pub fn new(
-        graph: &Graph,
-        plan: &Plan,
-        backends: &mut BTreeMap<Device, Box<dyn Backend>>,
-    ) -> Result<Self, RuntimeError> {
-        let mut stages = Vec::with_capacity(plan.segments.len());
-        let mut last_use = vec![0usize; graph.values.len()];
-        for (i, segment) in plan.segments.iter().enumerate() {
-            let device = segment.device;
-            let backend =
-                backends.get_mut(&device).ok_or(RuntimeError::NoBackend { segment: i, device: device.name() })?;
-            let executable = backend.compile(&extract(graph, segment)).map_err(|e| failed(i, device, e))?;
-            for &v in &segment.inputs {
-                last_use[v.0] = i;
+    /// [`RuntimeError::Segment`] naming the segment that does not compile or load.
+    pub fn new(graph: &Graph, plan: &Plan, backends: &mut [Box<dyn Backend>]) -> Result<Executor, RuntimeError> {
+        let mut segments: Vec<Ready> = Vec::with_capacity(plan.segments.len());
+        let mut profile = Profile { model: graph.name.clone(), ..Profile::default() };
+        for ((index, segment), row) in plan.segments.iter().enumerate().zip(plan.rows()) {
+            let known = |id: &ValueId| id.0 < graph.values.len();
+            if !segment.inputs.iter().chain(&segment.outputs).all(known) {
+                return Err(RuntimeError::Invalid(format!("segment {index} of the plan belongs to another graph")));
             }
-            stages.push(Stage {
-                device,
-                ops: segment.nodes.len(),
+            let place = |source| RuntimeError::Segment {
+                segment: index,
+                device: segment.device,
+                ops: row.ops.clone(),
+                source: Box::new(source),
+            };
+            let backend = backends.iter_mut().find(|b| b.device() == segment.device);
+            let backend = backend.ok_or_else(|| place(RuntimeError::NoBackend(segment.device)))?;
+            // A segment that nobody reads is dead code and is not worth compiling.
+            if segment.outputs.is_empty() {
+                continue;
+            }
+            let executable = backend.compile(&extract(graph, segment)).map_err(place)?;
+            profile.segments.push(SegmentProfile {
+                device: segment.device,
+                ops: row.ops.clone(),
+                wall: Duration::ZERO,
+                samples: 0,
+                bytes_copied: 0,
+                counters: executable.counters(),
+            });
+            segments.push(Ready {
+                device: segment.device,
+                ops: row.ops,
                 inputs: segment.inputs.clone(),
                 outputs: segment.outputs.clone(),
+                dead: Vec::new(),
                 executable,
             });
         }
-        for v in &graph.outputs {
-            last_use[v.0] = usize::MAX;
-        }
-        Ok(Self { graph: graph.clone(), stages, last_use })
-    }
-
-    /// The model's outputs for each sample (a list of inputs each), and what it cost.
-    ///
-    /// # Errors
-    /// When a sample does not fit the model, or a segment fails; the error names the segment.
-    pub fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<(Vec<Vec<Tensor>>, Profile), RuntimeError> {
-        let mut environments: Vec<Vec<Option<Tensor>>> = Vec::with_capacity(samples.len());
-        for sample in samples {
-            environments.push(self.bind(sample)?);
-        }
-        let clock = Clock::start();
-        let mut profile = Profile { samples: samples.len(), segments: Vec::with_capacity(self.stages.len()) };
-        for (i, stage) in self.stages.iter_mut().enumerate() {
-            let begin = clock.now();
-            let mut inputs = Vec::with_capacity(samples.len());
-            for environment in &mut environments {
-                let take = |v: ValueId, environment: &mut Vec<Option<Tensor>>| {
-                    let slot = &mut environment[v.0];
-                    if self.last_use[v.0] == i { slot.take() } else { slot.clone() }
-                };
-                let operands: Option<Vec<Tensor>> = stage.inputs.iter().map(|&v| take(v, environment)).collect();
-                inputs.push(operands.ok_or_else(|| {
-                    RuntimeError::Input(format!("segment {i} reads a value that no segment before it has made"))
-                })?);
-            }
-            let (results, work) = stage.executable.run(&inputs).map_err(|e| failed(i, stage.device, e))?;
-            for (environment, result) in environments.iter_mut().zip(results) {
-                for (&v, tensor) in stage.outputs.iter().zip(result) {
-                    environment[v.0] = Some(tensor);
+        let mut kept = graph.outputs.clone();
+        for segment in segments.iter_mut().rev() {
+            for &id in &segment.inputs {
+                if !kept.contains(&id) {
+                    kept.push(id);
+                    segment.dead.push(id);
                 }
             }
-            let wall = clock.now() - begin;
-            profile.segments.push(SegmentProfile { device: stage.device, ops: stage.ops, begin, wall, work });
         }
-        let outputs = environments
-            .into_iter()
-            .map(|environment| self.graph.outputs.iter().map(|&v| self.output(&environment, v)).collect())
-            .collect::<Result<_, _>>()?;
-        Ok((outputs, profile))
+        let graph = Graph { nodes: Vec::new(), ..graph.clone() };
+        Ok(Executor { graph, segments, profile, start: Instant::now() })
     }
 
-    fn bind(&self, sample: &[Tensor]) -> Result<Vec<Option<Tensor>>, RuntimeError> {
-        let graph = &self.graph;
-        if sample.len() != graph.inputs.len() {
-            return Err(RuntimeError::Input(format!(
-                "the model has {} inputs but {} were given",
-                graph.inputs.len(),
-                sample.len()
-            )));
-        }
-        let mut environment = vec![None; graph.values.len()];
-        for (&id, tensor) in graph.inputs.iter().zip(sample) {
-            let value = graph.value(id);
-            if tensor.shape() != &value.ty.shape || tensor.dtype() != value.ty.dtype {
-                return Err(RuntimeError::Input(format!(
-                    "input '{}' is {}{} but the model needs {}",
-                    value.name,
-                    tensor.dtype(),
-                    tensor.shape(),
-                    value.ty
-                )));
+    /// How many samples the devices take at a time; handing in multiples of it wastes nothing.
+    pub fn samples(&self) -> usize {
+        self.segments.iter().map(|s| s.executable.samples()).max().unwrap_or(1)
+    }
+
+    /// The graph's outputs for every sample. A sample is one tensor for every input of the graph.
+    ///
+    /// All samples go through one segment before the next one starts.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Invalid`] for samples that do not fit, [`RuntimeError::Segment`] naming the segment that failed.
+    pub fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
+        self.check(samples)?;
+        let begin = Instant::now();
+        let mut made: Vec<Vec<Option<Tensor>>> = vec![vec![None; self.graph.values.len()]; samples.len()];
+        for (values, sample) in made.iter_mut().zip(samples) {
+            for (id, tensor) in self.graph.inputs.iter().zip(sample) {
+                values[id.0] = Some(tensor.clone());
             }
-            environment[id.0] = Some(tensor.clone());
         }
-        Ok(environment)
+        for index in 0..self.segments.len() {
+            self.run_segment(index, &mut made)?;
+        }
+        let results = made.iter_mut().map(|values| {
+            let output = |&id: &ValueId| match self.graph.constant(id) {
+                Some(constant) => Ok(constant.as_ref().clone()),
+                None => values[id.0].clone().ok_or_else(|| unmade(&self.graph, id)),
+            };
+            self.graph.outputs.iter().map(output).collect::<Result<Vec<_>, _>>()
+        });
+        let results = results.collect::<Result<Vec<_>, _>>()?;
+        if let Ok(count) = u32::try_from(samples.len())
+            && count > 0
+        {
+            let each = begin.elapsed() / count;
+            self.profile.latencies.extend(samples.iter().map(|_| each));
+        }
+        Ok(results)
     }
 
-    fn output(&self, environment: &[Option<Tensor>], id: ValueId) -> Result<Tensor, RuntimeError> {
-        let value = self.graph.value(id);
-        match &value.constant {
-            Some(tensor) => Ok(tensor.as_ref().clone()),
-            None => environment[id.0]
-                .clone()
-                .ok_or_else(|| RuntimeError::Input(format!("no segment makes output '{}'", value.name))),
+    /// What all runs have cost so far.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn check(&self, samples: &[Vec<Tensor>]) -> Result<(), RuntimeError> {
+        for (i, sample) in samples.iter().enumerate() {
+            if sample.len() != self.graph.inputs.len() {
+                let (found, expected) = (sample.len(), self.graph.inputs.len());
+                let problem = format!("sample {i} has {found} tensors but the model has {expected} inputs");
+                return Err(RuntimeError::Invalid(problem));
+            }
+            for (&id, tensor) in self.graph.inputs.iter().zip(sample) {
+                let value = self.graph.value(id);
+                if tensor.shape() != &value.ty.shape || tensor.dtype() != value.ty.dtype {
+                    let (dtype, shape) = (tensor.dtype(), tensor.shape());
+                    return Err(RuntimeError::Invalid(format!(
+                        "sample {i}: input '{}' is {dtype}{shape} but the model needs {}",
+                        value.name, value.ty
+                    )));
+                }
+            }
         }
+        Ok(())
+    }
+
+    fn run_segment(&mut self, index: usize, made: &mut [Vec<Option<Tensor>>]) -> Result<(), RuntimeError> {
+        let (graph, segment) = (&self.graph, &mut self.segments[index]);
+        let mut inputs = Vec::with_capacity(made.len());
+        for values in made.iter_mut() {
+            let take = |&id: &ValueId| {
+                let slot = &mut values[id.0];
+                let tensor = if segment.dead.contains(&id) { slot.take() } else { slot.clone() };
+                tensor.ok_or_else(|| unmade(graph, id))
+            };
+            inputs.push(segment.inputs.iter().map(take).collect::<Result<Vec<_>, _>>()?);
+        }
+        let begin = Instant::now();
+        let results = segment.executable.run(&inputs).map_err(|source| RuntimeError::Segment {
+            segment: index,
+            device: segment.device,
+            ops: segment.ops.clone(),
+            source: Box::new(source),
+        })?;
+        let wall = begin.elapsed();
+        for (values, result) in made.iter_mut().zip(results) {
+            for (id, tensor) in segment.outputs.iter().zip(result) {
+                values[id.0] = Some(tensor);
+            }
+        }
+        let samples = inputs.len() as u64;
+        self.profile.push(Span {
+            segment: index,
+            sample: self.profile.samples(),
+            samples,
+            start_us: begin.duration_since(self.start).as_secs_f64() * 1e6,
+            duration_us: wall.as_secs_f64() * 1e6,
+        });
+        if let Some(sums) = self.profile.segments.get_mut(index) {
+            sums.wall += wall;
+            sums.samples += samples;
+            sums.bytes_copied = segment.executable.bytes_copied();
+            sums.counters = segment.executable.counters();
+        }
+        Ok(())
     }
 }
 
-fn failed(segment: usize, device: Device, source: RuntimeError) -> RuntimeError {
-    RuntimeError::Segment { segment, device: device.name(), source: Box::new(source) }
+fn unmade(graph: &Graph, id: ValueId) -> RuntimeError {
+    let name = graph.values.get(id.0).map_or("?", |v| v.name.as_str());
+    RuntimeError::Invalid(format!("no segment of the plan makes '{name}'; the plan belongs to another graph"))
 }

@@ -1,91 +1,145 @@
 //! What a run cost, segment by segment.
 
-use crate::Work;
 use serde::Serialize;
-use std::time::{Duration, Instant};
+use serde_json::json;
+use std::time::Duration;
 use tandem_driver::Counters;
 use tandem_plan::Device;
 
-/// One segment of a run.
-#[derive(Clone, Debug)]
+/// Spans kept for the timeline; later ones only count in the sums.
+const MAX_SPANS: usize = 100_000;
+
+/// The sums of one segment.
+#[derive(Clone, Debug, PartialEq)]
 pub struct SegmentProfile {
-    /// Where it ran.
+    /// Who ran it.
     pub device: Device,
-    /// Operators in it.
-    pub ops: usize,
-    /// When it began, since the run began.
-    pub begin: Duration,
-    /// Wall time.
+    /// Its operators with their counts.
+    pub ops: String,
+    /// Wall time, all runs together.
     pub wall: Duration,
-    /// Copies and counters.
-    pub work: Work,
+    /// Samples that went through.
+    pub samples: u64,
+    /// Bytes copied to and from the device.
+    pub bytes_copied: u64,
+    /// The device's counters, added up; `None` for a device without any.
+    pub counters: Option<Counters>,
 }
 
-/// A run: its segments in order.
-#[derive(Clone, Debug, Default)]
+/// One run of one segment on the timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Span {
+    /// Index in the plan.
+    pub segment: usize,
+    /// First sample.
+    pub sample: u64,
+    /// Number of samples.
+    pub samples: u64,
+    /// Microseconds from the beginning of the profile.
+    pub start_us: f64,
+    /// Microseconds.
+    pub duration_us: f64,
+}
+
+/// What all runs of an executor cost.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
-    /// Samples computed.
-    pub samples: usize,
-    /// Segments in order of execution.
+    /// Name of the model.
+    pub model: String,
+    /// One entry for every segment of the plan.
     pub segments: Vec<SegmentProfile>,
-}
-
-#[derive(Serialize)]
-struct Event<'a> {
-    name: String,
-    ph: &'a str,
-    ts: f64,
-    dur: f64,
-    pid: u32,
-    tid: usize,
+    /// The timeline, up to a limit.
+    pub spans: Vec<Span>,
+    /// Wall time of every sample: that of its batch, divided by the samples of the batch.
+    pub latencies: Vec<Duration>,
 }
 
 impl Profile {
-    /// Wall time of the whole run.
-    pub fn wall(&self) -> Duration {
-        self.segments.iter().map(|s| s.wall).sum()
+    /// Samples that were run.
+    pub fn samples(&self) -> u64 {
+        self.latencies.len() as u64
     }
 
-    /// The accelerator's counters over all segments.
-    pub fn counters(&self) -> Option<Counters> {
-        let mut sum: Option<Counters> = None;
-        for counters in self.segments.iter().filter_map(|s| s.work.counters.as_ref()) {
-            *sum.get_or_insert_with(Counters::default) += *counters;
+    /// The median wall time of a sample.
+    pub fn median_latency(&self) -> Option<Duration> {
+        let mut sorted = self.latencies.clone();
+        sorted.sort_unstable();
+        let (lower, upper) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
+        Some((*lower + *upper) / 2)
+    }
+
+    /// The accelerator's counters of all segments, added up.
+    pub fn counters(&self) -> Counters {
+        self.segments.iter().filter_map(|s| s.counters).fold(Counters::default(), |sum, c| sum + c)
+    }
+
+    /// The timeline in the trace event format that Chrome and Perfetto read: one track a device, times in microseconds.
+    pub fn to_chrome_json(&self) -> String {
+        let track = |device: Device| match device {
+            Device::Cpu => 1,
+            Device::Vta => 2,
+        };
+        let mut events = vec![json!({"name": "process_name", "ph": "M", "pid": 1, "args": {"name": self.model}})];
+        for device in [Device::Cpu, Device::Vta] {
+            let args = json!({"name": device.name()});
+            events.push(json!({"name": "thread_name", "ph": "M", "pid": 1, "tid": track(device), "args": args}));
         }
-        sum
+        for span in &self.spans {
+            let Some(segment) = self.segments.get(span.segment) else { continue };
+            events.push(json!({
+                "name": format!("segment {}: {}", span.segment, segment.ops),
+                "cat": segment.device.name(),
+                "ph": "X",
+                "pid": 1,
+                "tid": track(segment.device),
+                "ts": span.start_us,
+                "dur": span.duration_us,
+                "args": {"sample": span.sample, "samples": span.samples},
+            }));
+        }
+        let segments: Vec<_> = self.segments.iter().map(summary).collect();
+        let other = json!({"model": self.model, "samples": self.samples(), "segments": segments});
+        json!({"traceEvents": events, "displayTimeUnit": "ms", "otherData": other}).to_string()
     }
 
-    /// Events in the format that Chrome and Perfetto open; one track a device, times in microseconds.
-    ///
-    /// # Errors
-    /// Never in practice: the events hold no map with odd keys.
-    pub fn to_trace(&self) -> Result<String, serde_json::Error> {
-        let events: Vec<Event<'_>> = self
-            .segments
-            .iter()
-            .enumerate()
-            .map(|(i, s)| Event {
-                name: format!("segment {i}: {} operators on {}", s.ops, s.device.name()),
-                ph: "X",
-                ts: s.begin.as_secs_f64() * 1e6,
-                dur: s.wall.as_secs_f64() * 1e6,
-                pid: 1,
-                tid: s.device as usize,
-            })
-            .collect();
-        serde_json::to_string(&serde_json::json!({ "traceEvents": events, "displayTimeUnit": "ms" }))
+    pub(crate) fn push(&mut self, span: Span) {
+        if self.spans.len() < MAX_SPANS {
+            self.spans.push(span);
+        }
     }
 }
 
-/// A clock that starts with the run.
-pub(crate) struct Clock(Instant);
+fn summary(segment: &SegmentProfile) -> serde_json::Value {
+    let counters = segment.counters.map(|c| {
+        json!({
+            "instructions": c.instructions,
+            "uops": c.uops(),
+            "bytes_loaded": c.bytes_loaded(),
+            "bytes_stored": c.bytes_stored(),
+            "cycles": c.cycles,
+        })
+    });
+    json!({
+        "device": segment.device,
+        "ops": segment.ops,
+        "wall_ms": segment.wall.as_secs_f64() * 1e3,
+        "samples": segment.samples,
+        "bytes_copied": segment.bytes_copied,
+        "vta": counters,
+    })
+}
 
-impl Clock {
-    pub fn start() -> Self {
-        Self(Instant::now())
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    pub fn now(&self) -> Duration {
-        self.0.elapsed()
+    #[test]
+    fn the_median_lies_between_the_middle_samples() {
+        let ms = Duration::from_millis;
+        let profile = |l: &[u64]| Profile { latencies: l.iter().map(|&x| ms(x)).collect(), ..Profile::default() };
+        assert_eq!(profile(&[]).median_latency(), None);
+        assert_eq!(profile(&[3]).median_latency(), Some(ms(3)));
+        assert_eq!(profile(&[9, 1, 2]).median_latency(), Some(ms(2)));
+        assert_eq!(profile(&[9, 1, 2, 4]).median_latency(), Some(ms(3)));
     }
 }

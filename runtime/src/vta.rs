@@ -1,104 +1,137 @@
-//! The accelerator backend: compile, load once, then pack, run and unpack.
+//! The accelerator as a backend, on any bus.
 
-use crate::{Backend, Executable, RuntimeError, Work};
-use std::sync::{Arc, Mutex, MutexGuard};
+use crate::{Backend, Executable, RuntimeError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tandem_driver::{Counters, Device, Loaded};
-use tandem_graph::Graph;
-use tandem_isa::Program;
-use tandem_jit::{Binding, compile};
+use tandem_driver::{Counters, Device as VtaDevice, Loaded};
+use tandem_graph::{Graph, Node};
+use tandem_isa::HwConfig;
+use tandem_jit::Binding;
+use tandem_plan::Device;
 use tandem_tensor::Tensor;
 
-/// Longest wait for one launch. A simulator computes inside the wait, so this is far above any real run.
-const LAUNCH_LIMIT: Duration = Duration::from_secs(600);
+/// Time allowed for one run of a program, unless [`VtaBackend::with_timeout`] says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The accelerator on some bus. Segments of one plan share it.
+/// A device with the compiler in front of it.
 pub struct VtaBackend {
-    device: Arc<Mutex<Device>>,
-    programs: Vec<Program>,
-}
-
-struct VtaSegment {
-    device: Arc<Mutex<Device>>,
-    loaded: Option<Loaded>,
-    inputs: Vec<Binding>,
-    outputs: Vec<Binding>,
-    samples: usize,
+    device: Arc<Mutex<VtaDevice>>,
+    config: HwConfig,
+    timeout: Duration,
 }
 
 impl VtaBackend {
     /// A backend on an open device.
-    pub fn new(device: Device) -> Self {
-        Self { device: Arc::new(Mutex::new(device)), programs: Vec::new() }
+    pub fn new(device: VtaDevice) -> VtaBackend {
+        let config = device.config().clone();
+        VtaBackend { device: Arc::new(Mutex::new(device)), config, timeout: TIMEOUT }
     }
 
-    /// The programs compiled so far, in order.
-    pub fn programs(&self) -> &[Program] {
-        &self.programs
+    /// The same with another time limit for one run of a program.
+    pub fn with_timeout(self, timeout: Duration) -> VtaBackend {
+        VtaBackend { timeout, ..self }
     }
-}
 
-/// The device, even if another thread panicked while it held it: every launch starts from programmed registers.
-fn lock(device: &Mutex<Device>) -> MutexGuard<'_, Device> {
-    device.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// The configuration of the device.
+    pub fn config(&self) -> &HwConfig {
+        &self.config
+    }
 }
 
 impl Backend for VtaBackend {
+    fn device(&self) -> Device {
+        Device::Vta
+    }
+
+    fn supports(&self, graph: &Graph, node: &Node) -> Result<(), String> {
+        tandem_jit::supports(graph, node, &self.config)
+    }
+
     fn compile(&mut self, segment: &Graph) -> Result<Box<dyn Executable>, RuntimeError> {
-        let mut device = lock(&self.device);
-        let compiled = compile(segment, device.config())?;
-        let loaded = device.load(&compiled.program)?;
-        self.programs.push(compiled.program);
+        let compiled = tandem_jit::compile(segment, &self.config)?;
+        let loaded = lock(&self.device).load(&compiled.program)?;
         Ok(Box::new(VtaSegment {
             device: Arc::clone(&self.device),
             loaded: Some(loaded),
             inputs: compiled.inputs,
             outputs: compiled.outputs,
-            samples: compiled.samples,
+            samples: compiled.samples.max(1),
+            timeout: self.timeout,
+            counters: Counters::default(),
+            copied: 0,
         }))
     }
 }
 
+struct VtaSegment {
+    device: Arc<Mutex<VtaDevice>>,
+    /// Present until the segment is dropped.
+    loaded: Option<Loaded>,
+    inputs: Vec<Binding>,
+    outputs: Vec<Binding>,
+    samples: usize,
+    timeout: Duration,
+    counters: Counters,
+    copied: u64,
+}
+
 impl Executable for VtaSegment {
-    fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<(Vec<Vec<Tensor>>, Work), RuntimeError> {
-        let mut device = lock(&self.device);
-        let Some(loaded) = &self.loaded else {
-            return Err(RuntimeError::Input("the segment has been unloaded".into()));
-        };
-        let mut work = Work { counters: Some(Counters::default()), bytes_copied: 0 };
+    fn samples(&self) -> usize {
+        self.samples
+    }
+
+    fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
         let mut results: Vec<Vec<Tensor>> = Vec::with_capacity(samples.len());
-        for batch in samples.chunks(self.samples.max(1)) {
-            for (k, binding) in self.inputs.iter().enumerate() {
-                let column: Option<Vec<&Tensor>> = batch.iter().map(|sample| sample.get(k)).collect();
-                let column =
-                    column.ok_or_else(|| RuntimeError::Input(format!("input '{}' is missing", binding.name)))?;
-                let bytes = binding.pack(&column)?;
-                device.write(loaded, binding.section, 0, &bytes)?;
-                work.bytes_copied += bytes.len() as u64;
-            }
-            let counters = device.run(loaded, LAUNCH_LIMIT)?;
-            if let Some(sum) = &mut work.counters {
-                *sum += counters;
-            }
-            let first = results.len();
-            results.resize_with(first + batch.len(), Vec::new);
-            for binding in &self.outputs {
-                let bytes = device.read(loaded, binding.section, 0, binding.bytes())?;
-                work.bytes_copied += bytes.len() as u64;
-                for (result, tensor) in results[first..].iter_mut().zip(binding.unpack(&bytes, batch.len())?) {
-                    result.push(tensor);
-                }
+        for group in samples.chunks(self.samples) {
+            results.append(&mut self.run_group(group)?);
+        }
+        Ok(results)
+    }
+
+    fn counters(&self) -> Option<Counters> {
+        Some(self.counters)
+    }
+
+    fn bytes_copied(&self) -> u64 {
+        self.copied
+    }
+}
+
+impl VtaSegment {
+    fn run_group(&mut self, group: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
+        let unloaded = || RuntimeError::Invalid("the program is not on the device any more".to_owned());
+        let loaded = self.loaded.as_ref().ok_or_else(unloaded)?;
+        let mut device = lock(&self.device);
+        for (i, binding) in self.inputs.iter().enumerate() {
+            let tensors: Option<Vec<&Tensor>> = group.iter().map(|sample| sample.get(i)).collect();
+            let missing = || RuntimeError::Invalid(format!("a sample has no tensor for input {i} of the segment"));
+            let bytes = binding.pack(&tensors.ok_or_else(missing)?)?;
+            device.write(loaded, binding.section, 0, &bytes)?;
+            self.copied += bytes.len() as u64;
+        }
+        self.counters += device.run(loaded, self.timeout)?;
+        let mut results: Vec<Vec<Tensor>> = group.iter().map(|_| Vec::with_capacity(self.outputs.len())).collect();
+        for binding in &self.outputs {
+            let bytes = device.read(loaded, binding.section, 0, binding.bytes())?;
+            self.copied += bytes.len() as u64;
+            for (result, tensor) in results.iter_mut().zip(binding.unpack(&bytes, group.len())?) {
+                result.push(tensor);
             }
         }
-        Ok((results, work))
+        Ok(results)
     }
 }
 
 impl Drop for VtaSegment {
     fn drop(&mut self) {
         if let Some(loaded) = self.loaded.take() {
-            // A device that fails here has nothing left to lose; the next use of it reports the fault.
+            // The memory of a device that fails here is lost with the device; there is nobody to tell.
             let _ = lock(&self.device).unload(loaded);
         }
     }
+}
+
+/// A panic of another thread that holds the lock leaves a device that reports its own state.
+fn lock(device: &Mutex<VtaDevice>) -> MutexGuard<'_, VtaDevice> {
+    device.lock().unwrap_or_else(PoisonError::into_inner)
 }

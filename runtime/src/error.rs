@@ -1,0 +1,76 @@
+//! The errors of a run, sorted by what a caller should do about them.
+
+use tandem_driver::DriverError;
+use tandem_graph::GraphError;
+use tandem_jit::JitError;
+use tandem_plan::Device;
+
+/// How a caller should treat an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// Place the work elsewhere.
+    Unsupported,
+    /// The caller broke the contract.
+    Invalid,
+    /// No memory or slots now.
+    Exhausted,
+    /// The device misbehaved.
+    Fault,
+    /// The device is absent.
+    Unavailable,
+}
+
+/// Why a model does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// A segment failed; the class is that of the cause.
+    #[error("segment {segment} ({device}: {ops}): {source}")]
+    Segment {
+        /// Index in the plan.
+        segment: usize,
+        /// Who was to run it.
+        device: Device,
+        /// Its operators.
+        ops: String,
+        /// The cause.
+        source: Box<RuntimeError>,
+    },
+    /// The compiler refused the segment (Unsupported, Invalid or Exhausted).
+    #[error(transparent)]
+    Compile(#[from] JitError),
+    /// The device or the way to it failed; the class is the driver's.
+    #[error(transparent)]
+    Device(#[from] DriverError),
+    /// A kernel or the graph refused (Invalid or Unsupported).
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The plan names a device without a backend (Unavailable).
+    #[error("there is no backend for the {0}: hand one in, or plan without it")]
+    NoBackend(Device),
+    /// The caller's samples do not fit (Invalid).
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl RuntimeError {
+    /// How a caller should treat it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            RuntimeError::Segment { source, .. } => source.class(),
+            RuntimeError::Compile(JitError::Unsupported { .. }) => ErrorClass::Unsupported,
+            RuntimeError::Compile(JitError::Exhausted { .. }) => ErrorClass::Exhausted,
+            RuntimeError::Graph(GraphError::Op { source: tandem_ops::OpError::Unsupported(_), .. }) => {
+                ErrorClass::Unsupported
+            }
+            RuntimeError::Compile(_) | RuntimeError::Graph(_) | RuntimeError::Invalid(_) => ErrorClass::Invalid,
+            RuntimeError::NoBackend(_) => ErrorClass::Unavailable,
+            RuntimeError::Device(error) => match error.class() {
+                tandem_driver::ErrorClass::Unsupported => ErrorClass::Unsupported,
+                tandem_driver::ErrorClass::Invalid => ErrorClass::Invalid,
+                tandem_driver::ErrorClass::Exhausted => ErrorClass::Exhausted,
+                tandem_driver::ErrorClass::Fault => ErrorClass::Fault,
+                tandem_driver::ErrorClass::Unavailable => ErrorClass::Unavailable,
+            },
+        }
+    }
+}
