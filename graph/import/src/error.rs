@@ -40,6 +40,21 @@ pub enum ImportError {
         /// What exactly is missing and what is supported instead.
         why: String,
     },
+    /// Unsupported: an operand that decides shapes is only known at run time.
+    #[error(
+        "operator {operator} of node '{node}' needs its operand '{operand}' at import because shapes are fixed; give \
+         '{value}' as a constant"
+    )]
+    NotConstant {
+        /// Operator name as the model format spells it.
+        operator: String,
+        /// Node name, or the name of its first result.
+        node: String,
+        /// What the operand says.
+        operand: String,
+        /// Name of the value to give.
+        value: String,
+    },
     /// Unsupported: a property of the whole model.
     #[error("{place}: {problem}")]
     UnsupportedModel {
