@@ -35,6 +35,8 @@ struct SimDevice {
     dram: Dram,
     regs: Regs,
     state: State,
+    /// What stopped the last launch; it outlives a reset.
+    error: Option<SimError>,
 }
 
 /// The writable registers.
@@ -43,12 +45,12 @@ struct Regs {
     launch: Launch,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Idle,
     Running,
     Done,
-    Stopped(SimError),
+    Stopped,
 }
 
 impl FsimBus {
@@ -61,7 +63,7 @@ impl FsimBus {
     pub fn with_options(config: &HwConfig, options: Options, dram_limit: u64) -> FsimBus {
         let machine = Machine::new(config, options);
         let (dram, regs) = (Dram::new(dram_limit), Regs::default());
-        FsimBus { device: Arc::new(Mutex::new(SimDevice { machine, dram, regs, state: State::Idle })) }
+        FsimBus { device: Arc::new(Mutex::new(SimDevice { machine, dram, regs, state: State::Idle, error: None })) }
     }
 
     /// A second way into the device, for counters, traces and settings.
@@ -95,10 +97,7 @@ impl Monitor {
 
     /// What stopped the last launch.
     pub fn error(&self) -> Option<SimError> {
-        match &lock(&self.device).state {
-            State::Stopped(error) => Some(error.clone()),
-            _ => None,
-        }
+        lock(&self.device).error.clone()
     }
 
     /// Chooses the interleaving, from the next launch on.
@@ -185,16 +184,23 @@ impl SimDevice {
         for _ in 0..steps {
             match self.machine.step(&mut self.dram) {
                 Ok(Step::Ran) => {}
+                // A slice takes milliseconds: the caller decides whether there is time for another one.
+                Ok(Step::Paused) => return,
                 Ok(Step::Finished) => {
                     self.state = State::Done;
                     return;
                 }
                 Err(error) => {
-                    self.state = State::Stopped(error);
+                    self.stop(error);
                     return;
                 }
             }
         }
+    }
+
+    fn stop(&mut self, error: SimError) {
+        self.state = State::Stopped;
+        self.error = Some(error);
     }
 
     fn read(&self, reg: Reg) -> u32 {
@@ -206,7 +212,7 @@ impl SimDevice {
                 State::Idle => 0,
                 State::Running => control::LAUNCH,
                 State::Done => control::DONE,
-                State::Stopped(_) => control::ERROR,
+                State::Stopped => control::ERROR,
             },
             Reg::Cycles => count(counters.cycles_estimate),
             Reg::InsnCount => launch.insn_count,
@@ -227,14 +233,8 @@ impl SimDevice {
             Reg::GemmUops => count(counters.gemm_uops),
             Reg::AluUops => count(counters.alu_uops + counters.requant_uops),
             Reg::LaneUops => count(counters.lane_uops),
-            Reg::ErrorCode => match &self.state {
-                State::Stopped(error) => error.code().code(),
-                _ => ErrorCode::None.code(),
-            },
-            Reg::ErrorInsn => match &self.state {
-                State::Stopped(error) => count(error.insn().unwrap_or(0) as u64),
-                _ => 0,
-            },
+            Reg::ErrorCode => self.error.as_ref().map_or(ErrorCode::None, SimError::code).code(),
+            Reg::ErrorInsn => count(self.error.as_ref().and_then(SimError::insn).unwrap_or(0) as u64),
         }
     }
 
@@ -254,10 +254,11 @@ impl SimDevice {
             }
             // A launch while a program runs is ignored, as a set bit cannot be set again.
             Reg::Control if value & control::LAUNCH != 0 && self.state != State::Running => {
-                self.state = match self.machine.launch(&self.dram, launch) {
-                    Ok(()) => State::Running,
-                    Err(error) => State::Stopped(error),
-                };
+                self.error = None;
+                match self.machine.launch(&self.dram, launch) {
+                    Ok(()) => self.state = State::Running,
+                    Err(error) => self.stop(error),
+                }
             }
             _ => {}
         }

@@ -161,7 +161,7 @@ pub struct Place {
     /// Index in the stream.
     pub insn: usize,
     /// The instruction as text.
-    pub text: String,
+    pub text: Box<str>,
 }
 
 impl SimError {

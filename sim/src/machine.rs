@@ -62,8 +62,10 @@ pub struct Launch {
 /// What [`Machine::step`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// An instruction, or a slice of a long one.
+    /// An instruction, or the last slice of a long one.
     Ran,
+    /// A slice of a long instruction, which goes on with the next step: a good moment to look at the clock.
+    Paused,
     /// Nothing: the program has finished.
     Finished,
 }
@@ -230,7 +232,7 @@ impl Machine {
             return Ok(Step::Finished);
         }
         let stepped = self.step_running(dram);
-        if !matches!(stepped, Ok(Step::Ran)) {
+        if !matches!(stepped, Ok(Step::Ran | Step::Paused)) {
             self.abandon();
         }
         stepped
@@ -250,7 +252,7 @@ impl Machine {
     /// As [`Machine::launch`] and [`Machine::step`].
     pub fn run(&mut self, dram: &mut Dram, launch: &Launch) -> Result<SimCounters, SimError> {
         self.launch(dram, launch)?;
-        while self.step(dram)? == Step::Ran {}
+        while self.step(dram)? != Step::Finished {}
         Ok(self.counters)
     }
 
@@ -270,7 +272,7 @@ impl Machine {
             slice.copy_from_slice(&bytes);
         }
         self.launch(&code, &Launch { insn_addr, insn_count: insns.len() as u32, bases: Bases::default() })?;
-        while self.step(dram)? == Step::Ran {}
+        while self.step(dram)? != Step::Finished {}
         Ok(self.counters)
     }
 
@@ -294,7 +296,7 @@ impl Machine {
         }
         if let Some(next) = self.execute(queue, at, &insn, first, dram)? {
             self.paused = Some((queue, next));
-            return Ok(Step::Ran);
+            return Ok(Step::Paused);
         }
         self.finish(queue, at, &insn);
         Ok(Step::Ran)

@@ -59,7 +59,7 @@ impl Stream {
 
     /// An instruction as errors name it.
     pub fn place(&self, insn: usize) -> Place {
-        Place { insn, text: self.insns.get(insn).map(ToString::to_string).unwrap_or_default() }
+        Place { insn, text: self.insns.get(insn).map(|insn| insn.to_string().into()).unwrap_or_default() }
     }
 
     /// The instruction at the head of a queue.
