@@ -1,0 +1,116 @@
+//! Softmax of codes.
+
+use super::codes;
+use crate::arith::{SoftmaxParams, code_range};
+use crate::{Arith, Op, OpError, Operand};
+use tandem_tensor::{QuantParams, Tensor, TensorType};
+
+/// Family A: fixed point; the result has the scale 1/256 and the smallest code for zero. Family B: a table of binary32
+/// exponentials and a running sum.
+pub(super) fn softmax(
+    op: &Op,
+    axis: usize,
+    beta: f32,
+    arith: Arith,
+    x: Operand<'_>,
+    result: &TensorType,
+) -> Result<Vec<Tensor>, OpError> {
+    let (input, output) = (codes::whole(op.name(), x.ty)?, codes::whole(op.name(), result)?);
+    let (lo, hi) = code_range(result.dtype);
+    let fixed = arith == Arith::TfliteRef;
+    if x.ty.dtype != result.dtype || fixed && (output.scale() != 1.0 / 256.0 || output.zero_point() != lo) {
+        return Err(OpError::unsupported(format!(
+            "{} has no fixed-point kernel for {result} of another scale",
+            op.name()
+        )));
+    }
+    let (extent, inner) = (result.shape[axis], result.shape[axis + 1..].iter().product::<usize>());
+    let codes_in: Vec<i32> = codes::wide(x.tensor);
+    let mut out = vec![0u8; codes_in.len()];
+    let params = SoftmaxParams::new(beta, input.scale());
+    let (fixed_table, real_table) = (params.table(), exponentials(beta, input));
+    let (mut row, mut results) = (vec![0u8; extent], vec![0i32; extent]);
+    for first in (0..codes_in.len()).step_by((extent * inner).max(1)) {
+        for lane in first..first + inner {
+            let at = |k: usize| lane + k * inner;
+            let top = (0..extent).map(|k| codes_in[at(k)]).max().unwrap_or(lo);
+            for (k, difference) in row.iter_mut().enumerate() {
+                *difference = (top - codes_in[at(k)]) as u8;
+            }
+            results.clear();
+            if fixed {
+                params.row(row.iter().copied(), &mut |code| results.push((code + lo).min(hi)), &fixed_table);
+            } else {
+                real_row(&row, &real_table, output, (lo, hi), &mut results);
+            }
+            for (k, &code) in results.iter().enumerate() {
+                out[at(k)] = code as u8;
+            }
+        }
+    }
+    Ok(vec![codes::tensor(result.dtype, &result.shape, out)?])
+}
+
+/// `exp(-scale * beta * d)` of the differences d from 0 to 255.
+fn exponentials(beta: f32, input: &QuantParams) -> [f32; 256] {
+    let scale = -input.scale() * beta;
+    std::array::from_fn(|d| f64::from(scale * d as f32).exp() as f32)
+}
+
+fn real_row(row: &[u8], table: &[f32; 256], output: &QuantParams, (lo, hi): (i32, i32), codes: &mut Vec<i32>) {
+    let sum = row.iter().fold(0f32, |sum, &d| sum + table[usize::from(d)]);
+    let inverse = 1.0 / (sum * output.scale());
+    codes.extend(row.iter().map(|&d| {
+        let code = (table[usize::from(d)] * inverse).round() as i32;
+        code.saturating_add(output.zero_point()).clamp(lo, hi)
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::tests::run_family;
+    use tandem_tensor::DType;
+
+    fn run(arith: Arith, axis: usize, shape: [usize; 2], x: &[i8]) -> Vec<i8> {
+        let x = Tensor::from_vec(shape, x.to_vec()).unwrap();
+        let (from, to) = (QuantParams::per_tensor(0.1, 5), QuantParams::per_tensor(1.0 / 256.0, -128));
+        let op = Op::Softmax { axis, beta: 1.0, log: false };
+        let y = run_family(&op, arith, &[(&x, Some(&from))], DType::I8, Some(&to)).unwrap();
+        y.as_slice::<i8>().unwrap().to_vec()
+    }
+
+    #[test]
+    fn both_families_are_within_a_code_of_the_real_softmax() {
+        let x: Vec<i8> = (0..60).map(|i| (i * 97 % 256) as u8 as i8).collect();
+        for arith in [Arith::TfliteRef, Arith::Xnnpack] {
+            let y = run(arith, 1, [6, 10], &x);
+            for (x, y) in x.chunks(10).zip(y.chunks(10)) {
+                let e: Vec<f64> = x.iter().map(|&q| (0.1 * f64::from(q)).exp()).collect();
+                let sum: f64 = e.iter().sum();
+                for (e, &y) in e.iter().zip(y) {
+                    let exact = (e / sum * 256.0 - 128.0).min(127.0);
+                    assert!((f64::from(y) - exact).abs() < 0.51, "{arith:?} {y} {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_axis_may_be_normalised() {
+        for arith in [Arith::TfliteRef, Arith::Xnnpack] {
+            let along = run(arith, 1, [2, 3], &[1, 20, 3, 40, 5, 6]);
+            let across = run(arith, 0, [3, 2], &[1, 40, 20, 5, 3, 6]);
+            assert_eq!([along[0], along[3], along[1], along[4], along[2], along[5]], across[..]);
+        }
+    }
+
+    #[test]
+    fn a_result_of_another_scale_goes_by_way_of_reals() {
+        let x = Tensor::from_vec([2], vec![0i8, 0]).unwrap();
+        let q = QuantParams::per_tensor(0.01, 0);
+        let op = Op::Softmax { axis: 0, beta: 1.0, log: false };
+        let y = run_family(&op, Arith::TfliteRef, &[(&x, Some(&q))], DType::I8, Some(&q)).unwrap();
+        assert_eq!(y.as_slice::<i8>().unwrap(), [50, 50]);
+    }
+}
