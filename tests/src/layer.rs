@@ -48,8 +48,7 @@ pub fn codes(random: &mut Random, ty: &TensorType) -> Tensor {
 }
 
 /// The kinds of layer that [`layer`] makes.
-pub const KINDS: [&str; 9] =
-    ["conv", "depthwise", "grouped", "dense", "add", "sub", "mul", "max_pool", "average_pool"];
+pub const KINDS: [&str; 9] = ["conv", "depthwise", "grouped", "dense", "add", "sub", "mul", "max_pool", "average_pool"];
 
 /// A graph of one quantised layer of a kind, with random geometry, quantisation and weights.
 pub fn layer(kind: &str, arith: Arith, random: &mut Random) -> Graph {

@@ -11,10 +11,8 @@ use std::path::PathBuf;
 ///
 /// `None` when it is absent; then the test says so and is done, unless `TANDEM_REQUIRE` names `models`.
 pub fn models() -> Option<PathBuf> {
-    let folder = std::env::var_os("TANDEM_MODELS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/models")),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("TANDEM_MODELS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/models")), PathBuf::from);
     if folder.is_dir() {
         return Some(folder);
     }
