@@ -27,7 +27,7 @@ pub struct Counters {
     pub uop_bytes: u64,
     /// Bytes written to DRAM.
     pub out_bytes: u64,
-    /// Micro-op executions of GEMM.
+    /// Micro-op executions of GEMM that multiply; clearing with `reset` does not count.
     pub gemm_uops: u64,
     /// Micro-op executions of ALU and REQUANT.
     pub alu_uops: u64,

@@ -1,7 +1,9 @@
 //! Throughput of the functional simulator: GEMM per preset and kernel, and the other instructions at preset `vta`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tandem_isa::{Alu, AluOpcode, Finish, Gemm, HwConfig, Insn, Lane, Load, MemoryType, Requant, RequantMode, Uop};
+use tandem_isa::{
+    Alu, AluOpcode, Finish, Gemm, HwConfig, Insn, Lane, Load, MemoryType, Requant, RequantMode, Store, Uop,
+};
 use tandem_sim::{Dram, Kernel, Machine, Options};
 
 const IMAGE: u64 = 1 << 20;
@@ -80,5 +82,28 @@ fn lanes(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, gemm, lanes);
+fn transfers(criterion: &mut Criterion) {
+    let config = HwConfig::preset("vta").expect("a preset");
+    let mut group = criterion.benchmark_group("transfers");
+    let rows = Load { dram_base: 64, y_size: 16, x_size: 32, x_stride: 40, ..Load::default() };
+    let store =
+        Store { memory_type: MemoryType::Out, dram_base: 64, y_size: 16, x_size: 32, x_stride: 40, ..Store::default() };
+    let cases: [(&str, Insn); 5] = [
+        ("load inp", Load { memory_type: MemoryType::Inp, ..rows }.into()),
+        ("load inp, padded", Load { memory_type: MemoryType::Inp, x_pad_0: 1, x_pad_1: 1, y_pad_0: 1, ..rows }.into()),
+        ("load wgt", Load { memory_type: MemoryType::Wgt, ..rows }.into()),
+        ("load acc8", Load { memory_type: MemoryType::Acc8, ..rows }.into()),
+        ("store out", store.into()),
+    ];
+    for (name, insn) in cases {
+        let (mut dram, insns) = program(&config, insn, 100);
+        let mut machine = Machine::new(&config, Options::default());
+        let counters = machine.run_insns(&mut dram, &insns).expect("a legal program");
+        group.throughput(Throughput::Bytes(counters.bytes_loaded() + counters.out_bytes));
+        group.bench_function(name, |bencher| bencher.iter(|| machine.run_insns(&mut dram, &insns)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, gemm, lanes, transfers);
 criterion_main!(benches);

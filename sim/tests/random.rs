@@ -1,5 +1,6 @@
 //! Random legal programs on random configurations: the fast executor against the plain one, bit for bit.
 
+mod draw;
 mod plain;
 mod random_program;
 

@@ -1,5 +1,6 @@
 //! Random legal programs for a configuration: every opcode, memory type and mode, all indices in range.
 
+use super::draw::Random;
 use tandem_isa::{
     Alu, AluOpcode, Dep, Finish, Gemm, HwConfig, Insn, Lane, Load, LoadPad, MemoryType, Profile, Queue, Requant,
     RequantMode, Store, Uop, semantics,
@@ -14,31 +15,6 @@ pub struct RandomProgram {
     pub config: HwConfig,
     pub insns: Vec<Insn>,
     pub dram: Vec<u8>,
-}
-
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number of `0..end`.
-    pub fn below(&mut self, end: u32) -> u32 {
-        (self.next() >> 32) as u32 % end.max(1)
-    }
-
-    pub fn flag(&mut self) -> bool {
-        self.below(2) == 1
-    }
-
-    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u32) as usize]
-    }
 }
 
 /// The loops of an arithmetic instruction and where its micro-ops go.
@@ -151,9 +127,9 @@ fn load(random: &mut Random, config: &HwConfig) -> Insn {
     let extension = config.profile() == Profile::Tandem;
     let padded = extension && random.below(3) == 0;
     let memory_type = if padded {
-        random.pick(&[MemoryType::Inp, MemoryType::Wgt, MemoryType::Acc8])
+        pick(random, &[MemoryType::Inp, MemoryType::Wgt, MemoryType::Acc8])
     } else {
-        random.pick(&[MemoryType::Inp, MemoryType::Wgt, MemoryType::Inp, MemoryType::Acc, MemoryType::Acc8])
+        pick(random, &[MemoryType::Inp, MemoryType::Wgt, MemoryType::Inp, MemoryType::Acc, MemoryType::Acc8])
     };
     let depth = config.depth(memory_type) as u32;
     loop {
@@ -267,7 +243,7 @@ fn arithmetic(random: &mut Random, config: &HwConfig) -> (Insn, Vec<u32>) {
                 dst_factor_in,
                 src_factor_out,
                 src_factor_in,
-                alu_opcode: random.pick(opcodes),
+                alu_opcode: pick(random, opcodes),
                 use_imm: random.flag(),
                 imm,
             };
@@ -287,7 +263,7 @@ fn arithmetic(random: &mut Random, config: &HwConfig) -> (Insn, Vec<u32>) {
                 dst_factor_in,
                 src_factor_out,
                 src_factor_in,
-                mode: random.pick(RequantMode::ALL),
+                mode: pick(random, RequantMode::ALL),
                 saturate: random.below(3) > 0,
             };
             (insn.into(), words)
@@ -351,4 +327,8 @@ fn loops(random: &mut Random, config: &HwConfig, limits: [u32; 3]) -> (Loops, Ve
         })
         .collect();
     (Loops { uop_begin, uop_end: uop_begin + count, iter_out, iter_in, factors }, words)
+}
+
+fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
+    choices[random.below(choices.len() as u32) as usize]
 }
