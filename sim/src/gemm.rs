@@ -27,7 +27,7 @@ pub(crate) enum Packed {
     Pairs { data: Vec<i16>, block_in: usize, block_out: usize },
     /// `[element][block_in / 4][block_out][4]`, and `[element][block_out]` corrections: -128 times the sum of a row, because the
     /// kernel adds 128 to every input to make it unsigned.
-    Quads { data: Vec<i8>, correction: Vec<i32>, block_in: usize, block_out: usize },
+    Quads { data: Vec<u8>, correction: Vec<i32>, block_in: usize, block_out: usize },
 }
 
 /// Everything one GEMM instruction, or a part of its outer loop, needs.
@@ -103,15 +103,11 @@ impl Packed {
                     correction[elements.start * *block_out..elements.end * *block_out].chunks_exact_mut(*block_out);
                 let sources = wgt[bytes.clone()].chunks_exact(size);
                 for ((source, packed), sums) in sources.zip(data[bytes].chunks_exact_mut(size)).zip(sums) {
-                    for ((o, row), sum) in source.chunks_exact(*block_in).enumerate().zip(sums) {
-                        let mut total = 0;
-                        for (quad, values) in row.as_chunks::<4>().0.iter().enumerate() {
-                            let values = values.map(|value| value as i8);
-                            total += values.iter().map(|&value| i32::from(value)).sum::<i32>();
-                            let at = (quad * *block_out + o) * 4;
-                            packed[at..at + 4].copy_from_slice(&values);
-                        }
-                        *sum = -128 * total;
+                    match *block_in {
+                        4 => pack_quads::<1>(source, packed, sums),
+                        8 => pack_quads::<2>(source, packed, sums),
+                        16 => pack_quads::<4>(source, packed, sums),
+                        _ => pack_quads::<8>(source, packed, sums),
                     }
                 }
             }
@@ -189,6 +185,21 @@ impl GemmCall<'_> {
             // A configuration has no other blocks.
             _ => {}
         }
+    }
+}
+
+/// Packs one element of `4 * QUADS` input lanes: a transposition of groups of four bytes, and the corrections.
+fn pack_quads<const QUADS: usize>(source: &[u8], packed: &mut [u8], corrections: &mut [i32]) {
+    let rows = source.as_chunks::<4>().0.as_chunks::<QUADS>().0;
+    let (block_out, columns) = (corrections.len(), packed.as_chunks_mut::<4>().0);
+    for (quad, column) in columns.chunks_exact_mut(block_out).enumerate() {
+        for (to, row) in column.iter_mut().zip(rows) {
+            *to = row[quad];
+        }
+    }
+    for (correction, row) in corrections.iter_mut().zip(rows) {
+        let sum: i32 = row.as_flattened().iter().map(|&value| i32::from(value as i8)).sum();
+        *correction = -128 * sum;
     }
 }
 
