@@ -1,0 +1,78 @@
+//! Reading and writing files, with errors that name them.
+
+use anyhow::{Result, anyhow, bail};
+use std::io::Read;
+use std::path::Path;
+
+/// The largest file that is read.
+const MAX_BYTES: u64 = 4 << 30;
+
+/// The bytes of a file. `-` is standard input.
+///
+/// # Errors
+/// One sentence naming the file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let name = path.display();
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| anyhow!("standard input: {e}"))?;
+        return Ok(bytes);
+    }
+    let kind = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
+    if kind.is_dir() {
+        bail!("{name}: it is a directory, give a file");
+    }
+    if is_endless(&kind) {
+        bail!("{name}: it is a device, give a file");
+    }
+    if kind.len() > MAX_BYTES {
+        bail!("{name}: it has {} bytes, more than the {MAX_BYTES} that are read", kind.len());
+    }
+    let file = std::fs::File::open(path).map_err(|e| unreadable(path, &e))?;
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
+    Ok(bytes)
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// One sentence naming the file.
+pub fn read_text(path: &Path) -> Result<String> {
+    let bytes = read(path)?;
+    String::from_utf8(bytes)
+        .map_err(|e| anyhow!("{}: it is not UTF-8 text at byte {}", path.display(), e.utf8_error().valid_up_to()))
+}
+
+/// Writes a file; `-` is standard output.
+///
+/// # Errors
+/// One sentence naming the file.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if path == Path::new("-") {
+        use std::io::Write;
+        return match std::io::stdout().lock().write_all(bytes) {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(anyhow!("standard output: {e}")),
+            _ => Ok(()),
+        };
+    }
+    std::fs::write(path, bytes).map_err(|e| anyhow!("{}: it cannot be written ({e})", path.display()))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    let name = path.display();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => anyhow!("{name}: there is no such file; check the path"),
+        _ => anyhow!("{name}: it cannot be read ({error})"),
+    }
+}
+
+#[cfg(unix)]
+fn is_endless(kind: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    kind.file_type().is_char_device() || kind.file_type().is_block_device()
+}
+
+#[cfg(not(unix))]
+fn is_endless(_kind: &std::fs::Metadata) -> bool {
+    false
+}

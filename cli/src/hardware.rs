@@ -1,0 +1,37 @@
+//! From the word behind `--hw` to a configuration.
+
+use crate::file;
+use anyhow::{Result, anyhow, bail};
+use std::path::Path;
+use tandem_isa::{HwConfig, HwFacts, Profile};
+
+/// The configuration that a word names: a preset, `vta-0.0.2` (upstream's default sizes and instruction set), or a TOML file.
+///
+/// # Errors
+/// One sentence naming the word or the file.
+pub fn resolve(word: &str) -> Result<HwConfig> {
+    if let Some(config) = HwConfig::preset(word) {
+        return Ok(config);
+    }
+    if word == Profile::Vta002.name()
+        && let Some(vta) = HwConfig::preset("vta")
+    {
+        let facts = HwFacts { name: Some(word.to_owned()), profile: Profile::Vta002, ..vta.facts().clone() };
+        return HwConfig::new(facts).map_err(|e| anyhow!("{word}: {e}"));
+    }
+    let path = Path::new(word);
+    if !path.exists() {
+        bail!(
+            "--hw {word}: there is no preset and no file of this name; the presets are {} and vta-0.0.2",
+            HwConfig::presets().join(", ")
+        );
+    }
+    let text = file::read_text(path)?;
+    HwConfig::from_toml(&text).map_err(|e| anyhow!("{word}: {}", unquoted(&e.to_string())))
+}
+
+/// A TOML message without the source lines that it draws; line and column stay.
+fn unquoted(message: &str) -> String {
+    let lines: Vec<&str> = message.lines().filter(|line| !line.contains('|')).map(str::trim).collect();
+    lines.join(" ").trim().to_owned()
+}

@@ -1,0 +1,142 @@
+//! Options that several verbs share.
+
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use tandem_ops::Arith;
+
+/// A model and how to import it.
+#[derive(Args, Clone, Debug)]
+pub struct ModelOptions {
+    /// A .tflite, .onnx or .graph file.
+    pub model: PathBuf,
+    /// Rounding family of the integer kernels [default: tflref for TFLite, xnnpack for ONNX].
+    #[arg(long, value_parser = arith, value_name = "tflref|xnnpack")]
+    pub arith: Option<Arith>,
+    /// Make this tensor the only output and leave out what it does not need.
+    #[arg(long, value_name = "TENSOR")]
+    pub cut_at: Option<String>,
+    /// Extent of a symbolic dimension of an ONNX model, may be repeated [default: 1].
+    #[arg(long, value_name = "NAME=EXTENT", value_parser = dim)]
+    pub dim: Vec<(String, usize)>,
+}
+
+/// What runs the model.
+#[derive(Args, Clone, Debug)]
+pub struct DeviceOptions {
+    /// fsim: the functional simulator of the VTA, and the CPU for the rest; cpu: the CPU alone.
+    #[arg(long, value_enum, default_value = "fsim")]
+    pub device: DeviceKind,
+    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
+    #[arg(long, value_name = "PRESET|FILE", default_value = "vta")]
+    pub hw: String,
+}
+
+/// How input files are read.
+#[derive(Args, Clone, Debug, Default)]
+pub struct InputOptions {
+    /// What the numbers of raw files (and .npy arrays) are; by default they have the dtype of the model's input.
+    #[arg(long, value_enum)]
+    pub input_dtype: Option<InputDType>,
+    /// How pixels become numbers for a float input: none 0..255, unit 0..1, signed -1..1, MEAN,STD (pixel / 255 - MEAN) / STD.
+    #[arg(long, value_parser = normalize, allow_hyphen_values = true, value_name = "none|unit|signed|MEAN,STD")]
+    pub normalize: Option<Normalize>,
+}
+
+/// Devices to choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceKind {
+    /// The functional simulator of the VTA, and the CPU for the rest.
+    Fsim,
+    /// The CPU alone.
+    Cpu,
+}
+
+/// Forms of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// What the numbers of an input file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InputDType {
+    /// Pixels 0..255: minus 128 for an int8 input, normalised for a float input.
+    U8,
+    /// Codes of an int8 input.
+    I8,
+    /// Reals; quantised with the scale and zero point of a quantised input.
+    F32,
+}
+
+/// How a pixel becomes a float.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Normalize {
+    /// 0..255
+    None,
+    /// 0..1
+    Unit,
+    /// -1..1
+    Signed,
+    /// (pixel / 255 - mean) / std, with one pair or one for each channel.
+    MeanStd(Vec<f32>, Vec<f32>),
+}
+
+impl DeviceKind {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceKind::Fsim => "fsim",
+            DeviceKind::Cpu => "cpu",
+        }
+    }
+}
+
+impl Normalize {
+    /// The number for a pixel of a channel.
+    pub fn apply(&self, pixel: u8, channel: usize) -> f32 {
+        let x = f32::from(pixel);
+        match self {
+            Normalize::None => x,
+            Normalize::Unit => x / 255.0,
+            Normalize::Signed => x / 127.5 - 1.0,
+            Normalize::MeanStd(mean, std) => {
+                let at = |v: &[f32], default: f32| v.get(channel % v.len().max(1)).copied().unwrap_or(default);
+                (x / 255.0 - at(mean, 0.0)) / at(std, 1.0)
+            }
+        }
+    }
+}
+
+fn arith(text: &str) -> Result<Arith, String> {
+    Arith::parse(text).ok_or_else(|| "use tflref or xnnpack".to_owned())
+}
+
+fn dim(text: &str) -> Result<(String, usize), String> {
+    let parsed = text.split_once('=').and_then(|(name, extent)| Some((name.to_owned(), extent.parse().ok()?)));
+    parsed
+        .filter(|(name, extent)| !name.is_empty() && *extent > 0)
+        .ok_or_else(|| "write NAME=EXTENT with an extent of at least 1, such as batch=1".to_owned())
+}
+
+fn normalize(text: &str) -> Result<Normalize, String> {
+    match text {
+        "none" => return Ok(Normalize::None),
+        "unit" => return Ok(Normalize::Unit),
+        "signed" => return Ok(Normalize::Signed),
+        _ => {}
+    }
+    const USAGE: &str = "use none, unit, signed, or MEAN,STD (for three channels M,M,M,S,S,S)";
+    let numbers: Result<Vec<f32>, _> = text.split(',').map(|n| n.trim().parse::<f32>()).collect();
+    let numbers = numbers.map_err(|_| USAGE.to_owned())?;
+    if numbers.len() != 2 && numbers.len() != 6 {
+        return Err(USAGE.to_owned());
+    }
+    let (mean, std) = numbers.split_at(numbers.len() / 2);
+    if numbers.iter().any(|n| !n.is_finite()) || std.iter().any(|&s| s <= 0.0) {
+        return Err("mean and deviation must be finite and the deviation above 0".to_owned());
+    }
+    Ok(Normalize::MeanStd(mean.to_vec(), std.to_vec()))
+}

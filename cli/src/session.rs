@@ -1,0 +1,124 @@
+//! A model on its devices.
+
+use crate::options::{DeviceKind, DeviceOptions};
+use crate::{hardware, stdout};
+use anyhow::{Result, anyhow};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::HashMap;
+use tandem_driver::Device as VtaDevice;
+use tandem_graph::Graph;
+use tandem_isa::HwConfig;
+use tandem_jit::JitError;
+use tandem_plan::{Plan, on_cpu, partition};
+use tandem_runtime::{Backend, CpuBackend, Executor, RuntimeError, VtaBackend};
+use tandem_sim::{FsimBus, Options};
+use tandem_tensor::Tensor;
+
+/// Memory that a simulated device may grow to.
+const DRAM_LIMIT: u64 = 3 << 30;
+
+/// A graph, its plan and the executor that runs it.
+pub struct Session {
+    /// The model.
+    pub graph: Graph,
+    /// Which device runs what.
+    pub plan: Plan,
+    /// Runs it.
+    pub executor: Executor,
+    /// The accelerator.
+    pub config: HwConfig,
+    /// The name of the accelerator on the command line.
+    pub hw: String,
+}
+
+impl Session {
+    /// Plans and compiles a graph.
+    ///
+    /// # Errors
+    /// One sentence naming the segment.
+    pub fn open(graph: Graph, device: DeviceKind, config: HwConfig, hw: String) -> Result<Session> {
+        let mut refused: HashMap<String, String> = HashMap::new();
+        loop {
+            let plan = plan(&graph, device, &config, &refused);
+            let mut backends = backends(device, &config)?;
+            match Executor::new(&graph, &plan, &mut backends) {
+                Ok(executor) => return Ok(Session { graph, plan, executor, config, hw }),
+                Err(error) => match refusal(&error) {
+                    // What the compiler refuses only when it sees it goes to the CPU, as if it had said so before.
+                    Some((node, reason)) if !refused.contains_key(&node) => {
+                        refused.insert(node, reason);
+                    }
+                    _ => return Err(anyhow!("{}: {error}", graph.name)),
+                },
+            }
+        }
+    }
+
+    /// The same with the options of the command line.
+    ///
+    /// # Errors
+    /// As [`Session::open`]; a configuration that does not exist.
+    pub fn with_options(graph: Graph, options: &DeviceOptions) -> Result<Session> {
+        let config = hardware::resolve(&options.hw)?;
+        Session::open(graph, options.device, config, options.hw.clone())
+    }
+
+    /// The outputs of all samples, `batch` at a time, with a progress bar on a terminal.
+    ///
+    /// # Errors
+    /// One sentence naming the segment that failed.
+    pub fn run(&mut self, samples: &[Vec<Tensor>], batch: Option<usize>) -> Result<Vec<Vec<Tensor>>> {
+        let batch = batch.unwrap_or_else(|| self.executor.samples()).max(1);
+        let bar = bar(samples.len());
+        let mut outputs = Vec::with_capacity(samples.len());
+        for group in samples.chunks(batch) {
+            outputs.append(&mut self.executor.run(group).map_err(|e| anyhow!("{}: {e}", self.graph.name))?);
+            bar.inc(group.len() as u64);
+        }
+        bar.finish_and_clear();
+        Ok(outputs)
+    }
+}
+
+/// The plan of a graph for a device.
+pub fn plan(graph: &Graph, device: DeviceKind, config: &HwConfig, refused: &HashMap<String, String>) -> Plan {
+    match device {
+        DeviceKind::Cpu => on_cpu(graph, "--device cpu was asked for"),
+        DeviceKind::Fsim => partition(graph, |node| match refused.get(&node.name) {
+            Some(reason) => Err(reason.clone()),
+            None => tandem_jit::supports(graph, node, config),
+        }),
+    }
+}
+
+/// The node and the reason of a compiler's refusal.
+pub fn refusal(error: &RuntimeError) -> Option<(String, String)> {
+    match error {
+        RuntimeError::Segment { source, .. } => refusal(source),
+        RuntimeError::Compile(JitError::Unsupported { node, reason, .. }) => Some((node.clone(), reason.clone())),
+        _ => None,
+    }
+}
+
+/// A progress bar for several samples; it stays hidden where stderr is no terminal.
+pub fn bar(samples: usize) -> ProgressBar {
+    if samples < 2 {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(samples as u64);
+    match ProgressStyle::with_template("{wide_bar} {pos}/{len} samples, {eta} left") {
+        Ok(style) => bar.set_style(style),
+        Err(e) => stdout::complain(&format!("note: no progress bar ({e})")),
+    }
+    bar
+}
+
+fn backends(device: DeviceKind, config: &HwConfig) -> Result<Vec<Box<dyn Backend>>> {
+    let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(CpuBackend)];
+    if device == DeviceKind::Fsim {
+        let bus = FsimBus::with_options(config, Options::default(), DRAM_LIMIT);
+        let opened = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the functional simulator: {e}"))?;
+        backends.push(Box::new(VtaBackend::new(opened)));
+    }
+    Ok(backends)
+}

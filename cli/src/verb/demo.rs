@@ -1,0 +1,139 @@
+//! `tandem demo`: the built-in digit classifier, end to end.
+
+use crate::options::{DeviceKind, Format};
+use crate::session::Session;
+use crate::table::grouped;
+use crate::{Outcome, expect, hardware, labels, report, stdout};
+use anyhow::{Result, anyhow};
+use clap::Args;
+use serde_json::json;
+use std::fmt::Write;
+use tandem_import::ImportOptions;
+use tandem_plan::Device;
+use tandem_tensor::Tensor;
+
+const MODEL: &[u8] = include_bytes!("../../../models/digits/digits_int8.tflite");
+const INPUTS: &[u8] = include_bytes!("../../../models/digits/inputs_i8.bin");
+const LABELS: &str = include_str!("../../../models/digits/labels.csv");
+const EXPECTED: &[u8] = include_bytes!("../../../models/digits/expected_prob_i8_tflref.bin");
+
+/// Pictures that are drawn.
+const DRAWN: usize = 6;
+/// From black to white.
+const INK: [&str; 6] = ["  ", "··", "░░", "▒▒", "▓▓", "██"];
+
+/// Options of `tandem demo`.
+#[derive(Args)]
+pub struct Options {
+    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
+    #[arg(long, value_name = "PRESET|FILE", default_value = "vta")]
+    hw: String,
+    /// Form of the result.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// Runs the verb.
+pub fn run(options: &Options) -> Result<Outcome> {
+    let graph = tandem_import::import(MODEL, &ImportOptions::default()).map_err(|e| anyhow!("built-in model: {e}"))?;
+    let truth = labels::parse(LABELS).map_err(|e| anyhow!("built-in labels: {e}"))?;
+    let ty = graph.inputs.first().map(|&id| graph.ty(id).clone());
+    let ty = ty.ok_or_else(|| anyhow!("built-in model: it has no input"))?;
+    let samples: Result<Vec<Vec<Tensor>>, _> = INPUTS
+        .chunks_exact(ty.bytes().max(1))
+        .map(|bytes| Tensor::from_le_bytes(ty.dtype, ty.shape.clone(), bytes).map(|tensor| vec![tensor]))
+        .collect();
+    let samples = samples.map_err(|e| anyhow!("built-in inputs: {e}"))?;
+
+    let mut session = Session::open(graph, DeviceKind::Fsim, hardware::resolve(&options.hw)?, options.hw.clone())?;
+    let outputs = session.run(&samples, None)?;
+    let compared = expect::compare_bytes(EXPECTED, &session.graph, &outputs, false)
+        .map_err(|e| anyhow!("built-in expected outputs: {e}"))?;
+    let guesses: Vec<Option<usize>> = outputs.iter().map(|o| o.first().and_then(report::argmax)).collect();
+    let correct = guesses.iter().zip(&truth).filter(|(guess, label)| **guess == Some(label.class)).count();
+    let cycles = session.executor.profile().counters().cycles / (samples.len().max(1) as u64);
+
+    let text = match options.format {
+        Format::Json => {
+            let predictions: Vec<_> = guesses
+                .iter()
+                .zip(&truth)
+                .map(|(guess, label)| json!({"file": label.file, "label": label.class, "predicted": guess}))
+                .collect();
+            let value = json!({
+                "predictions": predictions,
+                "accuracy": correct as f64 / truth.len() as f64,
+                "correct": correct,
+                "samples": samples.len(),
+                "mismatches": compared.mismatches,
+                "segments": report::segments_json(&session.plan),
+                "vta": report::vta_json(&session),
+                "vta_mac_share": session.plan.share(Device::Vta),
+                "cycles_estimate_per_sample": cycles,
+                "latency_ms": report::latency_ms(&session),
+                "arith": session.graph.arith.name(),
+                "hw": session.hw,
+            });
+            format!("{value}\n")
+        }
+        Format::Table => {
+            let mut text = format!(
+                "Tandem demo: a quantised network reads handwritten digits on a simulated VTA ({}).\n\n",
+                options.hw
+            );
+            text.push_str(&draw(&samples, &outputs, &guesses));
+            text.push_str(&report::partition(&session.plan));
+            text.push_str(&report::counters(&session));
+            text.push_str(&report::latency(&session, "fsim"));
+            let _ = writeln!(
+                text,
+                "accuracy {:.2} % ({correct} of {} test images), about {} cycles an image",
+                100.0 * correct as f64 / truth.len() as f64,
+                truth.len(),
+                grouped(cycles)
+            );
+            let _ = writeln!(
+                text,
+                "{}",
+                match compared.mismatches {
+                    0 => format!(
+                        "bit-exact: all {} output codes equal those of TFLite's reference kernels",
+                        grouped(compared.elements as u64)
+                    ),
+                    _ => compared.sentence("TFLite's reference kernels"),
+                }
+            );
+            text
+        }
+    };
+    stdout::emit(&text)?;
+    Ok(if compared.mismatches == 0 { Outcome::Good } else { Outcome::Negative })
+}
+
+/// The first pictures side by side, with what the network says.
+fn draw(samples: &[Vec<Tensor>], outputs: &[Vec<Tensor>], guesses: &[Option<usize>]) -> String {
+    let pixels: Vec<Vec<i64>> =
+        samples.iter().take(DRAWN).filter_map(|s| s.first()?.to_i64()).filter(|p| p.len() == 64).collect();
+    let mut text = String::new();
+    for row in 0..8 {
+        for picture in &pixels {
+            for pixel in picture.iter().skip(row * 8).take(8) {
+                let level = ((pixel + 128).clamp(0, 255) * 6 / 256) as usize;
+                text.push_str(INK.get(level).copied().unwrap_or("  "));
+            }
+            text.push_str("   ");
+        }
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
+    }
+    for (guess, output) in guesses.iter().zip(outputs).take(pixels.len()) {
+        let digit = guess.map_or_else(|| "?".to_owned(), |g| g.to_string());
+        let codes = output.first().and_then(Tensor::to_i64).unwrap_or_default();
+        // The output's scale is 1/256 with zero point -128.
+        let chance = guess.and_then(|g| codes.get(g).copied()).map_or(0.0, |c| (c + 128) as f64 / 2.56);
+        let _ = write!(text, "{:<19}", format!("digit {digit} ({chance:.0} %)"));
+    }
+    text.truncate(text.trim_end_matches(' ').len());
+    text.push_str("\n\n");
+    text
+}

@@ -1,0 +1,71 @@
+//! The verbs, one a file.
+
+mod asm;
+mod compile;
+mod demo;
+mod doctor;
+mod eval;
+mod exec;
+mod graph;
+mod hw;
+mod import;
+mod isa;
+mod run;
+
+use crate::Outcome;
+use anyhow::Result;
+use clap::Subcommand;
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Run the built-in digit classifier on the simulated accelerator.
+    Demo(demo::Options),
+    /// Run a model on inputs.
+    Run(run::Options),
+    /// Measure a classifier's accuracy on labelled inputs.
+    Eval(eval::Options),
+    /// Import a model and write its graph, or show a summary.
+    Import(import::Options),
+    /// Show, run or draw a graph.
+    #[command(subcommand)]
+    Graph(graph::Verb),
+    /// Compile the accelerator's part of a model to assembly text.
+    Compile(compile::Options),
+    /// Assemble .vta text to instruction words.
+    Asm(asm::AsmOptions),
+    /// Disassemble instruction words to .vta text.
+    Disasm(asm::DisasmOptions),
+    /// Execute a program on the functional simulator.
+    Exec(exec::Options),
+    /// Print the instruction set of a configuration.
+    Isa(isa::Options),
+    /// Show or check a hardware configuration.
+    #[command(subcommand)]
+    Hw(hw::Verb),
+    /// List the tools and libraries that were found, and what each enables.
+    Doctor(doctor::Options),
+}
+
+impl Verb {
+    /// Does it.
+    ///
+    /// # Errors
+    /// One sentence: what, where, remedy.
+    pub fn run(self) -> Result<Outcome> {
+        match self {
+            Verb::Demo(options) => demo::run(&options),
+            Verb::Run(options) => run::run(&options),
+            Verb::Eval(options) => eval::run(&options),
+            Verb::Import(options) => import::run(&options),
+            Verb::Graph(verb) => graph::run(&verb),
+            Verb::Compile(options) => compile::run(&options),
+            Verb::Asm(options) => asm::assemble(&options),
+            Verb::Disasm(options) => asm::disassemble(&options),
+            Verb::Exec(options) => exec::run(&options),
+            Verb::Isa(options) => isa::run(&options),
+            Verb::Hw(verb) => hw::run(&verb),
+            Verb::Doctor(options) => doctor::run(&options),
+        }
+    }
+}
