@@ -33,6 +33,18 @@ impl Builder {
         Self { graph: Graph::new(name, arith), names: HashMap::new(), fold_bytes: budget_bytes, fold_work: FOLD_WORK }
     }
 
+    /// Takes bytes that the caller is about to allocate for a constant out of what the file justifies; false when that
+    /// is used up.
+    pub fn charge(&mut self, bytes: usize) -> bool {
+        match self.fold_bytes.checked_sub(bytes) {
+            Some(rest) => {
+                self.fold_bytes = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// `name`, or `name` with a number behind it when it is taken.
     pub fn unique(&mut self, name: &str) -> String {
         let mut wish = name.to_owned();

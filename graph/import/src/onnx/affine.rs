@@ -150,6 +150,10 @@ fn fold(
     if !weights.dtype().is_float() || !c.dtype().is_float() || rewrite.ty(w).shape.first() != Some(&channels) {
         return Ok(false);
     }
+    let bytes = weights.len().saturating_mul(weights.dtype().bytes());
+    if kind == BinaryKind::Mul && !rewrite.builder.charge(bytes) {
+        return Ok(false);
+    }
     let old_bias = match inputs.get(2) {
         None => vec![0.0; channels],
         Some(&b) => match constant(rewrite, b) {

@@ -106,8 +106,8 @@ impl LayOut<'_> {
         let ty = self.rewrite.ty(base).clone();
         let shape: Vec<usize> = perm.iter().map(|&p| ty.shape[p]).collect();
         let quant = turned(ty.quant, |axis| perm.iter().position(|&p| p == axis));
-        let id = if let Some(codes) = self.rewrite.codes_of(base) {
-            // A dequantised constant is turned as codes, which fold.
+        let id = if let Some(codes) = self.dequantised(base) {
+            // Codes are turned before they become reals: those of constants fold, the others are smaller.
             let codes = self.permuted(name, codes, perm)?;
             self.rewrite.emit(name, name, Op::Dequantize, &[codes], ty.dtype, None)?
         } else if moves_units_only(perm, &ty.shape) && quant.as_ref().is_none_or(QuantParams::is_per_tensor) {
@@ -119,12 +119,23 @@ impl LayOut<'_> {
         Ok(id)
     }
 
+    /// The codes of a new value that a dequantisation makes.
+    fn dequantised(&self, id: ValueId) -> Option<ValueId> {
+        let maker = self.rewrite.new_maker(id).filter(|m| m.op == Op::Dequantize)?;
+        maker.inputs.first().copied()
+    }
+
     /// A reshape of a reshape is one, and one that changes nothing is none.
     fn reshape_to(&mut self, name: &str, x: ValueId, shape: Vec<usize>) -> Result<ValueId, ImportError> {
         let source = self.reshaped.get(&x).copied().unwrap_or(x);
         let ty = self.rewrite.ty(source).clone();
         if ty.shape.0 == shape {
             return Ok(source);
+        }
+        let whole = |id: ValueId| self.rewrite.ty(id).quant.as_ref().is_some_and(QuantParams::is_per_tensor);
+        if let Some(codes) = self.dequantised(source).filter(|&codes| whole(codes)) {
+            let codes = self.reshape_to(name, codes, shape)?;
+            return self.rewrite.emit(name, name, Op::Dequantize, &[codes], ty.dtype, None);
         }
         let id = self.rewrite.emit(name, name, Op::Reshape { shape }, &[source], ty.dtype, ty.quant)?;
         self.reshaped.insert(id, source);
@@ -205,7 +216,7 @@ impl LayOut<'_> {
                     let whole = self.carry_out(id)?;
                     let mut wide = vec![1; rank - self.rewrite.ty(whole).shape.rank()];
                     wide.extend_from_slice(&self.rewrite.ty(whole).shape);
-                    let whole = self.widen(&name, whole, wide)?;
+                    let whole = self.reshape_to(&name, whole, wide)?;
                     self.permuted(&name, whole, &inverse(&perm))?
                 }
             });
@@ -215,17 +226,6 @@ impl LayOut<'_> {
         let id = self.rewrite.emit(&node.name, &value.name, op, &inputs, value.ty.dtype, quant)?;
         self.set(y, id, result);
         Ok(true)
-    }
-
-    fn widen(&mut self, name: &str, x: ValueId, shape: Vec<usize>) -> Result<ValueId, ImportError> {
-        match self.rewrite.codes_of(x) {
-            Some(codes) if self.rewrite.ty(x).shape.0 != shape => {
-                let dtype = self.rewrite.ty(x).dtype;
-                let codes = self.reshape_to(name, codes, shape)?;
-                self.rewrite.emit(name, name, Op::Dequantize, &[codes], dtype, None)
-            }
-            _ => self.reshape_to(name, x, shape),
-        }
     }
 
     /// How an operand comes into the order of axes that its operator takes over from another operand.

@@ -22,6 +22,9 @@ use tandem_graph::Graph;
 use tandem_ops::Arith;
 use tandem_tensor::Tensor;
 
+/// A graph to a better one, with what folding may allocate.
+type Pass = fn(&Graph, usize) -> Result<Graph, ImportError>;
+
 /// Reads an ONNX file: opset 7 to the current one, float graphs and both quantised forms (QDQ and QLinear).
 ///
 /// # Errors
@@ -31,8 +34,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Graph, ImportErro
     let arith = options.arith.unwrap_or(Arith::Xnnpack);
     let mut graph = model::lower(&model, options, arith, budget(bytes))?;
     spread::spread(&mut graph);
-    let passes: [fn(&Graph, usize) -> Result<Graph, ImportError>; 4] =
-        [lay_out::lay_out, affine::join, dense::absorb, quantized::fuse];
+    let passes: [Pass; 4] = [lay_out::lay_out, affine::join, quantized::fuse, dense::absorb];
     for pass in passes {
         graph.prune();
         graph = pass(&graph, budget(bytes))?;

@@ -232,6 +232,10 @@ impl<'g> Fuse<'g> {
         }
         let mut inputs = vec![x, weights];
         if let Some(bias) = bias {
+            // Layers may share weights, but each has a bias in steps of its own.
+            if !self.rewrite.builder.charge(result.shape.last().map_or(0, |c| c.saturating_mul(4))) {
+                return Ok(None);
+            }
             let bias = self.rewrite.value(bias)?;
             let Some(codes) = self.bias_codes(bias, &scale) else { return Ok(None) };
             let axis = (scale.len() > 1).then_some(0);
@@ -252,7 +256,7 @@ impl<'g> Fuse<'g> {
         }
         match ty.dtype {
             DType::I8 => Some(w),
-            DType::U8 => {
+            DType::U8 if self.rewrite.builder.charge(ty.shape.elements()) => {
                 let tensor = self.rewrite.builder.graph.constant(w)?;
                 let codes: Vec<i8> = tensor.as_slice::<u8>().ok()?.iter().map(|&c| (c ^ 0x80) as i8).collect();
                 let tensor = Tensor::from_vec(ty.shape, codes).ok()?;

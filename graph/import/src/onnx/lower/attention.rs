@@ -143,7 +143,7 @@ fn repeat_heads(l: &mut Lower<'_>, n: &Item<'_>, h: &Heads) -> Result<(ValueId, 
     if shared == h.heads {
         return Ok((h.k, h.v));
     }
-    if shared == 0 || h.heads % shared != 0 {
+    if shared == 0 || !h.heads.is_multiple_of(shared) {
         return Err(n.malformed(format!("{shared} heads of keys do not divide {} heads of queries", h.heads)));
     }
     let mut repeat = |x: ValueId| -> Result<ValueId, ImportError> {
@@ -174,14 +174,11 @@ fn bias(l: &mut Lower<'_>, n: &Item<'_>, h: &Heads, dtype: DType) -> Result<Opti
     let causal = n.flag("is_causal");
     // Position of a query less position of a key; with an outer cache it also counts the batch's filled keys.
     let start = if lengths.is_some() { -(h.rows as i64) } else { h.past as i64 };
-    if h.rows.saturating_mul(h.columns) > 1 << 24 {
-        return Err(n.unsupported(format!("{} by {} positions are too many for a mask", h.rows, h.columns)));
-    }
-    let lead: Vec<i64> = (0..h.rows as i64).flat_map(|i| (0..h.columns as i64).map(move |j| i + start - j)).collect();
     let lengths = match lengths {
         Some(lengths) => Some(l.reshape(lengths, [h.batch, 1, 1, 1])?),
         None => None,
     };
+    l.charge(n, h.rows.saturating_add(h.columns).saturating_mul(32))?;
     let mut bounds: Vec<(BinaryKind, i64)> = Vec::new();
     if causal {
         bounds.push((BinaryKind::GreaterEqual, 0));
@@ -193,7 +190,9 @@ fn bias(l: &mut Lower<'_>, n: &Item<'_>, h: &Heads, dtype: DType) -> Result<Opti
         bounds.push((BinaryKind::GreaterEqual, -right));
     }
     for (kind, bound) in bounds {
-        let mut lead = l.integers([h.rows, h.columns], lead.clone())?;
+        let rows = l.integers([h.rows, 1], (0..h.rows as i64).map(|i| i + start).collect())?;
+        let columns = l.integers([1, h.columns], (0..h.columns as i64).collect())?;
+        let mut lead = l.binary(BinaryKind::Sub, rows, columns)?;
         if let Some(lengths) = lengths {
             lead = l.binary(BinaryKind::Add, lead, lengths)?;
         }

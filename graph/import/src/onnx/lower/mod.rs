@@ -229,6 +229,12 @@ impl<'m> Lower<'m> {
         self.builder.constant(&name, tensor, None)
     }
 
+    /// Refuses a model that makes more constants than its size justifies.
+    fn charge(&mut self, n: &Item<'_>, bytes: usize) -> Result<(), ImportError> {
+        let problem = "the constants that it and the nodes before it make are out of proportion to the file";
+        if self.builder.charge(bytes) { Ok(()) } else { Err(n.malformed(problem)) }
+    }
+
     /// A scalar of a dtype.
     fn scalar(&mut self, dtype: DType, value: f64) -> Result<ValueId, ImportError> {
         let tensor = Tensor::from_f64(dtype, Shape::default(), &[value]);

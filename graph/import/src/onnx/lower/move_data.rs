@@ -250,6 +250,7 @@ fn one_hot(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     let index = l.reshape(index, wide.clone())?;
     let mut line = vec![1; wide.len()];
     line[axis] = depth;
+    l.charge(n, depth.saturating_mul(8))?;
     let positions = n.tensor(Tensor::from_vec(line, (0..depth as i64).collect::<Vec<_>>()))?;
     let positions = l.constant(positions);
     let hit = l.binary(BinaryKind::Equal, index, positions)?;

@@ -143,7 +143,7 @@ fn group(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     if groups == 0 || channels % groups != 0 {
         return Err(n.malformed(format!("{groups} groups do not divide {channels} channels")));
     }
-    let inner = if batch == 0 { 0 } else { shape.elements() / batch / groups };
+    let inner = shape.elements().checked_div(batch).unwrap_or(0) / groups;
     let flat = l.reshape(x, [batch, groups, inner])?;
     let (deviation, _, inverse) = standardise(l, flat, &[2], n.float("epsilon", 1e-5).into())?;
     let y = l.binary(BinaryKind::Mul, deviation, inverse)?;

@@ -141,6 +141,7 @@ fn dequantize(l: &mut Lower<'_>, n: &Item<'_>, x: ValueId, p: &Params) -> Result
             // A constant with two readings becomes two constants.
             let tensor = l.builder.graph.constant(x).map(|t| t.as_ref().clone());
             let Some(tensor) = tensor else { return Err(n.malformed("its constant is gone")) };
+            l.charge(n, tensor.len().saturating_mul(tensor.dtype().bytes()))?;
             let copy = l.constant(tensor);
             set_quant(l, copy, quant);
             return plain_dequantize(l, copy, real);
@@ -301,6 +302,7 @@ fn real_bias(l: &mut Lower<'_>, n: &Item<'_>, bias: ValueId, px: &Params, pw: &P
             let quant = QuantParams { zero_point: vec![0; scale.len()], scale, axis };
             check_axis(l, n, bias, &quant)?;
             // Two layers may share a bias and read it with different scales.
+            l.charge(n, tensor.len().saturating_mul(4))?;
             let copy = l.constant(tensor.as_ref().clone());
             set_quant(l, copy, quant);
             return plain_dequantize(l, copy, DType::F32);

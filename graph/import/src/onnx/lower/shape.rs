@@ -5,8 +5,8 @@ use crate::onnx::tensor::tensor;
 use crate::{ImportError, MAX_TENSOR_BYTES};
 use tandem_tensor::{DType, Shape, Tensor};
 
-/// Tensors that a node makes out of nothing are no larger than this.
-const MAX_MADE_BYTES: usize = 1 << 26;
+/// The longest list of `Range`.
+const MAX_RANGE: f64 = 1e6;
 
 pub(super) fn lower<'m>(l: &mut Lower<'m>, n: &Item<'m>) -> Option<Results> {
     Some(match n.op() {
@@ -134,16 +134,6 @@ fn constant(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     one(l.constant(value))
 }
 
-/// Extents from an operand, bounded by what a model can justify.
-fn made_shape(n: &Item<'_>, dims: &[i64], bytes: usize) -> Result<Shape, ImportError> {
-    let dims: Result<Vec<usize>, _> = dims.iter().map(|&d| usize::try_from(d)).collect();
-    let shape = Shape(dims.map_err(|_| n.malformed("it makes a tensor of negative extent"))?);
-    if shape.elements().saturating_mul(bytes) > MAX_MADE_BYTES {
-        return Err(n.malformed(format!("it makes a tensor of the absurd shape {shape}")));
-    }
-    Ok(shape)
-}
-
 fn constant_of_shape(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     let dims = l.known_integers(n, 0, "shape")?.ok_or_else(|| n.malformed("its operand is missing"))?;
     let value = match n.attribute("value").and_then(|a| a.t.as_ref()) {
@@ -153,10 +143,12 @@ fn constant_of_shape(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     if value.len() != 1 {
         return Err(n.malformed("its value is not one element"));
     }
-    let shape = made_shape(n, &dims, value.dtype().bytes())?;
-    let bytes = value.to_le_bytes().repeat(shape.elements());
-    let made = n.tensor(Tensor::from_le_bytes(value.dtype(), shape, &bytes))?;
-    one(l.constant(made))
+    let dims: Result<Vec<usize>, _> = dims.iter().map(|&d| usize::try_from(d)).collect();
+    let shape = Shape(dims.map_err(|_| n.malformed("it makes a tensor of negative extent"))?);
+    // An expanded scalar: it folds where somebody has to know it, and takes no memory before it is used otherwise.
+    let value = n.tensor(value.reshaped(Shape::default()))?;
+    let value = l.constant(value);
+    one(l.expand(value, shape)?)
 }
 
 fn range(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
@@ -169,12 +161,13 @@ fn range(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     }
     let [start, limit, delta] = ends;
     let count = ((limit - start) / delta).ceil().max(0.0);
-    if !count.is_finite() {
-        return Err(n.malformed("its step is zero or not a number"));
+    if !count.is_finite() || count > MAX_RANGE {
+        return Err(n.malformed(format!("it counts from {start} to {limit} by {delta}, which is no possible list")));
     }
-    let shape = made_shape(n, &[count as i64], dtype.bytes())?;
-    let values: Vec<f64> = (0..shape.elements()).map(|i| start + i as f64 * delta).collect();
-    let made = n.tensor(Tensor::from_f64(dtype, shape, &values))?;
+    let count = count as usize;
+    l.charge(n, count.saturating_mul(8))?;
+    let values: Vec<f64> = (0..count).map(|i| start + i as f64 * delta).collect();
+    let made = n.tensor(Tensor::from_f64(dtype, [count], &values))?;
     one(l.constant(made))
 }
 
