@@ -57,7 +57,7 @@ impl AddParams {
 ///
 /// # Source
 /// Family A: TFLite `ADD` and `SUB`, both operands at twice the larger scale with 20 extra bits. Family B: XNNPACK `vadd`,
-/// multipliers of 21 bits and one shift.
+/// multipliers of 21 bits and one shift; it bounds the ratios of scales to 2^-10..2^8 and leaves others to family A's kernel.
 pub fn add_params(
     arith: Arith,
     a: &QuantParams,
@@ -70,8 +70,9 @@ pub fn add_params(
     let (lo, hi) = activation_range(act, dtype, output);
     let (sa, sb, so) = (a.scale(), b.scale(), output.scale());
     let operand = |zero_point, pre_shift, requant| AddOperand { zero_point, pre_shift, requant };
+    let known = |scale: f32| (1.0 / 1024.0..256.0).contains(&(scale / so));
     let (a, b, sum) = match arith {
-        Arith::TfliteRef => {
+        _ if arith == Arith::TfliteRef || !known(sa) || !known(sb) => {
             let twice = f64::from(2.0 * sa.max(sb));
             let at = |scale: f32| double_rounding(f64::from(scale) / twice);
             (
@@ -80,11 +81,10 @@ pub fn add_params(
                 double_rounding(twice / (f64::from(1u32 << 20) * f64::from(so))),
             )
         }
-        Arith::Xnnpack => {
+        _ => {
             let (ra, rb) = (f64::from(sa / so), f64::from(sb / so));
-            // 21 significant bits for the larger ratio. The kernel bounds the ratios to 2^-10..2^8; for others the shift stays
-            // within the accelerator's range.
-            let shift = (21 - split(ra.max(rb)).1).clamp(1, 62);
+            // 21 significant bits for the larger ratio.
+            let shift = 21 - split(ra.max(rb)).1;
             let at = |ratio: f64| Requant::SingleRounding {
                 multiplier: (ratio * 2f64.powi(shift)).round_ties_even() as i32,
                 shift: 0,
@@ -140,8 +140,8 @@ pub fn mul_params(
     let (lo, hi) = activation_range(act, dtype, output);
     let scale = a.scale() * b.scale() / output.scale();
     let requant = match arith {
-        Arith::TfliteRef => double_rounding(f64::from(scale)),
-        Arith::Xnnpack => Requant::Float { scale },
+        Arith::Xnnpack if scale < 256.0 => Requant::Float { scale },
+        _ => double_rounding(f64::from(scale)),
     };
     MulParams {
         a_zero_point: a.zero_point(),

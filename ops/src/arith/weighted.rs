@@ -12,7 +12,7 @@ pub fn conv_requant(arith: Arith, input_scale: f32, weight_scale: f32, output_sc
     }
 }
 
-/// Requantiser of a matrix product of two activations, and of uint8 convolutions and dense layers with one weight scale.
+/// Requantiser of a matrix product of two activations, and of uint8 convolutions with one weight scale.
 /// Unlike [`conv_requant`], family A rounds the product of the scales to binary32 first.
 pub fn matmul_requant(arith: Arith, a_scale: f32, b_scale: f32, output_scale: f32) -> Requant {
     match arith {
@@ -21,7 +21,7 @@ pub fn matmul_requant(arith: Arith, a_scale: f32, b_scale: f32, output_scale: f3
     }
 }
 
-/// Family A's requantiser of an int8 dense layer: the accumulator times a binary64 scale, rounded half away from zero.
+/// Family A's requantiser of a dense layer: the accumulator times a binary64 scale, rounded half away from zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DenseScale {
     /// Input scale times weight scale by output scale.
@@ -110,7 +110,7 @@ pub fn weight_requants(
             let weight = wq.at(channel).0;
             match op {
                 Op::MatMul { .. } => Ok(matmul_requant(arith, input, weight, output)),
-                Op::Dense { .. } if arith == Arith::TfliteRef && y.dtype == DType::I8 => {
+                Op::Dense { .. } if arith == Arith::TfliteRef => {
                     DenseScale::new(input, weight, output).requant().ok_or_else(|| {
                         OpError::unsupported(format!("no integer multiplier equals the scale of output {channel}"))
                     })
@@ -211,12 +211,25 @@ mod tests {
 
     #[test]
     fn the_kernel_decides_how_scales_are_multiplied() {
-        let ty = |dtype, scale| TensorType::new(dtype, [1, 1]).with_quant(QuantParams::per_tensor(scale, 0));
+        let ty = |dtype, scale| TensorType::new(dtype, [1, 1, 1]).with_quant(QuantParams::per_tensor(scale, 0));
+        let conv = Op::Conv(crate::Conv {
+            stride: vec![1],
+            dilation: vec![1],
+            pad: vec![(0, 0)],
+            groups: 1,
+            act: crate::Act::None,
+        });
         let dense = Op::Dense { act: crate::Act::None };
-        let of =
-            |dtype, arith| weight_requants(&dense, arith, &ty(dtype, 0.5), &ty(dtype, 0.25), &ty(dtype, 1.0)).unwrap();
-        assert_eq!(of(DType::U8, Arith::TfliteRef), [Requant::DoubleRounding { multiplier: 1 << 30, shift: -2 }]);
-        assert!(matches!(of(DType::I8, Arith::TfliteRef)[..], [Requant::HalfAway { .. }]));
-        assert_eq!(of(DType::I8, Arith::Xnnpack), [Requant::Float { scale: 0.125 }]);
+        let of = |op: &Op, dtype, arith| {
+            weight_requants(op, arith, &ty(dtype, 0.1), &ty(dtype, 0.3), &ty(dtype, 1.0)).unwrap()[0]
+        };
+        let exact = double_rounding(f64::from(0.1f32) * f64::from(0.3f32));
+        let rounded = double_rounding(f64::from(0.1f32 * 0.3f32));
+        assert_ne!(exact, rounded);
+        assert_eq!(of(&conv, DType::I8, Arith::TfliteRef), exact);
+        assert_eq!(of(&conv, DType::U8, Arith::TfliteRef), rounded);
+        assert_eq!(of(&conv, DType::U8, Arith::Xnnpack), Requant::Float { scale: 0.1 * 0.3 });
+        assert!(matches!(of(&dense, DType::I8, Arith::TfliteRef), Requant::HalfAway { .. }));
+        assert!(matches!(of(&dense, DType::U8, Arith::TfliteRef), Requant::HalfAway { .. }));
     }
 }

@@ -22,7 +22,7 @@ enum Scale {
         shift: Vec<u32>,
     },
     Float(Vec<f32>),
-    /// The int8 dense layer of family A.
+    /// The dense layer of family A.
     Dense(Vec<f64>),
     Any(Vec<Requant>),
 }
@@ -43,7 +43,7 @@ impl Stage {
         let output = out.scale();
         let channels = 0..bias.len();
         let scale = match op {
-            Op::Dense { .. } if arith == Arith::TfliteRef && y.dtype == DType::I8 => {
+            Op::Dense { .. } if arith == Arith::TfliteRef => {
                 Scale::Dense(channels.map(|c| DenseScale::new(input, weights.at(c).0, output).scale).collect())
             }
             _ if x.dtype == DType::U8 && weights.is_per_tensor() => {
