@@ -5,7 +5,7 @@ use crate::table::{grouped, percent, table};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use tandem_graph::Graph;
-use tandem_plan::{Device, Plan};
+use tandem_plan::{Device, Plan, Segment};
 use tandem_tensor::{Tensor, TensorType};
 
 /// Samples whose results a table shows.

@@ -7,6 +7,7 @@
 use crate::plan::counted;
 use crate::{Assignment, Device, Plan, Segment};
 use tandem_graph::{Graph, Node, NodeId, ValueId};
+use tandem_ops::Op;
 use tandem_tensor::TensorType;
 
 /// Reason of a node that the accelerator would take, in a segment without arithmetic.
@@ -122,7 +123,7 @@ fn build(graph: &Graph, choice: &[Result<(), String>], groups: Vec<Group>) -> Pl
     }
     let assignments = graph.nodes.iter().enumerate().map(|(n, node)| Assignment {
         node: node.name.clone(),
-        op: node.op.name().to_owned(),
+        op: op_name(graph, node).to_owned(),
         device: segments.get(segment_of[n]).map_or(Device::Cpu, |s| s.device),
         segment: segment_of[n],
         macs: graph.macs(node),
@@ -135,6 +136,16 @@ fn build(graph: &Graph, choice: &[Result<(), String>], groups: Vec<Group>) -> Pl
     Plan { model: graph.name.clone(), segments, assignments }
 }
 
+/// The operator's name, telling kinds of convolution apart: they have very different costs on an array of lanes.
+fn op_name(graph: &Graph, node: &Node) -> &'static str {
+    let channels = node.inputs.first().and_then(|&x| graph.ty(x).shape.last().copied());
+    match &node.op {
+        Op::Conv(conv) if conv.groups > 1 && Some(conv.groups) == channels => "depthwise_conv",
+        Op::Conv(conv) if conv.groups > 1 => "grouped_conv",
+        op => op.name(),
+    }
+}
+
 /// The reasons of a segment's nodes in one line: each reason once, with the operators that it holds for.
 fn reason(graph: &Graph, choice: &[Result<(), String>], device: Device, nodes: &[NodeId]) -> String {
     if device == Device::Vta {
@@ -143,7 +154,7 @@ fn reason(graph: &Graph, choice: &[Result<(), String>], device: Device, nodes: &
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for n in nodes {
         let Err(why) = &choice[n.0] else { continue };
-        let op = graph.nodes[n.0].op.name();
+        let op = op_name(graph, &graph.nodes[n.0]);
         match reasons.iter_mut().find(|(r, _)| r == why) {
             Some((_, ops)) => ops.push(op),
             None => reasons.push((why, vec![op])),
@@ -163,7 +174,7 @@ mod tests {
     use super::*;
     use crate::extract;
     use proptest::prelude::*;
-    use tandem_ops::{Arith, Op, UnaryKind};
+    use tandem_ops::{Arith, UnaryKind};
     use tandem_tensor::{DType, TensorType};
 
     fn ty() -> TensorType {
