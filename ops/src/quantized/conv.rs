@@ -1,7 +1,8 @@
 //! Convolution, depthwise and grouped included.
 
 use super::codes;
-use super::gemm::{Packed, product};
+use super::gemm::{LANES, Packed};
+use super::simd::{Place, Vectorised, product, vectorised};
 use super::stage::Stage;
 use crate::infer::Window;
 use crate::{Arith, Conv, Op, OpError, Operand};
@@ -104,7 +105,7 @@ impl Geometry {
                     &patches[..(end - begin) * even]
                 };
                 let out = &mut out[begin * self.outputs..end * self.outputs];
-                product(rows, packed, stage, g * each, self.outputs, out);
+                product(rows, packed, stage, Place { first: g * each, stride: self.outputs }, out);
             }
         }
     }
@@ -142,46 +143,70 @@ impl Geometry {
     /// One input channel for each group, and `outputs / groups` outputs from it.
     fn depthwise(&self, input: &[i16], weights: &[i16], stage: &Stage, out: &mut [u8]) {
         let (taps, multiplier) = (self.taps(), self.outputs / self.groups);
-        // Taps outermost, so that the loop over channels is contiguous.
-        let mut by_tap = vec![0i16; taps * self.outputs];
+        // Taps outermost and whole blocks of channels, so that the loop over channels is contiguous.
+        let width = self.outputs.next_multiple_of(LANES);
+        let mut by_tap = vec![0i16; taps * width];
         for (o, row) in weights.chunks_exact(taps).enumerate() {
             for (tap, &w) in row.iter().enumerate() {
-                by_tap[tap * self.outputs + o] = w;
+                by_tap[tap * width + o] = w;
             }
         }
-        let repeated: Vec<i16>;
-        let input = if multiplier == 1 {
-            input
-        } else {
-            repeated = input.iter().flat_map(|&q| std::iter::repeat_n(q, multiplier)).collect();
-            &repeated
-        };
-        let wide = Geometry { channels: self.outputs, ..*self };
-        let mut acc = vec![0i32; self.outputs];
-        for (index, out) in out.chunks_exact_mut(self.outputs).enumerate() {
-            wide.lanes(input, &by_tap, wide.pixel(index), &mut acc);
-            stage.apply(0, &acc, out);
-        }
+        // A block of the last pixel reaches over the end, where its weights are zero.
+        let mut padded: Vec<i16> = input.iter().flat_map(|&q| std::iter::repeat_n(q, multiplier)).collect();
+        padded.resize(padded.len() + LANES, 0);
+        let geometry = Geometry { channels: self.outputs, ..*self };
+        vectorised(Depthwise { geometry, input: &padded, by_tap: &by_tap, width, stage, out });
     }
+}
 
-    /// The sums of one pixel when output c depends on input channel c alone.
+/// A depthwise convolution with as many outputs as inputs.
+struct Depthwise<'a> {
+    geometry: Geometry,
+    input: &'a [i16],
+    by_tap: &'a [i16],
+    width: usize,
+    stage: &'a Stage,
+    out: &'a mut [u8],
+}
+
+impl Vectorised<()> for Depthwise<'_> {
     #[inline(always)]
-    fn lanes(&self, input: &[i16], by_tap: &[i16], pixel: Pixel, acc: &mut [i32]) {
-        let channels = self.channels;
-        let [d, h, w] = self.windows;
-        acc.fill(0);
-        for td in d.taps(pixel.at[0]) {
-            for th in h.taps(pixel.at[1]) {
-                let row = self.row(pixel, [td, th]);
-                for tw in w.taps(pixel.at[2]) {
-                    let x = &input[row + w.input_at(pixel.at[2], tw) * channels..][..channels];
-                    let tap = (td * h.kernel + th) * w.kernel + tw;
-                    let weights = &by_tap[tap * channels..][..channels];
-                    for ((sum, &x), &w) in acc.iter_mut().zip(x).zip(weights) {
-                        *sum = sum.wrapping_add(i32::from(x) * i32::from(w));
+    fn run(self) {
+        let Depthwise { geometry, input, by_tap, width, stage, out } = self;
+        let channels = geometry.channels;
+        let [d, h, w] = geometry.windows;
+        // Where the window's taps lie: in the input and in the weights.
+        let mut taps = Vec::with_capacity(geometry.taps());
+        for (index, out) in out.chunks_exact_mut(channels).enumerate() {
+            let pixel = geometry.pixel(index);
+            taps.clear();
+            for td in d.taps(pixel.at[0]) {
+                for th in h.taps(pixel.at[1]) {
+                    let row = geometry.row(pixel, [td, th]);
+                    for tw in w.taps(pixel.at[2]) {
+                        let tap = (td * h.kernel + th) * w.kernel + tw;
+                        taps.push((row + w.input_at(pixel.at[2], tw) * channels, tap * width));
                     }
                 }
             }
+            for (block, out) in out.chunks_mut(LANES).enumerate() {
+                let first = block * LANES;
+                let mut acc = [0i32; LANES];
+                for &(from, weights) in &taps {
+                    let x = lanes(input, from + first);
+                    let weights = lanes(by_tap, weights + first);
+                    for i in 0..LANES {
+                        acc[i] = acc[i].wrapping_add(i32::from(x[i]) * i32::from(weights[i]));
+                    }
+                }
+                let codes = stage.block(first, &acc);
+                out.copy_from_slice(&codes[..out.len()]);
+            }
         }
     }
+}
+
+#[inline(always)]
+fn lanes(list: &[i16], first: usize) -> &[i16; LANES] {
+    &list[first..].as_chunks::<LANES>().0[0]
 }

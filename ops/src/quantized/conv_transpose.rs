@@ -51,7 +51,7 @@ pub(super) fn conv_transpose(
     }
     let mut out = vec![0u8; result.elements()];
     for (sums, out) in sums.chunks_exact(outputs.max(1)).zip(out.chunks_exact_mut(outputs.max(1))) {
-        stage.apply(0, sums, out);
+        stage.apply(sums, out);
     }
     Ok(vec![codes::tensor(result.dtype, &result.shape, out)?])
 }

@@ -1,5 +1,6 @@
 //! Products of centred codes: rows of activations times packed weights.
 
+use super::simd::Place;
 use super::stage::Stage;
 
 /// Outputs that one packed block computes at once.
@@ -67,24 +68,37 @@ pub(super) fn sums<const M: usize>(rows: [&[i16]; M], block: &[[i16; 2 * LANES]]
     acc
 }
 
-/// Rows times packed weights through the output stage. Row r writes `out[r * stride + first..]`.
+/// Rows times packed weights through the output stage, with `sums` for `M` rows at a time.
 #[inline(always)]
-pub(super) fn product(rows: &[i16], packed: &Packed, stage: &Stage, first: usize, stride: usize, out: &mut [u8]) {
-    const ROWS: usize = 4;
+pub(super) fn product_by<const M: usize>(
+    rows: &[i16],
+    packed: &Packed,
+    stage: &Stage,
+    place: Place,
+    out: &mut [u8],
+    sums: impl Fn([&[i16]; M], &[[i16; 2 * LANES]]) -> [[i32; LANES]; M],
+) {
     let k = packed.k;
-    let count = rows.len().checked_div(k).unwrap_or(out.len() / stride);
+    let count = rows.len().checked_div(k).unwrap_or(out.len() / place.stride);
     for block in 0..packed.len() {
         let weights = packed.block(block);
-        let at = first + block * LANES;
+        let at = place.first + block * LANES;
         let lanes = LANES.min(packed.n - block * LANES);
-        for begin in (0..count).step_by(ROWS) {
-            let row = |r: usize| {
-                let r = (begin + r).min(count - 1);
-                &rows[r * k..(r + 1) * k]
-            };
-            let acc = sums::<ROWS>([row(0), row(1), row(2), row(3)], weights);
+        for begin in (0..count).step_by(M) {
+            let acc = sums(
+                std::array::from_fn(|r| {
+                    let r = (begin + r).min(count - 1);
+                    &rows[r * k..(r + 1) * k]
+                }),
+                weights,
+            );
             for (r, acc) in acc.iter().enumerate().take(count - begin) {
-                stage.apply(at, acc, &mut out[(begin + r) * stride + at..][..lanes]);
+                let codes = stage.block(at, acc);
+                let out = &mut out[(begin + r) * place.stride + at..][..lanes];
+                match out.as_mut_array::<LANES>() {
+                    Some(out) => *out = codes,
+                    None => out.copy_from_slice(&codes[..lanes]),
+                }
             }
         }
     }

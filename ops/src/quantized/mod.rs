@@ -15,6 +15,7 @@ mod product;
 mod real;
 mod reduce;
 mod resize;
+mod simd;
 mod softmax;
 mod stage;
 mod unary;

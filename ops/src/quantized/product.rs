@@ -1,7 +1,8 @@
 //! Matrix products: dense layers and products of two activations.
 
 use super::codes;
-use super::gemm::{Packed, dot, product};
+use super::gemm::{Packed, dot};
+use super::simd::{Place, Vectorised, product, vectorised};
 use super::stage::Stage;
 use crate::arith::{activation_range, matmul_requant};
 use crate::{Act, Arith, Op, OpError, Operand};
@@ -72,22 +73,36 @@ fn rows_by_weights(input: &[i16], weights: &[i16], [outputs, k]: [usize; 2], sta
         let mut sums = vec![0i32; outputs];
         for (r, out) in out.chunks_exact_mut(outputs).enumerate() {
             let row = &input[r * k..(r + 1) * k];
-            for (o, sum) in sums.iter_mut().enumerate() {
-                *sum = dot(row, &weights[o * k..(o + 1) * k]);
-            }
-            stage.apply(0, &sums, out);
+            vectorised(Dots { row, weights, sums: &mut sums });
+            stage.apply(&sums, out);
         }
         return;
     }
     let packed = Packed::from_rows(weights, outputs, k);
     if packed.k == k {
-        return product(input, &packed, stage, 0, outputs, out);
+        return product(input, &packed, stage, Place { first: 0, stride: outputs }, out);
     }
     let mut even = vec![0i16; rows * packed.k];
     for (to, from) in even.chunks_exact_mut(packed.k).zip(input.chunks_exact(k)) {
         to[..k].copy_from_slice(from);
     }
-    product(&even, &packed, stage, 0, outputs, out);
+    product(&even, &packed, stage, Place { first: 0, stride: outputs }, out);
+}
+
+/// The products of one row with every row of weights.
+struct Dots<'a> {
+    row: &'a [i16],
+    weights: &'a [i16],
+    sums: &'a mut [i32],
+}
+
+impl Vectorised<()> for Dots<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for (sum, weights) in self.sums.iter_mut().zip(self.weights.chunks_exact(self.row.len().max(1))) {
+            *sum = dot(self.row, weights);
+        }
+    }
 }
 
 /// The scale of b: one, or one for each column.

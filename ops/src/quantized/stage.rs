@@ -1,11 +1,14 @@
 //! The output stage of the kernels that sum: bias, requantisation, zero point and clamp, channel by channel.
 
 use super::codes;
+use super::gemm::LANES;
+use super::simd::{Vectorised, vectorised};
 use crate::arith::{DenseScale, Requant, activation_range, conv_requant, matmul_requant};
 use crate::{Act, Arith, Op, OpError};
 use tandem_tensor::{DType, QuantParams, TensorType};
 
-/// The output stage of all channels.
+/// The output stage of all channels. The lists are longer than the channels by [`LANES`], so that a block may reach over the last
+/// channel.
 pub(super) struct Stage {
     bias: Vec<i32>,
     scale: Scale,
@@ -16,10 +19,10 @@ pub(super) struct Stage {
 
 /// One requantiser for each channel, as lists that a loop over channels reads in order.
 enum Scale {
-    /// All shifts go right.
+    /// All shifts go right, by 22 at most: a sum that saturates before the shift is out of range after it.
     Double {
         multiplier: Vec<i32>,
-        shift: Vec<u32>,
+        shift: Vec<i32>,
     },
     Float(Vec<f32>),
     /// The dense layer of family A.
@@ -28,7 +31,7 @@ enum Scale {
 }
 
 impl Stage {
-    /// The stage of an operator on these types; `x`, `w` and `y` have been checked by [`codes`].
+    /// The stage of an operator on these types, which are checked here.
     pub(super) fn new(
         op: &Op,
         arith: Arith,
@@ -51,66 +54,104 @@ impl Stage {
             }
             _ => Scale::of(channels.map(|c| conv_requant(arith, input, weights.at(c).0, output)).collect()),
         };
-        let (lo, hi) = activation_range(act, y.dtype, out);
-        Ok(Stage { bias, scale, zero_point: out.zero_point(), lo, hi })
+        Ok(Stage::padded(bias, scale, out, activation_range(act, y.dtype, out)))
     }
 
     /// A stage without bias.
-    pub(super) fn without_bias(requants: Vec<Requant>, output: &QuantParams, (lo, hi): (i32, i32)) -> Stage {
-        Stage { bias: vec![0; requants.len()], scale: Scale::of(requants), zero_point: output.zero_point(), lo, hi }
+    pub(super) fn without_bias(requants: Vec<Requant>, output: &QuantParams, range: (i32, i32)) -> Stage {
+        Stage::padded(vec![0; requants.len()], Scale::of(requants), output, range)
     }
 
-    /// The low bytes of the codes of sums of the channels from `first` on.
+    fn padded(mut bias: Vec<i32>, mut scale: Scale, output: &QuantParams, (lo, hi): (i32, i32)) -> Stage {
+        let len = bias.len() + LANES;
+        bias.resize(len, 0);
+        match &mut scale {
+            Scale::Double { multiplier, shift } => {
+                multiplier.resize(len, 0);
+                shift.resize(len, 0);
+            }
+            Scale::Float(list) => list.resize(len, 0.0),
+            Scale::Dense(list) => list.resize(len, 0.0),
+            Scale::Any(list) => list.resize(len, Requant::Float { scale: 0.0 }),
+        }
+        Stage { bias, scale, zero_point: output.zero_point(), lo, hi }
+    }
+
+    /// The low bytes of the codes of the sums of all channels.
+    pub(super) fn apply(&self, sums: &[i32], out: &mut [u8]) {
+        struct Row<'a>(&'a Stage, &'a [i32], &'a mut [u8]);
+        impl Vectorised<()> for Row<'_> {
+            #[inline(always)]
+            fn run(self) {
+                let Row(stage, sums, out) = self;
+                let (blocks, rest) = sums.as_chunks::<LANES>();
+                let (codes, tail) = out.as_chunks_mut::<LANES>();
+                for (i, (sums, codes)) in blocks.iter().zip(codes).enumerate() {
+                    *codes = stage.block(i * LANES, sums);
+                }
+                if !rest.is_empty() {
+                    let mut last = [0; LANES];
+                    last[..rest.len()].copy_from_slice(rest);
+                    tail.copy_from_slice(&stage.block(blocks.len() * LANES, &last)[..rest.len()]);
+                }
+            }
+        }
+        vectorised(Row(self, sums, out));
+    }
+
+    /// The low bytes of the codes of the sums of the channels from `first` on. Those beyond the last channel mean nothing.
     #[inline(always)]
-    pub(super) fn apply(&self, first: usize, sums: &[i32], out: &mut [u8]) {
-        let n = out.len().min(sums.len());
-        let channels = first..first + n;
-        let (sums, bias, out) = (&sums[..n], &self.bias[channels.clone()], &mut out[..n]);
+    pub(super) fn block(&self, first: usize, sums: &[i32; LANES]) -> [u8; LANES] {
         let (zero, lo, hi) = (self.zero_point, self.lo, self.hi);
+        let bias = lanes(&self.bias, first);
+        let acc: [i32; LANES] = std::array::from_fn(|i| sums[i].wrapping_add(bias[i]));
         let code = |r: i32| r.saturating_add(zero).max(lo).min(hi) as u8;
         match &self.scale {
             Scale::Double { multiplier, shift } => {
-                let (multiplier, shift) = (&multiplier[channels.clone()], &shift[channels]);
-                for i in 0..n {
-                    let acc = sums[i].wrapping_add(bias[i]);
-                    // The rounding doubling high multiply; saturation needs a negative multiplier.
-                    let high = ((i64::from(acc) * i64::from(multiplier[i]) + (1 << 30)) >> 31) as i32;
-                    out[i] = code(crate::arith::rounding_divide_by_pot(high, shift[i]));
-                }
+                let (multiplier, shift) = (lanes(multiplier, first), lanes(shift, first));
+                // The rounding doubling high multiply; saturation needs a negative multiplier.
+                let high: [i32; LANES] =
+                    std::array::from_fn(|i| ((i64::from(acc[i]) * i64::from(multiplier[i]) + (1 << 30)) >> 31) as i32);
+                std::array::from_fn(|i| {
+                    // Half away from zero: a negative number is one lower before the halves go up.
+                    let half = (1i32 << shift[i]) >> 1;
+                    let down = high[i] >> 31 & i32::from(half != 0);
+                    code(high[i].saturating_add(half - down) >> shift[i])
+                })
             }
             Scale::Float(scale) => {
-                let scale = &scale[channels];
+                let scale = lanes(scale, first);
                 // Clamping the real is the same as clamping the integer, and lets the conversion be a plain one.
                 let (least, most) = ((lo - zero) as f32, (hi - zero) as f32);
-                for i in 0..n {
-                    let real = (sums[i].wrapping_add(bias[i])) as f32 * scale[i];
-                    out[i] = (real.max(least).min(most).round_ties_even() as i32 + zero) as u8;
-                }
+                std::array::from_fn(|i| {
+                    let real = (acc[i] as f32 * scale[i]).max(least).min(most);
+                    (real.round_ties_even() as i32 + zero) as u8
+                })
             }
             Scale::Dense(scale) => {
-                let scale = &scale[channels];
-                for i in 0..n {
-                    let acc = sums[i].wrapping_add(bias[i]);
-                    out[i] = code(DenseScale { scale: scale[i] }.apply(acc));
-                }
+                let scale = lanes(scale, first);
+                std::array::from_fn(|i| code(DenseScale { scale: scale[i] }.apply(acc[i])))
             }
             Scale::Any(requant) => {
-                let requant = &requant[channels];
-                for i in 0..n {
-                    out[i] = requant[i].code(sums[i].wrapping_add(bias[i]), zero, lo, hi) as u8;
-                }
+                let requant = lanes(requant, first);
+                std::array::from_fn(|i| requant[i].code(acc[i], zero, lo, hi) as u8)
             }
         }
     }
 }
 
+#[inline(always)]
+fn lanes<T>(list: &[T], first: usize) -> &[T; LANES] {
+    &list[first..].as_chunks::<LANES>().0[0]
+}
+
 impl Scale {
     fn of(requants: Vec<Requant>) -> Scale {
-        let double: Option<Vec<(i32, u32)>> = requants
+        let double: Option<Vec<(i32, i32)>> = requants
             .iter()
             .map(|r| match *r {
-                Requant::DoubleRounding { multiplier, shift } if multiplier >= 0 && shift <= 0 => {
-                    Some((multiplier, shift.unsigned_abs()))
+                Requant::DoubleRounding { multiplier, shift } if multiplier >= 0 && (-22..=0).contains(&shift) => {
+                    Some((multiplier, -shift))
                 }
                 _ => None,
             })
@@ -137,6 +178,9 @@ mod tests {
         let modes = [
             Requant::DoubleRounding { multiplier: 1_518_500_250, shift: -9 },
             Requant::DoubleRounding { multiplier: 1_518_500_250, shift: 2 },
+            Requant::DoubleRounding { multiplier: 1 << 30, shift: -1 },
+            Requant::DoubleRounding { multiplier: i32::MAX, shift: -22 },
+            Requant::DoubleRounding { multiplier: i32::MAX, shift: -30 },
             Requant::DoubleRounding { multiplier: 0, shift: 0 },
             Requant::Float { scale: 0.0013 },
             Requant::HalfAway { multiplier: 1_518_500_250, shift: 40 },
@@ -146,7 +190,7 @@ mod tests {
         for requant in modes {
             let stage = Stage::without_bias(vec![requant; sums.len()], &output, (-100, 90));
             let mut out = vec![0u8; sums.len()];
-            stage.apply(0, &sums, &mut out);
+            stage.apply(&sums, &mut out);
             for (&sum, &code) in sums.iter().zip(&out) {
                 assert_eq!(i32::from(code as i8), requant.code(sum, -5, -100, 90), "{sum} {requant:?}");
             }
