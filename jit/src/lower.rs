@@ -274,9 +274,6 @@ fn weighted(graph: &Graph, node: &Node, act: Act, slide: Slide, groups: usize) -
     if outputs * taps * inner != codes.len() || inner * groups != x_dims.c || outputs % groups.max(1) != 0 {
         return Err("its weights do not fit its activations".into());
     }
-    if slide.pad.iter().zip(&slide.kernel).zip(&slide.dilation).any(|((p, k), d)| *p > (k - 1) * d) {
-        return Err("its padding reaches beyond its kernel".into());
-    }
     let bias: Vec<i64> = match node.inputs.get(2) {
         None => vec![0; outputs],
         Some(&id) => {

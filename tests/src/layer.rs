@@ -50,6 +50,30 @@ pub fn codes(random: &mut Random, ty: &TensorType) -> Tensor {
 /// The kinds of layer that [`layer`] makes.
 pub const KINDS: [&str; 9] = ["conv", "depthwise", "grouped", "dense", "add", "sub", "mul", "max_pool", "average_pool"];
 
+/// A graph of one int8 convolution of family A with random weights: `image` is (h, w, c), padding is the same before and
+/// behind.
+pub fn convolution(
+    image: [usize; 3],
+    kernel: [usize; 2],
+    pad: [usize; 2],
+    outputs: usize,
+    random: &mut Random,
+) -> Graph {
+    let mut graph = Graph::new("conv", Arith::TfliteRef);
+    let [h, w, c] = image;
+    let ty = |shape: [usize; 4], scale, zero| {
+        TensorType::new(DType::I8, shape).with_quant(QuantParams::per_tensor(scale, zero))
+    };
+    let x = graph.add_value("x", ty([1, h, w, c], 0.05, -7));
+    let (weights, bias) = weights(&mut graph, random, DType::I8, Shape(vec![outputs, kernel[0], kernel[1], c]));
+    let extent = |a: usize| [h, w][a] + 2 * pad[a] - kernel[a] + 1;
+    let y = graph.add_value("y", ty([1, extent(0), extent(1), outputs], 0.1, 3));
+    let pad = pad.map(|p| (p, p)).to_vec();
+    let conv = Conv { stride: vec![1, 1], dilation: vec![1, 1], pad, groups: 1, act: Act::None };
+    graph.add_node("conv", Op::Conv(conv), [x, weights, bias], [y]);
+    ends(&mut graph, &[x], y)
+}
+
 /// A graph of one quantised layer of a kind, with random geometry, quantisation and weights.
 pub fn layer(kind: &str, arith: Arith, random: &mut Random) -> Graph {
     let mut graph = Graph::new(kind, arith);
@@ -69,7 +93,8 @@ pub fn layer(kind: &str, arith: Arith, random: &mut Random) -> Graph {
         let dilation = [1, 2].map(|d: usize| if random.within(0, 4) == 0 { d } else { 1 });
         let dilation = [0, 1].map(|a| if (kernel[a] - 1) * dilation[a] < [h, w][a] { dilation[a] } else { 1 });
         let pad = [0, 1].map(|a| {
-            let reach = (kernel[a] - 1) * dilation[a];
+            // Now and then a window lies in the padding altogether.
+            let reach = (kernel[a] - 1) * dilation[a] + usize::from(random.within(0, 6) == 0);
             (random.within(0, reach + 1), random.within(0, reach + 1))
         });
         (kernel, stride, dilation, pad)
@@ -108,7 +133,9 @@ pub fn layer(kind: &str, arith: Arith, random: &mut Random) -> Graph {
         "max_pool" | "average_pool" => {
             let (kernel, stride, _, pad) = window(random);
             let average = kind == "average_pool";
-            let pad = if average { [(0, 0); 2] } else { pad };
+            // A pool sees at least one element of the image.
+            let inside = |a: usize| (pad[a].0.min(kernel[a] - 1), pad[a].1.min(kernel[a] - 1));
+            let pad = if average { [(0, 0); 2] } else { [inside(0), inside(1)] };
             let ty = |h, w| TensorType::new(dtype, [n, h, w, channels]).with_quant(x_quant.clone());
             let x = graph.add_value("x", ty(h, w));
             let oh = extent(h, kernel[0], stride[0], 1, pad[0]);
