@@ -19,4 +19,5 @@ pub use cost::{Cost, cost};
 pub use error::OpError;
 pub use infer::infer;
 pub use op::*;
+pub use quantized::Prepared;
 pub use reference::{Operand, reference};

@@ -27,30 +27,58 @@ struct Pixel {
     at: [usize; 3],
 }
 
-/// `clamp(requant(sum (x - zx) (w - zw) + bias) + zero_point)`; taps outside the input contribute nothing.
-pub(super) fn conv(
-    op: &Op,
-    c: &Conv,
-    arith: Arith,
-    operands: &[Operand<'_>],
-    result: &TensorType,
-) -> Result<Vec<Tensor>, OpError> {
-    let (x, w) = (operands[0], operands[1]);
-    let outputs = w.ty.shape[0];
-    let bias = codes::bias(op.name(), operands.get(2), outputs)?;
-    let stage = Stage::new(op, arith, [x.ty, w.ty, result], c.act, bias)?;
-    let geometry = Geometry::new(c, x.ty, w.ty)?;
-    let input = codes::centred(x.tensor, codes::whole(op.name(), x.ty)?.zero_point());
-    let weights = codes::centred_by_output(w.tensor, codes::per_output(op.name(), w.ty)?);
-    let mut out = vec![0u8; result.elements()];
-    if outputs > 0 {
-        if geometry.groups == geometry.channels && geometry.groups > 1 {
-            geometry.depthwise(&input, &weights, &stage, &mut out);
+/// A convolution with its weights in the order in which the loops read them.
+pub(super) struct Kernel {
+    geometry: Geometry,
+    weights: Weights,
+    stage: Stage,
+    input_zero_point: i32,
+    result: TensorType,
+}
+
+enum Weights {
+    /// One matrix for each group.
+    Packed(Vec<Packed>),
+    /// Of a depthwise convolution: taps outermost, then whole blocks of channels.
+    ByTap(Vec<i16>),
+}
+
+impl Kernel {
+    /// `clamp(requant(sum (x - zx) (w - zw) + bias) + zero_point)`; taps outside the input contribute nothing.
+    pub(super) fn new(
+        op: &Op,
+        c: &Conv,
+        arith: Arith,
+        x: &TensorType,
+        weights: &[Operand<'_>],
+        result: &TensorType,
+    ) -> Result<Kernel, OpError> {
+        let w = weights[0];
+        let outputs = w.ty.shape[0];
+        let bias = codes::bias(op.name(), weights.get(1), outputs)?;
+        let stage = Stage::new(op, arith, [x, w.ty, result], c.act, bias)?;
+        let geometry = Geometry::new(c, x, w.ty)?;
+        let input_zero_point = codes::whole(op.name(), x)?.zero_point();
+        let rows = codes::centred_by_output(w.tensor, codes::per_output(op.name(), w.ty)?);
+        let weights = if geometry.groups == geometry.channels && geometry.groups > 1 {
+            Weights::ByTap(geometry.by_tap(&rows))
         } else {
-            geometry.grouped(&input, &weights, &stage, &mut out);
-        }
+            Weights::Packed(geometry.packed(&rows))
+        };
+        Ok(Kernel { geometry, weights, stage, input_zero_point, result: result.clone() })
     }
-    Ok(vec![codes::tensor(result.dtype, &result.shape, out)?])
+
+    pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
+        let input = codes::centred(x, self.input_zero_point);
+        let mut out = vec![0u8; self.result.elements()];
+        if !out.is_empty() {
+            match &self.weights {
+                Weights::Packed(groups) => self.geometry.grouped(&input, groups, &self.stage, &mut out),
+                Weights::ByTap(weights) => self.geometry.depthwise(&input, weights, &self.stage, &mut out),
+            }
+        }
+        Ok(vec![codes::tensor(self.result.dtype, &self.result.shape, out)?])
+    }
 }
 
 impl Geometry {
@@ -82,12 +110,27 @@ impl Geometry {
         ((plane * h.input + h.input_at(pixel.at[1], taps[1])) * w.input) * self.channels
     }
 
-    /// Groups as matrix products of gathered patches.
-    fn grouped(&self, input: &[i16], weights: &[i16], stage: &Stage, out: &mut [u8]) {
+    fn packed(&self, rows: &[i16]) -> Vec<Packed> {
         let (inner, each) = (self.channels / self.groups, self.outputs / self.groups);
         let k = self.taps() * inner;
-        let packed: Vec<Packed> =
-            (0..self.groups).map(|g| Packed::from_rows(&weights[g * each * k..], each, k)).collect();
+        (0..self.groups).map(|g| Packed::from_rows(&rows[g * each * k..], each, k)).collect()
+    }
+
+    fn by_tap(&self, rows: &[i16]) -> Vec<i16> {
+        let (taps, width) = (self.taps(), self.outputs.next_multiple_of(LANES));
+        let mut by_tap = vec![0i16; taps * width];
+        for (o, row) in rows.chunks_exact(taps).enumerate() {
+            for (tap, &w) in row.iter().enumerate() {
+                by_tap[tap * width + o] = w;
+            }
+        }
+        by_tap
+    }
+
+    /// Groups as matrix products of gathered patches.
+    fn grouped(&self, input: &[i16], packed: &[Packed], stage: &Stage, out: &mut [u8]) {
+        let (inner, each) = (self.channels / self.groups, self.outputs / self.groups);
+        let k = self.taps() * inner;
         let even = k.next_multiple_of(2);
         let pointwise = self.windows.iter().all(|w| w.kernel == 1 && w.stride == 1 && w.before == 0 && w.after == 0);
         let direct = pointwise && self.groups == 1 && even == k;
@@ -141,21 +184,19 @@ impl Geometry {
     }
 
     /// One input channel for each group, and `outputs / groups` outputs from it.
-    fn depthwise(&self, input: &[i16], weights: &[i16], stage: &Stage, out: &mut [u8]) {
-        let (taps, multiplier) = (self.taps(), self.outputs / self.groups);
-        // Taps outermost and whole blocks of channels, so that the loop over channels is contiguous.
-        let width = self.outputs.next_multiple_of(LANES);
-        let mut by_tap = vec![0i16; taps * width];
-        for (o, row) in weights.chunks_exact(taps).enumerate() {
-            for (tap, &w) in row.iter().enumerate() {
-                by_tap[tap * width + o] = w;
-            }
-        }
+    fn depthwise(&self, input: &[i16], by_tap: &[i16], stage: &Stage, out: &mut [u8]) {
+        let (multiplier, width) = (self.outputs / self.groups, self.outputs.next_multiple_of(LANES));
+        let mut padded: Vec<i16> = if multiplier == 1 {
+            let mut own = Vec::with_capacity(input.len() + LANES);
+            own.extend_from_slice(input);
+            own
+        } else {
+            input.iter().flat_map(|&q| std::iter::repeat_n(q, multiplier)).collect()
+        };
         // A block of the last pixel reaches over the end, where its weights are zero.
-        let mut padded: Vec<i16> = input.iter().flat_map(|&q| std::iter::repeat_n(q, multiplier)).collect();
         padded.resize(padded.len() + LANES, 0);
         let geometry = Geometry { channels: self.outputs, ..*self };
-        vectorised(Depthwise { geometry, input: &padded, by_tap: &by_tap, width, stage, out });
+        vectorised(Depthwise { geometry, input: &padded, by_tap, width, stage, out });
     }
 }
 

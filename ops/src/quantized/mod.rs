@@ -11,6 +11,7 @@ mod conv;
 mod conv_transpose;
 mod gemm;
 mod pool;
+mod prepared;
 mod product;
 mod real;
 mod reduce;
@@ -19,6 +20,8 @@ mod simd;
 mod softmax;
 mod stage;
 mod unary;
+
+pub use prepared::Prepared;
 
 use crate::{Act, Arith, BinaryKind, Op, OpError, Operand, ReduceKind, UnaryKind};
 use tandem_tensor::{Tensor, TensorType};
@@ -55,9 +58,11 @@ fn integer(
     let result = *results.first()?;
     let x = *operands.first()?;
     Some(match op {
-        Op::Conv(c) => conv::conv(op, c, arith, operands, result),
+        Op::Conv(c) => conv::Kernel::new(op, c, arith, x.ty, &operands[1..], result).and_then(|k| k.run(x.tensor)),
         Op::ConvTranspose(c) => conv_transpose::conv_transpose(op, c, arith, operands, result),
-        Op::Dense { act } => product::dense(op, *act, arith, operands, result),
+        Op::Dense { act } => {
+            product::Kernel::new(op, *act, arith, x.ty, &operands[1..], result).and_then(|k| k.run(x.tensor))
+        }
         Op::MatMul { transpose_a, transpose_b } => {
             product::matmul(op, [*transpose_a, *transpose_b], arith, operands, result)
         }

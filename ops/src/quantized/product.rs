@@ -11,22 +11,51 @@ use tandem_tensor::{QuantParams, Shape, Tensor, TensorType};
 /// Fewer rows than this are multiplied with the weights as they lie: packing would cost more than it saves.
 const PACK_FROM: usize = 4;
 
-pub(super) fn dense(
-    op: &Op,
-    act: Act,
-    arith: Arith,
-    operands: &[Operand<'_>],
-    result: &TensorType,
-) -> Result<Vec<Tensor>, OpError> {
-    let (x, w) = (operands[0], operands[1]);
-    let (outputs, k) = (w.ty.shape[0], w.ty.shape[1]);
-    let bias = codes::bias(op.name(), operands.get(2), outputs)?;
-    let stage = Stage::new(op, arith, [x.ty, w.ty, result], act, bias)?;
-    let input = codes::centred(x.tensor, codes::whole(op.name(), x.ty)?.zero_point());
-    let weights = codes::centred_by_output(w.tensor, codes::per_output(op.name(), w.ty)?);
-    let mut out = vec![0u8; result.elements()];
-    rows_by_weights(&input, &weights, [outputs, k], &stage, &mut out);
-    Ok(vec![codes::tensor(result.dtype, &result.shape, out)?])
+/// A dense layer with its weights in the order in which the loops read them.
+pub(super) struct Kernel {
+    weights: Weights,
+    stage: Stage,
+    input_zero_point: i32,
+    result: TensorType,
+}
+
+/// A matrix of weights, `outputs` rows of length `k`.
+struct Weights {
+    outputs: usize,
+    k: usize,
+    form: Form,
+}
+
+enum Form {
+    Rows(Vec<i16>),
+    Packed(Packed),
+}
+
+impl Kernel {
+    pub(super) fn new(
+        op: &Op,
+        act: Act,
+        arith: Arith,
+        x: &TensorType,
+        weights: &[Operand<'_>],
+        result: &TensorType,
+    ) -> Result<Kernel, OpError> {
+        let w = weights[0];
+        let (outputs, k) = (w.ty.shape[0], w.ty.shape[1]);
+        let bias = codes::bias(op.name(), weights.get(1), outputs)?;
+        let stage = Stage::new(op, arith, [x, w.ty, result], act, bias)?;
+        let input_zero_point = codes::whole(op.name(), x)?.zero_point();
+        let rows = codes::centred_by_output(w.tensor, codes::per_output(op.name(), w.ty)?);
+        let weights = Weights::new(rows, [outputs, k], result.elements() / outputs.max(1));
+        Ok(Kernel { weights, stage, input_zero_point, result: result.clone() })
+    }
+
+    pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
+        let input = codes::centred(x, self.input_zero_point);
+        let mut out = vec![0u8; self.result.elements()];
+        self.weights.product(&input, &self.stage, &mut out);
+        Ok(vec![codes::tensor(self.result.dtype, &self.result.shape, out)?])
+    }
 }
 
 /// The last two axes of a times the last two of b.
@@ -58,35 +87,49 @@ pub(super) fn matmul(
             .enumerate()
             .map(|(i, q)| q - bq.at(i / k).1 as i16)
             .collect();
-        rows_by_weights(&a, &b, [columns, k], &stage, out);
+        Weights::new(b, [columns, k], rows).product(&a, &stage, out);
     }
     Ok(vec![codes::tensor(result.dtype, &result.shape, out)?])
 }
 
-/// Rows of length `k` times `outputs` rows of weights.
-fn rows_by_weights(input: &[i16], weights: &[i16], [outputs, k]: [usize; 2], stage: &Stage, out: &mut [u8]) {
-    if out.is_empty() {
-        return;
+impl Weights {
+    /// `rows` of activations are going to be multiplied.
+    fn new(weights: Vec<i16>, [outputs, k]: [usize; 2], rows: usize) -> Weights {
+        let form = if rows < PACK_FROM || k == 0 {
+            Form::Rows(weights)
+        } else {
+            Form::Packed(Packed::from_rows(&weights, outputs, k))
+        };
+        Weights { outputs, k, form }
     }
-    let rows = out.len() / outputs;
-    if rows < PACK_FROM || k == 0 {
-        let mut sums = vec![0i32; outputs];
-        for (r, out) in out.chunks_exact_mut(outputs).enumerate() {
-            let row = &input[r * k..(r + 1) * k];
-            vectorised(Dots { row, weights, sums: &mut sums });
-            stage.apply(&sums, out);
+
+    /// Rows of length `k` times the weights.
+    fn product(&self, input: &[i16], stage: &Stage, out: &mut [u8]) {
+        let (outputs, k) = (self.outputs, self.k);
+        if out.is_empty() {
+            return;
         }
-        return;
+        match &self.form {
+            Form::Rows(weights) => {
+                let mut sums = vec![0i32; outputs];
+                for (r, out) in out.chunks_exact_mut(outputs).enumerate() {
+                    let row = &input[r * k..(r + 1) * k];
+                    vectorised(Dots { row, weights, sums: &mut sums });
+                    stage.apply(&sums, out);
+                }
+            }
+            Form::Packed(packed) if packed.k == k => {
+                product(input, packed, stage, Place { first: 0, stride: outputs }, out);
+            }
+            Form::Packed(packed) => {
+                let mut even = vec![0i16; out.len() / outputs * packed.k];
+                for (to, from) in even.chunks_exact_mut(packed.k).zip(input.chunks_exact(k)) {
+                    to[..k].copy_from_slice(from);
+                }
+                product(&even, packed, stage, Place { first: 0, stride: outputs }, out);
+            }
+        }
     }
-    let packed = Packed::from_rows(weights, outputs, k);
-    if packed.k == k {
-        return product(input, &packed, stage, Place { first: 0, stride: outputs }, out);
-    }
-    let mut even = vec![0i16; rows * packed.k];
-    for (to, from) in even.chunks_exact_mut(packed.k).zip(input.chunks_exact(k)) {
-        to[..k].copy_from_slice(from);
-    }
-    product(&even, &packed, stage, Place { first: 0, stride: outputs }, out);
 }
 
 /// The products of one row with every row of weights.

@@ -25,7 +25,7 @@ use crate::{Act, Arith, BinaryKind, Op, OpError, PoolKind, ReduceKind, ResizeMod
 use tandem_tensor::{QuantParams, Tensor, TensorType};
 
 /// The largest result in elements. A small file can ask for any size, and a kernel holds up to 48 bytes an element.
-const MAX_ELEMENTS: usize = 1 << 26;
+pub(crate) const MAX_ELEMENTS: usize = 1 << 26;
 
 /// An operand: its elements and its type (which carries the quantisation).
 #[derive(Clone, Copy, Debug)]
