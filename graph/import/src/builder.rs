@@ -6,7 +6,7 @@ use tandem_graph::{Graph, GraphError, MAX_VALUE_BYTES, ValueId};
 use tandem_ops::{Arith, Op, Operand, cost, infer, reference};
 use tandem_tensor::{DType, QuantParams, Shape, Tensor, TensorType};
 
-/// Operations that folding may take in all, so that a small file cannot keep an import busy for long.
+/// Operations that folding may always take, so that a small file cannot keep an import busy for long.
 const FOLD_WORK: u64 = 1 << 28;
 
 /// A result to be: its name, dtype and quantisation; the shape is inferred.
@@ -30,7 +30,9 @@ pub(crate) struct Builder {
 impl Builder {
     /// `budget_bytes` bounds what folding may allocate in all.
     pub fn new(name: impl Into<String>, arith: Arith, budget_bytes: usize) -> Self {
-        Self { graph: Graph::new(name, arith), names: HashMap::new(), fold_bytes: budget_bytes, fold_work: FOLD_WORK }
+        // A large file justifies more work: every byte of it may be moved a few times.
+        let fold_work = FOLD_WORK.max((budget_bytes as u64).saturating_mul(4));
+        Self { graph: Graph::new(name, arith), names: HashMap::new(), fold_bytes: budget_bytes, fold_work }
     }
 
     /// Takes bytes that the caller is about to allocate for a constant out of what the file justifies; false when that

@@ -24,8 +24,8 @@ pub struct ImportOptions {
     /// Rounding family; by default that of the TFLite reference kernels for TFLite files and the single-rounding family
     /// for ONNX files.
     pub arith: Option<Arith>,
-    /// Extents of symbolic dimensions; 1 for those that are not named. An ONNX dimension without a symbol goes by
-    /// `input[axis]`.
+    /// Extents of symbolic dimensions; 1 for those that are not named. `input[axis]` names one dimension of one input of
+    /// an ONNX model, with a symbol or without.
     pub dims: BTreeMap<String, usize>,
     /// Inputs that are known at import time and become constants.
     pub constants: BTreeMap<String, Tensor>,

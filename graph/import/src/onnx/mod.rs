@@ -15,6 +15,8 @@ mod quantized;
 mod rewrite;
 mod spread;
 mod tensor;
+#[cfg(test)]
+mod tests;
 
 use crate::{ImportError, ImportOptions};
 use prost::Message;

@@ -5,7 +5,7 @@ use super::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use super::tensor::{Elem, tensor};
 use crate::builder::Builder;
 use crate::{ImportError, ImportOptions, MAX_TENSOR_BYTES};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tandem_graph::{Graph, ValueId};
 use tandem_ops::{Arith, Op, UnaryKind};
 use tandem_tensor::{Shape, TensorType};
@@ -34,12 +34,15 @@ pub(super) fn lower(
         lower.node(node)?;
     }
     let mut outputs = Vec::with_capacity(wanted.len());
+    let mut taken: HashSet<ValueId> = lower.builder.graph.inputs.iter().copied().collect();
     for name in wanted {
         let id = lower.lookup(name).ok_or_else(|| {
             let problem = "no node, input or constant of the model has this name; check the spelling".to_owned();
             ImportError::malformed(format!("output '{name}'"), problem)
         })?;
-        outputs.push(own_value(&mut lower, id, name, &outputs)?);
+        let id = own_value(&mut lower, id, name, taken.contains(&id))?;
+        taken.insert(id);
+        outputs.push(id);
     }
     let mut graph = lower.builder.graph;
     graph.outputs = outputs;
@@ -47,8 +50,7 @@ pub(super) fn lower(
 }
 
 /// An output has a value of its own, under its own name, that is neither an input nor another output.
-fn own_value(lower: &mut Lower<'_>, id: ValueId, name: &str, taken: &[ValueId]) -> Result<ValueId, ImportError> {
-    let shared = taken.contains(&id) || lower.builder.graph.inputs.contains(&id);
+fn own_value(lower: &mut Lower<'_>, id: ValueId, name: &str, shared: bool) -> Result<ValueId, ImportError> {
     if shared {
         let dtype = lower.builder.graph.ty(id).dtype;
         return lower.emit_as(name, Op::Unary(UnaryKind::Identity), &[id], dtype);
@@ -185,13 +187,12 @@ fn input_type(info: &ValueInfoProto, options: &ImportOptions) -> Result<(TensorT
     };
     let mut extents = Vec::with_capacity(shape.dim.len());
     for (axis, dim) in shape.dim.iter().enumerate() {
-        let nameless = || options.dims.get(&format!("{}[{axis}]", info.name)).copied();
         let symbol = dim.dim_param.as_deref().filter(|s| !s.is_empty());
-        extents.push(match (dim.dim_value, symbol) {
-            (_, Some(symbol)) => options.dims.get(symbol).copied().unwrap_or(1),
+        let chosen = options.dims.get(&format!("{}[{axis}]", info.name)).copied();
+        extents.push(match (dim.dim_value.filter(|&v| v != -1), symbol) {
             // Some exporters write -1 for an extent that they do not know.
-            (None | Some(-1), None) => nameless().unwrap_or(1),
-            (Some(value), None) => usize::try_from(value)
+            (None, symbol) => chosen.or_else(|| options.dims.get(symbol?).copied()).unwrap_or(1),
+            (Some(value), _) => usize::try_from(value)
                 .map_err(|_| ImportError::malformed(place(), format!("its extent {value} is negative")))?,
         });
     }

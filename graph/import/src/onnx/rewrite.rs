@@ -2,7 +2,7 @@
 
 use crate::ImportError;
 use crate::builder::{Builder, ResultSpec};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tandem_graph::{Graph, Node, Value, ValueId};
 use tandem_ops::{Op, UnaryKind};
 use tandem_tensor::{DType, QuantParams, Shape, Tensor, TensorType};
@@ -65,7 +65,8 @@ impl<'g> Rewrite<'g> {
 
     /// The old node that makes a value for one reader alone.
     pub fn sole_maker(&self, old: ValueId) -> Option<&'g Node> {
-        if self.uses.get(old.0) == Some(&1) && !self.old.outputs.contains(&old) { self.maker(old) } else { None }
+        // The reader that asks is one use, so that a graph output has two.
+        if self.uses.get(old.0) == Some(&1) { self.maker(old) } else { None }
     }
 
     /// The new node that makes a value.
@@ -168,35 +169,43 @@ impl<'g> Rewrite<'g> {
     /// The new graph; every output keeps its name and has a value of its own.
     pub fn finish(mut self) -> Result<Graph, ImportError> {
         let mut outputs: Vec<ValueId> = Vec::with_capacity(self.old.outputs.len());
+        let mut taken: HashSet<ValueId> = self.builder.graph.inputs.iter().copied().collect();
         for &old in &self.old.outputs {
             let mut id = self.value(old)?;
             let name = &self.old.value(old).name;
-            if outputs.contains(&id) || self.builder.graph.inputs.contains(&id) {
+            if taken.contains(&id) {
                 let ty = self.ty(id).clone();
                 id = self.emit(name, name, Op::Unary(UnaryKind::Identity), &[id], ty.dtype, ty.quant)?;
             }
+            taken.insert(id);
             outputs.push(id);
-            self.rename(id, name);
         }
+        self.rename(&outputs);
         let mut graph = self.builder.graph;
         graph.outputs = outputs;
         Ok(graph)
     }
 
-    /// Gives a value a name; whoever has it now takes a made-up one.
-    fn rename(&mut self, id: ValueId, name: &str) {
-        if self.builder.graph.value(id).name == name {
-            return;
-        }
-        let spare = self.builder.unique(name);
-        for value in &mut self.builder.graph.values {
-            if value.name == name {
-                value.name = spare;
-                break;
+    /// Gives the outputs their old names; whoever has one by now takes a made-up one.
+    fn rename(&mut self, outputs: &[ValueId]) {
+        let owners: HashMap<String, usize> =
+            self.builder.graph.values.iter().enumerate().map(|(i, v)| (v.name.clone(), i)).collect();
+        let mut evicted = Vec::new();
+        for (&id, &old) in outputs.iter().zip(&self.old.outputs) {
+            let name = &self.old.value(old).name;
+            if self.builder.graph.value(id).name == *name {
+                continue;
+            }
+            evicted.extend(owners.get(name).copied());
+            if let Some(value) = self.builder.graph.values.get_mut(id.0) {
+                value.name.clone_from(name);
             }
         }
-        if let Some(value) = self.builder.graph.values.get_mut(id.0) {
-            value.name = name.to_owned();
+        // Only now is it known who has not got a name of an output again.
+        let kept: HashSet<usize> = outputs.iter().map(|id| id.0).collect();
+        for index in evicted.into_iter().filter(|i| !kept.contains(i)) {
+            let spare = self.builder.unique(&self.builder.graph.values[index].name.clone());
+            self.builder.graph.values[index].name = spare;
         }
     }
 }

@@ -121,12 +121,11 @@ impl<'m> Lower<'m> {
             return Err(item.unsupported("floats of 8 bits and fewer can only be cast or dequantised"));
         }
         let results = self.dispatch(&item)?;
-        let mut named: Vec<ValueId> = Vec::new();
+        let mut named: HashSet<ValueId> = HashSet::new();
         for (output, result) in node.output.iter().zip(results) {
             let Some(id) = result.filter(|_| !output.is_empty()) else { continue };
             // Aliases keep the name under which the value came to be.
-            if id.0 >= first_new && !named.contains(&id) {
-                named.push(id);
+            if id.0 >= first_new && named.insert(id) {
                 let unique = self.builder.unique(output);
                 if let Some(value) = self.builder.graph.values.get_mut(id.0) {
                     value.name = unique;
