@@ -23,7 +23,24 @@ fn import(bytes: &[u8], options: &ModelOptions) -> Result<Graph> {
         ..ImportOptions::default()
     };
     // Messages of the libraries contain their sources already, so the chain is not kept.
-    let mut graph = tandem_import::import(bytes, &import).map_err(|e| anyhow!("{e}"))?;
+    let mut graph = match tandem_import::import(bytes, &import) {
+        Ok(graph) => graph,
+        Err(error) => return Err(cut_error(bytes, &import).unwrap_or_else(|| anyhow!("{error}"))),
+    };
     graph.prune();
     Ok(graph)
+}
+
+/// The error of a name behind `--cut-at` that the model does not have, where the model is fine otherwise.
+fn cut_error(bytes: &[u8], import: &ImportOptions) -> Option<anyhow::Error> {
+    let name = import.cut_at.as_ref()?;
+    let whole = tandem_import::import(bytes, &ImportOptions { cut_at: None, ..import.clone() }).ok()?;
+    if whole.find(name).is_some() {
+        return None;
+    }
+    let outputs: Vec<&str> = whole.outputs.iter().map(|&id| whole.value(id).name.as_str()).collect();
+    Some(anyhow!(
+        "--cut-at {name}: the model has no tensor of this name; its outputs are {}, and `tandem graph show` lists all",
+        outputs.join(", ")
+    ))
 }

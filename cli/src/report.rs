@@ -108,9 +108,12 @@ pub fn outputs_json(graph: &Graph, outputs: &[Vec<Tensor>]) -> Value {
 
 /// The segments of a plan.
 pub fn segments_json(plan: &Plan) -> Value {
-    let rows = plan.rows();
-    let entry = |row: tandem_plan::SegmentRow| json!({"device": row.device, "ops": row.ops, "macs": row.macs, "reason": row.reason});
-    rows.into_iter().map(entry).collect()
+    let entry = |segment: &Segment| {
+        let assigned = segment.nodes.iter().filter_map(|n| plan.assignments.get(n.0));
+        let ops: Vec<&str> = assigned.map(|a| a.op.as_str()).collect();
+        json!({"device": segment.device, "ops": ops, "macs": segment.macs, "reason": segment.reason})
+    };
+    plan.segments.iter().map(entry).collect()
 }
 
 /// The accelerator's counters of all samples.

@@ -1,7 +1,7 @@
 //! The host as a backend: the kernels of `ops`.
 
 use crate::{Backend, Executable, RuntimeError};
-use tandem_graph::{Graph, Interpreter, Node};
+use tandem_graph::{Graph, Interpreter, Kernels, Node};
 use tandem_plan::Device;
 use tandem_tensor::Tensor;
 
@@ -19,17 +19,18 @@ impl Backend for CpuBackend {
     }
 
     fn compile(&mut self, segment: &Graph) -> Result<Box<dyn Executable>, RuntimeError> {
-        Ok(Box::new(CpuSegment { graph: segment.clone() }))
+        Ok(Box::new(CpuSegment { kernels: Kernels::new(segment), graph: segment.clone() }))
     }
 }
 
 struct CpuSegment {
     graph: Graph,
+    kernels: Kernels,
 }
 
 impl Executable for CpuSegment {
     fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
-        let interpreter = Interpreter::new(&self.graph);
+        let interpreter = Interpreter::with_kernels(&self.graph, &self.kernels);
         samples.iter().map(|inputs| Ok(interpreter.run(inputs)?)).collect()
     }
 }
