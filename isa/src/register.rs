@@ -77,7 +77,7 @@ registers! {
     AccBytes = 0x38, "ACC_BYTES", ReadOnly, "Bytes read from DRAM into ACC, ACC8 included.";
     UopBytes = 0x3c, "UOP_BYTES", ReadOnly, "Bytes read from DRAM into UOP.";
     OutBytes = 0x40, "OUT_BYTES", ReadOnly, "Bytes written to DRAM.";
-    GemmUops = 0x44, "GEMM_UOPS", ReadOnly, "Micro-op executions of GEMM.";
+    GemmUops = 0x44, "GEMM_UOPS", ReadOnly, "Micro-op executions of GEMM without `reset`.";
     AluUops = 0x48, "ALU_UOPS", ReadOnly, "Micro-op executions of ALU and REQUANT.";
     LaneUops = 0x4c, "LANE_UOPS", ReadOnly, "Micro-op executions of LANE.";
     ErrorCode = 0x50, "ERROR_CODE", ReadOnly, "Why the program stopped; 0 where it did not.";

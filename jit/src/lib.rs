@@ -11,6 +11,7 @@
 //! | `tile.rs` | tile sizes that fit the scratchpads |
 //! | `window.rs` | convolution, depthwise, dense and pooling: loads, GEMM or LANE, stores |
 //! | `eltwise.rs` | addition, multiplication and requantisation of whole activations |
+//! | `transfer.rs` | rectangles in DRAM, with padding, as loads and stores |
 //! | `emit.rs` | the instruction stream, its tokens, the barrier |
 //! | `uop.rs` | the micro-op kernels in DRAM and their cache in the scratchpad |
 //! | `memory.rs` | which activation lies where in DRAM, and for how long |
@@ -22,6 +23,7 @@ mod layout;
 mod lower;
 mod memory;
 mod tile;
+mod transfer;
 mod uop;
 mod window;
 
@@ -31,7 +33,7 @@ use crate::emit::Emitter;
 use crate::layout::Geometry;
 use crate::lower::Layer;
 use tandem_graph::{Graph, Node};
-use tandem_isa::{HwConfig, IsaError, Program, Role};
+use tandem_isa::{HwConfig, IsaError, Program};
 
 /// A compiled segment.
 #[derive(Clone, Debug)]
@@ -129,6 +131,5 @@ pub fn compile(graph: &Graph, config: &HwConfig) -> Result<Compiled, JitError> {
     };
     let (inputs, outputs) = (binding(&graph.inputs), binding(&graph.outputs));
     let program = emitter.finish()?;
-    debug_assert!(program.sections.iter().any(|s| s.role == Role::Uop) || program.insns.len() < 4);
     Ok(Compiled { program, inputs, outputs, samples })
 }
