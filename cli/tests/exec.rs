@@ -90,6 +90,7 @@ fn an_illegal_program_is_refused_with_line_and_column() {
     refused(&["exec", &line("load.acc", "jump")], &["bad.vta:7:1", "jump"]);
     refused(&["exec", &line("dram=0x8 size=1x1", "dram=0x8 size=1x900")], &["bad.vta", "DRAM image"]);
     refused(&["exec", &line("finish pop_next\n", "")], &["FINISH"]);
+    refused(&["exec", &line(".section y output 0x80 16", ".section y output 0x80 4294967000")], &["beyond"]);
     refused(&["asm", &line("imm=5", "imm=70000"), "-o", &folder.path("out.bin")], &["bad.vta", "imm"]);
 }
 

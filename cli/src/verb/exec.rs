@@ -66,6 +66,9 @@ pub fn run(options: &Options) -> Result<Outcome> {
 
     let words = program.encode_insns().map_err(|e| wrong(e.to_string()))?;
     let mut end = program.dram_bytes();
+    if end > DRAM_LIMIT {
+        bail!("{name}: its sections end at address {end:#x}, beyond {DRAM_LIMIT:#x}");
+    }
     for (index, insn) in program.insns.iter().enumerate() {
         let reach = reach(insn, &program.config);
         if reach > DRAM_LIMIT {
@@ -88,7 +91,10 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if !dram.map(0, total) {
         bail!("{name}: {total} bytes of memory are more than the simulator has");
     }
-    put(&mut dram, 0, &vec![0; usize::try_from(insn_addr)?])?;
+    // Memory that nobody writes reads as zero, so that programs of other tools find what they expect.
+    if let Some(memory) = dram.slice_mut(0, usize::try_from(insn_addr)?) {
+        memory.fill(0);
+    }
     for section in program.sections.iter().filter(|s| !s.data.is_empty()) {
         put(&mut dram, u64::from(section.offset), &section.data)?;
     }
