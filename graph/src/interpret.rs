@@ -1,18 +1,44 @@
 //! The reference interpreter: the oracle.
 
-use crate::{Graph, GraphError, NodeId};
-use tandem_ops::{Operand, reference};
+use crate::{Graph, GraphError, Node, NodeId};
+use tandem_ops::{Operand, Prepared, reference};
 use tandem_tensor::Tensor;
 
 /// Evaluates a graph node by node with the reference kernels.
 pub struct Interpreter<'g> {
     graph: &'g Graph,
+    kernels: Option<&'g Kernels>,
+}
+
+/// The kernels of a graph's nodes whose constant weights are worth preparing once for many runs.
+pub struct Kernels(Vec<Option<Prepared>>);
+
+impl Kernels {
+    /// The kernels of a verified graph.
+    pub fn new(graph: &Graph) -> Self {
+        Kernels(graph.nodes.iter().map(|node| prepare(graph, node)).collect())
+    }
+}
+
+fn prepare(graph: &Graph, node: &Node) -> Option<Prepared> {
+    let (&x, rest) = node.inputs.split_first()?;
+    let weights = rest
+        .iter()
+        .map(|&id| Some(Operand { tensor: graph.constant(id)?, ty: graph.ty(id) }))
+        .collect::<Option<Vec<_>>>()?;
+    let &[result] = node.outputs.as_slice() else { return None };
+    Prepared::new(&node.op, graph.arith, graph.ty(x), &weights, graph.ty(result))
 }
 
 impl<'g> Interpreter<'g> {
     /// An interpreter of a verified graph.
     pub fn new(graph: &'g Graph) -> Self {
-        Self { graph }
+        Self { graph, kernels: None }
+    }
+
+    /// An interpreter that runs the kernels prepared for this very graph; its results are the same.
+    pub fn with_kernels(graph: &'g Graph, kernels: &'g Kernels) -> Self {
+        Self { graph, kernels: Some(kernels) }
     }
 
     /// The graph's outputs for these inputs.
@@ -74,7 +100,12 @@ impl<'g> Interpreter<'g> {
                     operands.push(Operand { tensor, ty: &value.ty });
                 }
                 let types: Vec<_> = node.outputs.iter().map(|&id| graph.ty(id)).collect();
-                reference(&node.op, graph.arith, &operands, &types).map_err(|source| GraphError::Op {
+                let prepared = self.kernels.and_then(|k| k.0.get(i)?.as_ref());
+                match (prepared, operands.first()) {
+                    (Some(kernel), Some(x)) => kernel.run(x.tensor),
+                    _ => reference(&node.op, graph.arith, &operands, &types),
+                }
+                .map_err(|source| GraphError::Op {
                     node: node.name.clone(),
                     op: node.op.name(),
                     source,

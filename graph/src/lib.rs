@@ -13,7 +13,7 @@ mod text;
 mod verify;
 
 pub use dot::dot;
-pub use interpret::{Interpreter, interpret};
+pub use interpret::{Interpreter, Kernels, interpret};
 pub use text::{TextError, parse, print};
 pub use verify::{MAX_CONSTANT_BYTES, MAX_RANK, MAX_VALUE_BYTES};
 
