@@ -1,25 +1,30 @@
-//! Tools that the project installs for itself, in `.tools/`.
+//! What the chores need from outside: crates, and the engines that benchmarks compare with.
 
-use crate::{call, root};
+use crate::{call, cargo, root};
 use anyhow::Result;
-use std::path::PathBuf;
 use std::process::Command;
 
-/// Makes `.tools/venv` with the packages of `benches/requirements.txt`.
+/// Fetches every crate that the lock file names, so that builds and tests need no network, and says what is absent.
 pub fn setup() -> Result<()> {
-    if !python().exists() {
-        call(Command::new("python3").args(["-m", "venv", ".tools/venv"]))?;
+    call(cargo().args(["fetch", "--locked"]))?;
+    if models().is_none() {
+        println!("the real models are absent: set TANDEM_MODELS; tests that need them will say that they were skipped");
     }
-    call(Command::new(python()).args(["-m", "pip", "install", "--quiet", "-r", "benches/requirements.txt"]))
+    Ok(())
 }
 
-/// Runs the comparison with other engines.
+/// Measures Tandem beside its peers; the script installs them into a folder under `target/`.
 pub fn bench(args: &[String]) -> Result<()> {
-    setup()?;
-    call(Command::new("cargo").args(["build", "--release", "--package", "tandem-cli"]))?;
-    call(Command::new(python()).arg("benches/peers.py").args(args))
+    call(cargo().args(["build", "--release", "--package", "tandem-cli"]))?;
+    let mut script = Command::new("python3");
+    script.arg("benches/peers.py");
+    if let Some(models) = models() {
+        script.arg("--models").arg(models);
+    }
+    call(script.args(args))
 }
 
-fn python() -> PathBuf {
-    root().join(".tools/venv/bin/python")
+fn models() -> Option<std::path::PathBuf> {
+    let folder = std::env::var_os("TANDEM_MODELS").map_or_else(|| root().join("../shared/models"), Into::into);
+    folder.is_dir().then_some(folder)
 }
