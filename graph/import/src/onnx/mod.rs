@@ -7,6 +7,7 @@
 
 mod affine;
 mod dense;
+mod gates;
 mod lay_out;
 mod lower;
 mod model;
@@ -36,7 +37,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Graph, ImportErro
     let arith = options.arith.unwrap_or(Arith::Xnnpack);
     let mut graph = model::lower(&model, options, arith, budget(bytes))?;
     spread::spread(&mut graph);
-    let passes: [Pass; 4] = [lay_out::lay_out, affine::join, quantized::fuse, dense::absorb];
+    let passes: [Pass; 5] = [lay_out::lay_out, gates::recognise, affine::join, quantized::fuse, dense::absorb];
     for pass in passes {
         graph.prune();
         graph = pass(&graph, budget(bytes))?;
@@ -59,7 +60,7 @@ pub fn read_tensor_proto(bytes: &[u8]) -> Result<(String, Tensor), ImportError> 
 }
 
 fn decode(bytes: &[u8]) -> Result<proto::ModelProto, ImportError> {
-    let model = match proto::ModelProto::decode(bytes) {
+    let mut model = match proto::ModelProto::decode(bytes) {
         Ok(model) => model,
         Err(error) => {
             // A flipped byte looks like a truncation too; only a file that begins like a model is worth that remedy.
@@ -70,10 +71,18 @@ fn decode(bytes: &[u8]) -> Result<proto::ModelProto, ImportError> {
             });
         }
     };
-    if model.graph.is_none() {
+    let Some(graph) = &mut model.graph else {
         return Err(ImportError::NotAModel("read as ONNX it has no graph".into()));
-    }
+    };
+    graph.names().for_each(make_printable);
     Ok(model)
+}
+
+/// Messages and the text form are made of lines, so that a name must not break them.
+fn make_printable(name: &mut String) {
+    if name.contains(char::is_control) {
+        *name = name.escape_debug().to_string();
+    }
 }
 
 /// What constant folding may allocate: a file justifies some multiple of its own size.

@@ -134,6 +134,19 @@ pub struct DimensionProto {
     pub dim_param: Option<String>,
 }
 
+impl GraphProto {
+    /// Every name that messages or values may take over.
+    pub fn names(&mut self) -> impl Iterator<Item = &mut String> {
+        let nodes = self
+            .node
+            .iter_mut()
+            .flat_map(|n| n.input.iter_mut().chain(&mut n.output).chain([&mut n.name, &mut n.op_type, &mut n.domain]));
+        let infos = self.input.iter_mut().chain(&mut self.output).map(|i| &mut i.name);
+        let own = std::iter::once(&mut self.name);
+        nodes.chain(infos).chain(self.initializer.iter_mut().map(|t| &mut t.name)).chain(own)
+    }
+}
+
 /// Where the file ends inside a top-level field: the offset of the field's contents and what they are.
 ///
 /// `None` when all top-level fields fit, in which case the damage lies deeper.

@@ -514,3 +514,24 @@ fn one_constant_read_with_two_scales_becomes_two() {
     let x = Tensor::from_vec([2], vec![0f32, 0.0]).unwrap();
     assert_eq!(interpret(&graph, &[x]).unwrap()[0].to_f64(), [4.0, 16.0]);
 }
+
+#[test]
+fn activations_that_are_spelled_out_become_one_operator() {
+    let base = || image(1).floats("three", &[], &[3.0]).floats("six", &[], &[6.0]).floats("zero", &[], &[0.0]);
+    let clipped = || base().node("Add", "x,three", "a", vec![]).node("Clip", "a,zero,six", "b", vec![]);
+    let forms = [
+        clipped().node("Mul", "x,b", "c", vec![]).node("Div", "c,six", "y", vec![]),
+        clipped().node("Div", "b,six", "c", vec![]).node("Mul", "c,x", "y", vec![]),
+        base().node("HardSigmoid", "x", "a", vec![attribute("alpha", 1.0f32 / 6.0)]).node("Mul", "x,a", "y", vec![]),
+    ];
+    for form in forms {
+        assert_eq!(ops(&form.output("y").import()), ["hard_swish"]);
+    }
+    let swish = base().node("Sigmoid", "x", "a", vec![]).node("Mul", "a,x", "y", vec![]).output("y");
+    assert_eq!(ops(&swish.import()), ["swish"]);
+    // A gate of another value, another slope, or one that somebody else reads stays.
+    let other = clipped().node("Mul", "x,b", "c", vec![]).node("Div", "c,three", "y", vec![]).output("y");
+    assert!(!ops(&other.import()).contains(&"hard_swish"));
+    let shared = base().node("Sigmoid", "x", "a", vec![]).node("Mul", "a,x", "y", vec![]).output("y").output("a");
+    assert_eq!(ops(&shared.import()), ["sigmoid", "mul"]);
+}

@@ -66,7 +66,7 @@ pub(super) fn frame(n: &Item<'_>, input: &[usize], kernel: Option<&[usize]>) -> 
                 .collect::<Option<Vec<_>>>()
                 .ok_or_else(|| n.malformed("its window is absurdly large"))?
         }
-        other => return Err(n.unsupported(format!("auto_pad '{other}' is not known"))),
+        other => return Err(n.unsupported(format!("auto_pad {other:?} is not known"))),
     };
     Ok(Frame { kernel, stride, dilation, pad })
 }

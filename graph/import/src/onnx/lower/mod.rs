@@ -162,8 +162,9 @@ impl<'m> Lower<'m> {
         let why = if microsoft {
             "of com.microsoft, only Gelu and the QLinear operators are known"
         } else {
-            "Tandem knows the operators of convolutional networks, perceptrons and transformers \
-             (docs/guide lists them); replace it or cut the model before it"
+            "supported are convolutions, pools, matrix products, arithmetic, comparisons, activations, reductions, \
+             normalisations, attention, resizing, movement of data and the quantised forms; cut the model before it or \
+             replace it"
         };
         Err(n.unsupported(why))
     }

@@ -106,7 +106,7 @@ fn pad(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
         "reflect" => PadMode::Reflect,
         "edge" => PadMode::Edge,
         "wrap" => PadMode::Wrap,
-        other => return Err(n.unsupported(format!("mode '{other}' is not known"))),
+        other => return Err(n.unsupported(format!("mode {other:?} is not known"))),
     };
     let mut operands = vec![x];
     if mode == PadMode::Constant {

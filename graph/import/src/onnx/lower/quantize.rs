@@ -386,12 +386,9 @@ fn qlinear_concat(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
 fn qlinear_softmax(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     let x = n.input(0)?;
     let code = l.dtype(x);
-    let axis = l.axis(n, n.int("axis", -1), l.shape(x).rank())?;
-    if n.int("opset", 13) < 13 {
-        return Err(n.unsupported("the softmax of opsets before 13 is not known in its quantised form"));
-    }
+    let joins = n.int("opset", 13) < 13;
     let x = dequantize(l, n, x, &pair(n, 1, 0)?)?;
-    let y = l.emit(Op::Softmax { axis, beta: 1.0, log: false }, &[x], DType::F32)?;
+    let y = super::reduce::softmax_of(l, n, x, joins)?;
     requantize(l, n, y, &pair(n, 3, 0)?, code)
 }
 

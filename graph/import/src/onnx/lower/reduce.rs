@@ -2,7 +2,8 @@
 
 use super::{Item, Lower, Results, one};
 use crate::ImportError;
-use tandem_ops::{Op, ReduceKind, UnaryKind};
+use tandem_graph::ValueId;
+use tandem_ops::{BinaryKind, Op, ReduceKind, UnaryKind};
 use tandem_tensor::{DType, Shape};
 
 pub(super) fn lower<'m>(l: &mut Lower<'m>, n: &Item<'m>) -> Option<Results> {
@@ -47,14 +48,10 @@ fn reduce(l: &mut Lower<'_>, n: &Item<'_>, kind: ReduceKind) -> Results {
 }
 
 /// The reduction of every element alone.
-fn elements(
-    l: &mut Lower<'_>,
-    kind: ReduceKind,
-    x: tandem_graph::ValueId,
-) -> Result<tandem_graph::ValueId, ImportError> {
+fn elements(l: &mut Lower<'_>, kind: ReduceKind, x: ValueId) -> Result<ValueId, ImportError> {
     match kind {
         ReduceKind::L1 | ReduceKind::L2 => l.unary(UnaryKind::Abs, x),
-        ReduceKind::SumSquare => l.binary(tandem_ops::BinaryKind::Mul, x, x),
+        ReduceKind::SumSquare => l.binary(BinaryKind::Mul, x, x),
         _ => Ok(x),
     }
 }
@@ -72,22 +69,25 @@ fn arg_max(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     one(l.emit(op, &[x], DType::I64)?)
 }
 
-/// Before opset 13 everything from the axis on is one axis.
 fn softmax(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
-    let x = n.input(0)?;
+    let (x, joins) = (n.input(0)?, l.opset < 13);
+    one(softmax_of(l, n, x, joins)?)
+}
+
+/// Before opset 13 everything from the axis on is one axis: `joins`.
+pub(super) fn softmax_of(l: &mut Lower<'_>, n: &Item<'_>, x: ValueId, joins: bool) -> Result<ValueId, ImportError> {
     let from = l.shape(x);
-    let joins = l.opset < 13;
     let axis = l.axis(n, n.int("axis", if joins { 1 } else { -1 }), from.rank())?;
     let log = n.op() == "LogSoftmax";
     let dtype = l.dtype(x);
     // Trailing axes of extent 1 change nothing.
     if !joins || from[axis + 1..].iter().all(|&d| d == 1) {
-        return one(l.emit(Op::Softmax { axis, beta: 1.0, log }, &[x], dtype)?);
+        return l.emit(Op::Softmax { axis, beta: 1.0, log }, &[x], dtype);
     }
     let product = |part: &[usize]| Shape(part.to_vec()).elements();
     let flat = l.reshape(x, [product(&from[..axis]), product(&from[axis..])])?;
     let y = l.emit(Op::Softmax { axis: 1, beta: 1.0, log }, &[flat], dtype)?;
-    one(l.reshape(y, from)?)
+    l.reshape(y, from)
 }
 
 fn cumsum(l: &mut Lower<'_>, n: &Item<'_>) -> Results {

@@ -30,7 +30,7 @@ fn first_version(l: &mut Lower<'_>, n: &Item<'_>, x: ValueId, scales: &[f32]) ->
     let mode = match n.text("mode").unwrap_or("nearest") {
         "nearest" => ResizeMode::Nearest(NearestMode::Floor),
         "linear" | "bilinear" => ResizeMode::Linear,
-        other => return Err(n.unsupported(format!("mode '{other}' is not known"))),
+        other => return Err(n.unsupported(format!("mode {other:?} is not known"))),
     };
     let coordinate = CoordinateMode::Asymmetric;
     let op = Resize { shape, scale, mode, coordinate, antialias: false, roi: None, extrapolation: 0.0 };
@@ -72,11 +72,11 @@ fn resize(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
             "round_prefer_ceil" => NearestMode::RoundPreferCeil,
             "floor" => NearestMode::Floor,
             "ceil" => NearestMode::Ceil,
-            other => return Err(n.unsupported(format!("nearest_mode '{other}' is not known"))),
+            other => return Err(n.unsupported(format!("nearest_mode {other:?} is not known"))),
         }),
         "linear" => ResizeMode::Linear,
         "cubic" => ResizeMode::Cubic { a: n.float("cubic_coeff_a", -0.75), exclude_outside: n.flag("exclude_outside") },
-        other => return Err(n.unsupported(format!("mode '{other}' is not known"))),
+        other => return Err(n.unsupported(format!("mode {other:?} is not known"))),
     };
     let coordinate = match n.text("coordinate_transformation_mode").unwrap_or("half_pixel") {
         "half_pixel" => CoordinateMode::HalfPixel,
@@ -85,7 +85,7 @@ fn resize(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
         "align_corners" => CoordinateMode::AlignCorners,
         "asymmetric" => CoordinateMode::Asymmetric,
         "tf_crop_and_resize" => CoordinateMode::TfCropAndResize,
-        other => return Err(n.unsupported(format!("coordinate_transformation_mode '{other}' is not known"))),
+        other => return Err(n.unsupported(format!("coordinate_transformation_mode {other:?} is not known"))),
     };
     let roi = match coordinate {
         CoordinateMode::TfCropAndResize => Some(region(l, n, &axes, rank)?),
@@ -142,7 +142,7 @@ fn by_sizes(n: &Item<'_>, from: &Shape, axes: &[usize], sizes: &[i64]) -> Result
         "stretch" => return Ok((shape, scale)),
         "not_larger" => of_axes.fold(f64::INFINITY, f64::min),
         "not_smaller" => of_axes.fold(0.0, f64::max),
-        other => return Err(n.unsupported(format!("keep_aspect_ratio_policy '{other}' is not known"))),
+        other => return Err(n.unsupported(format!("keep_aspect_ratio_policy {other:?} is not known"))),
     };
     for &axis in axes {
         scale[axis] = common;
