@@ -1,7 +1,11 @@
 //! Element-wise kernels of two operands.
 
 use super::codes;
-use crate::arith::{AddParams, MulParams, activation_range, add_params, leaky_relu_params, mul_params};
+use super::gemm::LANES;
+use super::stage::Stage;
+use crate::arith::{
+    AddOperand, AddParams, MulParams, activation_range, add_params, code_range, leaky_relu_params, mul_params,
+};
 use crate::{Act, Arith, BinaryKind, Op, OpError, Operand};
 use tandem_tensor::{QuantParams, Shape, Tensor, TensorType};
 
@@ -19,7 +23,7 @@ pub(super) fn binary(
     let bytes = match kind {
         BinaryKind::Add | BinaryKind::Sub => {
             let params = add_params(arith, aq, bq, quant, dtype, act, kind == BinaryKind::Sub);
-            sum(&params, operands, result)
+            sum(&params, quant, operands, result)
         }
         BinaryKind::Mul => {
             let params = mul_params(arith, aq, bq, quant, dtype, act);
@@ -42,19 +46,16 @@ pub(super) fn binary(
 }
 
 /// The operands at the common scale take 256 values each, so that a sum costs two look-ups and one requantisation.
-fn sum(params: &AddParams, operands: &[Operand<'_>], result: &TensorType) -> Vec<u8> {
-    let table = |side: fn(&AddParams) -> &crate::arith::AddOperand, ty: &TensorType| -> Vec<i32> {
-        let lo = crate::arith::code_range(ty.dtype).0;
-        (0..256).map(|i| side(params).apply(lo + i)).collect()
+fn sum(params: &AddParams, output: &QuantParams, operands: &[Operand<'_>], result: &TensorType) -> Vec<u8> {
+    let table = |side: &AddOperand, ty: &TensorType, sign: i32| -> [i32; 256] {
+        std::array::from_fn(|i| side.apply(low(ty) + i as i32).wrapping_mul(sign))
     };
-    let (lo_a, lo_b) = (low(operands[0].ty), low(operands[1].ty));
-    let (a, b) = (table(|p| &p.a, operands[0].ty), table(|p| &p.b, operands[1].ty));
-    let sign = if params.subtract { -1i32 } else { 1 };
-    let b: Vec<i32> = b.into_iter().map(|v| v.wrapping_mul(sign)).collect();
-    each_pair(operands, result, |qa, qb| {
-        let sum = a[((qa - lo_a) & 255) as usize].wrapping_add(b[((qb - lo_b) & 255) as usize]);
-        params.output.code(sum, params.zero_point, params.lo, params.hi)
-    })
+    let a = table(&params.a, operands[0].ty, 1);
+    let b = table(&params.b, operands[1].ty, if params.subtract { -1 } else { 1 });
+    let sums = pairs(operands, result, |qa, qb| a[usize::from(qa)].wrapping_add(b[usize::from(qb)]));
+    let mut out = vec![0u8; sums.len()];
+    Stage::without_bias(vec![params.output; LANES], output, (params.lo, params.hi)).apply_everywhere(&sums, &mut out);
+    out
 }
 
 /// Both families take the constants of family A's leaky ReLU, with the product of difference and slope in one accumulator.
@@ -73,22 +74,28 @@ fn prelu([x, slope, quant]: [&QuantParams; 3], operands: &[Operand<'_>], result:
 }
 
 fn low(ty: &TensorType) -> i32 {
-    crate::arith::code_range(ty.dtype).0
+    code_range(ty.dtype).0
 }
 
 /// The low bytes of `f` of every pair of codes; operands broadcast.
 fn each_pair(operands: &[Operand<'_>], result: &TensorType, f: impl Fn(i32, i32) -> i32) -> Vec<u8> {
-    let (a, b) = (codes::wide(operands[0].tensor), codes::wide(operands[1].tensor));
+    let (lo_a, lo_b) = (low(operands[0].ty), low(operands[1].ty));
+    pairs(operands, result, |a, b| f(lo_a + i32::from(a), lo_b + i32::from(b)) as u8)
+}
+
+/// `f` of every pair of positions in the order of the codes; operands broadcast.
+fn pairs<T>(operands: &[Operand<'_>], result: &TensorType, f: impl Fn(u8, u8) -> T) -> Vec<T> {
+    let (a, b) = (codes::ranks(operands[0].tensor), codes::ranks(operands[1].tensor));
     let (sa, sb) = (&operands[0].ty.shape, &operands[1].ty.shape);
     if sa == sb {
-        return a.iter().zip(&b).map(|(&a, &b)| f(a, b) as u8).collect();
+        return a.iter().zip(&b).map(|(&a, &b)| f(a, b)).collect();
     }
     let (pa, pb) = (steps(sa, &result.shape), steps(sb, &result.shape));
     let mut index = vec![0usize; result.shape.rank()];
     let (mut ia, mut ib) = (0usize, 0usize);
     let mut out = Vec::with_capacity(result.elements());
     for _ in 0..result.elements() {
-        out.push(f(a[ia], b[ib]) as u8);
+        out.push(f(a[ia], b[ib]));
         for axis in (0..index.len()).rev() {
             index[axis] += 1;
             ia += pa[axis];

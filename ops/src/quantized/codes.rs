@@ -101,6 +101,15 @@ pub(super) fn wide(tensor: &Tensor) -> Vec<i32> {
     }
 }
 
+/// The codes of an 8-bit tensor counted from the smallest code of its type.
+pub(super) fn ranks(tensor: &Tensor) -> Vec<u8> {
+    match tensor.data() {
+        Data::I8(v) => v.iter().map(|&q| q as u8 ^ 0x80).collect(),
+        Data::U8(v) => v.clone(),
+        _ => Vec::new(),
+    }
+}
+
 /// The bias of a kernel that sums: zeros when it is absent.
 ///
 /// # Errors

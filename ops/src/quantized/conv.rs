@@ -8,8 +8,8 @@ use crate::infer::Window;
 use crate::{Arith, Conv, Op, OpError, Operand};
 use tandem_tensor::{Tensor, TensorType};
 
-/// Output pixels whose patches are gathered before they are multiplied.
-const TILE: usize = 32;
+/// Elements of patches that are gathered before they are multiplied: what stays in the first cache beside a block of weights.
+const TILE: usize = 16 * 1024;
 
 /// A convolution with up to three spatial axes, all brought to three.
 pub(super) struct Geometry {
@@ -25,6 +25,21 @@ pub(super) struct Geometry {
 struct Pixel {
     image: usize,
     at: [usize; 3],
+}
+
+/// A row of a window: its first element in the input, column 0, and its first tap.
+#[derive(Clone, Copy)]
+struct Row {
+    from: usize,
+    tap: usize,
+}
+
+/// The columns of a window inside the input: the first element relative to the row, the first tap, their number.
+#[derive(Clone, Copy)]
+struct Column {
+    from: usize,
+    tap: usize,
+    taps: usize,
 }
 
 /// A convolution with its weights in the order in which the loops read them.
@@ -69,7 +84,9 @@ impl Kernel {
     }
 
     pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
-        let input = codes::centred(x, self.input_zero_point);
+        let mut input = codes::centred(x, self.input_zero_point);
+        // Whole blocks are read at the end too.
+        input.resize(input.len() + LANES, 0);
         let mut out = vec![0u8; self.result.elements()];
         if !out.is_empty() {
             match &self.weights {
@@ -103,11 +120,28 @@ impl Geometry {
         Pixel { image: index / (d * h * w), at: [index / (h * w) % d, index / w % h, index % w] }
     }
 
-    /// First element of the input row (all pixels along the last spatial axis) under two taps.
-    fn row(&self, pixel: Pixel, taps: [usize; 2]) -> usize {
+    /// The rows of a pixel's window that lie inside the input.
+    fn rows(&self, pixel: Pixel, rows: &mut Vec<Row>) {
         let [d, h, w] = self.windows;
-        let plane = pixel.image * d.input + d.input_at(pixel.at[0], taps[0]);
-        ((plane * h.input + h.input_at(pixel.at[1], taps[1])) * w.input) * self.channels
+        rows.clear();
+        for td in d.taps(pixel.at[0]) {
+            let plane = (pixel.image * d.input + d.input_at(pixel.at[0], td)) * h.input;
+            for th in h.taps(pixel.at[1]) {
+                let from = (plane + h.input_at(pixel.at[1], th)) * w.input * self.channels;
+                rows.push(Row { from, tap: (td * h.kernel + th) * w.kernel });
+            }
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let w = self.windows[2];
+        (0..w.output)
+            .map(|at| {
+                let taps = w.taps(at);
+                let from = if taps.is_empty() { 0 } else { w.input_at(at, taps.start) * self.channels };
+                Column { from, tap: taps.start, taps: taps.len() }
+            })
+            .collect()
     }
 
     fn packed(&self, rows: &[i16]) -> Vec<Packed> {
@@ -134,16 +168,25 @@ impl Geometry {
         let even = k.next_multiple_of(2);
         let pointwise = self.windows.iter().all(|w| w.kernel == 1 && w.stride == 1 && w.before == 0 && w.after == 0);
         let direct = pointwise && self.groups == 1 && even == k;
-        let mut patches = vec![0i16; if direct { 0 } else { TILE * even }];
-        let pixels = self.pixels();
-        for begin in (0..pixels).step_by(TILE) {
-            let end = (begin + TILE).min(pixels);
+        let tile = (TILE / even.max(1)).next_multiple_of(8).clamp(32, 256);
+        let mut patches = vec![0i16; if direct { 0 } else { tile * even + LANES }];
+        let (pixels, columns) = (self.pixels(), self.columns());
+        let mut window = Vec::with_capacity(self.windows[0].kernel * self.windows[1].kernel);
+        for begin in (0..pixels).step_by(tile) {
+            let end = (begin + tile).min(pixels);
             for (g, packed) in packed.iter().enumerate() {
                 let rows = if direct {
                     &input[begin * k..end * k]
                 } else {
-                    for (patch, index) in patches.chunks_exact_mut(even.max(1)).zip(begin..end) {
-                        self.gather(input, self.pixel(index), g * inner, &mut patch[..k]);
+                    let mut pixel = self.pixel(begin);
+                    self.rows(pixel, &mut window);
+                    for at in 0..end - begin {
+                        let column = columns[pixel.at[2]];
+                        self.gather(&input[g * inner..], &window, column, &mut patches[at * even..]);
+                        self.advance(&mut pixel);
+                        if pixel.at[2] == 0 {
+                            self.rows(pixel, &mut window);
+                        }
                     }
                     &patches[..(end - begin) * even]
                 };
@@ -153,31 +196,35 @@ impl Geometry {
         }
     }
 
-    /// The input under the window of one pixel, channels `first..` of one group; zero outside the input.
-    fn gather(&self, input: &[i16], pixel: Pixel, first: usize, patch: &mut [i16]) {
+    /// The input under a window, channels of one group; zero outside the input. The patch is the front of the slice; what
+    /// follows it may be overwritten.
+    fn gather(&self, input: &[i16], rows: &[Row], column: Column, patch: &mut [i16]) {
         let inner = self.channels / self.groups;
         let [d, h, w] = self.windows;
-        let (taps_d, taps_h, taps_w) = (d.taps(pixel.at[0]), h.taps(pixel.at[1]), w.taps(pixel.at[2]));
-        let inside = taps_d.len() * taps_h.len() * taps_w.len();
-        if inside < self.taps() {
-            patch.fill(0);
+        let whole = rows.len() == d.kernel * h.kernel && column.taps == w.kernel;
+        if !whole {
+            patch[..self.taps() * inner].fill(0);
         }
-        if inside == 0 {
+        if column.taps == 0 {
+            // The window lies beside the input: `column.from` may be behind its end.
             return;
         }
-        let column = w.input_at(pixel.at[2], taps_w.start) * self.channels + first;
-        for td in taps_d {
-            for th in taps_h.clone() {
-                let from = self.row(pixel, [td, th]) + column;
-                let to = ((td * h.kernel + th) * w.kernel + taps_w.start) * inner;
-                if inner == self.channels && w.dilation == 1 {
-                    let length = taps_w.len() * inner;
-                    patch[to..to + length].copy_from_slice(&input[from..from + length]);
-                } else {
-                    for t in 0..taps_w.len() {
-                        let from = from + t * w.dilation * self.channels;
-                        patch[to + t * inner..][..inner].copy_from_slice(&input[from..from + inner]);
+        for row in rows {
+            let (from, to) = (row.from + column.from, (row.tap + column.tap) * inner);
+            if inner == self.channels && w.dilation == 1 {
+                let length = column.taps * inner;
+                if whole {
+                    // What a block writes too much is written again by the next row or patch.
+                    for at in (0..length).step_by(LANES) {
+                        *lanes_mut(patch, to + at) = *lanes(input, from + at);
                     }
+                } else {
+                    patch[to..to + length].copy_from_slice(&input[from..from + length]);
+                }
+            } else {
+                for t in 0..column.taps {
+                    let from = from + t * w.dilation * self.channels;
+                    patch[to + t * inner..][..inner].copy_from_slice(&input[from..from + inner]);
                 }
             }
         }
@@ -186,17 +233,28 @@ impl Geometry {
     /// One input channel for each group, and `outputs / groups` outputs from it.
     fn depthwise(&self, input: &[i16], by_tap: &[i16], stage: &Stage, out: &mut [u8]) {
         let (multiplier, width) = (self.outputs / self.groups, self.outputs.next_multiple_of(LANES));
-        let mut padded: Vec<i16> = if multiplier == 1 {
-            let mut own = Vec::with_capacity(input.len() + LANES);
-            own.extend_from_slice(input);
-            own
+        let repeated: Vec<i16>;
+        let input = if multiplier == 1 {
+            input
         } else {
-            input.iter().flat_map(|&q| std::iter::repeat_n(q, multiplier)).collect()
+            repeated = input.iter().flat_map(|&q| std::iter::repeat_n(q, multiplier)).collect();
+            &repeated
         };
-        // A block of the last pixel reaches over the end, where its weights are zero.
-        padded.resize(padded.len() + LANES, 0);
         let geometry = Geometry { channels: self.outputs, ..*self };
-        vectorised(Depthwise { geometry, input: &padded, by_tap, width, stage, out });
+        vectorised(Depthwise { geometry, input, by_tap, width, stage, out });
+    }
+
+    /// The next pixel in the order of the output.
+    #[inline(always)]
+    fn advance(&self, pixel: &mut Pixel) {
+        for axis in (0..3).rev() {
+            pixel.at[axis] += 1;
+            if pixel.at[axis] < self.windows[axis].output {
+                return;
+            }
+            pixel.at[axis] = 0;
+        }
+        pixel.image += 1;
     }
 }
 
@@ -216,35 +274,44 @@ impl Vectorised<()> for Depthwise<'_> {
         let Depthwise { geometry, input, by_tap, width, stage, out } = self;
         let channels = geometry.channels;
         let [d, h, w] = geometry.windows;
-        // Where the window's taps lie: in the input and in the weights.
-        let mut taps = Vec::with_capacity(geometry.taps());
-        for (index, out) in out.chunks_exact_mut(channels).enumerate() {
-            let pixel = geometry.pixel(index);
-            taps.clear();
-            for td in d.taps(pixel.at[0]) {
-                for th in h.taps(pixel.at[1]) {
-                    let row = geometry.row(pixel, [td, th]);
-                    for tw in w.taps(pixel.at[2]) {
-                        let tap = (td * h.kernel + th) * w.kernel + tw;
-                        taps.push((row + w.input_at(pixel.at[2], tw) * channels, tap * width));
+        let columns = geometry.columns();
+        let mut rows = Vec::with_capacity(d.kernel * h.kernel);
+        let mut pixel = Pixel { image: 0, at: [0; 3] };
+        let step = w.dilation * channels;
+        for out in out.chunks_exact_mut(w.output * channels) {
+            geometry.rows(pixel, &mut rows);
+            for (column, out) in columns.iter().zip(out.chunks_exact_mut(channels)) {
+                for (block, out) in out.chunks_mut(LANES).enumerate() {
+                    let first = block * LANES;
+                    let mut acc = [0i32; LANES];
+                    for row in &rows {
+                        let mut x_at = row.from + column.from + first;
+                        let mut w_at = (row.tap + column.tap) * width + first;
+                        for _ in 0..column.taps {
+                            let (x, weights) = (lanes(input, x_at), lanes(by_tap, w_at));
+                            for i in 0..LANES {
+                                acc[i] = acc[i].wrapping_add(i32::from(x[i]) * i32::from(weights[i]));
+                            }
+                            x_at += step;
+                            w_at += width;
+                        }
+                    }
+                    let codes = stage.block(first, &acc);
+                    match out.as_mut_array::<LANES>() {
+                        Some(out) => *out = codes,
+                        None => out.copy_from_slice(&codes[..out.len()]),
                     }
                 }
             }
-            for (block, out) in out.chunks_mut(LANES).enumerate() {
-                let first = block * LANES;
-                let mut acc = [0i32; LANES];
-                for &(from, weights) in &taps {
-                    let x = lanes(input, from + first);
-                    let weights = lanes(by_tap, weights + first);
-                    for i in 0..LANES {
-                        acc[i] = acc[i].wrapping_add(i32::from(x[i]) * i32::from(weights[i]));
-                    }
-                }
-                let codes = stage.block(first, &acc);
-                out.copy_from_slice(&codes[..out.len()]);
-            }
+            pixel.at[2] = w.output - 1;
+            geometry.advance(&mut pixel);
         }
     }
+}
+
+#[inline(always)]
+fn lanes_mut(list: &mut [i16], first: usize) -> &mut [i16; LANES] {
+    &mut list[first..].as_chunks_mut::<LANES>().0[0]
 }
 
 #[inline(always)]

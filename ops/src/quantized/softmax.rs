@@ -28,7 +28,8 @@ pub(super) fn softmax(
     let codes_in: Vec<i32> = codes::wide(x.tensor);
     let mut out = vec![0u8; codes_in.len()];
     let params = SoftmaxParams::new(beta, input.scale());
-    let (fixed_table, real_table) = (params.table(), exponentials(beta, input));
+    let (mut fixed_table, mut real_table) = ([None; 256], [0f32; 256]);
+    let mut present = [false; 256];
     let (mut row, mut results) = (vec![0u8; extent], vec![0i32; extent]);
     for first in (0..codes_in.len()).step_by((extent * inner).max(1)) {
         for lane in first..first + inner {
@@ -36,6 +37,15 @@ pub(super) fn softmax(
             let top = (0..extent).map(|k| codes_in[at(k)]).max().unwrap_or(lo);
             for (k, difference) in row.iter_mut().enumerate() {
                 *difference = (top - codes_in[at(k)]) as u8;
+                let d = usize::from(*difference);
+                if !present[d] {
+                    present[d] = true;
+                    if fixed {
+                        fixed_table[d] = params.exp(-(d as i32));
+                    } else {
+                        real_table[d] = exponential(beta, input, d);
+                    }
+                }
             }
             results.clear();
             if fixed {
@@ -51,10 +61,9 @@ pub(super) fn softmax(
     Ok(vec![codes::tensor(result.dtype, &result.shape, out)?])
 }
 
-/// `exp(-scale * beta * d)` of the differences d from 0 to 255.
-fn exponentials(beta: f32, input: &QuantParams) -> [f32; 256] {
-    let scale = -input.scale() * beta;
-    std::array::from_fn(|d| f64::from(scale * d as f32).exp() as f32)
+/// `exp(-scale * beta * d)` of a difference d from 0 to 255.
+fn exponential(beta: f32, input: &QuantParams, d: usize) -> f32 {
+    f64::from(-input.scale() * beta * d as f32).exp() as f32
 }
 
 fn real_row(row: &[u8], table: &[f32; 256], output: &QuantParams, (lo, hi): (i32, i32), codes: &mut Vec<i32>) {

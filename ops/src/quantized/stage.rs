@@ -19,12 +19,14 @@ pub(super) struct Stage {
 
 /// One requantiser for each channel, as lists that a loop over channels reads in order.
 enum Scale {
-    /// All shifts go right, by 22 at most: a sum that saturates before the shift is out of range after it.
+    /// All shifts go right.
     Double {
         multiplier: Vec<i32>,
         shift: Vec<i32>,
     },
     Float(Vec<f32>),
+    /// A rounding shift by 1 to 31, half up.
+    Shift(Vec<i32>),
     /// The dense layer of family A.
     Dense(Vec<f64>),
     Any(Vec<Requant>),
@@ -71,6 +73,7 @@ impl Stage {
                 shift.resize(len, 0);
             }
             Scale::Float(list) => list.resize(len, 0.0),
+            Scale::Shift(list) => list.resize(len, 1),
             Scale::Dense(list) => list.resize(len, 0.0),
             Scale::Any(list) => list.resize(len, Requant::Float { scale: 0.0 }),
         }
@@ -79,24 +82,12 @@ impl Stage {
 
     /// The low bytes of the codes of the sums of all channels.
     pub(super) fn apply(&self, sums: &[i32], out: &mut [u8]) {
-        struct Row<'a>(&'a Stage, &'a [i32], &'a mut [u8]);
-        impl Vectorised<()> for Row<'_> {
-            #[inline(always)]
-            fn run(self) {
-                let Row(stage, sums, out) = self;
-                let (blocks, rest) = sums.as_chunks::<LANES>();
-                let (codes, tail) = out.as_chunks_mut::<LANES>();
-                for (i, (sums, codes)) in blocks.iter().zip(codes).enumerate() {
-                    *codes = stage.block(i * LANES, sums);
-                }
-                if !rest.is_empty() {
-                    let mut last = [0; LANES];
-                    last[..rest.len()].copy_from_slice(rest);
-                    tail.copy_from_slice(&stage.block(blocks.len() * LANES, &last)[..rest.len()]);
-                }
-            }
-        }
-        vectorised(Row(self, sums, out));
+        vectorised(Row { stage: self, step: LANES, sums, out });
+    }
+
+    /// The low bytes of the codes of sums that all have the constants of the first [`LANES`] channels, which are equal.
+    pub(super) fn apply_everywhere(&self, sums: &[i32], out: &mut [u8]) {
+        vectorised(Row { stage: self, step: 0, sums, out });
     }
 
     /// The low bytes of the codes of the sums of the channels from `first` on. Those beyond the last channel mean nothing.
@@ -113,20 +104,28 @@ impl Stage {
                 let high: [i32; LANES] =
                     std::array::from_fn(|i| ((i64::from(acc[i]) * i64::from(multiplier[i]) + (1 << 30)) >> 31) as i32);
                 std::array::from_fn(|i| {
-                    // Half away from zero: a negative number is one lower before the halves go up.
-                    let half = (1i32 << shift[i]) >> 1;
-                    let down = high[i] >> 31 & i32::from(half != 0);
-                    code(high[i].saturating_add(half - down) >> shift[i])
+                    let mask = (1u32 << shift[i]).wrapping_sub(1) as i32;
+                    let up = (high[i] & mask) > (mask >> 1) + i32::from(high[i] < 0);
+                    code((high[i] >> shift[i]) + i32::from(up))
                 })
             }
             Scale::Float(scale) => {
                 let scale = lanes(scale, first);
-                // Clamping the real is the same as clamping the integer, and lets the conversion be a plain one.
+                // Clamping the real is the same as clamping the integer. Within the range of codes, adding 1.5 * 2^23 rounds half
+                // to even and leaves the integer in the low bits.
+                const ROUND: f32 = 12_582_912.0;
                 let (least, most) = ((lo - zero) as f32, (hi - zero) as f32);
+                let offset = zero.wrapping_sub(ROUND.to_bits() as i32);
                 std::array::from_fn(|i| {
-                    let real = (acc[i] as f32 * scale[i]).max(least).min(most);
-                    (real.round_ties_even() as i32 + zero) as u8
+                    let real = acc[i] as f32 * scale[i];
+                    let real = if real > least { real } else { least };
+                    let real = if real < most { real } else { most };
+                    ((real + ROUND).to_bits() as i32).wrapping_add(offset) as u8
                 })
+            }
+            Scale::Shift(shift) => {
+                let shift = lanes(shift, first);
+                std::array::from_fn(|i| code(((i64::from(acc[i]) + (1 << (shift[i] - 1))) >> shift[i]) as i32))
             }
             Scale::Dense(scale) => {
                 let scale = lanes(scale, first);
@@ -136,6 +135,31 @@ impl Stage {
                 let requant = lanes(requant, first);
                 std::array::from_fn(|i| requant[i].code(acc[i], zero, lo, hi) as u8)
             }
+        }
+    }
+}
+
+/// Sums of which every block of [`LANES`] is `step` channels further.
+struct Row<'a> {
+    stage: &'a Stage,
+    step: usize,
+    sums: &'a [i32],
+    out: &'a mut [u8],
+}
+
+impl Vectorised<()> for Row<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Row { stage, step, sums, out } = self;
+        let (blocks, rest) = sums.as_chunks::<LANES>();
+        let (codes, tail) = out.as_chunks_mut::<LANES>();
+        for (i, (sums, codes)) in blocks.iter().zip(codes).enumerate() {
+            *codes = stage.block(i * step, sums);
+        }
+        if !rest.is_empty() {
+            let mut last = [0; LANES];
+            last[..rest.len()].copy_from_slice(rest);
+            tail.copy_from_slice(&stage.block(blocks.len() * step, &last)[..rest.len()]);
         }
     }
 }
@@ -150,7 +174,7 @@ impl Scale {
         let double: Option<Vec<(i32, i32)>> = requants
             .iter()
             .map(|r| match *r {
-                Requant::DoubleRounding { multiplier, shift } if multiplier >= 0 && (-22..=0).contains(&shift) => {
+                Requant::DoubleRounding { multiplier, shift } if multiplier >= 0 && (-31..=0).contains(&shift) => {
                     Some((multiplier, -shift))
                 }
                 _ => None,
@@ -160,9 +184,19 @@ impl Scale {
             let (multiplier, shift) = list.into_iter().unzip();
             return Scale::Double { multiplier, shift };
         }
-        let float = requants.iter().map(|r| if let Requant::Float { scale } = *r { Some(scale) } else { None });
-        match float.collect() {
-            Some(list) => Scale::Float(list),
+        let float = requants.iter().map(|r| match *r {
+            Requant::Float { scale } if scale.is_finite() => Some(scale),
+            _ => None,
+        });
+        if let Some(list) = float.collect() {
+            return Scale::Float(list);
+        }
+        let shift = requants.iter().map(|r| match *r {
+            Requant::SingleRounding { multiplier: 1, shift: shift @ 1..=31 } => Some(shift as i32),
+            _ => None,
+        });
+        match shift.collect() {
+            Some(list) => Scale::Shift(list),
             None => Scale::Any(requants),
         }
     }
@@ -185,6 +219,8 @@ mod tests {
             Requant::Float { scale: 0.0013 },
             Requant::HalfAway { multiplier: 1_518_500_250, shift: 40 },
             Requant::SingleRounding { multiplier: 77, shift: 12 },
+            Requant::SingleRounding { multiplier: 1, shift: 9 },
+            Requant::SingleRounding { multiplier: 1, shift: 31 },
         ];
         let sums: Vec<i32> = (-40_000..40_000).step_by(7).chain([i32::MIN, i32::MAX, 1, -1]).collect();
         for requant in modes {
