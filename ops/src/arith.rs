@@ -9,6 +9,7 @@
 //! definitions of XNNPACK's micro-kernels for x86.
 
 mod elementwise;
+mod recurrent;
 mod reduce;
 mod requant;
 mod softmax;
@@ -19,6 +20,7 @@ pub use elementwise::{
     AddOperand, AddParams, LeakyReluParams, MulParams, RequantizeParams, add_params, leaky_relu_params, mul_params,
     requantize_params,
 };
+pub use recurrent::{CELL_EXPONENTS, GateScale, LstmParams};
 pub use reduce::{ReduceParams, reduce_params};
 pub use requant::{Requant, multiply_by_quantized_multiplier, quantize_multiplier, rounding_divide_by_pot, srdhm};
 pub use softmax::SoftmaxParams;

@@ -37,6 +37,10 @@ pub fn cost(op: &Op, operands: &[&TensorType]) -> Result<Cost, OpError> {
             let k = if *transpose_a && rank > 1 { a.shape[rank - 2] } else { a.shape.last().copied().unwrap_or(1) };
             (out.saturating_mul(k as u64), 0)
         }
+        (Op::Lstm(_), [x, w, ..]) => {
+            let taps = (taps(w) + w.shape.first().copied().unwrap_or(0) as u64).saturating_mul(4);
+            (out.saturating_mul(taps), if x.elements() == 0 { 0 } else { out.saturating_mul(8) })
+        }
         (Op::Pool(p), _) => (0, p.kernel.iter().fold(out, |n, &k| n.saturating_mul(k as u64))),
         (Op::Reduce { .. } | Op::ArgMax { .. }, [x, ..]) => (0, x.elements() as u64),
         (

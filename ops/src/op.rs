@@ -274,6 +274,15 @@ pub struct Resize {
     pub extrapolation: f64,
 }
 
+/// A recurrent layer with input, forget and output gates; it starts from a cell and a hidden state of zero.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lstm {
+    /// The scale of the 16-bit cell state is 2 to this power.
+    pub cell_exponent: i32,
+    /// The cell state is clipped to this magnitude, a real number; 0 clips nothing.
+    pub cell_clip: f32,
+}
+
 /// One operator of a graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Op {
@@ -412,6 +421,9 @@ pub enum Op {
         /// Upper instead of lower triangle.
         upper: bool,
     },
+    /// All hidden states of a recurrent layer, `[n, t, u]`. Operands: x `[n, t, i]`; weights `[u, i]` of the input, forget,
+    /// cell and output gate; recurrent weights `[u, u]` and biases `[u]` of the same gates in the same order.
+    Lstm(Lstm),
 }
 
 impl Op {
@@ -505,6 +517,7 @@ impl Op {
             Op::Requantize => "requantize",
             Op::CumSum { .. } => "cumsum",
             Op::Trilu { .. } => "trilu",
+            Op::Lstm(_) => "lstm",
         }
     }
 }

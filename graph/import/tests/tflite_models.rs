@@ -3,6 +3,7 @@
 mod data;
 
 use data::{Models, models};
+use std::path::Path;
 use tandem_graph::{Graph, Interpreter, parse, print};
 use tandem_import::{ImportOptions, import};
 use tandem_ops::Arith;
@@ -37,18 +38,37 @@ fn mismatches(graph: &Graph, inputs: &[Tensor], expected: &[u8]) -> usize {
 fn every_tflite_model_imports_and_survives_its_text_form() {
     let Some(models) = models() else { return };
     for path in models.files("tflite") {
-        // A recurrent network; the importer names its operator.
-        if path.ends_with("trained_lstm_int8.tflite") {
-            let error = import(&models.read(&path), &ImportOptions::default()).unwrap_err().to_string();
-            assert!(error.contains("UNIDIRECTIONAL_SEQUENCE_LSTM"), "{error}");
-            continue;
-        }
         let graph = load(&models, &path, &ImportOptions::default());
         assert_eq!(graph.arith, Arith::TfliteRef);
         let text = print(&graph);
         assert!(parse(&text).unwrap() == graph, "{path} changes in its text form");
         let again = import(text.as_bytes(), &ImportOptions::default()).unwrap();
         assert!(again == graph, "{path} is not recognised as text");
+    }
+}
+
+#[test]
+fn the_recurrent_network_computes_the_hidden_states_and_probabilities_of_litert() {
+    let Some(models) = models() else { return };
+    let file = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lstm").join(name);
+        std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    };
+    let path = "mnist/trained_lstm_int8.tflite";
+    let hidden = ImportOptions { cut_at: Some("tfl.unidirectional_sequence_lstm".into()), ..ImportOptions::default() };
+    for (options, expected) in
+        [(ImportOptions::default(), "probabilities_i8_10x10.bin"), (hidden, "hidden_i8_10x28x20.bin")]
+    {
+        for arith in [Arith::TfliteRef, Arith::Xnnpack] {
+            // The kernels of the dense layer and of the softmax are those of the reference family.
+            if expected.starts_with("probabilities") && arith == Arith::Xnnpack {
+                continue;
+            }
+            let graph = load(&models, path, &ImportOptions { arith: Some(arith), ..options.clone() });
+            let inputs = samples(&graph, &file("images_i8_10x28x28.bin"), false);
+            assert_eq!(inputs.len(), 10);
+            assert_eq!(mismatches(&graph, &inputs, &file(expected)), 0, "{expected} {arith:?}");
+        }
     }
 }
 

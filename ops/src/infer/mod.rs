@@ -2,6 +2,7 @@
 
 mod layout;
 mod product;
+mod recurrent;
 mod window;
 
 pub(crate) use window::Window;
@@ -42,6 +43,7 @@ fn arity(op: &Op) -> (usize, usize) {
         Op::Pad { .. } => (1, 2),
         Op::Concat { .. } => (1, usize::MAX),
         Op::Where => (3, 3),
+        Op::Lstm(_) => (13, 13),
         _ => (1, 1),
     }
 }
@@ -88,6 +90,7 @@ fn shapes(op: &Op, operands: &[&TensorType]) -> Result<Vec<Shape>, OpError> {
             one(layout::gather(&x.shape, operands[1], *axis)?)
         }
         Op::Expand { shape } => one(layout::expand(&x.shape, shape)?),
+        Op::Lstm(_) => one(recurrent::lstm(operands)?),
     }
 }
 

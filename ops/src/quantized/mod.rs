@@ -10,6 +10,7 @@ mod concat;
 mod conv;
 mod conv_transpose;
 mod gemm;
+mod lstm;
 mod pool;
 mod prepared;
 mod product;
@@ -39,7 +40,11 @@ pub(crate) fn reference(
         return None;
     }
     let weights = matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense { .. } | Op::MatMul { .. });
-    let data = if weights { &operands[..operands.len().min(2)] } else { operands };
+    let data = match op {
+        Op::Lstm(_) => &operands[..operands.len().min(9)],
+        _ if weights => &operands[..operands.len().min(2)],
+        _ => operands,
+    };
     if codes::is_codes(result) && data.iter().all(|o| codes::is_codes(o.ty)) {
         match integer(op, arith, operands, results) {
             Some(Err(OpError::Unsupported(_))) | None => {}
@@ -74,6 +79,7 @@ fn integer(
         Op::Reduce { kind: ReduceKind::Sum, axes, .. } => reduce::reduce(op, (axes, false), arith, x, result),
         Op::Concat { axis, act } => concat::concat(op, (*axis, *act), operands, result),
         Op::Resize(r) => resize::resize(op, r, arith, x, result),
+        Op::Lstm(l) => lstm::lstm(op, l, operands, result),
         _ => return None,
     })
 }

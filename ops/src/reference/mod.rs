@@ -89,6 +89,9 @@ pub fn reference(
         Op::Requantize => one(quantize::requantize(operands, result)?),
         Op::CumSum { axis, exclusive, reverse } => one(scan::cumsum(*axis, *exclusive, *reverse, operands, result)?),
         Op::Trilu { k, upper } => one(layout::trilu(*k, *upper, operands, result)?),
+        Op::Lstm(_) => {
+            return Err(OpError::unsupported(format!("lstm has kernels for 8-bit codes only, not for {result}")));
+        }
     })
 }
 

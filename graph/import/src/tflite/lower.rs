@@ -20,6 +20,8 @@ pub(crate) struct OpView<'a> {
     pub node: String,
     pub inputs: Vec<i32>,
     pub outputs: Vec<i32>,
+    /// Tensors that only carry the scales of values inside the operator.
+    pub intermediates: Vec<i32>,
     pub options: Option<Table<'a>>,
 }
 
@@ -165,7 +167,8 @@ impl<'a> Lowering<'a> {
         let code = self.model.code(operator)?;
         let (kind, lower) = operators::find(&code);
         let (inputs, outputs) = (operator.vector(1, 4)?, operator.vector(2, 4)?);
-        self.charge(4 * (inputs.len() + outputs.len()))?;
+        let intermediates = operator.vector(8, 4)?;
+        self.charge(4 * (inputs.len() + outputs.len() + intermediates.len()))?;
         let node = match outputs.i32s().next() {
             Some(t) => self.model.tensor(self.index(t)?)?.name,
             None => String::new(),
@@ -177,6 +180,7 @@ impl<'a> Lowering<'a> {
             node: if node.is_empty() { format!("operator {index}") } else { node },
             inputs: inputs.i32s().collect(),
             outputs: outputs.i32s().collect(),
+            intermediates: intermediates.i32s().collect(),
             options: operator.table(4)?,
         })
     }
@@ -354,6 +358,24 @@ impl Ctx<'_, '_> {
         // Files made by hand, and converters for unranked results, leave the shape empty.
         let unknown = info.dynamic || info.shape.is_empty();
         Ok((info.dtype()?, quant, shape.filter(|_| !unknown)))
+    }
+
+    /// Operand `i` as the state of a recurrent layer, which starts as zero: its type.
+    pub fn state_type(&self, i: usize) -> Result<TensorType, ImportError> {
+        let tensor = self.op.inputs.get(i).copied().unwrap_or(-1);
+        let info = self.state.model.tensor(self.state.index(tensor)?)?;
+        if !info.is_variable {
+            return Err(self.refuse(format!("operand {i}, a state, is no variable that the operator keeps to itself")));
+        }
+        let shape = info.known_shape()?;
+        let quant = info.quant(Some(&shape))?;
+        Ok(TensorType { dtype: info.dtype()?, shape, quant })
+    }
+
+    /// Quantisation of a value inside the operator.
+    pub fn intermediate(&self, i: usize) -> Result<Option<QuantParams>, ImportError> {
+        let Some(&tensor) = self.op.intermediates.get(i) else { return Ok(None) };
+        self.state.model.tensor(self.state.index(tensor)?)?.quant(None)
     }
 
     /// Makes result 0 by `op`.

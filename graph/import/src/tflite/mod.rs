@@ -9,6 +9,7 @@ mod flatbuffer;
 mod layout;
 mod lower;
 mod operators;
+mod recurrent;
 mod schema;
 mod window;
 

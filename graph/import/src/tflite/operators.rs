@@ -2,7 +2,7 @@
 
 use super::lower::Ctx;
 use super::schema::Code;
-use super::{arithmetic as a, layout as l, window as w};
+use super::{arithmetic as a, layout as l, recurrent as r, window as w};
 use crate::ImportError;
 
 /// Turns one operator of the file into nodes.
@@ -58,7 +58,7 @@ static OPERATORS: &[Known] = &[
     Known(41, "SUB", Some(a::sub)),
     Known(42, "DIV", Some(a::div)),
     Known(43, "SQUEEZE", Some(l::squeeze)),
-    Known(44, "UNIDIRECTIONAL_SEQUENCE_LSTM", None),
+    Known(44, "UNIDIRECTIONAL_SEQUENCE_LSTM", Some(r::unidirectional_sequence_lstm)),
     Known(45, "STRIDED_SLICE", Some(l::strided_slice)),
     Known(46, "BIDIRECTIONAL_SEQUENCE_RNN", None),
     Known(47, "EXP", Some(a::exp)),
