@@ -194,6 +194,10 @@ pub(crate) fn lower(graph: &Graph, node: &Node) -> Result<Layer, String> {
                 let (lo, hi) = arith::activation_range(act, y.dtype, qy);
                 Step::Clamp { lo: lo - off, hi: hi - off }
             } else {
+                let ratio = qx.scale() / qy.scale();
+                if !(1.0 / 256.0..=128.0).contains(&ratio) {
+                    return Err("its scales are too far apart for one requantisation".into());
+                }
                 let p = arith::requantize_params(graph.arith, qx, qy, y.dtype, act);
                 let (mode, param) =
                     requant_param(&p.requant, off - p.input_zero_point, p.zero_point - off, p.lo - off, p.hi - off, 0);
