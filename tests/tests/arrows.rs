@@ -13,11 +13,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("import", &["graph", "ops", "tensor"]),
     ("plan", &["graph", "ops", "tensor"]),
     ("jit", &["isa", "graph", "ops", "tensor"]),
-    ("sim", &["isa", "driver"]),
+    ("rtl", &[]),
+    ("hw", &["isa", "rtl"]),
+    ("sim", &["isa", "driver", "hw"]),
     ("runtime", &["tensor", "ops", "graph", "plan", "isa", "jit", "driver"]),
     ("cli", &["*"]),
     ("tests", &["*"]),
-    ("xtask", &["isa"]),
+    ("xtask", &["isa", "hw"]),
 ];
 
 #[test]

@@ -1,0 +1,1 @@
+//! A width-checked builder of register-transfer logic that prints Verilog.
