@@ -2,6 +2,9 @@
 
 use tandem_isa::HwConfig;
 
+pub mod queue;
+pub mod token;
+
 /// The name of the top module.
 pub const TOP: &str = "tandem";
 

@@ -109,11 +109,10 @@ impl<'i> Printer<'i> {
         }
         for storage in &inner.storage {
             let (width, name) = (self.width(storage.id), self.name(storage.id));
-            match storage.kind {
-                StorageKind::Register(init) => {
-                    self.line(1, &format!("reg {}{name} = {width}'h{init:x};", range(width)));
-                }
-                StorageKind::Data | StorageKind::Variable(_) => self.line(1, &format!("reg {}{name};", range(width))),
+            self.line(1, &format!("reg {}{name};", range(width)));
+            // An initial value in the declaration draws a warning of Verilator; one in an `initial` block does not.
+            if let StorageKind::Register(init) = storage.kind {
+                self.line(1, &format!("initial {name} = {width}'h{init:x};"));
             }
         }
         inner.memories.iter().for_each(|memory| self.declare_memory(memory));
@@ -219,17 +218,20 @@ impl<'i> Printer<'i> {
             MemoryStyle::Distributed => "(* ram_style = \"distributed\" *) ",
         };
         self.line(1, &format!("{style}reg {}{} [0:{}];", range(memory.width), memory.name, memory.depth - 1));
-        for (out, enable, address) in &memory.reads {
-            let (width, name) = (range(memory.width), self.name(*out));
-            match enable {
-                Some(_) => self.line(1, &format!("reg {width}{name};")),
-                None => self.line(1, &format!("wire {width}{name} = {}[{}];", memory.name, bare(self.text(*address)))),
-            }
+        for (out, enable, _) in &memory.reads {
+            let kind = if enable.is_some() { "reg" } else { "wire" };
+            self.line(1, &format!("{kind} {}{};", range(memory.width), self.name(*out)));
         }
     }
 
     fn memory(&mut self, memory: &MemoryText) {
-        let Some((enable, address, data)) = memory.write else { return };
+        for (out, enable, address) in &memory.reads {
+            if enable.is_none() {
+                let text = format!("assign {} = {}[{}];", self.name(*out), memory.name, bare(self.text(*address)));
+                self.line(1, &text);
+            }
+        }
+        let Some((enable, address, data)) = memory.write else { panic!("nothing writes memory {}", memory.name) };
         self.line(1, "always @(posedge clock) begin");
         for (out, read_enable, read_address) in &memory.reads {
             if let Some(read_enable) = read_enable {
