@@ -2,6 +2,7 @@
 
 use tandem_isa::HwConfig;
 
+pub mod alu;
 pub mod queue;
 pub mod token;
 

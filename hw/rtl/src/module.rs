@@ -372,7 +372,7 @@ impl Module {
         let made =
             name.strip_prefix('n').is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()));
         assert!(!made, "{}: names like `{name}` are kept for values without a name", self.name);
-        let taken = ["clock", "reset", "formal_started"].contains(&name);
+        let taken = ["clock", "reset", "unused_reset", "formal_started"].contains(&name);
         assert!(!taken, "{}: every module has `{name}` already", self.name);
         let new = self.inner.borrow_mut().names.insert(name.to_owned());
         assert!(new, "{}: `{name}` is declared twice", self.name);

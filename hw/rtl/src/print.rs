@@ -25,7 +25,7 @@ pub(crate) fn module(module: &Module) -> String {
 /// Everything between the header and `endmodule`.
 pub(crate) fn body(module: &Module) -> String {
     let inner = module.inner.borrow();
-    Printer::new(&inner).print()
+    Printer::new(&inner, module.is_clocked()).print()
 }
 
 /// The name of a net, given or made.
@@ -35,6 +35,7 @@ pub(crate) fn name(inner: &Inner, id: u32) -> String {
 
 struct Printer<'i> {
     inner: &'i Inner,
+    clocked: bool,
     /// Places where a net's text would stand.
     uses: Vec<u32>,
     /// Nets with a `wire` of their own.
@@ -43,9 +44,10 @@ struct Printer<'i> {
 }
 
 impl<'i> Printer<'i> {
-    fn new(inner: &'i Inner) -> Printer<'i> {
+    fn new(inner: &'i Inner, clocked: bool) -> Printer<'i> {
         let count = inner.nodes.len();
-        let mut printer = Printer { inner, uses: vec![0; count], wired: vec![false; count], out: String::new() };
+        let mut printer =
+            Printer { inner, clocked, uses: vec![0; count], wired: vec![false; count], out: String::new() };
         printer.count_uses();
         for (id, info) in inner.nodes.iter().enumerate() {
             let cheap = matches!(info.node, Node::Const(_) | Node::Slice(..));
@@ -136,6 +138,12 @@ impl<'i> Printer<'i> {
         self.registers();
         inner.memories.iter().for_each(|memory| self.memory(memory));
         self.properties();
+        let resets = inner.storage.iter().any(|storage| matches!(storage.kind, StorageKind::Register(_)));
+        let passed_on = inner.instances.iter().any(|instance| instance.clocked) || !inner.memories.is_empty();
+        if self.clocked && !resets && !passed_on && inner.properties.is_empty() {
+            // Every clocked module has a reset; this name tells linters that it is not used on purpose.
+            self.line(1, "wire unused_reset = reset;");
+        }
         for (port, net) in &inner.outputs {
             self.line(1, &format!("assign {port} = {};", bare(self.text(*net))));
         }
