@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod block;
+pub mod expression;
 pub mod layer;
 pub mod random;
 pub mod tool;

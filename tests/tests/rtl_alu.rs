@@ -232,5 +232,5 @@ fn registers_of_a_level_hold_while_nothing_passes() {
 fn the_tensor_alu_passes_the_linter() {
     let Some(verilator) = Verilator::find() else { return };
     let module = alu::array(2);
-    assert_eq!(verilator.lint(module.name(), &module.verilog()).unwrap(), "");
+    assert_eq!(verilator.lint(module.name(), &module.verilog(), &[]).unwrap(), "");
 }

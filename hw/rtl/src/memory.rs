@@ -57,9 +57,10 @@ impl<'m> Memory<'m> {
             enable.width(),
             self.width
         );
+        let port = (self.module.own(enable), self.module.own(address), self.module.own(data));
         self.module.with_memory(self.index, |memory| {
             assert!(memory.write.is_none(), "memory {} has a write port already", memory.name);
-            memory.write = Some((enable.id, address.id, data.id));
+            memory.write = Some(port);
         });
     }
 
@@ -80,9 +81,13 @@ impl<'m> Memory<'m> {
     #[track_caller]
     fn port(self, name: &str, enable: Option<Net<'m>>, address: Net<'m>) -> Net<'m> {
         self.check(address);
-        let out = self.module.declare(name, self.width);
+        let enable = enable.map(|enable| {
+            assert!(enable.width() == 1, "{}: an enable of {} bits", self.module.name(), enable.width());
+            self.module.own(enable)
+        });
+        let (address, out) = (self.module.own(address), self.module.declare(name, self.width));
         self.module.with_memory(self.index, |memory| {
-            memory.reads.push((out.id, enable.map(|enable| enable.id), address.id));
+            memory.reads.push((out.id, enable, address));
         });
         out
     }

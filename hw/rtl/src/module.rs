@@ -90,9 +90,11 @@ pub(crate) struct Property {
 
 impl Module {
     /// An empty module.
+    #[track_caller]
     pub fn new(name: impl Into<String>) -> Module {
-        let inner = Inner { statements: vec![Vec::new()], ..Inner::default() };
-        Module { inner: RefCell::new(inner), name: name.into() }
+        let (inner, name) = (Inner { statements: vec![Vec::new()], ..Inner::default() }, name.into());
+        assert!(is_name(&name), "`{name}` is no name in Verilog");
+        Module { inner: RefCell::new(inner), name }
     }
 
     /// The module's name.
@@ -118,7 +120,7 @@ impl Module {
     #[track_caller]
     pub fn output(&self, name: impl Into<String>, net: Net<'_>) {
         let name = name.into();
-        let already = self.node_name(net.id) == name;
+        let already = self.node_name(self.own(net)) == name;
         assert!(!already, "{}: output {name} has the name of what drives it", self.name);
         self.claim(&name);
         let mut inner = self.inner.borrow_mut();
@@ -149,7 +151,7 @@ impl Module {
     /// A combinational variable: it has the default where no condition assigns it.
     #[track_caller]
     pub fn var<'m>(&'m self, name: impl Into<String>, default: Net<'m>) -> Net<'m> {
-        self.store(&name.into(), default.width(), StorageKind::Variable(default.id))
+        self.store(&name.into(), default.width(), StorageKind::Variable(self.own(default)))
     }
 
     /// A register that follows a net one cycle later.
@@ -164,16 +166,18 @@ impl Module {
     #[track_caller]
     pub fn cat<'m>(&'m self, least_first: &[Net<'m>]) -> Net<'m> {
         assert!(!least_first.is_empty(), "{}: nothing to concatenate", self.name);
+        let parts = least_first.iter().rev().map(|net| self.own(*net)).collect();
         if let [only] = least_first {
             return *only;
         }
         let width = least_first.iter().map(|net| net.width()).sum();
-        self.node(Node::Cat(least_first.iter().rev().map(|net| net.id).collect()), width)
+        self.node(Node::Cat(parts), width)
     }
 
     /// The one of equally wide values that a number names; beyond the last, the last.
     #[track_caller]
     pub fn choose<'m>(&'m self, index: Net<'m>, values: &[Net<'m>]) -> Net<'m> {
+        assert!(!values.is_empty(), "{}: nothing to choose from", self.name);
         let last = values.len() - 1;
         let start = values[last];
         values[..last].iter().enumerate().rev().fold(start, |rest, (at, value)| index.is(at as u128).mux(*value, rest))
@@ -199,8 +203,9 @@ impl Module {
     #[track_caller]
     pub fn when_else(&self, condition: Net<'_>, body: impl FnOnce(), otherwise: impl FnOnce()) {
         assert!(condition.width() == 1, "{}: a condition of {} bits", self.name, condition.width());
+        let condition = self.own(condition);
         let (yes, no) = (self.block(body), self.block(otherwise));
-        self.push(Statement::If(condition.id, yes, no));
+        self.push(Statement::If(condition, yes, no));
     }
 
     /// An instance of another module; every input of it needs a net.
@@ -211,6 +216,8 @@ impl Module {
         for (pin, _) in pins {
             let known = child_ports.iter().any(|port| port.input && port.name == *pin);
             assert!(known, "{}: {} has no input {pin}", self.name, child.name);
+            let once = pins.iter().filter(|(other, _)| other == pin).count() == 1;
+            assert!(once, "{}: input {pin} of {name} is connected twice", self.name);
         }
         let mut instance = Instance {
             name: name.to_owned(),
@@ -232,7 +239,7 @@ impl Module {
                     port.name,
                     port.width
                 );
-                instance.pins.push((port.name, net.id));
+                instance.pins.push((port.name, self.own(*net)));
             } else {
                 let net = self.declare(&format!("{name}_{}", port.name), port.width);
                 instance.outputs.push((port.name.clone(), net.id));
@@ -292,6 +299,13 @@ impl Module {
         self.inner.borrow().children.clone()
     }
 
+    /// The number of a value, which must be of this module.
+    #[track_caller]
+    pub(crate) fn own(&self, net: Net<'_>) -> u32 {
+        assert!(std::ptr::eq(self, net.module), "{}: a value of module {}", self.name, net.module.name);
+        net.id
+    }
+
     #[track_caller]
     pub(crate) fn node(&self, node: Node, width: u32) -> Net<'_> {
         assert!(width > 0, "{}: a value without bits", self.name);
@@ -321,6 +335,7 @@ impl Module {
         print::name(&self.inner.borrow(), id)
     }
 
+    #[track_caller]
     pub(crate) fn assign(&self, target: u32, value: u32) {
         let known = self.inner.borrow().storage.iter().any(|storage| storage.id == target);
         assert!(known, "{}: {} is neither register nor variable", self.name, self.node_name(target));
@@ -349,7 +364,7 @@ impl Module {
     fn property(&self, name: &str, assumed: bool, net: Net<'_>) {
         self.claim(name);
         assert!(net.width() == 1, "{}: property {name} of {} bits", self.name, net.width());
-        self.inner.borrow_mut().properties.push(Property { name: name.to_owned(), assumed, net: net.id });
+        self.inner.borrow_mut().properties.push(Property { name: name.to_owned(), assumed, net: self.own(net) });
     }
 
     fn block(&self, body: impl FnOnce()) -> Vec<Statement> {
@@ -366,9 +381,7 @@ impl Module {
 
     #[track_caller]
     fn claim(&self, name: &str) {
-        let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$');
-        assert!(plain && !is_keyword(name), "{}: `{name}` is no name in Verilog", self.name);
+        assert!(is_name(name), "{}: `{name}` is no name in Verilog", self.name);
         let made =
             name.strip_prefix('n').is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()));
         assert!(!made, "{}: names like `{name}` are kept for values without a name", self.name);
@@ -385,4 +398,11 @@ impl<'m> Outputs<'m> {
     pub fn get(&self, port: &str) -> Net<'m> {
         *self.nets.get(port).unwrap_or_else(|| panic!("{} has no output {port}", self.instance))
     }
+}
+
+/// Whether Verilog takes it for a name; a `$` or `_` may not come first.
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$')
+        && !is_keyword(name)
 }

@@ -139,25 +139,29 @@ impl<'m> Net<'m> {
     }
 
     /// The signed product, as wide as both operands together.
+    #[track_caller]
     pub fn mul_signed(self, other: Self) -> Self {
-        self.module.node(Node::Binary(Binary::MulSigned, self.id, other.id), self.width + other.width)
+        self.module.node(Node::Binary(Binary::MulSigned, self.id, self.own(other)), self.width + other.width)
     }
 
     /// Shifts left; zeros come in, and an amount of the width or more leaves zero.
     #[expect(clippy::should_implement_trait, reason = "beside `shr_signed`, which has no operator")]
+    #[track_caller]
     pub fn shl(self, amount: Self) -> Self {
-        self.module.node(Node::Binary(Binary::Shl, self.id, amount.id), self.width)
+        self.module.node(Node::Binary(Binary::Shl, self.id, self.own(amount)), self.width)
     }
 
     /// Shifts right; zeros come in.
     #[expect(clippy::should_implement_trait, reason = "beside `shr_signed`, which has no operator")]
+    #[track_caller]
     pub fn shr(self, amount: Self) -> Self {
-        self.module.node(Node::Binary(Binary::Shr, self.id, amount.id), self.width)
+        self.module.node(Node::Binary(Binary::Shr, self.id, self.own(amount)), self.width)
     }
 
     /// Shifts right; the sign comes in.
+    #[track_caller]
     pub fn shr_signed(self, amount: Self) -> Self {
-        self.module.node(Node::Binary(Binary::ShrSigned, self.id, amount.id), self.width)
+        self.module.node(Node::Binary(Binary::ShrSigned, self.id, self.own(amount)), self.width)
     }
 
     /// Whether any bit is set.
@@ -186,7 +190,7 @@ impl<'m> Net<'m> {
             yes.width,
             no.width
         );
-        if yes.id == no.id { yes } else { self.module.node(Node::Mux(self.id, yes.id, no.id), yes.width) }
+        if yes.id == no.id { yes } else { self.module.node(Node::Mux(self.id, self.own(yes), self.own(no)), yes.width) }
     }
 
     /// `width` bits from bit `lo`.
@@ -231,7 +235,7 @@ impl<'m> Net<'m> {
             self.width,
             index.width
         );
-        self.module.node(Node::Pick(self.id, index.id), width)
+        self.module.node(Node::Pick(self.id, self.own(index)), width)
     }
 
     /// Copies of the sign in front, up to `width` bits.
@@ -284,13 +288,19 @@ impl<'m> Net<'m> {
             self.module.node_name(self.id),
             self.width
         );
-        self.module.assign(self.id, value.id);
+        self.module.assign(self.id, self.own(value));
     }
 
     /// Assigns a number.
     #[track_caller]
     pub fn set_to(self, value: u128) {
         self.set(self.module.lit(value, self.width));
+    }
+
+    /// The number of a value of the same module.
+    #[track_caller]
+    fn own(self, other: Self) -> u32 {
+        self.module.own(other)
     }
 
     #[track_caller]
@@ -301,7 +311,7 @@ impl<'m> Net<'m> {
     #[track_caller]
     fn compare(self, op: Binary, other: Self) -> Self {
         self.same_width(op, other);
-        self.module.node(Node::Binary(op, self.id, other.id), 1)
+        self.module.node(Node::Binary(op, self.id, self.own(other)), 1)
     }
 }
 
@@ -313,7 +323,7 @@ macro_rules! operator {
             #[track_caller]
             fn $method(self, other: Self) -> Self {
                 self.same_width(Binary::$Op, other);
-                self.module.node(Node::Binary(Binary::$Op, self.id, other.id), self.width)
+                self.module.node(Node::Binary(Binary::$Op, self.id, self.own(other)), self.width)
             }
         }
     };

@@ -44,13 +44,13 @@ impl Verilator {
         Some(Verilator { root: folder.join("verilator") })
     }
 
-    /// What the linter says about a text beyond what [`WAIVED`] lists; nothing if it is clean.
-    pub fn lint(&self, top: &str, verilog: &str) -> Result<String> {
+    /// What the linter says about a text beyond what [`WAIVED`] lists and these options; nothing if it is clean.
+    pub fn lint(&self, top: &str, verilog: &str, options: &[&str]) -> Result<String> {
         let folder = scratch("lint")?;
         fs::write(folder.join("lint.v"), verilog)?;
         let mut command = self.command();
         command.args(["--lint-only", "-Wall", "-Werror-WIDTHEXPAND", "--quiet", "--top-module", top, "lint.v"]);
-        let output = command.args(WAIVED).current_dir(&folder).output()?;
+        let output = command.args(WAIVED).args(options).current_dir(&folder).output()?;
         fs::remove_dir_all(&folder)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success() || !said.is_empty(), "verilator failed without a word: {}", output.status);
