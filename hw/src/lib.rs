@@ -3,6 +3,7 @@
 use tandem_isa::HwConfig;
 
 pub mod alu;
+pub mod arbiter;
 pub mod queue;
 pub mod token;
 

@@ -7,6 +7,7 @@
 pub mod block;
 pub mod expression;
 pub mod layer;
+pub mod proof;
 pub mod random;
 pub mod tool;
 

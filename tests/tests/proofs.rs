@@ -1,0 +1,163 @@
+//! Queues, token counters and arbiters are proven, and the proofs fail where a bug is planted.
+
+use tandem_hw::{arbiter, queue, token};
+use tandem_rtl::{MemoryStyle, Module};
+use tandem_tests::proof::{Sby, Verdict};
+
+/// A bug: what stands in the Verilog instead of what, and a property that it breaks.
+struct Bug {
+    property: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+const fn bug(property: &'static str, from: &'static str, to: &'static str) -> Bug {
+    Bug { property, from, to }
+}
+
+const BLOCK_QUEUE: &[Bug] = &[
+    bug("no_overflow", "wire room = ~stored[2]", "wire room = 1'h1"),
+    bug("no_underflow", "wire fetch = (|stored) &", "wire fetch ="),
+    bug("accepts", "wire room = ~stored[2]", "wire room = ~stored[1]"),
+    bug("delivers", "wire fetch = (|stored) &", "wire fetch = (|stored[2:1]) &"),
+    bug("order", "output_word <= storage[head[1:0]]", "output_word <= storage[head[1:0] ^ 2'h1]"),
+    bug("level_counts", "tail <= tail + 3'h1", "tail <= tail + 3'h2"),
+    bug("output_holds", "& ((~output_full) | out_ready)", "& 1'h1"),
+    bug("flush_empties", "if (flush) begin\n            output_full <=", "if (1'h0) begin\n            output_full <="),
+    bug("watched_is_inside", "if (push) begin\n            tail", "if (push & (~fetch)) begin\n            tail"),
+    bug("watched_is_kept", "<= in_data;\n    end\n", "<= ~in_data;\n    end\n"),
+];
+
+const DISTRIBUTED_QUEUE: &[Bug] = &[
+    bug("no_overflow", "wire room = ~stored[2]", "wire room = 1'h1"),
+    bug("no_underflow", "wire some = |stored", "wire some = 1'h1"),
+    bug("accepts", "wire room = ~stored[2]", "wire room = ~stored[1]"),
+    bug("delivers", "wire some = |stored", "wire some = |stored[2:1]"),
+    bug("order", "oldest_word = storage[head[1:0]]", "oldest_word = storage[head[1:0] ^ 2'h1]"),
+    bug("level_counts", "tail <= tail + 3'h1", "tail <= tail + 3'h2"),
+    bug("output_holds", "wire fetch = some & out_ready", "wire fetch = some"),
+    bug("flush_empties", "if (flush) begin\n            head <=", "if (1'h0) begin\n            head <="),
+    bug("watched_is_inside", "if (push) begin\n            tail", "if (push & (~fetch)) begin\n            tail"),
+    bug("watched_is_kept", "<= in_data;\n    end\n", "<= ~in_data;\n    end\n"),
+];
+
+const TOKENS: &[Bug] = &[
+    bug("conserved", "if (more & (~less))", "if (more)"),
+    bug("available_right", "wire some = |tokens", "wire some = |tokens[2:1]"),
+    bug("full_right", "wire most = &tokens", "wire most = &tokens[2:1]"),
+    bug("no_wrap", "wire more = push & (~most)", "wire more = push"),
+    bug(
+        "flush_empties",
+        "if (flush) begin\n            tokens <= 3'h0",
+        "if (flush) begin\n            tokens <= 3'h1",
+    ),
+];
+
+const ARBITER: &[Bug] = &[
+    bug("one_grant", "wire [3:0] lowest_upper = upper & (4'h0 - upper)", "wire [3:0] lowest_upper = upper"),
+    bug("only_requested", "? lowest_upper : lowest_of_all", "? lowest_upper : 4'h1"),
+    bug("busy", "? lowest_upper : lowest_of_all", "? lowest_upper : 4'h0"),
+    bug("grant_holds", "held <= some & (~accept)", "held <= 1'h0"),
+    bug("no_starvation_3", "after <= ~(chosen | (chosen - 4'h1))", "after <= 4'hf"),
+    bug("progress_3", "after <= ~(chosen | (chosen - 4'h1))", "after <= 4'hf"),
+    bug("after_is_upper", "after <= ~(chosen | (chosen - 4'h1))", "after <= chosen | (chosen - 4'h1)"),
+    bug("kept_in_turn_2", "((|upper) ? lowest_upper : lowest_of_all)", "lowest_of_all"),
+];
+
+/// Every bug is found by the property that it breaks, without help of the others.
+fn refute(sby: &Sby, name: &str, module: &Module, bugs: &[Bug]) {
+    for bug in bugs {
+        let text = module.verilog();
+        assert_eq!(text.matches(bug.from).count(), 1, "`{}` in {text}", bug.from);
+        let text = text.replace(bug.from, bug.to);
+        let alone = format!(" {}: assert (", bug.property);
+        let text: Vec<&str> =
+            text.lines().filter(|line| !line.contains(": assert (") || line.contains(&alone)).collect();
+        let name = format!("{name}_{}", bug.property);
+        let verdict = sby.prove_text(&name, module.name(), &text.join("\n")).unwrap();
+        let Verdict::Refuted { properties, .. } = &verdict else { panic!("{name}: {verdict:?}") };
+        assert_eq!(properties, &[bug.property], "{name}");
+    }
+}
+
+/// Every property of a module has a bug that breaks it.
+fn covers(module: &Module, bugs: &[Bug]) {
+    for line in module.verilog().lines().filter(|line| line.contains(": assert (")) {
+        let property = line.split(':').next().and_then(|head| head.split(' ').next_back()).unwrap_or_default();
+        let family = property.trim_end_matches(|c: char| c.is_ascii_digit());
+        let broken = bugs.iter().any(|bug| bug.property.trim_end_matches(|c: char| c.is_ascii_digit()) == family);
+        assert!(broken || family == "idle_", "no bug breaks {property}");
+    }
+}
+
+#[test]
+fn queues_over_block_ram_are_proven() {
+    let Some(sby) = Sby::find() else { return };
+    for (width, log_depth) in [(1, 1), (3, 2), (2, 3)] {
+        let module = queue::proof(width, log_depth, MemoryStyle::Block);
+        let name = format!("block_queue_{width}_{log_depth}");
+        assert_eq!(sby.prove_text(&name, module.name(), &module.verilog()).unwrap(), Verdict::Proven, "{name}");
+    }
+}
+
+#[test]
+fn queues_over_look_up_tables_are_proven() {
+    let Some(sby) = Sby::find() else { return };
+    for (width, log_depth) in [(1, 1), (3, 2), (2, 3)] {
+        let module = queue::proof(width, log_depth, MemoryStyle::Distributed);
+        let name = format!("distributed_queue_{width}_{log_depth}");
+        assert_eq!(sby.prove_text(&name, module.name(), &module.verilog()).unwrap(), Verdict::Proven, "{name}");
+    }
+}
+
+#[test]
+fn token_counters_are_proven() {
+    let Some(sby) = Sby::find() else { return };
+    for bits in [3, token::COUNT_BITS] {
+        let module = token::proof(bits);
+        let name = format!("tokens_{bits}");
+        assert_eq!(sby.prove_text(&name, module.name(), &module.verilog()).unwrap(), Verdict::Proven, "{name}");
+    }
+}
+
+#[test]
+fn arbiters_are_proven() {
+    let Some(sby) = Sby::find() else { return };
+    for requesters in [2, 3, 4, 5] {
+        let module = arbiter::proof(requesters);
+        let name = format!("arbiter_{requesters}");
+        assert_eq!(sby.prove_text(&name, module.name(), &module.verilog()).unwrap(), Verdict::Proven, "{name}");
+    }
+}
+
+#[test]
+fn a_broken_queue_over_block_ram_is_refuted_for_every_property() {
+    let module = queue::proof(3, 2, MemoryStyle::Block);
+    covers(&module, BLOCK_QUEUE);
+    let Some(sby) = Sby::find() else { return };
+    refute(&sby, "broken_block_queue", &module, BLOCK_QUEUE);
+}
+
+#[test]
+fn a_broken_queue_over_look_up_tables_is_refuted_for_every_property() {
+    let module = queue::proof(3, 2, MemoryStyle::Distributed);
+    covers(&module, DISTRIBUTED_QUEUE);
+    let Some(sby) = Sby::find() else { return };
+    refute(&sby, "broken_distributed_queue", &module, DISTRIBUTED_QUEUE);
+}
+
+#[test]
+fn a_broken_token_counter_is_refuted_for_every_property() {
+    let module = token::proof(3);
+    covers(&module, TOKENS);
+    let Some(sby) = Sby::find() else { return };
+    refute(&sby, "broken_tokens", &module, TOKENS);
+}
+
+#[test]
+fn a_broken_arbiter_is_refuted_for_every_property() {
+    let module = arbiter::proof(4);
+    covers(&module, ARBITER);
+    let Some(sby) = Sby::find() else { return };
+    refute(&sby, "broken_arbiter", &module, ARBITER);
+}
