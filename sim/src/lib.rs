@@ -19,6 +19,7 @@
 
 mod bus;
 mod check;
+pub mod cosim;
 mod counters;
 mod dram;
 mod error;
