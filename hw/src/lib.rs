@@ -2,6 +2,10 @@
 
 use tandem_isa::HwConfig;
 
+pub mod alu;
+pub mod queue;
+pub mod token;
+
 /// The name of the top module.
 pub const TOP: &str = "tandem";
 

@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod fsm;
+mod keyword;
 mod memory;
 mod module;
 mod net;

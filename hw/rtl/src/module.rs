@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::keyword::is_keyword;
 use crate::memory::MemoryText;
 use crate::net::{Net, Node};
 use crate::print;
@@ -205,6 +206,7 @@ impl Module {
     /// An instance of another module; every input of it needs a net.
     #[track_caller]
     pub fn instance<'m>(&'m self, name: &str, child: &Module, pins: &[(&str, Net<'m>)]) -> Outputs<'m> {
+        self.claim(name);
         let child_ports = child.ports();
         for (pin, _) in pins {
             let known = child_ports.iter().any(|port| port.input && port.name == *pin);
@@ -249,11 +251,13 @@ impl Module {
     }
 
     /// A property that holds in every cycle outside reset: for proofs, and printed under `FORMAL` alone.
+    #[track_caller]
     pub fn assert_always(&self, name: &str, net: Net<'_>) {
         self.property(name, false, net);
     }
 
     /// What a proof may take for granted in every cycle.
+    #[track_caller]
     pub fn assume_always(&self, name: &str, net: Net<'_>) {
         self.property(name, true, net);
     }
@@ -341,7 +345,9 @@ impl Module {
         net
     }
 
+    #[track_caller]
     fn property(&self, name: &str, assumed: bool, net: Net<'_>) {
+        self.claim(name);
         assert!(net.width() == 1, "{}: property {name} of {} bits", self.name, net.width());
         self.inner.borrow_mut().properties.push(Property { name: name.to_owned(), assumed, net: net.id });
     }
@@ -362,8 +368,12 @@ impl Module {
     fn claim(&self, name: &str) {
         let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$');
-        assert!(plain && !KEYWORDS.contains(&name), "{}: `{name}` is no name in Verilog", self.name);
-        assert!(name != "clock" && name != "reset", "{}: every module has `{name}` already", self.name);
+        assert!(plain && !is_keyword(name), "{}: `{name}` is no name in Verilog", self.name);
+        let made =
+            name.strip_prefix('n').is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()));
+        assert!(!made, "{}: names like `{name}` are kept for values without a name", self.name);
+        let taken = ["clock", "reset", "unused_reset", "formal_started"].contains(&name);
+        assert!(!taken, "{}: every module has `{name}` already", self.name);
         let new = self.inner.borrow_mut().names.insert(name.to_owned());
         assert!(new, "{}: `{name}` is declared twice", self.name);
     }
@@ -376,125 +386,3 @@ impl<'m> Outputs<'m> {
         *self.nets.get(port).unwrap_or_else(|| panic!("{} has no output {port}", self.instance))
     }
 }
-
-/// Words of Verilog and SystemVerilog that a description is likely to try as names.
-const KEYWORDS: &[&str] = &[
-    "always",
-    "and",
-    "assert",
-    "assign",
-    "assume",
-    "automatic",
-    "begin",
-    "bit",
-    "break",
-    "buf",
-    "byte",
-    "case",
-    "cell",
-    "checker",
-    "class",
-    "const",
-    "context",
-    "continue",
-    "cover",
-    "default",
-    "design",
-    "do",
-    "edge",
-    "else",
-    "end",
-    "endcase",
-    "endmodule",
-    "enum",
-    "event",
-    "export",
-    "extends",
-    "final",
-    "first_match",
-    "for",
-    "force",
-    "forever",
-    "fork",
-    "function",
-    "generate",
-    "global",
-    "if",
-    "import",
-    "initial",
-    "inout",
-    "input",
-    "inside",
-    "instance",
-    "int",
-    "integer",
-    "interface",
-    "join",
-    "large",
-    "library",
-    "local",
-    "logic",
-    "longint",
-    "module",
-    "nand",
-    "negedge",
-    "new",
-    "nor",
-    "not",
-    "null",
-    "or",
-    "output",
-    "package",
-    "packed",
-    "parameter",
-    "posedge",
-    "priority",
-    "program",
-    "property",
-    "protected",
-    "pure",
-    "rand",
-    "real",
-    "ref",
-    "reg",
-    "release",
-    "repeat",
-    "restrict",
-    "return",
-    "scalared",
-    "sequence",
-    "shortint",
-    "signed",
-    "small",
-    "solve",
-    "static",
-    "string",
-    "strong",
-    "struct",
-    "super",
-    "supply0",
-    "supply1",
-    "table",
-    "task",
-    "this",
-    "throughout",
-    "time",
-    "tri",
-    "type",
-    "typedef",
-    "union",
-    "unique",
-    "unsigned",
-    "use",
-    "var",
-    "virtual",
-    "void",
-    "wait",
-    "weak",
-    "while",
-    "wire",
-    "with",
-    "within",
-    "xnor",
-    "xor",
-];

@@ -144,11 +144,13 @@ impl<'m> Net<'m> {
     }
 
     /// Shifts left; zeros come in, and an amount of the width or more leaves zero.
+    #[expect(clippy::should_implement_trait, reason = "beside `shr_signed`, which has no operator")]
     pub fn shl(self, amount: Self) -> Self {
         self.module.node(Node::Binary(Binary::Shl, self.id, amount.id), self.width)
     }
 
     /// Shifts right; zeros come in.
+    #[expect(clippy::should_implement_trait, reason = "beside `shr_signed`, which has no operator")]
     pub fn shr(self, amount: Self) -> Self {
         self.module.node(Node::Binary(Binary::Shr, self.id, amount.id), self.width)
     }

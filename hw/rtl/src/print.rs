@@ -25,7 +25,7 @@ pub(crate) fn module(module: &Module) -> String {
 /// Everything between the header and `endmodule`.
 pub(crate) fn body(module: &Module) -> String {
     let inner = module.inner.borrow();
-    Printer::new(&inner).print()
+    Printer::new(&inner, module.is_clocked()).print()
 }
 
 /// The name of a net, given or made.
@@ -35,6 +35,7 @@ pub(crate) fn name(inner: &Inner, id: u32) -> String {
 
 struct Printer<'i> {
     inner: &'i Inner,
+    clocked: bool,
     /// Places where a net's text would stand.
     uses: Vec<u32>,
     /// Nets with a `wire` of their own.
@@ -43,9 +44,10 @@ struct Printer<'i> {
 }
 
 impl<'i> Printer<'i> {
-    fn new(inner: &'i Inner) -> Printer<'i> {
+    fn new(inner: &'i Inner, clocked: bool) -> Printer<'i> {
         let count = inner.nodes.len();
-        let mut printer = Printer { inner, uses: vec![0; count], wired: vec![false; count], out: String::new() };
+        let mut printer =
+            Printer { inner, clocked, uses: vec![0; count], wired: vec![false; count], out: String::new() };
         printer.count_uses();
         for (id, info) in inner.nodes.iter().enumerate() {
             let cheap = matches!(info.node, Node::Const(_) | Node::Slice(..));
@@ -109,11 +111,10 @@ impl<'i> Printer<'i> {
         }
         for storage in &inner.storage {
             let (width, name) = (self.width(storage.id), self.name(storage.id));
-            match storage.kind {
-                StorageKind::Register(init) => {
-                    self.line(1, &format!("reg {}{name} = {width}'h{init:x};", range(width)));
-                }
-                StorageKind::Data | StorageKind::Variable(_) => self.line(1, &format!("reg {}{name};", range(width))),
+            self.line(1, &format!("reg {}{name};", range(width)));
+            // An initial value in the declaration draws a warning of Verilator; one in an `initial` block does not.
+            if let StorageKind::Register(init) = storage.kind {
+                self.line(1, &format!("initial {name} = {width}'h{init:x};"));
             }
         }
         inner.memories.iter().for_each(|memory| self.declare_memory(memory));
@@ -137,6 +138,12 @@ impl<'i> Printer<'i> {
         self.registers();
         inner.memories.iter().for_each(|memory| self.memory(memory));
         self.properties();
+        let resets = inner.storage.iter().any(|storage| matches!(storage.kind, StorageKind::Register(_)));
+        let passed_on = inner.instances.iter().any(|instance| instance.clocked) || !inner.memories.is_empty();
+        if self.clocked && !resets && !passed_on && inner.properties.is_empty() {
+            // Every clocked module has a reset; this name tells linters that it is not used on purpose.
+            self.line(1, "wire unused_reset = reset;");
+        }
         for (port, net) in &inner.outputs {
             self.line(1, &format!("assign {port} = {};", bare(self.text(*net))));
         }
@@ -219,17 +226,20 @@ impl<'i> Printer<'i> {
             MemoryStyle::Distributed => "(* ram_style = \"distributed\" *) ",
         };
         self.line(1, &format!("{style}reg {}{} [0:{}];", range(memory.width), memory.name, memory.depth - 1));
-        for (out, enable, address) in &memory.reads {
-            let (width, name) = (range(memory.width), self.name(*out));
-            match enable {
-                Some(_) => self.line(1, &format!("reg {width}{name};")),
-                None => self.line(1, &format!("wire {width}{name} = {}[{}];", memory.name, bare(self.text(*address)))),
-            }
+        for (out, enable, _) in &memory.reads {
+            let kind = if enable.is_some() { "reg" } else { "wire" };
+            self.line(1, &format!("{kind} {}{};", range(memory.width), self.name(*out)));
         }
     }
 
     fn memory(&mut self, memory: &MemoryText) {
-        let Some((enable, address, data)) = memory.write else { return };
+        for (out, enable, address) in &memory.reads {
+            if enable.is_none() {
+                let text = format!("assign {} = {}[{}];", self.name(*out), memory.name, bare(self.text(*address)));
+                self.line(1, &text);
+            }
+        }
+        let Some((enable, address, data)) = memory.write else { panic!("nothing writes memory {}", memory.name) };
         self.line(1, "always @(posedge clock) begin");
         for (out, read_enable, read_address) in &memory.reads {
             if let Some(read_enable) = read_enable {
