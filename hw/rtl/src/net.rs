@@ -114,6 +114,12 @@ impl<'m> Net<'m> {
         self.eq(self.module.lit(value, self.width))
     }
 
+    /// Unsigned less-than a number.
+    #[track_caller]
+    pub fn below(self, limit: u128) -> Self {
+        self.lt(self.module.lit(limit, self.width))
+    }
+
     /// Unsigned less-than.
     #[track_caller]
     pub fn lt(self, other: Self) -> Self {
