@@ -1,9 +1,10 @@
 //! Conformance, file, property, end-to-end and command-line tests over all crates.
 //!
-//! This library holds what the tests share: where the real models are, and small layers at random.
+//! This library holds what the tests share: where the real models and the tools are, and small layers at random.
 #![forbid(unsafe_code)]
 
 pub mod layer;
+pub mod tools;
 
 use std::path::PathBuf;
 
