@@ -8,6 +8,7 @@ pub mod block;
 pub mod layer;
 pub mod random;
 pub mod tool;
+pub mod tools;
 
 use std::path::PathBuf;
 
