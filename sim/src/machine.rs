@@ -220,6 +220,7 @@ impl Machine {
         }
         self.counters = SimCounters::default();
         self.trace.events.clear();
+        self.fetched.stream.fetch(&mut self.progress);
         self.bases = bases;
         self.random = self.options.seed;
         let checks = self.options.checks;
@@ -362,6 +363,7 @@ impl Machine {
             checker.end(Here { stream: &self.fetched.stream, queue, insn: at }, insn);
         }
         self.progress.next[queue] += 1;
+        self.fetched.stream.fetch(&mut self.progress);
         self.counters.count(insn, &self.config);
     }
 

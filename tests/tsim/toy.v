@@ -15,7 +15,7 @@ module tandem (
   output [2:0] m_axi_awsize, output [1:0] m_axi_awburst,
   output reg m_axi_wvalid, input m_axi_wready, output [63:0] m_axi_wdata, output [7:0] m_axi_wstrb, output m_axi_wlast,
   input m_axi_bvalid, output reg m_axi_bready, input [1:0] m_axi_bresp,
-  output interrupt,
+  output irq,
   output reg probe_load_begin, output reg probe_load_finish, output [31:0] probe_load_insn, output reg [2:0] probe_load_state,
   output reg probe_compute_begin, output reg probe_compute_finish, output reg [31:0] probe_compute_insn,
   output reg [2:0] probe_compute_state,
@@ -54,7 +54,7 @@ module tandem (
   assign m_axi_wdata = mutant == UNSTABLE_W ? data[at] + {56'd0, wobble} : data[at];
   assign m_axi_wstrb = mutant == STROBE_HOLE ? 8'b11011111 : 8'hff;
   assign m_axi_wlast = at == (mutant == EARLY_LAST ? 2 : 3);
-  assign interrupt = done | error;
+  assign irq = done | error;
   assign probe_load_insn = 0;
   assign probe_store_insn = 2;
   assign probe_tokens = {16'd0, compute_to_store, 16'd0, load_to_compute};

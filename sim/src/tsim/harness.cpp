@@ -799,8 +799,7 @@ private:
     void look() {
         const Vtandem& top = *m_top;
         const bool running = top.probe_running;
-        // Verilator renames ports whose names it keeps for C compilers.
-        const bool interrupt = top.__SYM__interrupt;
+        const bool interrupt = top.irq;
         if (VL_UNLIKELY(interrupt && !m_last_interrupt)) {
             view.signalled = 1;
             m_stop |= STOP_INTERRUPT;
