@@ -8,7 +8,6 @@ pub mod block;
 pub mod layer;
 pub mod random;
 pub mod tool;
-pub mod tools;
 
 use std::path::PathBuf;
 

@@ -8,7 +8,7 @@ use tandem_isa::{ErrorCode, HwConfig, Queue, Reg, control, encode_all, parse};
 use tandem_sim::tsim::{
     BuildStep, DramModel, Model, Timeline, TsimBus, TsimError, TsimMonitor, TsimOptions, UnitState, Variant,
 };
-use tandem_tests::tools;
+use tandem_tests::tool;
 
 const TOY: &str = include_str!("../tsim/toy.v");
 /// The toy's mutants, as it numbers them.
@@ -38,9 +38,9 @@ fn toy() -> Option<Arc<Model>> {
 }
 
 fn toy_variant(variant: Variant) -> Option<Arc<Model>> {
-    let (tools, verilog) = (tools::verilator()?, verilog());
+    let (tools, verilog) = (tool::verilator()?, verilog());
     let mut steps = Vec::new();
-    let cache = tools::model_cache();
+    let cache = tool::cache().join("models");
     let model = Model::build_from(&verilog, &config(), &tools, &cache, variant, &mut |step| steps.push(step)).unwrap();
     assert_eq!(steps.last(), Some(&BuildStep::Ready));
     Some(model)
@@ -375,7 +375,7 @@ fn waveforms_go_into_an_fst_file() {
 
 #[test]
 fn a_build_that_fails_keeps_its_log_and_says_where() {
-    let Some(tools) = tools::verilator() else { return };
+    let Some(tools) = tool::verilator() else { return };
     let cache = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("failing");
     let build = |verilog: &str| {
         Model::build_from(verilog, &config(), &tools, &cache, Variant::default(), &mut |_| {}).unwrap_err()
@@ -396,7 +396,7 @@ fn a_build_that_fails_keeps_its_log_and_says_where() {
 
 #[test]
 fn builders_at_the_same_time_do_not_disturb_each_other() {
-    let Some(tools) = tools::verilator() else { return };
+    let Some(tools) = tool::verilator() else { return };
     let cache = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("racing");
     let _ = std::fs::remove_dir_all(&cache);
     let verilog = verilog();

@@ -21,9 +21,6 @@ use crate::{Bases, Dram, Launch, Machine, Options, Scratchpads, SimError};
 const ACCESS_CYCLES: u64 = 20_000;
 /// Cycles that hardware may take to finish its transactions after a reset was asked for.
 const DRAIN_CYCLES: u64 = 200_000;
-/// Bits of base registers, and of the address of the instructions, that hardware does not have.
-const BASE_MASK: u32 = 4095;
-const INSN_MASK: u32 = 63;
 
 /// The device behind a bus and its monitors.
 pub(super) struct Tsim {
@@ -197,15 +194,15 @@ impl Tsim {
 
     /// What the hardware keeps of a written value.
     fn mirror(&mut self, reg: Reg, value: u32) {
-        let (launch, base) = (&mut self.launch, value & !BASE_MASK);
+        let (launch, value) = (&mut self.launch, value & reg.written_bits());
         match reg {
             Reg::InsnCount => launch.insn_count = value,
-            Reg::InsnAddr => launch.insn_addr = value & !INSN_MASK,
-            Reg::UopBase => launch.bases = Bases { uop: base, ..launch.bases },
-            Reg::InpBase => launch.bases = Bases { inp: base, ..launch.bases },
-            Reg::WgtBase => launch.bases = Bases { wgt: base, ..launch.bases },
-            Reg::AccBase => launch.bases = Bases { acc: base, ..launch.bases },
-            Reg::OutBase => launch.bases = Bases { out: base, ..launch.bases },
+            Reg::InsnAddr => launch.insn_addr = value,
+            Reg::UopBase => launch.bases = Bases { uop: value, ..launch.bases },
+            Reg::InpBase => launch.bases = Bases { inp: value, ..launch.bases },
+            Reg::WgtBase => launch.bases = Bases { wgt: value, ..launch.bases },
+            Reg::AccBase => launch.bases = Bases { acc: value, ..launch.bases },
+            Reg::OutBase => launch.bases = Bases { out: value, ..launch.bases },
             _ => {}
         }
     }

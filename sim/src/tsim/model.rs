@@ -1,5 +1,6 @@
 //! A compiled model of the hardware, and the cache it comes from.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,8 +124,18 @@ impl Model {
 
 /// Makes a folder under a name of its own and renames it when it is complete, which a file in it tells.
 ///
-/// A failed build stays, under a name that ends in `failed`, and the log's path in the error points there.
+/// A second builder waits for the first, whose lock ends with its process. A failed build stays, under a name that ends in
+/// `failed`, and the log's path in the error points there.
 fn place(folder: &Path, complete: &str, make: impl FnOnce(&Path) -> Result<(), TsimError>) -> Result<(), TsimError> {
+    let parent = folder.parent().unwrap_or(folder);
+    std::fs::create_dir_all(parent).map_err(file("make", parent))?;
+    let lock = folder.with_extension("lock");
+    let held = File::create(&lock).map_err(file("write", &lock))?;
+    // Where a file system has no locks, two builders do the same work, and the slower one's is thrown away.
+    let _ = held.lock();
+    if folder.join(complete).is_file() {
+        return Ok(());
+    }
     let own = format!("building-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let building = folder.with_extension(own);
     std::fs::create_dir_all(&building).map_err(file("make", &building))?;
