@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tandem_isa::{HwConfig, ISA_VERSION, Program, Reg, Role, control};
+use tandem_isa::{HwConfig, INSN_ADDR_ALIGN, ISA_VERSION, Program, Reg, Role, control};
 
 use crate::{Bus, BusError, Bytes, Counters, DmaAddr, DmaBuf, DriverError, Snapshot};
 
 /// Alignment of the instruction stream behind the sections.
-const INSN_ALIGN: u64 = 64;
+const INSN_ALIGN: u64 = INSN_ADDR_ALIGN as u64;
 /// Bits of `CONTROL` that mean something when read.
 const CONTROL_BITS: u32 = control::LAUNCH | control::DONE | control::ERROR;
 

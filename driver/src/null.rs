@@ -52,7 +52,7 @@ impl Bus for NullBus {
             self.launches += u64::from(launched);
             self.regs.insert(reg, if launched { control::DONE } else { 0 });
         } else if reg.access() == Access::ReadWrite {
-            self.regs.insert(reg, value);
+            self.regs.insert(reg, value & reg.written_bits());
         }
         Ok(())
     }

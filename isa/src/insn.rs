@@ -25,6 +25,15 @@ pub struct Dep {
     pub push_next: bool,
 }
 
+/// Instructions that each of the three queues holds.
+///
+/// Instructions are fetched in order, so one is visible to its unit only once every earlier one has entered its own queue. An
+/// instruction leaves its queue when it begins. A program that needs to see further ahead locks up.
+pub const INSN_QUEUE_DEPTH: usize = 512;
+
+/// Tokens that each of the four token queues holds. An instruction that pushes into a full one waits for room.
+pub const TOKEN_QUEUE_DEPTH: u32 = 65_535;
+
 /// One of the three in-order units, each with an instruction queue of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Queue {

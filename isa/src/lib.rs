@@ -36,12 +36,13 @@ pub use config::{HwConfig, HwFacts, Profile};
 pub use encode::{Field, Form};
 pub use error::{ErrorClass, IsaError};
 pub use insn::{
-    Alu, AluOpcode, Dep, Finish, Gemm, Insn, Lane, Load, LoadPad, MemoryType, Queue, Requant, RequantMode, Store, forms,
+    Alu, AluOpcode, Dep, Finish, Gemm, INSN_QUEUE_DEPTH, Insn, Lane, Load, LoadPad, MemoryType, Queue, Requant,
+    RequantMode, Store, TOKEN_QUEUE_DEPTH, forms,
 };
 pub use lint::{Departure, Rule, lint};
 pub use manual::manual;
 pub use program::{BASE_ALIGN, Program, Role, Section, decode_all, encode_all};
-pub use register::{Access, ErrorCode, ISA_VERSION, Reg, control};
+pub use register::{Access, ErrorCode, INSN_ADDR_ALIGN, ISA_VERSION, Reg, control};
 pub use semantics::{Compat, RequantParam, Upstream};
 pub use trace::{Divergence, Event, Trace};
 pub use uop::Uop;

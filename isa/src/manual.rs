@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use crate::encode::{Field, Form};
 use crate::register::{Access, control};
-use crate::{AluOpcode, ErrorCode, HwConfig, ISA_VERSION, MemoryType, Queue, Reg, RequantMode, forms, uop};
+use crate::{
+    AluOpcode, ErrorCode, HwConfig, INSN_QUEUE_DEPTH, ISA_VERSION, MemoryType, Queue, Reg, RequantMode,
+    TOKEN_QUEUE_DEPTH, forms, uop,
+};
 
 /// The manual for a configuration.
 pub fn manual(config: &HwConfig) -> String {
@@ -110,6 +113,13 @@ fn queues(out: &mut String, config: &HwConfig) -> std::fmt::Result {
         out,
         "\nA LOAD or a STORE with `x_size` 0 is a NOP that only carries flags: LOAD of INP in the load queue, LOAD of UOP in the \
          compute queue, STORE of type 0 in the store queue.\n"
+    )?;
+    writeln!(
+        out,
+        "Each queue holds {INSN_QUEUE_DEPTH} instructions, and an instruction leaves its queue when it begins. Fetch is in \
+         order, so a unit sees an instruction only once every earlier one has entered its own queue: a program in which a unit \
+         waits for the token of an instruction behind a full queue locks up. Each of the four token queues holds \
+         {TOKEN_QUEUE_DEPTH} tokens; an instruction that pushes into a full one waits for room.\n"
     )
 }
 
@@ -223,7 +233,9 @@ fn registers(out: &mut String) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "\nCONTROL: launch {:#x}, done {:#x}, error {:#x}, reset {:#x}.\n",
+        "\nWhile a program runs, every write but a reset is ignored. Counters stay at their maximum where they overflow.\n\n\
+         CONTROL: launch {:#x}, done {:#x}, error {:#x}, reset {:#x}. A reset abandons the program once the transfers under way \
+         are done, empties all queues and clears done and error; scratchpads keep their content.\n",
         control::LAUNCH,
         control::DONE,
         control::ERROR,

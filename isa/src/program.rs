@@ -88,6 +88,16 @@ impl Program {
         self.sections.iter().map(Section::end).max().unwrap_or(0)
     }
 
+    /// The DRAM image before the first run; bytes that no section initialises hold `fill`.
+    pub fn dram_image(&self, fill: u8) -> Vec<u8> {
+        let mut image = vec![fill; usize::try_from(self.dram_bytes()).unwrap_or(usize::MAX)];
+        for section in &self.sections {
+            let rest = image.get_mut(section.offset as usize..).unwrap_or_default();
+            rest.iter_mut().zip(&section.data).for_each(|(to, from)| *to = *from);
+        }
+        image
+    }
+
     /// A section by name.
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)
@@ -348,6 +358,14 @@ mod tests {
         let p = program(vec![load.into(), Insn::nop(Queue::Load, Dep::default()), store(256, 256), finish()]);
         p.validate().unwrap();
         assert_eq!(p.dram_bytes(), 8192);
+    }
+
+    #[test]
+    fn the_image_holds_what_sections_initialise() {
+        let mut p = program(vec![finish()]);
+        p.sections[1].data = vec![7; 4096];
+        let image = p.dram_image(9);
+        assert_eq!((image.len(), image[4095], image[4096], image[8191]), (8192, 9, 7, 7));
     }
 
     #[test]

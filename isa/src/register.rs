@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use crate::BASE_ALIGN;
+
+/// Alignment of the address of an instruction stream.
+pub const INSN_ADDR_ALIGN: u32 = 64;
+
 /// Version of the instruction set and of the register map, as [`Reg::IsaVersion`] reads: major in the high half.
 pub const ISA_VERSION: u32 = 0x0001_0000;
 
@@ -63,12 +68,12 @@ registers! {
     Control = 0x00, "CONTROL", ReadWrite, "Bit 0 launch, bit 1 done, bit 2 error; writing 1 to bit 3 resets.";
     Cycles = 0x04, "CYCLES", ReadOnly, "Cycles from launch to done.";
     InsnCount = 0x08, "INSN_COUNT", ReadWrite, "Instructions to fetch.";
-    InsnAddr = 0x0c, "INSN_ADDR", ReadWrite, "Byte address of the first instruction.";
-    UopBase = 0x10, "UOP_BASE", ReadWrite, "Byte address that UOP loads count from.";
-    InpBase = 0x14, "INP_BASE", ReadWrite, "Byte address that INP loads count from.";
-    WgtBase = 0x18, "WGT_BASE", ReadWrite, "Byte address that WGT loads count from.";
-    AccBase = 0x1c, "ACC_BASE", ReadWrite, "Byte address that ACC and ACC8 loads count from.";
-    OutBase = 0x20, "OUT_BASE", ReadWrite, "Byte address that stores count from.";
+    InsnAddr = 0x0c, "INSN_ADDR", ReadWrite, "Byte address of the first instruction: a multiple of 64, the low 6 bits read 0.";
+    UopBase = 0x10, "UOP_BASE", ReadWrite, "Byte address that UOP loads count from: a multiple of 4096, the low 12 bits read 0.";
+    InpBase = 0x14, "INP_BASE", ReadWrite, "Byte address that INP loads count from: a multiple of 4096, the low 12 bits read 0.";
+    WgtBase = 0x18, "WGT_BASE", ReadWrite, "Byte address that WGT loads count from: a multiple of 4096, the low 12 bits read 0.";
+    AccBase = 0x1c, "ACC_BASE", ReadWrite, "Byte address that ACC and ACC8 loads count from: a multiple of 4096, the low 12 bits read 0.";
+    OutBase = 0x20, "OUT_BASE", ReadWrite, "Byte address that stores count from: a multiple of 4096, the low 12 bits read 0.";
     AccWrites = 0x24, "ACC_WRITES", ReadOnly, "ACC elements written by arithmetic.";
     ConfigDigest = 0x28, "CONFIG_DIGEST", ReadOnly, "The digest of the configuration the device was built from.";
     IsaVersion = 0x2c, "ISA_VERSION", ReadOnly, "Version of the instruction set: major in the high half, minor in the low.";
@@ -109,6 +114,17 @@ impl Reg {
     /// Byte offset in the device's register window.
     pub fn offset(self) -> u32 {
         self as u32
+    }
+
+    /// The bits that hold what the host writes; the others ignore it and read 0, or what the device puts there.
+    pub fn written_bits(self) -> u32 {
+        match self {
+            Reg::Control => control::LAUNCH | control::RESET,
+            Reg::InsnAddr => !(INSN_ADDR_ALIGN - 1),
+            Reg::UopBase | Reg::InpBase | Reg::WgtBase | Reg::AccBase | Reg::OutBase => !(BASE_ALIGN - 1),
+            _ if self.access() == Access::ReadWrite => u32::MAX,
+            _ => 0,
+        }
     }
 }
 
@@ -183,6 +199,14 @@ mod tests {
         for (reg, offset) in expected {
             assert_eq!(reg.offset(), offset);
         }
+    }
+
+    #[test]
+    fn addresses_keep_only_the_bits_above_their_alignment() {
+        assert_eq!(Reg::InpBase.written_bits(), 0xffff_f000);
+        assert_eq!(Reg::InsnAddr.written_bits(), 0xffff_ffc0);
+        assert_eq!((Reg::InsnCount.written_bits(), Reg::Cycles.written_bits()), (u32::MAX, 0));
+        assert_eq!(Reg::Control.written_bits(), 0b1001);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub enum Event {
         addr: u32,
         /// Bytes written.
         bytes: u32,
-        /// [`Event::digest`] of the bytes.
+        /// [`Event::digest`] of the bytes, as the finished store leaves them: rows may overlap.
         digest: u32,
     },
 }

@@ -239,7 +239,12 @@ impl SimDevice {
     }
 
     fn write(&mut self, reg: Reg, value: u32) {
+        let reset = reg == Reg::Control && value & control::RESET != 0;
+        if self.state == State::Running && !reset {
+            return;
+        }
         let launch = &mut self.regs.launch;
+        let value = value & reg.written_bits();
         match reg {
             Reg::InsnCount => launch.insn_count = value,
             Reg::InsnAddr => launch.insn_addr = value,
@@ -248,12 +253,11 @@ impl SimDevice {
             Reg::WgtBase => launch.bases = Bases { wgt: value, ..launch.bases },
             Reg::AccBase => launch.bases = Bases { acc: value, ..launch.bases },
             Reg::OutBase => launch.bases = Bases { out: value, ..launch.bases },
-            Reg::Control if value & control::RESET != 0 => {
+            Reg::Control if reset => {
                 self.machine.abandon();
                 self.state = State::Idle;
             }
-            // A launch while a program runs is ignored, as a set bit cannot be set again.
-            Reg::Control if value & control::LAUNCH != 0 && self.state != State::Running => {
+            Reg::Control if value & control::LAUNCH != 0 => {
                 self.error = None;
                 match self.machine.launch(&self.dram, launch) {
                     Ok(()) => self.state = State::Running,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tandem_isa::{ErrorCode, IsaError, Queue};
+use tandem_isa::{ErrorCode, INSN_QUEUE_DEPTH, IsaError, Queue, TOKEN_QUEUE_DEPTH};
 use thiserror::Error;
 
 /// Why a program stopped. Every variant is the program's fault (Invalid).
@@ -42,7 +42,8 @@ pub enum SimError {
         /// What is wrong with it.
         fault: Fault,
     },
-    /// Every unit that is not done waits for a token that nobody will push.
+    /// Every unit that is not done waits for a token that nobody will push, for an instruction behind a full queue, or for
+    /// room in a token queue that nobody empties.
     #[error("deadlock: {}", list(blocked))]
     Deadlock {
         /// The units that wait; the lowest instruction first.
@@ -151,8 +152,34 @@ pub struct Blocked {
     pub queue: Queue,
     /// The instruction that it cannot begin.
     pub at: Place,
-    /// The unit whose token is missing.
-    pub from: Queue,
+    /// What it waits for.
+    pub cause: Cause,
+}
+
+/// What a unit waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A token.
+    Token {
+        /// The unit whose token is missing.
+        from: Queue,
+        /// The instruction that would push it, where fetch has not got that far.
+        unfetched: Option<Unfetched>,
+    },
+    /// Room in a token queue that is full.
+    Room {
+        /// The unit that does not empty it.
+        to: Queue,
+    },
+}
+
+/// An instruction out of sight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfetched {
+    /// The instruction.
+    pub needed: Place,
+    /// The queue that has no room for an earlier one.
+    pub full: Queue,
 }
 
 /// An instruction: index and assembly text.
@@ -206,7 +233,18 @@ impl fmt::Display for Place {
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} waits at instruction {} for a token from {}", self.queue, self.at, self.from)
+        write!(f, "{} waits at instruction {} for ", self.queue, self.at)?;
+        match &self.cause {
+            Cause::Token { from, unfetched: None } => write!(f, "a token from {from}"),
+            Cause::Token { from, unfetched: Some(Unfetched { needed, full }) } => write!(
+                f,
+                "a token from {from}, but the instruction it needs, {needed}, is not fetched: the {full} queue is full \
+                 ({INSN_QUEUE_DEPTH})"
+            ),
+            Cause::Room { to } => {
+                write!(f, "room among the tokens to {to}: the token queue is full ({TOKEN_QUEUE_DEPTH})")
+            }
+        }
     }
 }
 

@@ -188,7 +188,8 @@ fn lane_each<const BO: usize>(
     // With batch 1 a vector is consecutive bytes; otherwise it is cut from the batch rows of one or more elements.
     let run = BO.min(block_in);
     part.loops.each(part.outer.clone(), part.uops, |dst, src, w| {
-        let Some(weights) = weights.get(w) else { return };
+        // With `max` no weight is read, so that its index may be anything; otherwise it has been checked.
+        let weights = weights.get(w).unwrap_or(&[0; BO]);
         for b in 0..batch {
             let mut row = [0; BO];
             if batch == 1 {

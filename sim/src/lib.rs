@@ -19,6 +19,7 @@
 
 mod bus;
 mod check;
+pub mod cosim;
 mod counters;
 mod dram;
 mod error;
@@ -32,12 +33,13 @@ mod scratch;
 mod simd;
 mod timing;
 mod transfer;
+pub mod tsim;
 
 pub use bus::{FsimBus, Monitor};
 pub use check::Checks;
 pub use counters::SimCounters;
 pub use dram::Dram;
-pub use error::{Blocked, Fault, Place, SimError};
+pub use error::{Blocked, Cause, Fault, Place, SimError, Unfetched};
 pub use gemm::Kernel;
 pub use machine::{Bases, Launch, Machine, Options, Step};
 pub use scratch::Scratchpads;

@@ -187,6 +187,11 @@ impl Machine {
         &self.pads
     }
 
+    /// Replaces the scratchpads: those of this machine at an earlier time.
+    pub(crate) fn set_scratchpads(&mut self, pads: &Scratchpads) {
+        self.pads.clone_from(pads);
+    }
+
     /// What the last launch cost so far.
     pub fn counters(&self) -> &SimCounters {
         &self.counters
@@ -215,6 +220,7 @@ impl Machine {
         }
         self.counters = SimCounters::default();
         self.trace.events.clear();
+        self.fetched.stream.fetch(&mut self.progress);
         self.bases = bases;
         self.random = self.options.seed;
         let checks = self.options.checks;
@@ -357,6 +363,7 @@ impl Machine {
             checker.end(Here { stream: &self.fetched.stream, queue, insn: at }, insn);
         }
         self.progress.next[queue] += 1;
+        self.fetched.stream.fetch(&mut self.progress);
         self.counters.count(insn, &self.config);
     }
 
@@ -376,19 +383,21 @@ impl Machine {
             Insn::LoadPad(i) => Rows::from(i),
             Insn::Store(i) => {
                 let rows = Rows::from(i);
-                let row_bytes = rows.x_size as usize * self.config.out_elem_bytes();
-                let (trace, events) = (self.options.trace, &mut self.trace.events);
-                let written = |addr: u64, bytes: &[u8]| {
-                    if trace {
-                        for (row, bytes) in bytes.chunks(row_bytes.max(1)).enumerate() {
-                            let (len, digest) = (bytes.len() as u32, Event::digest(bytes));
-                            let addr = (addr + (row * row_bytes) as u64) as u32;
-                            events.push(Event::Write { insn: at as u32, addr, bytes: len, digest });
-                        }
-                    }
-                };
+                let mut ranges = Vec::new();
+                let written = |addr: u64, bytes: &[u8]| ranges.push((addr, bytes.len()));
                 transfer::store(&rows, &self.config, &self.bases, &self.order, dram, &self.pads, written)
                     .map_err(fault)?;
+                if self.options.trace {
+                    let row_bytes = (rows.x_size as usize * self.config.out_elem_bytes()).max(1);
+                    let starts =
+                        ranges.into_iter().flat_map(|(addr, len)| (addr..addr + len as u64).step_by(row_bytes));
+                    for addr in starts {
+                        // What the finished store leaves: rows may overlap.
+                        let bytes = dram.slice(addr, row_bytes).unwrap_or_default();
+                        let (addr, bytes, digest) = (addr as u32, row_bytes as u32, Event::digest(bytes));
+                        self.trace.events.push(Event::Write { insn: at as u32, addr, bytes, digest });
+                    }
+                }
                 if let Some(checker) = &mut self.checker {
                     checker.store(here, &rows, &self.config, &self.bases)?;
                 }

@@ -1,8 +1,8 @@
 //! The instruction stream cut into three queues, and the four token FIFOs between them.
 
-use tandem_isa::{Dep, Insn, Queue};
+use tandem_isa::{Dep, INSN_QUEUE_DEPTH, Insn, Queue, TOKEN_QUEUE_DEPTH};
 
-use crate::error::Place;
+use crate::error::{Cause, Place, Unfetched};
 use crate::{Blocked, SimError};
 
 /// Position of a queue in arrays.
@@ -37,6 +37,9 @@ pub(crate) struct Progress {
     pub next: [usize; 3],
     /// Tokens in each FIFO.
     pub tokens: [u32; 4],
+    /// Instructions fetched, in the order of the stream, and how many of them belong to each queue.
+    pub fetched: usize,
+    pub entered: [usize; 3],
 }
 
 impl Stream {
@@ -68,21 +71,46 @@ impl Stream {
         Some((index, self.insns.get(index)?))
     }
 
-    /// Whether the head of a queue exists and its tokens are there.
+    /// Fetches until a queue is full: what is behind an instruction that finds no room stays invisible.
+    pub fn fetch(&self, progress: &mut Progress) {
+        while let Some(insn) = self.insns.get(progress.fetched) {
+            let queue = lane(insn.queue());
+            if progress.entered[queue] - progress.next[queue] >= INSN_QUEUE_DEPTH {
+                break;
+            }
+            progress.entered[queue] += 1;
+            progress.fetched += 1;
+        }
+    }
+
+    /// Whether the head of a queue has been fetched, its tokens are there, and there is room for those that it pushes.
     pub fn ready(&self, progress: &Progress, queue: usize) -> bool {
+        if progress.next[queue] >= progress.entered[queue] {
+            return false;
+        }
         let Some((_, insn)) = self.head(progress, queue) else { return false };
         pops(queue, insn.dep()).all(|fifo| progress.tokens[fifo] > 0)
+            && pushes(queue, insn.dep()).all(|fifo| progress.tokens[fifo] < TOKEN_QUEUE_DEPTH)
     }
 
     /// What to report when no queue is ready: nothing where all are done and no token is left.
     pub fn end(&self, progress: &Progress) -> Result<(), SimError> {
         let mut blocked: Vec<Blocked> = Vec::new();
         for (at, queue) in Queue::ALL.into_iter().enumerate() {
-            let Some((index, insn)) = self.head(progress, at) else { continue };
+            // What has not been fetched waits for the units that fill the queues, and they wait for tokens.
+            let Some((index, insn)) = self.head(progress, at).filter(|(index, _)| *index < progress.fetched) else {
+                continue;
+            };
             let missing = pops(at, insn.dep()).find(|&fifo| progress.tokens[fifo] == 0);
-            if let Some(fifo) = missing {
-                blocked.push(Blocked { queue, at: self.place(index), from: FIFOS[fifo].0 });
-            }
+            let full = || pushes(at, insn.dep()).find(|&fifo| progress.tokens[fifo] >= TOKEN_QUEUE_DEPTH);
+            let cause = match missing {
+                Some(fifo) => Cause::Token { from: FIFOS[fifo].0, unfetched: self.unfetched(progress, fifo) },
+                None => match full() {
+                    Some(fifo) => Cause::Room { to: FIFOS[fifo].1 },
+                    None => continue,
+                },
+            };
+            blocked.push(Blocked { queue, at: self.place(index), cause });
         }
         if !blocked.is_empty() {
             blocked.sort_by_key(|blocked| blocked.at.insn);
@@ -92,6 +120,17 @@ impl Stream {
             Some(fifo) => Err(self.surplus(progress, fifo)),
             None => Ok(()),
         }
+    }
+
+    /// The instruction that would push the next token of a FIFO, where it exists and has not been fetched.
+    fn unfetched(&self, progress: &Progress, fifo: usize) -> Option<Unfetched> {
+        let from = lane(FIFOS[fifo].0);
+        let waiting = self.queues[from].get(progress.next[from]..)?.iter().map(|&index| index as usize);
+        let pusher = waiting
+            .filter(|&index| self.insns.get(index).is_some_and(|i| pushes(from, i.dep()).any(|f| f == fifo)))
+            .next()?;
+        let full = self.insns.get(progress.fetched)?.queue();
+        (pusher >= progress.fetched).then(|| Unfetched { needed: self.place(pusher), full })
     }
 
     /// Tokens come out in the order they went in, so the first one left was pushed right after all that were popped.

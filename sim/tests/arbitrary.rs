@@ -1,9 +1,7 @@
 //! Streams of arbitrary legal words over arbitrary memory: an answer or an error, never a panic.
 
-mod draw;
-
-use draw::Random;
 use tandem_isa::{Form, HwConfig, Insn, MemoryType, Queue, forms};
+use tandem_sim::cosim::Random;
 use tandem_sim::{Bases, Checks, Dram, Launch, Machine, Options, Step};
 
 /// A legal word of a form: random bits, cut to what the form has. `tame` keeps loops and indices small, so that many words run.

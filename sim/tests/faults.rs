@@ -94,6 +94,25 @@ fn what_does_not_run_is_not_checked() {
 }
 
 #[test]
+fn a_maximum_of_lanes_runs_whatever_the_weight_that_it_does_not_read() {
+    let program = parse(
+        ".preset tiny\n\
+         load.uop sram=0 dram=0 size=1x1 stride=1\n\
+         load.inp sram=0 dram=0x10 size=1x8 stride=8 push_next\n\
+         lane max overwrite uop=0..1 loop=1x8 dst=0,1 src=0,1 wgt=0,1023 pop_prev\n\
+         finish\n",
+    )
+    .unwrap();
+    let mut dram = Dram::default();
+    assert!(dram.map(0, 4096));
+    dram.slice_mut(0, 4096).unwrap().fill(0);
+    dram.slice_mut(64, 32).unwrap().fill(7);
+    let mut machine = Machine::new(&program.config, Options::default());
+    machine.run_insns(&mut dram, &program.insns).unwrap();
+    assert_eq!(machine.scratchpads().acc()[..33], [[7; 32].as_slice(), &[0]].concat());
+}
+
+#[test]
 fn dram_out_of_reach_is_refused_with_address_and_length() {
     assert_eq!(
         stopped("load.inp sram=0 dram=0x3ffe size=2x4 stride=4\n"),

@@ -1,23 +1,41 @@
 //! Random legal programs on random configurations: the fast executor against the plain one, bit for bit.
 
-mod draw;
 mod plain;
-mod random_program;
 
 use plain::Plain;
-use random_program::{RandomProgram, generate, serialise};
-use tandem_isa::{Compat, HwConfig, HwFacts, Insn, Profile, Upstream};
+use tandem_isa::{Compat, HwConfig, HwFacts, Insn, Profile, Program, Upstream};
+use tandem_sim::cosim::Generator;
 use tandem_sim::{Checks, Dram, Kernel, Machine, Options, SimCounters};
 
 /// Runs a program whose DRAM image starts at address 0.
-fn simulate(config: &HwConfig, options: Options, insns: &[Insn], image: &[u8]) -> (Machine, Vec<u8>, SimCounters) {
+fn simulate(machine: &mut Machine, program: &Program) -> (Vec<u8>, SimCounters) {
+    let image = program.dram_image(0);
     let mut dram = Dram::default();
     assert!(dram.map(0, image.len() as u64));
-    dram.slice_mut(0, image.len()).unwrap().copy_from_slice(image);
-    let mut machine = Machine::new(config, options);
-    let counters = machine.run_insns(&mut dram, insns).unwrap_or_else(|error| panic!("{error}"));
-    let image = dram.slice(0, image.len()).unwrap().to_vec();
-    (machine, image, counters)
+    dram.slice_mut(0, image.len()).unwrap().copy_from_slice(&image);
+    let counters = machine.run_insns(&mut dram, &program.insns).unwrap_or_else(|error| panic!("{error}"));
+    (dram.slice(0, image.len()).unwrap().to_vec(), counters)
+}
+
+/// Runs the programs of a case on the plain executor and on machines, scratchpads kept from one program to the next, and
+/// compares everything after each. The counters are those of each machine's programs.
+fn compare(generator: &Generator, index: u64, options: &[Options]) -> Vec<Vec<SimCounters>> {
+    let config = generator.config();
+    let compat = options[0].compat;
+    let mut plain = Plain::new(config, compat, Vec::new());
+    let mut machines: Vec<_> = options.iter().map(|options| (Machine::new(config, *options), Vec::new())).collect();
+    for (number, program) in generator.case(index).programs.iter().enumerate() {
+        plain.dram = program.dram_image(0);
+        plain.run(&program.insns);
+        for (machine, counters) in &mut machines {
+            let (image, counted) = simulate(machine, program);
+            let size = (config.batch(), config.block_in(), config.block_out());
+            let context = format!("{:?}, {:?}, {size:?}", (generator.seed(), index, number), machine.options());
+            assert_same(&context, &plain, machine, &image);
+            counters.push(counted);
+        }
+    }
+    machines.into_iter().map(|(_, counters)| counters).collect()
 }
 
 fn assert_same(context: &str, plain: &Plain, machine: &Machine, image: &[u8]) {
@@ -48,17 +66,13 @@ fn the_fast_executor_is_the_plain_one_bit_for_bit_on_every_kernel() {
     let mut shapes = std::collections::BTreeSet::new();
     let mut opcodes = [0; 8];
     for seed in 0..160 {
-        let RandomProgram { config, insns, dram } = generate(HwConfig::sample(seed), seed, 80);
+        let generator = Generator::new(&HwConfig::sample(seed), seed);
+        let config = generator.config();
         shapes.insert((config.block_in(), config.block_out()));
-        insns.iter().for_each(|insn| opcodes[insn.opcode() as usize] += 1);
-        let mut plain = Plain::new(&config, Compat::default(), dram.clone());
-        plain.run(&insns);
-        for kernel in Kernel::available() {
-            let options = Options { kernel, ..Options::default() };
-            let (machine, image, _) = simulate(&config, options, &insns, &dram);
-            let size = (config.batch(), config.block_in(), config.block_out());
-            assert_same(&format!("seed {seed}, {kernel:?}, {size:?}"), &plain, &machine, &image);
-        }
+        let insns = generator.case(0).programs.into_iter().flat_map(|program| program.insns);
+        insns.for_each(|insn| opcodes[insn.opcode() as usize] += 1);
+        let kernels = Kernel::available().into_iter().map(|kernel| Options { kernel, ..Options::default() });
+        compare(&generator, 0, &kernels.collect::<Vec<_>>());
     }
     assert_eq!(shapes.len(), 16, "every pair of blocks");
     assert!(opcodes.iter().all(|&count| count > 100), "{opcodes:?}");
@@ -67,12 +81,9 @@ fn the_fast_executor_is_the_plain_one_bit_for_bit_on_every_kernel() {
 #[test]
 fn the_presets_agree_with_the_plain_executor() {
     for name in HwConfig::presets() {
-        for seed in 1000..1010 {
-            let RandomProgram { config, insns, dram } = generate(HwConfig::preset(name).unwrap(), seed, 80);
-            let mut plain = Plain::new(&config, Compat::default(), dram.clone());
-            plain.run(&insns);
-            let (machine, image, _) = simulate(&config, Options::default(), &insns, &dram);
-            assert_same(&format!("{name}, seed {seed}"), &plain, &machine, &image);
+        let generator = Generator::new(&HwConfig::preset(name).unwrap(), 1000);
+        for index in 0..20 {
+            compare(&generator, index, &[Options::default()]);
         }
     }
 }
@@ -85,29 +96,24 @@ fn the_upstream_profile_agrees_with_the_plain_executor_under_every_compat_switch
         let compat = Compat { store_source: switch(0), alu_imm_operand: switch(1), shift_amount: switch(2) };
         let facts = HwConfig::sample(seed).facts().clone();
         let config = HwConfig::new(HwFacts { profile: Profile::Vta002, ..facts }).unwrap();
-        let RandomProgram { config, insns, dram } = generate(config, seed, 80);
-        assert!(insns.iter().all(|insn| !insn.is_extension()));
-        let mut plain = Plain::new(&config, compat, dram.clone());
-        plain.run(&insns);
-        let (machine, image, _) = simulate(&config, Options { compat, ..Options::default() }, &insns, &dram);
-        assert_same(&format!("seed {seed}, {compat:?}"), &plain, &machine, &image);
+        let generator = Generator::new(&config, seed).unread_operands_anywhere(false);
+        for index in 0..3 {
+            let programs = generator.case(index).programs;
+            assert!(programs.iter().flat_map(|program| &program.insns).all(|insn: &Insn| !insn.is_extension()));
+            compare(&generator, index, &[Options { compat, ..Options::default() }]);
+        }
     }
 }
 
 #[test]
-fn a_serialised_program_gives_the_same_bits_and_counters_under_twenty_seeds_and_has_no_race() {
+fn a_program_gives_the_same_bits_and_counters_under_twenty_seeds_and_has_no_race() {
     for program in 0..12 {
-        let RandomProgram { config, insns, dram } = generate(HwConfig::sample(program), program, 60);
-        let insns = serialise(&insns);
-        let mut plain = Plain::new(&config, Compat::default(), dram.clone());
-        plain.run(&insns);
-        let mut first: Option<SimCounters> = None;
-        for seed in 0..20 {
+        let generator = Generator::new(&HwConfig::sample(program), program);
+        for index in 0..2 {
             let checks = Checks { races: true, uninitialised: false };
-            let options = Options { seed, checks, ..Options::default() };
-            let (machine, image, counters) = simulate(&config, options, &insns, &dram);
-            assert_same(&format!("program {program}, seed {seed}"), &plain, &machine, &image);
-            assert_eq!(counters, *first.get_or_insert(counters));
+            let options = (0..20).map(|seed| Options { seed, checks, ..Options::default() });
+            let counters = compare(&generator, index, &options.collect::<Vec<_>>());
+            assert!(counters.iter().all(|each| *each == counters[0]));
         }
     }
 }

@@ -54,6 +54,7 @@ pub enum Op {
     Unary(Unary, usize),
     Binary(Binary, usize, usize),
     Is(usize, u128),
+    Below(usize, u128),
     Mux(usize, usize, usize),
     Bits(usize, u32),
     /// Of so many lanes the one with this number.
@@ -158,6 +159,7 @@ impl Dag {
                     Binary::ShrSigned => n(*a).shr_signed(n(*b)),
                 },
                 Op::Is(a, value) => n(*a).is(*value),
+                Op::Below(a, value) => n(*a).below(*value),
                 Op::Mux(c, a, b) => n(*c).mux(n(*a), n(*b)),
                 Op::Bits(a, lo) if *width == 1 => n(*a).bit(*lo),
                 Op::Bits(a, lo) => n(*a).bits(*lo, *width),
@@ -231,6 +233,7 @@ impl Dag {
                 Binary::ShrSigned => wrap(s(a) >> amount(b), width),
             },
             Op::Is(a, value) => bit(u32::from(*n(a) == BigUint::from(*value))),
+            Op::Below(a, value) => bit(u32::from(*n(a) < BigUint::from(*value))),
             Op::Mux(c, a, b) => if n(c).bit(0) { n(a) } else { n(b) }.clone(),
             Op::Bits(a, lo) => wrap(i(a) >> *lo, width),
             Op::Lane(a, _, lane) => wrap(i(a) >> (*lane as u32 * width), width),
@@ -315,8 +318,8 @@ impl Dag {
                 self.push(Op::Binary(op, a, b), width);
             }
             12 => {
-                let op = random.of(&[Op::Is(a, small), Op::Lit(small)]);
-                let width = if matches!(op, Op::Is(..)) { 1 } else { width };
+                let op = random.of(&[Op::Is(a, small), Op::Below(a, small), Op::Lit(small)]);
+                let width = if matches!(op, Op::Lit(_)) { width } else { 1 };
                 self.push(op, width);
             }
             13 => {
@@ -353,7 +356,8 @@ impl Dag {
                 let index = self.some(random, log);
                 let count = random.within(1, (1 << log) + 1);
                 let list: Vec<usize> = (0..count).map(|_| self.some(random, width)).collect();
-                let bits = self.bits(random, count);
+                let some = random.within(0, count + 1);
+                let bits = self.bits(random, some);
                 let op = random.of(&[
                     (Op::Choose(index, list.clone()), width),
                     (Op::Sum(list), width),

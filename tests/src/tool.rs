@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tandem_sim::tsim::Tools;
+
 /// The folder of the tools, if it holds `marker`, a path of the tool within it.
 ///
 /// `None` when the tool is absent; then the test says so and is done, unless `TANDEM_REQUIRE` names `tool`.
@@ -15,6 +17,19 @@ pub fn folder(tool: &str, marker: &str) -> Option<PathBuf> {
     assert!(!required.split(',').any(|r| r == tool), "TANDEM_REQUIRE asks for {tool}, but {why}");
     eprintln!("skipped: {why}");
     None
+}
+
+/// What builds hardware models: Verilator from [`folder`], the C++ compiler from `CXX`, else from `PATH`.
+///
+/// `None` as for [`folder`].
+pub fn verilator() -> Option<Tools> {
+    let folder = folder("verilator", "verilator/bin/verilator_bin")?;
+    let (cxx, path) = (std::env::var_os("CXX"), std::env::var_os("PATH").unwrap_or_default());
+    match Tools::find(Some(folder.as_os_str()), cxx.as_deref(), &path, []) {
+        Ok(tools) => Some(tools),
+        // The workspace itself does not build without a compiler, so this is no reason to skip.
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// A folder for what tests build, kept between runs.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use num_bigint::BigUint;
+use num_bigint::{BigInt, BigUint};
 use tandem_rtl::{Module, Net};
 use tandem_tests::block::{Block, Verilator};
-use tandem_tests::expression::{Dag, Op, number};
+use tandem_tests::expression::{Binary, Dag, Op, number, wrap};
 use tandem_tests::random::Random;
 
 fn set(block: &mut Block, port: &str, value: &BigUint) {
@@ -67,7 +67,43 @@ fn expressions_have_the_values_of_integer_arithmetic() {
             }
         }
     }
-    assert_eq!(seen.len(), 9 + 15 + 16, "operators without a test: only {seen:?}");
+    assert_eq!(seen.len(), 9 + 15 + 17, "operators without a test: only {seen:?}");
+}
+
+#[test]
+fn shifts_take_amounts_of_every_width() {
+    let Some(verilator) = Verilator::find() else { return };
+    let (values, amounts) = ([1, 2, 31, 32, 33, 64, 65, 130], [1, 2, 5, 6, 7, 31, 32, 33, 64, 65, 130]);
+    let (mut dag, m) = (Dag::default(), Module::new("shifts"));
+    let widths: Vec<u32> = values.into_iter().chain(amounts).collect();
+    widths.iter().for_each(|width| _ = dag.leaf(*width));
+    let leaves: Vec<Net<'_>> = widths.iter().enumerate().map(|(at, w)| m.input(format!("in_{at}"), *w)).collect();
+    for (value, width) in values.iter().enumerate() {
+        for amount in 0..amounts.len() {
+            let shifts = [Binary::Shl, Binary::Shr, Binary::ShrSigned];
+            dag.nodes.extend(shifts.map(|shift| (Op::Binary(shift, value, values.len() + amount), *width)));
+        }
+    }
+    let mut nets = Vec::new();
+    dag.build(&m, &mut nets, &leaves);
+    (leaves.len()..nets.len()).for_each(|at| m.output(format!("out_{at}"), nets[at]));
+    let mut block = build(&verilator, &m);
+    let mut random = Random::new(77);
+    for _ in 0..500 {
+        // Half of the amounts are about as large as the values are wide.
+        let edge = |random: &mut Random, at: usize, width: u32| match at >= values.len() && random.once_in(2) {
+            true => wrap(BigInt::from(random.within(0, 140)), width),
+            false => number(random, width),
+        };
+        let given: Vec<BigUint> = widths.iter().enumerate().map(|(at, width)| edge(&mut random, at, *width)).collect();
+        given.iter().enumerate().for_each(|(at, value)| set(&mut block, &format!("in_{at}"), value));
+        block.eval();
+        let mut expected = Vec::new();
+        dag.eval(&mut expected, &given);
+        for (at, expected) in expected.iter().enumerate().skip(leaves.len()) {
+            assert_eq!(get(&block, &format!("out_{at}")), *expected, "{:?} of {given:x?}", dag.nodes[at]);
+        }
+    }
 }
 
 /// Statements at random: what they assign, under which conditions.

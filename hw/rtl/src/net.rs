@@ -114,6 +114,12 @@ impl<'m> Net<'m> {
         self.eq(self.module.lit(value, self.width))
     }
 
+    /// Unsigned less-than a number.
+    #[track_caller]
+    pub fn below(self, limit: u128) -> Self {
+        self.lt(self.module.lit(limit, self.width))
+    }
+
     /// Unsigned less-than.
     #[track_caller]
     pub fn lt(self, other: Self) -> Self {
@@ -148,20 +154,20 @@ impl<'m> Net<'m> {
     #[expect(clippy::should_implement_trait, reason = "beside `shr_signed`, which has no operator")]
     #[track_caller]
     pub fn shl(self, amount: Self) -> Self {
-        self.module.node(Node::Binary(Binary::Shl, self.id, self.own(amount)), self.width)
+        self.shift(Binary::Shl, amount, |value| value.module.lit(0, value.width))
     }
 
     /// Shifts right; zeros come in.
     #[expect(clippy::should_implement_trait, reason = "beside `shr_signed`, which has no operator")]
     #[track_caller]
     pub fn shr(self, amount: Self) -> Self {
-        self.module.node(Node::Binary(Binary::Shr, self.id, self.own(amount)), self.width)
+        self.shift(Binary::Shr, amount, |value| value.module.lit(0, value.width))
     }
 
     /// Shifts right; the sign comes in.
     #[track_caller]
     pub fn shr_signed(self, amount: Self) -> Self {
-        self.module.node(Node::Binary(Binary::ShrSigned, self.id, self.own(amount)), self.width)
+        self.shift(Binary::ShrSigned, amount, |value| value.sign().repeat(value.width))
     }
 
     /// Whether any bit is set.
@@ -295,6 +301,17 @@ impl<'m> Net<'m> {
     #[track_caller]
     pub fn set_to(self, value: u128) {
         self.set(self.module.lit(value, self.width));
+    }
+
+    #[track_caller]
+    fn shift(self, op: Binary, amount: Self, beyond: impl FnOnce(Self) -> Self) -> Self {
+        // Verilator takes amounts of 32 bits at most.
+        let low = amount.bits(0, amount.width.min(32));
+        let shifted = self.module.node(Node::Binary(op, self.id, self.own(low)), self.width);
+        if amount.width <= 32 {
+            return shifted;
+        }
+        amount.bits(32, amount.width - 32).any().mux(beyond(self), shifted)
     }
 
     /// The number of a value of the same module.

@@ -138,6 +138,9 @@ impl Plain {
     }
 
     fn store(&mut self, i: &Store) {
+        if i.x_size == 0 {
+            return;
+        }
         let (batch, bi, bo) = (self.config.batch(), self.config.block_in(), self.config.block_out());
         let value = |element: usize, b: usize, o: usize| match self.compat.store_source {
             Upstream::Fsim => (self.acc[element][b][o] & 0xff) as u8,

@@ -1,0 +1,330 @@
+//! Random arithmetic: two loops over micro-ops, all indices in their windows, results that later micro-ops need at once.
+
+use tandem_isa::{Alu, AluOpcode, Dep, Gemm, Insn, Lane, Load, MemoryType, Requant, RequantMode, Uop};
+
+use super::Random;
+use super::space::{View, Window};
+use super::transfer::Maker;
+
+/// Micro-op executions of one instruction, at most.
+const MOST_EXECUTIONS: u32 = 1500;
+
+/// One of the three indices: where it may point and what its fields hold.
+#[derive(Clone, Copy, Debug)]
+struct Index {
+    base: u32,
+    /// Number of places.
+    len: u32,
+    /// Distance between two places.
+    step: u32,
+    uop_bits: u32,
+    factor_bits: u32,
+    /// Whether it is read or written at all.
+    used: bool,
+}
+
+/// Drawn loops: sizes, factors and micro-ops.
+#[derive(Clone, Debug, Default)]
+struct Nest {
+    uop_begin: u32,
+    iter_out: u32,
+    iter_in: u32,
+    /// `dst`, `src`, `wgt`: outer and inner factor.
+    factors: [[u32; 2]; 3],
+    uops: Vec<Uop>,
+}
+
+impl Nest {
+    fn uop_end(&self) -> u32 {
+        self.uop_begin + self.uops.len() as u32
+    }
+}
+
+/// Fills in the fields that all arithmetic instructions share.
+macro_rules! nested {
+    ($Name:ident, $nest:expr, $($field:ident: $value:expr),*) => {{
+        let [[dst_factor_out, dst_factor_in], [src_factor_out, src_factor_in], _] = $nest.factors;
+        $Name {
+            dep: Dep::default(),
+            uop_begin: $nest.uop_begin,
+            uop_end: $nest.uop_end(),
+            iter_out: $nest.iter_out,
+            iter_in: $nest.iter_in,
+            dst_factor_out,
+            dst_factor_in,
+            src_factor_out,
+            src_factor_in,
+            $($field: $value),*
+        }
+        .into()
+    }};
+}
+
+impl Maker<'_> {
+    /// An arithmetic instruction on a view, behind the load of its micro-ops where it needs one. Nothing where the view has no
+    /// room for what was drawn.
+    pub fn arithmetic(&mut self, view: &View) -> Vec<Insn> {
+        let kinds = if self.config.profile().has_extension() { 10 } else { 6 };
+        match self.random.below(kinds) {
+            0..=2 => self.gemm(view),
+            3..=5 => self.alu(view),
+            6 | 7 => self.requant(view),
+            _ => self.lane(view),
+        }
+        .unwrap_or_default()
+    }
+
+    fn gemm(&mut self, view: &View) -> Option<Vec<Insn>> {
+        let c = self.config;
+        let reset = self.random.once_in(5);
+        let read = !(reset && self.unread);
+        let dst = self.acc(view.acc);
+        let src = Index { factor_bits: c.log_inp_depth(), used: read, ..index(view.inp, c.log_src_depth()) };
+        let wgt = Index { used: read, ..index(view.wgt, c.log_wgt_depth()) };
+        self.emit([dst, src, wgt], |nest| {
+            let [_, _, [wgt_factor_out, wgt_factor_in]] = nest.factors;
+            nested!(Gemm, nest, reset: reset, wgt_factor_out: wgt_factor_out, wgt_factor_in: wgt_factor_in)
+        })
+    }
+
+    fn alu(&mut self, view: &View) -> Option<Vec<Insn>> {
+        let random = &mut self.random;
+        let opcodes = if self.config.profile().has_extension() { AluOpcode::ALL } else { &AluOpcode::ALL[..5] };
+        let (alu_opcode, use_imm, reset) = (random.pick(opcodes), random.flag(), random.flag());
+        let imm = match random.below(3) {
+            0 => random.below(65536) as i32 - 32768,
+            1 => random.below(80) as i32 - 40,
+            _ => random.pick(&[0, 1, -1, 31, 32, -31, -32, 33, 32767, -32768]),
+        };
+        let dst = self.acc(view.acc);
+        let src = Index { used: !(use_imm && self.unread), ..dst };
+        self.emit(
+            [dst, src, self.unused()],
+            |nest| nested!(Alu, nest, reset: reset, alu_opcode: alu_opcode, use_imm: use_imm, imm: imm),
+        )
+    }
+
+    fn requant(&mut self, view: &View) -> Option<Vec<Insn>> {
+        let set = self.random.below(self.space.params.len() as u32) as usize;
+        let (_, suited) = *self.space.params.get(set)?;
+        let mode = if self.random.once_in(4) { self.random.pick(RequantMode::ALL) } else { suited };
+        let saturate = !self.random.once_in(4);
+        let params = Window { base: self.space.acc.end(), len: 4 * self.space.params.len() as u32 };
+        let dst = self.acc(view.acc);
+        let src = match self.random.below(6) {
+            // Parameters out of the very accumulators that are being written.
+            0 if view.acc.len > 4 => self.acc(Window { len: view.acc.len - 3, ..view.acc }),
+            1 => self.acc(Window { len: params.len - 3, ..params }),
+            2 => Index { len: 1, ..self.acc(Window { base: params.base + 4 * set as u32, len: 1 }) },
+            _ => Index { len: params.len / 4, step: 4, ..self.acc(params) },
+        };
+        self.emit([dst, src, self.unused()], |nest| nested!(Requant, nest, mode: mode, saturate: saturate))
+    }
+
+    fn lane(&mut self, view: &View) -> Option<Vec<Insn>> {
+        let c = self.config;
+        let (overwrite, max) = (self.random.flag(), self.random.once_in(3));
+        let (wide, narrow) = ((c.block_out() / c.block_in()) as u32, (c.block_in() / c.block_out()) as u32);
+        let vectors = if wide > 1 {
+            let base = view.inp.base.div_ceil(wide);
+            Window { base, len: (view.inp.end() / wide).saturating_sub(base) }
+        } else {
+            Window { base: view.inp.base * narrow, len: view.inp.len * narrow }
+        };
+        let weights = Window { base: view.wgt.base * c.block_in() as u32, len: view.wgt.len * c.block_in() as u32 };
+        let dst = self.acc(view.acc);
+        let src = Index { factor_bits: c.log_inp_depth(), ..index(vectors, c.log_src_depth()) };
+        let wgt = Index { used: !(max && self.unread), ..index(weights, c.log_wgt_depth()) };
+        self.emit([dst, src, wgt], |nest| {
+            let [_, _, [wgt_factor_out, wgt_factor_in]] = nest.factors;
+            nested!(Lane, nest, overwrite: overwrite, max: max, wgt_factor_out: wgt_factor_out, wgt_factor_in: wgt_factor_in)
+        })
+    }
+
+    fn acc(&self, window: Window) -> Index {
+        index(window, self.config.log_acc_depth())
+    }
+
+    /// The weight index of an instruction that has no factors for it.
+    fn unused(&self) -> Index {
+        Index { used: false, ..index(Window { base: 0, len: 1 }, self.config.log_wgt_depth()) }
+    }
+
+    fn emit(&mut self, indices: [Index; 3], make: impl Fn(&Nest) -> Insn) -> Option<Vec<Insn>> {
+        let mut nest = self.loops();
+        if self.random.once_in(3) && self.reuse(&mut nest, &indices) {
+            return Some(vec![make(&nest)]);
+        }
+        self.factors(&mut nest, &indices)?;
+        if nest.uops.is_empty() {
+            nest.uop_begin = self.random.below(self.config.uop_depth() as u32);
+            return Some(vec![make(&nest)]);
+        }
+        let load = self.uop_load(&mut nest)?;
+        Some(vec![load, make(&nest)])
+    }
+
+    /// Sizes of the loops; one of them may be empty.
+    fn loops(&mut self) -> Nest {
+        let random = &mut self.random;
+        let long = random.once_in(8);
+        let mut size = |long: bool, short: u32, most: u32| random.between(1, if long { most } else { short });
+        let (mut iter_out, mut iter_in) = (size(long, 4, 12), size(long, 5, 40));
+        let mut count = size(long || iter_out * iter_in < 3, 6, 14);
+        while iter_out * iter_in * count > MOST_EXECUTIONS {
+            iter_in = iter_in.div_ceil(2);
+        }
+        match random.below(36) {
+            0 => iter_out = 0,
+            1 => iter_in = 0,
+            2 => count = 0,
+            3 => (iter_out, iter_in) = (random.below(1 << 14), 0),
+            4 => (iter_out, iter_in, count) = (random.below(1 << 14), random.below(1 << 14), 0),
+            _ => {}
+        }
+        Nest { iter_out, iter_in, uops: vec![Uop::default(); count as usize], ..Nest::default() }
+    }
+
+    /// Draws factors and micro-ops for the sizes of a nest.
+    fn factors(&mut self, nest: &mut Nest, indices: &[Index; 3]) -> Option<()> {
+        let random = &mut self.random;
+        let mut places = [0; 3];
+        for (slot, index) in indices.iter().enumerate() {
+            let most_factor = (1 << index.factor_bits) - 1;
+            let mut room = index.len.checked_sub(1)?;
+            let first = random.below(2) as usize;
+            for axis in [first, 1 - first] {
+                let turns = [nest.iter_out, nest.iter_in][axis].saturating_sub(1);
+                let most = (room.checked_div(turns).unwrap_or(most_factor)).min(most_factor / index.step);
+                let factor = match random.below(4) {
+                    0 => 0,
+                    1 => most.min(1),
+                    2 => random.below(most.min(4) + 1),
+                    _ => random.below(most + 1),
+                };
+                if index.used {
+                    nest.factors[slot][axis] = factor * index.step;
+                    room = room.saturating_sub(factor * turns);
+                } else {
+                    nest.factors[slot][axis] = random.below(most_factor + 1);
+                }
+            }
+            let highest = (1u32 << index.uop_bits) - 1;
+            places[slot] = room.min(highest.checked_sub(index.base)? / index.step) + 1;
+        }
+        self.uops(nest, indices, places);
+        Some(())
+    }
+
+    /// Micro-ops of so many places an index, in patterns that make one need the result of another soon.
+    fn uops(&mut self, nest: &mut Nest, indices: &[Index; 3], places: [u32; 3]) {
+        let random = &mut self.random;
+        let (pattern, period, close) = (random.below(5), random.between(1, 10), random.flag());
+        let any = |random: &mut Random, slot: usize| {
+            let (index, places) = (&indices[slot], places[slot]);
+            if !index.used {
+                return random.below(1 << index.uop_bits);
+            }
+            index.base + index.step * random.below(if close { places.min(6) } else { places })
+        };
+        let [target, source, _] = indices;
+        let mut dsts: Vec<u32> = Vec::new();
+        for (number, uop) in (0..).zip(&mut nest.uops) {
+            let dst = match pattern {
+                0 => target.base + number % period.min(places[0]),
+                1 => target.base + number % places[0],
+                _ => any(random, 0),
+            };
+            // What an earlier micro-op is still writing, where both index the same scratchpad.
+            let earlier = dsts.len().checked_sub(period as usize).and_then(|at| dsts.get(at).copied());
+            let chained = earlier.filter(|earlier| {
+                let allowed = source.base..source.base + places[1];
+                pattern == 2 && source.used && source.step == 1 && allowed.contains(earlier)
+            });
+            let src = chained.unwrap_or_else(|| any(random, 1));
+            *uop = Uop { dst, src, wgt: any(random, 2) };
+            dsts.push(dst);
+        }
+    }
+
+    /// Takes micro-ops that an earlier instruction left, where the loops keep them inside the windows.
+    fn reuse(&mut self, nest: &mut Nest, indices: &[Index; 3]) -> bool {
+        let window = self.space.uop;
+        let count = nest.uops.len() as u32;
+        for _ in 0..6 {
+            let begin = window.base + self.random.below(window.len - count.min(window.len) + 1);
+            let Some(uops) = self.space.known(self.config, begin, count).filter(|uops| !uops.is_empty()) else {
+                continue;
+            };
+            let mut tried = nest.clone();
+            if self.factors(&mut tried, indices).is_none() {
+                return false;
+            }
+            let inside = indices.iter().enumerate().all(|(slot, index)| {
+                let reach = tried.factors[slot][0] * tried.iter_out.saturating_sub(1)
+                    + tried.factors[slot][1] * tried.iter_in.saturating_sub(1);
+                let allowed = index.base..=(index.base + (index.len - 1) * index.step).saturating_sub(reach);
+                !index.used || uops.iter().all(|uop| allowed.contains(&[uop.dst, uop.src, uop.wgt][slot]))
+            });
+            if inside {
+                *nest = Nest { uop_begin: begin, uops, ..tried };
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Puts the micro-ops of a nest into the image and makes the load that fetches them.
+    fn uop_load(&mut self, nest: &mut Nest) -> Option<Insn> {
+        let words: Vec<u32> = nest.uops.iter().map(|uop| uop.encode(self.config)).collect::<Result<_, _>>().ok()?;
+        let count = words.len() as u32;
+        let window = self.space.uop;
+        let room = window.len.checked_sub(count)?;
+        nest.uop_begin = window.base + if self.random.once_in(6) { room } else { self.random.below(room + 1) };
+        let (before, behind) = (nest.uop_begin - window.base, window.end() - nest.uop_end());
+        let memory_type = MemoryType::Uop;
+        let load = match self.random.below(4) {
+            // Two rows with a gap in DRAM.
+            0 if count.is_multiple_of(2) => {
+                let x_size = count / 2;
+                let x_stride = x_size + self.random.below(5);
+                let mut spread = words.clone();
+                let gap = (0..x_stride - x_size).map(|_| self.random.next() as u32);
+                spread.splice(x_size as usize..x_size as usize, gap);
+                let dram_base = self.image.push_uops(&spread)?;
+                let (sram_base, y_size) = (nest.uop_begin, 2);
+                Load { memory_type, sram_base, dram_base, y_size, x_size, x_stride, ..Load::default() }
+            }
+            // Zeros around them.
+            1 => {
+                let dram_base = self.image.push_uops(&words)?;
+                let (x_pad_0, x_pad_1) = (self.random.below(before.min(15) + 1), self.random.below(behind.min(15) + 1));
+                let sram_base = nest.uop_begin - x_pad_0;
+                let (y_size, x_size, x_stride) = (1, count, self.random.below(1 << 16));
+                for at in (sram_base..nest.uop_begin).chain(nest.uop_end()..nest.uop_end() + x_pad_1) {
+                    if let Some(word) = self.space.words.get_mut(at as usize) {
+                        *word = Some(0);
+                    }
+                }
+                let size = Load { memory_type, sram_base, dram_base, y_size, x_size, x_stride, ..Load::default() };
+                Load { x_pad_0, x_pad_1, ..size }
+            }
+            _ => {
+                let (sram_base, dram_base) = (nest.uop_begin, self.image.push_uops(&words)?);
+                let (y_size, x_size, x_stride) = (1, count, count);
+                Load { memory_type, sram_base, dram_base, y_size, x_size, x_stride, ..Load::default() }
+            }
+        };
+        for (at, word) in (nest.uop_begin as usize..).zip(words) {
+            if let Some(slot) = self.space.words.get_mut(at) {
+                *slot = Some(word);
+            }
+        }
+        Some(load.into())
+    }
+}
+
+/// An index whose fields are as wide as the depth of its scratchpad.
+fn index(window: Window, bits: u32) -> Index {
+    Index { base: window.base, len: window.len, step: 1, uop_bits: bits, factor_bits: bits, used: true }
+}
