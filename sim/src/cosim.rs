@@ -10,15 +10,24 @@
 //! | loads, stores, NOPs | `transfer.rs` |
 //! | arithmetic | `arithmetic.rs` |
 //! | tokens | `token.rs` |
+//! | what was exercised | `coverage.rs` |
+//! | a device that takes part | `party.rs` |
+//! | comparing | `check.rs` |
 
 mod arithmetic;
+mod check;
+mod coverage;
 mod generate;
 mod image;
+mod party;
 mod random;
 mod space;
 mod token;
 mod transfer;
 
+pub use check::{Checker, CosimReport, Mismatch, What};
+pub use coverage::Coverage;
 pub use generate::{Case, Generator, Style};
+pub use party::{CosimError, End, Party};
 pub use random::Random;
 pub use token::serialise;

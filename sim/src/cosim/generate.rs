@@ -1,5 +1,7 @@
 //! Random programs that are legal by construction.
 
+use std::fmt;
+
 use tandem_isa::{Finish, HwConfig, Insn, MemoryType, Program, Queue};
 
 use super::Random;
@@ -96,6 +98,16 @@ impl Generator {
             programs.push(maker.image.program(&self.config, insns));
         }
         Case { index, styles, programs }
+    }
+}
+
+impl fmt::Display for Style {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Style::Serial => write!(f, "serial"),
+            Style::Decoupled { contexts: 1 } => write!(f, "decoupled, 1 context"),
+            Style::Decoupled { contexts } => write!(f, "decoupled, {contexts} contexts"),
+        }
     }
 }
 
