@@ -263,7 +263,8 @@ impl Maker<'_> {
             let first = tile.compute.iter().position(|insn| !quiet(insn)).unwrap_or(end);
             self.flag(&mut tile.compute, 0, first, 3, false);
         }
-        let popped = tile.compute.iter().position(|insn| insn.dep().pop_next).unwrap_or(0);
+        // The loads of the tile may read what its stores overwrite, so that those wait for them too.
+        let popped = tile.compute.iter().rposition(|insn| insn.dep().pop_next || insn.dep().pop_prev).unwrap_or(0);
         let last = tile.compute.iter().rposition(|insn| !quiet(insn)).unwrap_or(0);
         self.flag(&mut tile.compute, last.max(popped), end, 2, true);
         let first = tile.store.iter().position(|insn| !insn.is_nop()).unwrap_or(0);
