@@ -1,12 +1,65 @@
 //! The accelerator as hardware: Verilog as a function of [`HwConfig`].
+//!
+//! Structure (hierarchy, ports, wires, the check that every input is driven) is rust-hdl's; what a block does is described with
+//! [`tandem_rtl`], whose widths are run-time values. One block a file, each with a schematic, a port table, latency and
+//! throughput:
+//!
+//! | what | where |
+//! |---|---|
+//! | the wires between the blocks | `top.rs` |
+//! | registers, launch, counters | `control.rs` |
+//! | instruction fetch and queues | `fetch.rs`, [`queue`] |
+//! | units | `load.rs`, `compute.rs`, `store.rs` over `issue.rs` |
+//! | tokens | `tokens.rs`, [`token`] |
+//! | transfers | `loader.rs`, `rows.rs`, `burst.rs` |
+//! | memory engine | `read_engine.rs`, `write_engine.rs` |
+//! | scratchpads | `scratchpad.rs` (UOP, INP, WGT), `accumulator.rs` (ACC, OUT) |
+//! | micro-ops and hazards | `sequencer.rs` |
+//! | arithmetic | `gemm.rs`, [`alu`] |
+//!
+//! The crate writes no files and runs no tools.
 
+mod accumulator;
+pub mod alu;
+mod block;
+mod burst;
+mod compute;
+mod control;
+mod fetch;
+mod gemm;
+mod issue;
+mod load;
+mod loader;
+pub mod queue;
+mod read_engine;
+mod rows;
+mod scratchpad;
+mod sequencer;
+mod size;
+mod store;
+pub mod token;
+mod tokens;
+mod top;
+mod write_engine;
+
+use rust_hdl::core::check_error::check_all;
+use rust_hdl::prelude::{Block, generate_verilog_unchecked};
 use tandem_isa::HwConfig;
 
 /// The name of the top module.
 pub const TOP: &str = "tandem";
 
 /// The whole design as one Verilog text; its top module is [`TOP`].
+///
+/// # Panics
+/// Where the description itself is wrong (an input without a driver): a bug of this crate, not of a configuration.
 pub fn verilog(config: &HwConfig) -> String {
-    let _ = config;
-    String::new()
+    let mut top = top::Top::new(&size::Sizes::new(config));
+    top.connect_all();
+    if let Err(problem) = check_all(&top) {
+        panic!("the wiring of the accelerator is not complete: {problem:?}");
+    }
+    let text = generate_verilog_unchecked(&top);
+    let text = text.replace("module top(", &format!("module {TOP}(")).replace("top$", &format!("{TOP}_"));
+    top.children() + &text
 }

@@ -79,6 +79,23 @@ impl Dram {
         self.regions.values().sum()
     }
 
+    /// Becomes a copy of another memory; bytes outside its ranges stay as they are.
+    pub fn copy_from(&mut self, other: &Dram) {
+        self.bytes.resize(other.bytes.len(), Self::FILL);
+        self.pages.clone_from(&other.pages);
+        self.regions.clone_from(&other.regions);
+        self.limit = other.limit;
+        for (&start, &len) in &other.regions {
+            let range = start as usize..(start + len) as usize;
+            self.bytes[range.clone()].copy_from_slice(&other.bytes[range]);
+        }
+    }
+
+    /// All bytes up to the highest address that was ever in use, and which pages of them exist.
+    pub(crate) fn parts_mut(&mut self) -> (&mut [u8], &[bool]) {
+        (&mut self.bytes, &self.pages)
+    }
+
     /// The bytes of a range; `None` where a part of it does not exist.
     #[inline]
     pub fn slice(&self, addr: u64, len: usize) -> Option<&[u8]> {

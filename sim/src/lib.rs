@@ -33,6 +33,7 @@ mod scratch;
 mod simd;
 mod timing;
 mod transfer;
+pub mod tsim;
 
 pub use bus::{FsimBus, Monitor};
 pub use check::Checks;

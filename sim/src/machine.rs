@@ -187,6 +187,11 @@ impl Machine {
         &self.pads
     }
 
+    /// Replaces the scratchpads: those of this machine at an earlier time.
+    pub(crate) fn set_scratchpads(&mut self, pads: &Scratchpads) {
+        self.pads.clone_from(pads);
+    }
+
     /// What the last launch cost so far.
     pub fn counters(&self) -> &SimCounters {
         &self.counters

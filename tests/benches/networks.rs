@@ -10,7 +10,8 @@ use tandem_plan::{on_cpu, partition};
 use tandem_runtime::{Backend, CpuBackend, Executor, VtaBackend};
 use tandem_sim::FsimBus;
 use tandem_tensor::Tensor;
-use tandem_tests::layer::{Random, codes};
+use tandem_tests::layer::codes;
+use tandem_tests::random::Random;
 
 const NETWORKS: [(&str, &str); 4] = [
     ("resnet8", "pretrainedResnet_quant.tflite"),

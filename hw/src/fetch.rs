@@ -1,0 +1,185 @@
+//! Instruction fetch and dispatch: reads the stream in order and hands each instruction to its unit's queue.
+//!
+//! ```text
+//!  start --> burst --> request_*      data_* --> [ 32 words ] --> 128 bits --> decode --> to_load, to_compute, to_store
+//! ```
+//!
+//! | port | width | meaning |
+//! |---|---|---|
+//! | `start` | 1 | begin: `address` is a multiple of 64, `count` the number of instructions |
+//! | `request_*`, `data_valid`, `data` | | a client of the read engine that always has room for what it asked for |
+//! | `ready_load`, `ready_compute`, `ready_store` | 1 | the queue has room |
+//! | `halt` | 1 | dispatch nothing more |
+//! | `to_load`, `to_compute`, `to_store` | 1 | `entry` is an instruction for this queue |
+//! | `entry` | 160 | the instruction, and its index above it |
+//! | `complete`, `blocked` | 1 | everything has been dispatched; the next instruction waits for room in its queue |
+//! | `at` | 32 | the index of the next instruction |
+//! | `illegal`, `misplaced` | 1 | the instruction `at` does not decode; it is a FINISH before the end |
+//! | `state` | 3 | 0 idle, 1 busy, 4 waits for data, 7 waits for room in a queue |
+//!
+//! Latency three cycles and the memory's; an instruction a cycle, or every two cycles on a bus of 64 bits.
+
+use tandem_isa::{MemoryType, forms};
+use tandem_rtl::{MemoryStyle, Module, Net};
+
+use crate::burst::burst;
+use crate::queue::queue;
+use crate::size::{BURST_BITS, INDEX_BITS, INSN_BITS, Sizes};
+
+/// Words that wait to be decoded, as a power of two: two bursts.
+const LOG_WORDS: u32 = 5;
+/// Bits of the length of a stream in bus words.
+const STREAM_BITS: u32 = 36;
+
+/// The block.
+pub fn fetch(sizes: &Sizes) -> Module {
+    let m = Module::new("fetch");
+    {
+        let start = m.input("start", 1);
+        let address = m.input("address", 32);
+        let count = m.input("count", 32);
+        let request_ready = m.input("request_ready", 1);
+        let data_valid = m.input("data_valid", 1);
+        let data = m.input("data", sizes.bus);
+        let room = ["ready_load", "ready_compute", "ready_store"].map(|name| m.input(name, 1));
+        let halt = m.input("halt", 1);
+
+        // Requests, as far as the words have room.
+        let low = sizes.log_bus_bytes;
+        let bytes = m.cat(&[m.lit(0, 4), count]);
+        let beats = (bytes + m.lit((1 << low) - 1, 36)).named("rounded").bits(low, 36 - low).zext(STREAM_BITS);
+        let reserved = m.reg("reserved", LOG_WORDS + 1, 0);
+        let fits = reserved.le(m.lit(16, LOG_WORDS + 1)).named("fits");
+        let bursts = m.instance(
+            "bursts",
+            &burst("fetch_burst", sizes.word_address, STREAM_BITS),
+            &[
+                ("start", start),
+                ("address", address.bits(low, sizes.word_address)),
+                ("beats", beats),
+                ("burst_ready", request_ready),
+            ],
+        );
+        let take = m.var("take", m.lit(0, 1));
+        let words = m.instance(
+            "words",
+            &queue("fetch_words", sizes.bus, LOG_WORDS, MemoryStyle::Distributed),
+            &[("in_valid", data_valid), ("in_data", data), ("out_ready", take), ("flush", m.lit(0, 1))],
+        );
+        let there = words.get("out_valid");
+        let word = words.get("out_data");
+        let asked = request_ready.mux(bursts.get("burst_beats"), m.lit(0, BURST_BITS)).zext(LOG_WORDS + 1);
+        reserved.set(reserved + asked - (take & there).zext(LOG_WORDS + 1));
+
+        // One instruction at a time.
+        let left = m.reg("left", 32, 0);
+        let index = m.reg("index", INDEX_BITS, 0);
+        let accept = m.var("accept", m.lit(0, 1));
+        let (whole, insn) = if sizes.bus < INSN_BITS {
+            let low_half = m.data_reg("low_half", sizes.bus);
+            let has_low = m.reg("has_low", 1, 0);
+            m.when(there & !has_low, || {
+                low_half.set(word);
+                has_low.set_to(1);
+            });
+            m.when(accept, || has_low.set_to(0));
+            take.set(!has_low | accept);
+            (there & has_low, m.cat(&[low_half, word]))
+        } else if sizes.bus == INSN_BITS {
+            take.set(accept);
+            (there, word)
+        } else {
+            let log = (sizes.bus / INSN_BITS).trailing_zeros();
+            let sub = m.reg("sub", log, 0);
+            m.when(start, || sub.set_to(0));
+            m.when(accept, || sub.set(sub.inc()));
+            // The last word may hold fewer instructions.
+            take.set(accept & (sub.all() | left.is(1)));
+            (there, word.pick(sub, INSN_BITS))
+        };
+        let insn = insn.named("insn");
+        let whole = (whole & left.any()).named("whole");
+
+        let Decoded { target, illegal } = decode(&m, sizes, insn);
+        let finish = insn.bits(0, 3).is(3).named("finish");
+        let misplaced = (finish & !left.is(1)).named("misplaced_finish");
+        let open = m.any_of(&[0, 1, 2].map(|unit| target[unit] & room[unit])).named("open");
+        let fine = (whole & !halt & !illegal & !misplaced).named("fine");
+        accept.set(fine & open);
+        m.when(start, || {
+            left.set(count);
+            index.set_to(0);
+        });
+        m.when(accept, || {
+            left.set(left.dec());
+            index.set(index.inc());
+        });
+
+        m.output("request_valid", bursts.get("burst_valid") & fits);
+        m.output("request_address", bursts.get("burst_address"));
+        m.output("request_beats", bursts.get("burst_beats"));
+        for (unit, name) in ["to_load", "to_compute", "to_store"].into_iter().enumerate() {
+            m.output(name, fine & target[unit]);
+        }
+        m.output("entry", m.cat(&[insn, index]));
+        m.output("at", index);
+        // Only what has room is asked for.
+        m.output("data_ready", m.lit(1, 1));
+        m.output("complete", !left.any());
+        m.output("blocked", whole & !open);
+        m.output("illegal", whole & illegal);
+        m.output("misplaced", whole & misplaced & !illegal);
+        let waiting = whole.mux(open.mux(m.lit(1, 3), m.lit(7, 3)), m.lit(4, 3));
+        m.output("state", left.any().mux(waiting, m.lit(0, 3)));
+    }
+    m
+}
+
+struct Decoded<'m> {
+    /// The unit: load, compute, store.
+    target: [Net<'m>; 3],
+    illegal: Net<'m>,
+}
+
+/// Which queue an instruction belongs to, and whether it is none, from the instruction table.
+fn decode<'m>(m: &'m Module, sizes: &Sizes, insn: Net<'m>) -> Decoded<'m> {
+    let opcode = insn.bits(0, 3);
+    let extension = sizes.config.profile().has_extension();
+    let memory_type = sizes.field(insn, "Load", "memory_type");
+    let moves_nothing = !sizes.field(insn, "Load", "x_size").any();
+    let mut illegal = Vec::new();
+    for form in forms(&sizes.config) {
+        let mine = opcode.is(form.opcode.into()).named(&format!("is_{}", form.mnemonic));
+        let mut wrong = Vec::new();
+        if form.extension && !extension {
+            illegal.push(mine);
+            continue;
+        }
+        let reserved: Vec<Net<'_>> =
+            (0..INSN_BITS).filter(|bit| form.reserved() >> bit & 1 == 1).map(|bit| insn.bit(bit)).collect();
+        if !reserved.is_empty() {
+            wrong.push(m.cat(&reserved).any());
+        }
+        let known = |types: &[MemoryType]| {
+            let usable = types.iter().filter(|t| extension || !t.is_extension());
+            m.any_of(&usable.map(|t| memory_type.is(t.code().into())).collect::<Vec<_>>())
+        };
+        if !form.memory_types().is_empty() {
+            // A NOP may carry any type that exists.
+            wrong.push(!(known(form.memory_types()) | (moves_nothing & known(MemoryType::ALL))));
+        }
+        if form.name == "Alu" && !extension {
+            wrong.push(m.lit(4, 3).lt(sizes.field(insn, "Alu", "alu_opcode")));
+        }
+        illegal.push(mine & m.any_of(&wrong));
+    }
+    let loads = opcode.is(0) | opcode.is(7);
+    let to_load =
+        loads & (memory_type.is(MemoryType::Inp.code().into()) | memory_type.is(MemoryType::Wgt.code().into()));
+    let to_store = opcode.is(1);
+    // The load unit has no neighbour before it and the store unit none behind it.
+    illegal.push(to_load & (insn.bit(3) | insn.bit(5)));
+    illegal.push(to_store & (insn.bit(4) | insn.bit(6)));
+    let target = [to_load.named("for_load"), (!to_load & !to_store).named("for_compute"), to_store.named("for_store")];
+    Decoded { target, illegal: m.any_of(&illegal).named("undecodable") }
+}

@@ -1,0 +1,171 @@
+//! The scratchpads that loads alone write: UOP, INP and WGT.
+//!
+//! ```text
+//!  load:  index, chunk or sub, bus word, padding --> lanes of the write port --+
+//!                                                                             [ block RAM ] --> read port, a cycle later
+//! ```
+//!
+//! | port | width | meaning |
+//! |---|---|---|
+//! | `write`, `write_pad`, `write_index`, `write_chunk`, `write_sub` | | as in `loader.rs` |
+//! | `bus_word` | bus | the word that the write is made of |
+//! | `pad_value` | 8 | what padding holds |
+//! | `read`, `read_index` | 1, index | the element to read |
+//! | `word` (UOP), `element` (WGT) | element | what was read in the cycle before |
+//! | `element` (INP) | element | the element, chosen among the banks |
+//! | `vector` (INP) | lanes * 8 | the vector of LANE: lane by lane of the batch rows |
+//!
+//! INP has as many banks as LANE needs elements at once, one element wide each; an element's low index bits are its bank.
+//! GEMM reads an element, LANE a vector; `read_index` counts elements or vectors (`by_vector`). Latency one cycle, one read and
+//! one write a cycle.
+
+use tandem_isa::MemoryType;
+use tandem_rtl::{MemoryStyle, Module, Net};
+
+use crate::size::{Element, Sizes};
+
+/// How a load meets a scratchpad: the inputs that all of them have.
+pub(crate) struct LoadPort<'m> {
+    pub write: Net<'m>,
+    pub pad: Net<'m>,
+    pub index: Net<'m>,
+    pub chunk: Net<'m>,
+    pub sub: Net<'m>,
+    pub bus_word: Net<'m>,
+    pub pad_value: Net<'m>,
+}
+
+impl<'m> LoadPort<'m> {
+    /// Declares the ports.
+    pub fn declare(m: &'m Module, sizes: &Sizes) -> LoadPort<'m> {
+        LoadPort {
+            write: m.input("write", 1),
+            pad: m.input("write_pad", 1),
+            index: m.input("write_index", 16),
+            chunk: m.input("write_chunk", 7),
+            sub: m.input("write_sub", 4),
+            bus_word: m.input("bus_word", sizes.bus),
+            pad_value: m.input("pad_value", 8),
+        }
+    }
+
+    /// Enables of the lanes of an element, and its data: a bus word in the lane of its chunk, or the element within the bus
+    /// word, or padding everywhere.
+    pub fn element(&self, m: &'m Module, element: Element) -> (Net<'m>, Net<'m>) {
+        let bits = 8 << element.log_bytes;
+        let padding = self.pad_value.repeat(bits / 8);
+        if element.log_chunks == 0 {
+            let data = if element.log_subs == 0 {
+                self.bus_word
+            } else {
+                self.bus_word.pick(self.sub.bits(0, element.log_subs), bits)
+            };
+            return (self.write, self.pad.mux(padding, data));
+        }
+        let lanes = 1 << element.log_chunks;
+        let chunk = self.chunk.bits(0, element.log_chunks);
+        let enables: Vec<Net<'_>> = (0..lanes).map(|lane| self.write & (self.pad | chunk.is(lane.into()))).collect();
+        (m.cat(&enables), self.pad.mux(padding, self.bus_word.repeat(lanes)))
+    }
+}
+
+/// The micro-ops.
+pub fn uop(sizes: &Sizes) -> Module {
+    let m = Module::new("uop_scratchpad");
+    {
+        let load = LoadPort::declare(&m, sizes);
+        let log_depth = sizes.config.log_uop_depth();
+        let read = m.input("read", 1);
+        let read_index = m.input("read_index", log_depth);
+        let (enable, data) = load.element(&m, sizes.element(MemoryType::Uop));
+        let memory = m.memory("store", log_depth, 32, MemoryStyle::Block);
+        memory.write(enable, load.index.bits(0, log_depth), data);
+        m.output("word", memory.read("q", read, read_index));
+    }
+    m
+}
+
+/// The weights.
+pub fn wgt(sizes: &Sizes) -> Module {
+    let m = Module::new("wgt_scratchpad");
+    {
+        let load = LoadPort::declare(&m, sizes);
+        let log_depth = sizes.config.log_wgt_depth();
+        let read = m.input("read", 1);
+        let read_index = m.input("read_index", log_depth);
+        let (enable, data) = load.element(&m, sizes.element(MemoryType::Wgt));
+        let bits = sizes.config.wgt_elem_bytes() as u32 * 8;
+        let memory = m.memory("store", log_depth, bits, MemoryStyle::Block);
+        memory.write(enable, load.index.bits(0, log_depth), data);
+        m.output("element", memory.read("q", read, read_index));
+    }
+    m
+}
+
+/// The inputs.
+pub fn inp(sizes: &Sizes) -> Module {
+    let m = Module::new("inp_scratchpad");
+    {
+        let load = LoadPort::declare(&m, sizes);
+        let config = &sizes.config;
+        let log_depth = config.log_inp_depth();
+        let log_banks = sizes.inp_banks.trailing_zeros();
+        let log_parts = sizes.inp_parts.trailing_zeros();
+        let read = m.input("read", 1);
+        let by_vector = m.input("by_vector", 1);
+        // An element, or a vector: with several vectors in an element the index has bits below the element's.
+        let read_index = m.input("read_index", log_depth + log_parts);
+
+        let (enable, data) = load.element(&m, sizes.element(MemoryType::Inp));
+        let bits = config.inp_elem_bytes() as u32 * 8;
+        let log_words = log_depth - log_banks;
+        let vector_word = read_index.bits(log_parts, log_depth).resize(log_words);
+        let word = if log_banks > 0 {
+            by_vector.mux(vector_word, read_index.bits(log_banks, log_words))
+        } else {
+            by_vector.mux(vector_word, read_index.bits(0, log_words))
+        };
+        let banks: Vec<Net<'_>> = (0..sizes.inp_banks)
+            .map(|bank| {
+                let memory = m.memory(&format!("store_{bank}"), log_words, bits, MemoryStyle::Block);
+                let (mut write, mut fetch) = (enable, read);
+                if log_banks > 0 {
+                    let mine = load.index.bits(0, log_banks).is(bank.into());
+                    write = enable & mine.repeat(enable.width());
+                    fetch = read & (by_vector | read_index.bits(0, log_banks).is(bank.into()));
+                }
+                memory.write(write, load.index.bits(log_banks, log_words), data);
+                memory.read(&format!("q_{bank}"), fetch, word)
+            })
+            .collect();
+
+        let element = if log_banks == 0 {
+            banks[0]
+        } else {
+            let bank = m.data_reg("bank", log_banks);
+            m.when(read, || bank.set(read_index.bits(0, log_banks)));
+            m.cat(&banks).named("all_banks").pick(bank, bits)
+        };
+        m.output("element", element);
+
+        // Lane o of batch row b: with more output than input lanes from bank o / block_in, otherwise from a part of the element.
+        let (batch, block_in, block_out) = (config.batch() as u32, config.block_in() as u32, config.block_out() as u32);
+        let mut vector = Vec::new();
+        let part = (log_parts > 0).then(|| {
+            let part = m.data_reg("part", log_parts);
+            m.when(read, || part.set(read_index.bits(0, log_parts)));
+            part
+        });
+        for b in 0..batch {
+            match part {
+                Some(part) => {
+                    let row = banks[0].bits(b * block_in * 8, block_in * 8).named(&format!("row_{b}"));
+                    vector.push(row.pick(part, block_out * 8));
+                }
+                None => vector.extend(banks.iter().map(|bank| bank.bits(b * block_in * 8, block_in * 8))),
+            }
+        }
+        m.output("vector", m.cat(&vector));
+    }
+    m
+}

@@ -1,0 +1,41 @@
+//! The hardware itself, cycle by cycle: the emitted Verilog, translated by Verilator, compiled, and driven behind a bus.
+//!
+//! ```text
+//! HwConfig --hw--> Verilog --verilator--> C++ --c++--> shared library --> Model --> TsimBus : tandem_driver::Bus
+//! ```
+//!
+//! | what | where |
+//! |---|---|
+//! | finding Verilator and a C++ compiler | `tools.rs` |
+//! | translating, compiling, the cache | `model.rs`, `compile.rs` |
+//! | clock, AXI memory, AXI register access, protocol checks | `harness.cpp`, and its Rust side `sys.rs` |
+//! | timing of the memory | `memory.rs` |
+//! | the bus | `bus.rs`, over the device in `device.rs` |
+//! | events of the units as a [`tandem_isa::Trace`] | `collect.rs` |
+//! | where cycles went | `activity.rs`, `timeline.rs` |
+//! | waveforms | `waves.rs` |
+//! | what stopped it, in a sentence | `error.rs`, `diagnose.rs` |
+//!
+//! Nothing here is needed to build the workspace: tools are looked for when a model is built.
+
+mod activity;
+mod bus;
+mod collect;
+mod compile;
+mod device;
+mod diagnose;
+mod error;
+mod memory;
+mod model;
+mod sys;
+mod timeline;
+mod tools;
+mod waves;
+
+pub use activity::{Activity, Occupancy, UnitCycles, UnitState};
+pub use bus::{TsimBus, TsimMonitor, TsimOptions};
+pub use error::{Hung, TsimError, Waits};
+pub use memory::DramModel;
+pub use model::{BuildStep, Model, Variant};
+pub use timeline::Timeline;
+pub use tools::Tools;

@@ -1,0 +1,55 @@
+//! Where the tools are that `cargo x setup` installs: `TANDEM_TOOLS`, else `.tools` at the root of the workspace.
+
+use std::path::{Path, PathBuf};
+
+use tandem_sim::tsim::Tools;
+
+/// The folder of the tools, if it holds `marker`, a path of the tool within it.
+///
+/// `None` when the tool is absent; then the test says so and is done, unless `TANDEM_REQUIRE` names `tool`.
+pub fn folder(tool: &str, marker: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("TANDEM_TOOLS").map_or_else(|| root().join(".tools"), PathBuf::from);
+    if folder.join(marker).exists() {
+        return Some(folder);
+    }
+    let required = std::env::var("TANDEM_REQUIRE").unwrap_or_default();
+    let why = format!("{tool} is not in {}; run `cargo x setup` or set TANDEM_TOOLS", folder.display());
+    assert!(!required.split(',').any(|r| r == tool), "TANDEM_REQUIRE asks for {tool}, but {why}");
+    eprintln!("skipped: {why}");
+    None
+}
+
+/// What builds hardware models: Verilator from [`folder`], the C++ compiler from `CXX`, else from `PATH`.
+///
+/// `None` as for [`folder`].
+pub fn verilator() -> Option<Tools> {
+    let folder = folder("verilator", "verilator/bin/verilator_bin")?;
+    let (cxx, path) = (std::env::var_os("CXX"), std::env::var_os("PATH").unwrap_or_default());
+    match Tools::find(Some(folder.as_os_str()), cxx.as_deref(), &path, []) {
+        Ok(tools) => Some(tools),
+        // The workspace itself does not build without a compiler, so this is no reason to skip.
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A folder for what tests build, kept between runs.
+pub fn cache() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("tandem-tests")
+}
+
+/// A short name for a text: equal texts have equal names, in every run.
+pub fn digest(parts: &[&[u8]]) -> String {
+    // FNV-1a with 128 bits: enough to tell apart what nobody forges.
+    let mut hash: u128 = 0x6c62272e07bb014262b821756295c58d;
+    for part in parts {
+        for byte in (part.len() as u64).to_le_bytes().iter().chain(*part) {
+            hash = (hash ^ u128::from(*byte)).wrapping_mul(0x0000000001000000000000000000013b);
+        }
+    }
+    format!("{hash:032x}")
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder of a member lies in the workspace")
+}
