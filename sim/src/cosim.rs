@@ -10,15 +10,30 @@
 //! | loads, stores, NOPs | `transfer.rs` |
 //! | arithmetic | `arithmetic.rs` |
 //! | tokens | `token.rs` |
+//! | what was exercised | `coverage.rs` |
+//! | a device that takes part | `party.rs` |
+//! | comparing | `check.rs` |
+//! | faults to find | `mutant.rs` |
 
 mod arithmetic;
+mod check;
+mod coverage;
 mod generate;
 mod image;
+mod mutant;
+mod party;
 mod random;
 mod space;
 mod token;
 mod transfer;
 
+pub use check::{Checker, CosimReport, Mismatch, What};
+pub use coverage::Coverage;
 pub use generate::{Case, Generator, Style};
+pub use mutant::{Mutant, MutantError, mutate, parse_mutants};
+pub use party::{CosimError, End, Party};
 pub use random::Random;
 pub use token::serialise;
+
+/// The faults of the hardware that co-simulation must find, in the form that [`parse_mutants`] reads.
+pub const MUTANTS: &str = include_str!("../mutants.toml");

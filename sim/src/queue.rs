@@ -125,10 +125,9 @@ impl Stream {
     /// The instruction that would push the next token of a FIFO, where it exists and has not been fetched.
     fn unfetched(&self, progress: &Progress, fifo: usize) -> Option<Unfetched> {
         let from = lane(FIFOS[fifo].0);
-        let waiting = self.queues[from].get(progress.next[from]..)?.iter().map(|&index| index as usize);
+        let mut waiting = self.queues[from].get(progress.next[from]..)?.iter().map(|&index| index as usize);
         let pusher = waiting
-            .filter(|&index| self.insns.get(index).is_some_and(|i| pushes(from, i.dep()).any(|f| f == fifo)))
-            .next()?;
+            .find(|&index| self.insns.get(index).is_some_and(|i| pushes(from, i.dep()).any(|pushed| pushed == fifo)))?;
         let full = self.insns.get(progress.fetched)?.queue();
         (pusher >= progress.fetched).then(|| Unfetched { needed: self.place(pusher), full })
     }

@@ -2,6 +2,7 @@
 
 mod asm;
 mod compile;
+mod cosim;
 mod demo;
 mod doctor;
 mod eval;
@@ -43,6 +44,8 @@ pub enum Verb {
     /// Show or check a hardware configuration.
     #[command(subcommand)]
     Hw(hw::Verb),
+    /// Compare the hardware with the functional simulator on random programs.
+    Cosim(cosim::Options),
     /// List the tools and libraries that were found, and what each enables.
     Doctor(doctor::Options),
 }
@@ -65,6 +68,7 @@ impl Verb {
             Verb::Exec(options) => exec::run(&options),
             Verb::Isa(options) => isa::run(&options),
             Verb::Hw(verb) => hw::run(&verb),
+            Verb::Cosim(options) => cosim::run(&options),
             Verb::Doctor(options) => doctor::run(&options),
         }
     }

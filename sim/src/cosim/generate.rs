@@ -1,5 +1,7 @@
 //! Random programs that are legal by construction.
 
+use std::fmt;
+
 use tandem_isa::{Finish, HwConfig, Insn, MemoryType, Program, Queue};
 
 use super::Random;
@@ -96,6 +98,16 @@ impl Generator {
             programs.push(maker.image.program(&self.config, insns));
         }
         Case { index, styles, programs }
+    }
+}
+
+impl fmt::Display for Style {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Style::Serial => write!(f, "serial"),
+            Style::Decoupled { contexts: 1 } => write!(f, "decoupled, 1 context"),
+            Style::Decoupled { contexts } => write!(f, "decoupled, {contexts} contexts"),
+        }
     }
 }
 
@@ -251,7 +263,8 @@ impl Maker<'_> {
             let first = tile.compute.iter().position(|insn| !quiet(insn)).unwrap_or(end);
             self.flag(&mut tile.compute, 0, first, 3, false);
         }
-        let popped = tile.compute.iter().position(|insn| insn.dep().pop_next).unwrap_or(0);
+        // The loads of the tile may read what its stores overwrite, so that those wait for them too.
+        let popped = tile.compute.iter().rposition(|insn| insn.dep().pop_next || insn.dep().pop_prev).unwrap_or(0);
         let last = tile.compute.iter().rposition(|insn| !quiet(insn)).unwrap_or(0);
         self.flag(&mut tile.compute, last.max(popped), end, 2, true);
         let first = tile.store.iter().position(|insn| !insn.is_nop()).unwrap_or(0);
