@@ -31,6 +31,7 @@ mod keyword;
 mod memory;
 mod module;
 mod net;
+mod place;
 mod print;
 
 pub use fsm::Fsm;

@@ -1,7 +1,7 @@
 //! Modules under construction: ports, registers, conditions, instances.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::keyword::is_keyword;
 use crate::memory::MemoryText;
@@ -34,6 +34,8 @@ pub struct Outputs<'m> {
 #[derive(Default)]
 pub(crate) struct Inner {
     pub nodes: Vec<NodeInfo>,
+    /// What is no declaration, by what it is and its width.
+    pub expressions: HashMap<(Node, u32), u32>,
     pub names: BTreeSet<String>,
     pub ports: Vec<Port>,
     /// Output port and the net that drives it.
@@ -310,8 +312,17 @@ impl Module {
     pub(crate) fn node(&self, node: Node, width: u32) -> Net<'_> {
         assert!(width > 0, "{}: a value without bits", self.name);
         let mut inner = self.inner.borrow_mut();
-        inner.nodes.push(NodeInfo { node, width, name: None });
-        Net::new(self, inner.nodes.len() as u32 - 1, width)
+        let declared = node == Node::Declared;
+        // The same expression is the same net.
+        if let Some(&known) = inner.expressions.get(&(node.clone(), width)) {
+            return Net::new(self, known, width);
+        }
+        let id = inner.nodes.len() as u32;
+        inner.nodes.push(NodeInfo { node: node.clone(), width, name: None });
+        if !declared {
+            inner.expressions.insert((node, width), id);
+        }
+        Net::new(self, id, width)
     }
 
     #[track_caller]

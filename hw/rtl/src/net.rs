@@ -13,7 +13,7 @@ pub struct Net<'m> {
 }
 
 /// An operator of two operands. Except for products and shifts, both have the same width.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Binary {
     Add,
     Sub,
@@ -33,7 +33,7 @@ pub(crate) enum Binary {
 }
 
 /// A reduction of all bits to one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reduce {
     Or,
     And,
@@ -41,7 +41,7 @@ pub(crate) enum Reduce {
 }
 
 /// What a net is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Node {
     /// Declared elsewhere: a port, a register, a variable, an output of an instance or of a memory.
     Declared,

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use crate::memory::{MemoryStyle, MemoryText};
 use crate::module::{Inner, Instance, Module, Statement, StorageKind};
 use crate::net::{Binary, Node, Reduce};
+use crate::place::{Branch, MODULE, Placed, Places, Region};
 
 /// The whole module.
 pub(crate) fn module(module: &Module) -> String {
@@ -33,21 +34,32 @@ pub(crate) fn name(inner: &Inner, id: u32) -> String {
     inner.nodes[id as usize].name.clone().unwrap_or_else(|| format!("n{id}"))
 }
 
+/// An `always` block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Process {
+    /// The combinational one of a variable.
+    Variable(u32),
+    /// The clocked one of all registers.
+    Registers,
+}
+
 struct Printer<'i> {
     inner: &'i Inner,
     clocked: bool,
     /// Places where a net's text would stand.
     uses: Vec<u32>,
-    /// Nets with a `wire` of their own.
+    /// Nets with a `wire` of their own, or a local `reg` within a condition.
     wired: Vec<bool>,
+    places: Places,
     out: String,
 }
 
 impl<'i> Printer<'i> {
     fn new(inner: &'i Inner, clocked: bool) -> Printer<'i> {
         let count = inner.nodes.len();
-        let mut printer =
-            Printer { inner, clocked, uses: vec![0; count], wired: vec![false; count], out: String::new() };
+        let places = Places::new(inner);
+        let (uses, wired) = (vec![0; count], vec![false; count]);
+        let mut printer = Printer { inner, clocked, uses, wired, places, out: String::new() };
         printer.count_uses();
         for (id, info) in inner.nodes.iter().enumerate() {
             let cheap = matches!(info.node, Node::Const(_) | Node::Slice(..));
@@ -124,7 +136,7 @@ impl<'i> Printer<'i> {
             }
         }
         for id in 0..inner.nodes.len() as u32 {
-            if self.wired[id as usize] {
+            if self.wired[id as usize] && self.places.region[id as usize] == Some(MODULE) {
                 let text = format!("wire {}{} = {};", range(self.width(id)), self.name(id), bare(self.expression(id)));
                 self.line(1, &text);
             }
@@ -136,7 +148,7 @@ impl<'i> Printer<'i> {
             }
         }
         self.registers();
-        inner.memories.iter().for_each(|memory| self.memory(memory));
+        inner.memories.iter().enumerate().for_each(|(index, memory)| self.memory(index, memory));
         self.properties();
         let resets = inner.storage.iter().any(|storage| matches!(storage.kind, StorageKind::Register(_)));
         let passed_on = inner.instances.iter().any(|instance| instance.clocked) || !inner.memories.is_empty();
@@ -153,23 +165,18 @@ impl<'i> Printer<'i> {
     fn variable(&mut self, id: u32, default: u32) {
         self.line(1, "always @* begin");
         self.line(2, &format!("{} = {};", self.name(id), bare(self.text(default))));
-        let text = self.statements(&self.inner.statements[0], 2, &|target| (target == id).then_some("="));
+        let text = self.statements(&self.places.statements, 2, Process::Variable(id));
         self.out.push_str(&text);
         self.line(1, "end");
     }
 
     fn registers(&mut self) {
         let inner = self.inner;
-        let kind = |id: u32| inner.storage.iter().find(|storage| storage.id == id).map(|storage| storage.kind);
-        let register = |id: u32| match kind(id) {
-            Some(StorageKind::Register(_) | StorageKind::Data) => Some("<="),
-            _ => None,
-        };
-        if !inner.storage.iter().any(|storage| register(storage.id).is_some()) {
+        if inner.storage.iter().all(|storage| matches!(storage.kind, StorageKind::Variable(_))) {
             return;
         }
         self.line(1, "always @(posedge clock) begin");
-        let text = self.statements(&inner.statements[0], 2, &register);
+        let text = self.statements(&self.places.statements, 2, Process::Registers);
         self.out.push_str(&text);
         let resets: Vec<String> = inner
             .storage
@@ -189,35 +196,70 @@ impl<'i> Printer<'i> {
         self.line(1, "end");
     }
 
-    fn statements(&self, block: &[Statement], depth: usize, operator: &dyn Fn(u32) -> Option<&'static str>) -> String {
+    fn statements(&self, block: &[Placed], depth: usize, process: Process) -> String {
         let indent = "    ".repeat(depth);
         let mut out = String::new();
         for statement in block {
             match statement {
-                Statement::Assign(target, value) => {
-                    if let Some(operator) = operator(*target) {
+                Placed::Assign(target, value) => {
+                    if let Some(operator) = self.operator(process, *target) {
                         let _ = writeln!(out, "{indent}{} {operator} {};", self.name(*target), bare(self.text(*value)));
                     }
                 }
-                Statement::If(condition, yes, no) => {
-                    let (yes, no) =
-                        (self.statements(yes, depth + 1, operator), self.statements(no, depth + 1, operator));
+                Placed::If(condition, yes, no) => {
+                    let [yes, no] = [yes, no].map(|branch| self.branch(branch, depth + 1, process));
                     let condition = bare(self.text(*condition));
-                    let _ = match (yes.is_empty(), no.is_empty()) {
-                        (true, true) => Ok(()),
-                        (false, true) => writeln!(out, "{indent}if ({condition}) begin\n{yes}{indent}end"),
-                        (true, false) => writeln!(out, "{indent}if (!({condition})) begin\n{no}{indent}end"),
-                        (false, false) => {
-                            writeln!(
-                                out,
-                                "{indent}if ({condition}) begin\n{yes}{indent}end else begin\n{no}{indent}end"
-                            )
+                    let _ = match (&yes, &no) {
+                        (None, None) => Ok(()),
+                        (Some(yes), None) => writeln!(out, "{indent}if ({condition}) {yes}{indent}end"),
+                        (None, Some(no)) => writeln!(out, "{indent}if (!({condition})) {no}{indent}end"),
+                        (Some(yes), Some(no)) => {
+                            writeln!(out, "{indent}if ({condition}) {yes}{indent}end else {no}{indent}end")
                         }
                     };
                 }
             }
         }
         out
+    }
+
+    /// A branch from `begin` up to its `end`; `None` where nothing happens in it.
+    fn branch(&self, branch: &Branch, depth: usize, process: Process) -> Option<String> {
+        let statements = self.statements(&branch.statements, depth, process);
+        if statements.is_empty() {
+            return None;
+        }
+        // Expressions within conditions belong to registers; variables are computed in every cycle.
+        let locals = if process == Process::Registers { self.locals(branch.region, depth) } else { None };
+        Some(match locals {
+            Some(locals) => format!("begin : when_{}\n{locals}{statements}", branch.region),
+            None => format!("begin\n{statements}"),
+        })
+    }
+
+    /// How a process assigns a target, where it does.
+    fn operator(&self, process: Process, target: u32) -> Option<&'static str> {
+        match process {
+            Process::Variable(id) => (target == id).then_some("="),
+            Process::Registers => {
+                let storage = self.inner.storage.iter().find(|storage| storage.id == target)?;
+                (!matches!(storage.kind, StorageKind::Variable(_))).then_some("<=")
+            }
+        }
+    }
+
+    /// Declarations and values of the expressions that are evaluated in a region.
+    fn locals(&self, region: Region, depth: usize) -> Option<String> {
+        let indent = "    ".repeat(depth);
+        let (mut declarations, mut values) = (String::new(), String::new());
+        for id in 0..self.inner.nodes.len() as u32 {
+            if self.wired[id as usize] && self.places.region[id as usize] == Some(region) {
+                let (width, name) = (self.width(id), self.name(id));
+                let _ = writeln!(declarations, "{indent}reg {}{name};", range(width));
+                let _ = writeln!(values, "{indent}{name} = {};", bare(self.expression(id)));
+            }
+        }
+        (!declarations.is_empty()).then_some(declarations + &values)
     }
 
     fn declare_memory(&mut self, memory: &MemoryText) {
@@ -232,7 +274,7 @@ impl<'i> Printer<'i> {
         }
     }
 
-    fn memory(&mut self, memory: &MemoryText) {
+    fn memory(&mut self, index: usize, memory: &MemoryText) {
         for (out, enable, address) in &memory.reads {
             if enable.is_none() {
                 let text = format!("assign {} = {}[{}];", self.name(*out), memory.name, bare(self.text(*address)));
@@ -255,15 +297,21 @@ impl<'i> Printer<'i> {
         }
         let lanes = self.width(enable);
         let lane = memory.width / lanes;
+        let region = self.places.writes[index];
+        let locals = self.locals(region, 3);
+        let any = if lanes == 1 { bare(self.text(enable)) } else { format!("|{}", self.name(enable)) };
+        match &locals {
+            Some(locals) => {
+                self.line(2, &format!("if ({any}) begin : write_{region}"));
+                self.out.push_str(locals);
+            }
+            None if lanes == 1 => self.line(2, &format!("if ({any}) begin")),
+            None => {}
+        }
+        let depth = if locals.is_some() || lanes == 1 { 3 } else { 2 };
         for at in 0..lanes {
             let text = if lanes == 1 {
-                format!(
-                    "if ({}) {}[{}] <= {};",
-                    bare(self.text(enable)),
-                    memory.name,
-                    self.text(address),
-                    self.text(data)
-                )
+                format!("{}[{}] <= {};", memory.name, self.text(address), self.text(data))
             } else {
                 let bits = format!("{}:{}", (at + 1) * lane - 1, at * lane);
                 format!(
@@ -274,7 +322,10 @@ impl<'i> Printer<'i> {
                     self.name(data)
                 )
             };
-            self.line(2, &text);
+            self.line(depth, &text);
+        }
+        if depth == 3 {
+            self.line(2, "end");
         }
         self.line(1, "end");
         let collisions: Vec<String> = memory
