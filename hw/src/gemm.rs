@@ -66,12 +66,12 @@ pub fn gemm(sizes: &Sizes) -> Module {
         let lane_weights = wgt.pick(part_3, block_out * 8).named("lane_weights").lanes(block_out);
         let mut products: Vec<Vec<Net<'_>>> = Vec::new();
         let mut lane_values = Vec::new();
-        for b in 0..batch as usize {
-            for o in 0..block_out as usize {
+        for (b, inputs) in rows.iter().enumerate() {
+            for (o, weights) in weights.iter().enumerate() {
                 let at = b * block_out as usize + o;
                 let mut row = Vec::new();
-                for i in 0..block_in as usize {
-                    let (mut x, mut w) = (rows[b][i], weights[o][i]);
+                for (i, (&x, &w)) in inputs.iter().zip(weights).enumerate() {
+                    let (mut x, mut w) = (x, w);
                     let mut enable = multiplies & !lane;
                     if i == 0 {
                         x = lane.mux(lane_inputs[at], x);
