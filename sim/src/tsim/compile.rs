@@ -11,7 +11,8 @@ use super::{BuildStep, Tools, TsimError, Variant};
 const RECIPE: &str = "1";
 /// The C++ around the model.
 pub(super) const HARNESS: &str = include_str!("harness.cpp");
-/// Of the model and of the harness. `-O3` and `-Os` were measured slower, see docs.
+/// Of the model and of the harness. At 256 multipliers with g++ 12, in millions of cycles per CPU second: `-O1` 0.58, `-O2` 0.62,
+/// `-O3` 0.63 for 1.4 times the compile time, `-Os` 0.46, `-march=native` no different.
 const FAST: &[&str] = &["-O2"];
 /// Of what runs once: constructors, symbol tables, reset values.
 const SLOW: &[&str] = &["-O0"];
