@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  fetch   --request--\                 +------> AR
-//!  load    --request--- round robin ----|
+//!  load    --request--- in turn -------|
 //!  compute --request--/                 +--> [ client, beats ] x 8 --> who gets each word of R
 //! ```
 //!
@@ -20,6 +20,7 @@
 
 use tandem_rtl::{MemoryStyle, Module, Net};
 
+use crate::arbiter::arbiter;
 use crate::size::{BURST_BITS, LOG_OUTSTANDING, Sizes};
 
 /// Clients of the engine.
@@ -43,51 +44,43 @@ pub fn read_engine(sizes: &Sizes) -> Module {
         let rresp = m.input("axi_rresp", 2);
         let rlast = m.input("axi_rlast", 1);
 
-        // What is under way, in order: whose burst, and how long.
-        let under_way = m.memory("under_way", LOG_OUTSTANDING, 2, MemoryStyle::Distributed);
+        // Whose bursts are under way, in order; one bit a client.
+        let under_way = m.memory("under_way", LOG_OUTSTANDING, READERS as u32, MemoryStyle::Distributed);
         let head = m.reg("head", LOG_OUTSTANDING + 1, 0);
         let tail = m.reg("tail", LOG_OUTSTANDING + 1, 0);
         let empty = head.eq(tail).named("empty");
-        let count = (tail - head).named("count");
-        let full = count.is(1 << LOG_OUTSTANDING).named("full");
+        let full = (tail - head).named("count").is(1 << LOG_OUTSTANDING).named("full");
 
-        // The one after the last winner comes first.
-        let last = m.reg("last", 2, 0);
-        let winner_of = |order: [usize; READERS]| {
-            let rest = m.lit(order[2] as u128, 2);
-            let second = request_valid[order[1]].mux(m.lit(order[1] as u128, 2), rest);
-            request_valid[order[0]].mux(m.lit(order[0] as u128, 2), second)
-        };
-        let winner =
-            m.choose(last, &[winner_of([1, 2, 0]), winner_of([2, 0, 1]), winner_of([0, 1, 2])]).named("winner");
-        let any = m.any_of(&request_valid).named("any_request");
         let arvalid = m.reg("arvalid", 1, 0);
         let address = m.data_reg("address", words);
         let beats = m.data_reg("beats", BURST_BITS);
-        let grant = (any & !arvalid & !full & !flush).named("grant");
+        let room = (!arvalid & !full & !flush).named("room");
+        let turn =
+            m.instance("turn", &arbiter(READERS as u32), &[("request", m.cat(&request_valid)), ("accept", room)]);
+        let winner = turn.get("grant");
+        let grant = (room & turn.get("granted")).named("grant");
         m.when(arvalid & arready, || arvalid.set_to(0));
         m.when(grant, || {
             arvalid.set_to(1);
-            address.set(m.choose(winner, &request_address));
-            beats.set(m.choose(winner, &request_beats));
-            last.set(winner);
+            address.set(selected(winner, &request_address));
+            beats.set(selected(winner, &request_beats));
             tail.set(tail.inc());
         });
         under_way.write(grant, tail.bits(0, LOG_OUTSTANDING), winner);
         let client = under_way.read_now("client", head.bits(0, LOG_OUTSTANDING));
 
-        let ready = (!empty & (flush | m.choose(client, &data_ready))).named("ready");
+        let ready = (!empty & (flush | (client & m.cat(&data_ready)).any())).named("ready");
         let word = (rvalid & ready).named("word");
         m.when(word & rlast, || head.set(head.inc()));
 
         for (k, _) in request_valid.iter().enumerate() {
-            m.output(format!("request_ready_{k}"), grant & winner.is(k as u128));
-            let mine = !empty & !flush & client.is(k as u128) & rvalid;
+            m.output(format!("request_ready_{k}"), grant & winner.bit(k as u32));
+            let mine = !empty & !flush & client.bit(k as u32) & rvalid;
             m.output(format!("data_valid_{k}"), mine);
         }
         m.output("idle", empty);
         m.output("fault", word & rresp.bit(1) & !flush);
-        m.output("fault_client", client);
+        m.output("fault_client", m.cat(&[client.bit(1), client.bit(2)]));
         m.output("axi_arvalid", arvalid);
         m.output("axi_araddr", m.cat(&[m.lit(0, sizes.log_bus_bytes), address]));
         m.output("axi_arlen", (beats - m.lit(1, BURST_BITS)).zext(8));
@@ -96,4 +89,10 @@ pub fn read_engine(sizes: &Sizes) -> Module {
         m.output("axi_rready", ready);
     }
     m
+}
+
+/// The value whose bit is set, or the last.
+fn selected<'m>(bits: Net<'m>, values: &[Net<'m>]) -> Net<'m> {
+    let last = values.len() - 1;
+    (0..last).fold(values[last], |rest, at| bits.bit(at as u32).mux(values[at], rest))
 }
