@@ -17,6 +17,7 @@ mod session;
 mod stdout;
 mod table;
 mod verb;
+mod verilated;
 
 use clap::Parser;
 use std::process::ExitCode;
