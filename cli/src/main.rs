@@ -16,6 +16,8 @@ mod report;
 mod session;
 mod stdout;
 mod table;
+#[allow(dead_code, reason = "the verbs that simulate hardware call it")]
+mod tools;
 mod verb;
 mod verilated;
 
