@@ -16,7 +16,6 @@ mod report;
 mod session;
 mod stdout;
 mod table;
-#[allow(dead_code, reason = "the verbs that simulate hardware call it")]
 mod tools;
 mod verb;
 mod verilated;
