@@ -16,9 +16,9 @@ mod report;
 mod session;
 mod stdout;
 mod table;
-#[allow(dead_code, reason = "the verbs that simulate hardware call it")]
 mod tools;
 mod verb;
+mod verilated;
 
 use clap::Parser;
 use std::process::ExitCode;
