@@ -22,62 +22,200 @@
 //!
 //! An instruction takes two cycles more than its work.
 
-use tandem_rtl::Module;
+use tandem_rtl::{Module, Net};
 
 use crate::size::{INDEX_BITS, INSN_BITS};
+use crate::tokens::queues;
 
 /// The block; it is the same for all units.
 pub fn issue() -> Module {
     let m = Module::new("issue");
-    {
-        let head_valid = m.input("head_valid", 1);
-        let head = m.input("head", INSN_BITS + INDEX_BITS);
-        let available_prev = m.input("available_prev", 1);
-        let available_next = m.input("available_next", 1);
-        let full_prev = m.input("full_prev", 1);
-        let full_next = m.input("full_next", 1);
-        let halt = m.input("halt", 1);
-        let done = m.input("done", 1);
-        let detail = m.input("detail", 3);
-
-        let running = m.reg("running", 1, 0);
-        let started = m.reg("started", 1, 0);
-        let insn = m.data_reg("insn_now", INSN_BITS);
-        let index = m.data_reg("index_now", INDEX_BITS);
-
-        let pops = (head.bit(3), head.bit(4));
-        let lacks_prev = (pops.0 & !available_prev).named("lacks_prev");
-        let lacks_next = (pops.1 & !available_next).named("lacks_next");
-        let waits = (head_valid & !running & !halt).named("waits");
-        let begins = (waits & !lacks_prev & !lacks_next).named("goes");
-        let pushes = (insn.bit(5), insn.bit(6));
-        let no_room = ((pushes.0 & full_prev) | (pushes.1 & full_next)).named("no_room");
-        let finishes = (running & done & !no_room).named("ends");
-        started.set(begins);
-        m.when(begins, || {
-            running.set_to(1);
-            insn.set(head.bits(0, INSN_BITS));
-            index.set(head.bits(INSN_BITS, INDEX_BITS));
-        });
-        m.when(finishes, || running.set_to(0));
-
-        let blocked = (head_valid & !running & (lacks_prev | lacks_next)).named("lacks_token");
-        let code = |value| m.lit(value, 3);
-        let working = done.mux(no_room.mux(code(7), code(1)), detail);
-        let missing = lacks_prev.mux(code(2), lacks_next.mux(code(3), code(1)));
-        m.output("head_ready", begins);
-        m.output("begins", begins);
-        m.output("finishes", finishes);
-        m.output("start", started);
-        m.output("insn", insn);
-        m.output("index", running.mux(index, head.bits(INSN_BITS, INDEX_BITS)));
-        m.output("pop_prev", begins & pops.0);
-        m.output("pop_next", begins & pops.1);
-        m.output("push_prev", finishes & pushes.0);
-        m.output("push_next", finishes & pushes.1);
-        m.output("state", running.mux(working, head_valid.mux(missing, code(0))));
-        m.output("blocked", blocked);
-        m.output("idle", !running & !head_valid);
-    }
+    describe(&m);
     m
+}
+
+/// The same block between the four token queues, whose counts have so many bits, as `issue_proof`, with what is to be proven
+/// of it. The block is the compute unit's, which has both neighbours.
+///
+/// Taken for granted: of the neighbours, that they push with room and pop a token that is there, as it is proven here of this
+/// side.
+///
+/// | property | |
+/// |---|---|
+/// | `begins_with_tokens` | an instruction begins only with the tokens that it asks for |
+/// | `begins_alone` | an instruction begins only while none is at hand, and not while halted |
+/// | `begins_what_is_there` | an instruction begins only from the head of the queue, and leaves it in this cycle |
+/// | `pops_with_begin` | what the instruction asks for is popped in the cycle in which it begins, and nothing in any other |
+/// | `finishes_once`, `never_both` | an instruction finishes once at most for each beginning, and in a later cycle |
+/// | `finishes_when_done` | an instruction that is done finishes at once with room for its tokens, and only so |
+/// | `pushes_with_finish` | the tokens that the instruction gives are pushed in the cycle in which it finishes, and none in any other |
+/// | `pushes_with_room` | a token is pushed only where there is room |
+/// | `insn_holds`, `starts_once` | the instruction stays at the output from `start`, the cycle after its beginning, on |
+/// | `tokens_from_prev`, `tokens_to_prev`, `tokens_from_next`, `tokens_to_next` | a queue holds what was pushed less what was popped: no token is lost or made |
+/// | `blocked_right` | `blocked` says that a token is missing |
+pub fn proof(bits: u32) -> Module {
+    let m = Module::new("issue_proof");
+    let u = describe(&m);
+    // Queues 0 and 1 are those from and to the unit before, 3 and 2 those from and to the unit behind.
+    let [given_prev, taken_prev, taken_next, given_next] =
+        ["given_prev", "taken_prev", "taken_next", "given_next"].map(|name| m.input(name, 1));
+    let queues = m.instance(
+        "queues",
+        &queues(bits),
+        &[
+            ("push_0", given_prev),
+            ("pop_0", u.pop_prev),
+            ("push_1", u.push_prev),
+            ("pop_1", taken_prev),
+            ("push_2", u.push_next),
+            ("pop_2", taken_next),
+            ("push_3", given_next),
+            ("pop_3", u.pop_next),
+        ],
+    );
+    let there = [0, 1, 2, 3].map(|k| queues.get(&format!("available_{k}")));
+    let full = [0, 1, 2, 3].map(|k| queues.get(&format!("full_{k}")));
+    m.assume_always("wired_prev", u.available_prev.eq(there[0]) & u.full_prev.eq(full[1]));
+    m.assume_always("wired_next", u.available_next.eq(there[3]) & u.full_next.eq(full[2]));
+    m.assume_always("others_give_with_room", !(given_prev & full[0]) & !(given_next & full[3]));
+    m.assume_always("others_take_what_is_there", !(taken_prev & !there[1]) & !(taken_next & !there[2]));
+
+    // The instruction as it was in the queue, and whether one is at hand.
+    let at_hand = m.reg("at_hand", 1, 0);
+    let whole = m.data_reg("whole", INSN_BITS + INDEX_BITS);
+    m.when(u.finishes, || at_hand.set_to(0));
+    m.when(u.begins, || {
+        at_hand.set_to(1);
+        whole.set(u.head);
+    });
+    let asks = (u.head.bit(3), u.head.bit(4));
+    let gives = (whole.bit(5), whole.bit(6));
+    let have = (!asks.0 | there[0]) & (!asks.1 | there[3]);
+    m.assert_always("begins_with_tokens", !u.begins | have);
+    m.assert_always("begins_alone", !u.begins | !(at_hand | u.halt));
+    m.assert_always("begins_what_is_there", u.begins.eq(u.head_ready) & (!u.begins | u.head_valid));
+    let right = u.pop_prev.eq(u.begins & asks.0) & u.pop_next.eq(u.begins & asks.1);
+    m.assert_always("pops_with_begin", right);
+    m.assert_always("finishes_once", !u.finishes | at_hand);
+    m.assert_always("never_both", !(u.begins & u.finishes));
+    let room = (!gives.0 | !full[1]) & (!gives.1 | !full[2]);
+    m.assert_always("finishes_when_done", u.finishes.eq(at_hand & u.done & room));
+    let right = u.push_prev.eq(u.finishes & gives.0) & u.push_next.eq(u.finishes & gives.1);
+    m.assert_always("pushes_with_finish", right);
+    m.assert_always("pushes_with_room", !(u.push_prev & full[1]) & !(u.push_next & full[2]));
+    m.assert_always("insn_holds", !at_hand | m.cat(&[u.insn, u.index]).eq(whole));
+    m.assert_always("starts_once", u.start.eq(m.delay("began", u.begins)));
+    m.assert_always("blocked_right", !u.blocked | (u.head_valid & !at_hand & !have));
+
+    let counts = queues.get("counts").lanes(4);
+    let conserved = |name: &str, count: Net<'_>, more: Net<'_>, less: Net<'_>| {
+        let (pushed, popped) = (m.reg(format!("{name}_pushed"), 32, 0), m.reg(format!("{name}_popped"), 32, 0));
+        m.when(more, || pushed.set(pushed.inc()));
+        m.when(less, || popped.set(popped.inc()));
+        m.assert_always(name, count.zext(32).eq(pushed - popped));
+    };
+    // By what the instructions say, not by what the outputs do.
+    conserved("tokens_from_prev", counts[0], given_prev, u.begins & asks.0);
+    conserved("tokens_to_prev", counts[1], u.finishes & gives.0, taken_prev);
+    conserved("tokens_to_next", counts[2], u.finishes & gives.1, taken_next);
+    conserved("tokens_from_next", counts[3], given_next, u.begins & asks.1);
+    m
+}
+
+/// The values of the block that a proof speaks of.
+struct Parts<'m> {
+    head_valid: Net<'m>,
+    head: Net<'m>,
+    head_ready: Net<'m>,
+    available_prev: Net<'m>,
+    available_next: Net<'m>,
+    full_prev: Net<'m>,
+    full_next: Net<'m>,
+    halt: Net<'m>,
+    done: Net<'m>,
+    begins: Net<'m>,
+    finishes: Net<'m>,
+    start: Net<'m>,
+    insn: Net<'m>,
+    index: Net<'m>,
+    pop_prev: Net<'m>,
+    pop_next: Net<'m>,
+    push_prev: Net<'m>,
+    push_next: Net<'m>,
+    blocked: Net<'m>,
+}
+
+fn describe(m: &Module) -> Parts<'_> {
+    let head_valid = m.input("head_valid", 1);
+    let head = m.input("head", INSN_BITS + INDEX_BITS);
+    let available_prev = m.input("available_prev", 1);
+    let available_next = m.input("available_next", 1);
+    let full_prev = m.input("full_prev", 1);
+    let full_next = m.input("full_next", 1);
+    let halt = m.input("halt", 1);
+    let done = m.input("done", 1);
+    let detail = m.input("detail", 3);
+
+    let running = m.reg("running", 1, 0);
+    let started = m.reg("started", 1, 0);
+    let insn = m.data_reg("insn_now", INSN_BITS);
+    let index = m.data_reg("index_now", INDEX_BITS);
+
+    let pops = (head.bit(3), head.bit(4));
+    let lacks_prev = (pops.0 & !available_prev).named("lacks_prev");
+    let lacks_next = (pops.1 & !available_next).named("lacks_next");
+    let waits = (head_valid & !running & !halt).named("waits");
+    let begins = (waits & !lacks_prev & !lacks_next).named("goes");
+    let pushes = (insn.bit(5), insn.bit(6));
+    let no_room = ((pushes.0 & full_prev) | (pushes.1 & full_next)).named("no_room");
+    let finishes = (running & done & !no_room).named("ends");
+    started.set(begins);
+    m.when(begins, || {
+        running.set_to(1);
+        insn.set(head.bits(0, INSN_BITS));
+        index.set(head.bits(INSN_BITS, INDEX_BITS));
+    });
+    m.when(finishes, || running.set_to(0));
+
+    let blocked = (head_valid & !running & (lacks_prev | lacks_next)).named("lacks_token");
+    let code = |value| m.lit(value, 3);
+    let working = done.mux(no_room.mux(code(7), code(1)), detail);
+    let missing = lacks_prev.mux(code(2), lacks_next.mux(code(3), code(1)));
+    let (pop_prev, pop_next) = (begins & pops.0, begins & pops.1);
+    let (push_prev, push_next) = (finishes & pushes.0, finishes & pushes.1);
+    let index_now = running.mux(index, head.bits(INSN_BITS, INDEX_BITS));
+    m.output("head_ready", begins);
+    m.output("begins", begins);
+    m.output("finishes", finishes);
+    m.output("start", started);
+    m.output("insn", insn);
+    m.output("index", index_now);
+    m.output("pop_prev", pop_prev);
+    m.output("pop_next", pop_next);
+    m.output("push_prev", push_prev);
+    m.output("push_next", push_next);
+    m.output("state", running.mux(working, head_valid.mux(missing, code(0))));
+    m.output("blocked", blocked);
+    m.output("idle", !running & !head_valid);
+    Parts {
+        head_valid,
+        head,
+        head_ready: begins,
+        available_prev,
+        available_next,
+        full_prev,
+        full_next,
+        halt,
+        done,
+        begins,
+        finishes,
+        start: started,
+        insn,
+        index: index_now,
+        pop_prev,
+        pop_next,
+        push_prev,
+        push_next,
+        blocked,
+    }
 }

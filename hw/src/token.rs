@@ -26,8 +26,13 @@ pub const COUNT_BITS: u32 = 16;
 
 /// A token counter; the module is called `token_counter`.
 pub fn token_counter() -> Module {
+    counter(COUNT_BITS)
+}
+
+/// The same with so many bits.
+pub(crate) fn counter(bits: u32) -> Module {
     let m = Module::new("token_counter");
-    describe(&m, COUNT_BITS);
+    describe(&m, bits);
     m
 }
 

@@ -16,15 +16,20 @@
 
 use tandem_rtl::{Module, Net};
 
-use crate::token::token_counter;
+use crate::token::{COUNT_BITS, counter};
 
 /// The block.
 pub fn tokens() -> Module {
+    queues(COUNT_BITS)
+}
+
+/// The same with counts of so many bits.
+pub(crate) fn queues(bits: u32) -> Module {
     let m = Module::new("tokens");
     {
         let push: Vec<Net<'_>> = (0..4).map(|k| m.input(format!("push_{k}"), 1)).collect();
         let pop: Vec<Net<'_>> = (0..4).map(|k| m.input(format!("pop_{k}"), 1)).collect();
-        let counter = token_counter();
+        let counter = counter(bits);
         let mut counts = Vec::new();
         let mut some = Vec::new();
         for k in 0..4 {
