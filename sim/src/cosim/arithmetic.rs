@@ -74,6 +74,30 @@ impl Maker<'_> {
         .unwrap_or_default()
     }
 
+    /// Parameters, a requantisation by them, new parameters in the same place, and a requantisation by those.
+    pub fn requants(&mut self, view: &View) -> Vec<Insn> {
+        let mut insns = Vec::new();
+        for _ in 0..2 {
+            insns.extend(self.params());
+            if self.config.profile().has_extension() {
+                insns.extend(self.requant(view).unwrap_or_default());
+            }
+        }
+        insns
+    }
+
+    /// Shifts all accumulators of a view right: a store shows their low bytes alone.
+    pub fn reveal(&mut self, view: &View) -> Vec<Insn> {
+        let most = (1 << self.config.log_acc_depth()) - 1;
+        let mut nest = Nest { iter_out: 1, iter_in: view.acc.len.min(most), ..Nest::default() };
+        nest.uops = vec![Uop { dst: view.acc.base, ..Uop::default() }];
+        nest.factors[0][1] = 1;
+        let imm = self.random.pick(&[4, 8, 8, 16, 24]);
+        let Some(load) = self.uop_load(&mut nest) else { return Vec::new() };
+        let (alu_opcode, use_imm) = (AluOpcode::Shr, true);
+        vec![load, nested!(Alu, nest, reset: false, alu_opcode: alu_opcode, use_imm: use_imm, imm: imm)]
+    }
+
     fn gemm(&mut self, view: &View) -> Option<Vec<Insn>> {
         let c = self.config;
         let reset = self.random.once_in(5);

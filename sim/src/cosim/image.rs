@@ -134,7 +134,9 @@ fn param(random: &mut Random, mode: RequantMode, extreme: bool) -> RequantParam 
     let any = |random: &mut Random| if random.flag() { random.pick(&edges) } else { random.next() as i32 };
     let multiplier = match (mode, extreme) {
         (RequantMode::Float, false) => {
-            (2f32.powi(-(random.below(16) as i32)) * (1.0 + random.below(100) as f32 / 100.0)).to_bits() as i32
+            // A power of two now and then: only then is a result often halfway between two integers.
+            let fraction = if random.once_in(3) { 0.0 } else { random.below(100) as f32 / 100.0 };
+            (2f32.powi(-(random.below(16) as i32)) * (1.0 + fraction)).to_bits() as i32
         }
         (RequantMode::Float, true) => {
             let values = [

@@ -36,9 +36,15 @@ pub struct Mutant {
     pub from: String,
     /// The expression that takes its place.
     pub to: String,
+    /// What stands right before the expression, where that tells it from others that read alike.
+    #[serde(default)]
+    pub after: Option<String>,
     /// Which of several places, from 1; left out where there is only one.
     #[serde(default)]
     pub occurrence: Option<usize>,
+    /// Whether the memory bus is held up at random while the mutant is looked for; it needs that to show.
+    #[serde(default)]
+    pub stress: bool,
     /// What goes wrong.
     pub doc: String,
 }
@@ -229,7 +235,9 @@ fn locate(text: &str, (start, end): (usize, usize), mutant: &Mutant) -> Result<(
     while at < end {
         match matches_at(&code, at, end, &words) {
             Some(to) => {
-                found.push((at, to));
+                if mutant.after.as_ref().is_none_or(|after| stands_behind(&code, at, after)) {
+                    found.push((at, to));
+                }
                 at = to;
             }
             None => at += 1,
@@ -251,6 +259,14 @@ fn locate(text: &str, (start, end): (usize, usize), mutant: &Mutant) -> Result<(
         found: found.len(),
         wanted,
     })
+}
+
+/// Whether the text before a place ends with certain words, whatever white space separates them.
+fn stands_behind(text: &str, at: usize, after: &str) -> bool {
+    let code = text.get(..at).unwrap_or_default();
+    let before = after.split_whitespace().rev().try_fold(code, |code, word| code.trim_end().strip_suffix(word));
+    let joined = |before: &str| after.starts_with(is_word) && before.ends_with(is_word);
+    before.is_some_and(|before| !joined(before))
 }
 
 /// The end of the words, separated by any white space, where they stand at a place and are no part of longer words.
@@ -335,7 +351,9 @@ endmodule
             module: owned(module),
             from: owned(from),
             to: owned(to),
+            after: None,
             occurrence: None,
+            stress: false,
             doc: owned("A fault."),
         }
     }

@@ -191,6 +191,12 @@ impl Party {
             }
         }
         let end = self.run(limit).unwrap_or_else(|e| End::Failed(e.to_string()));
+        if let End::Failed(_) = &end {
+            // It answers no more questions until it is reset.
+            self.reset()?;
+            let (trace, memory) = ((self.trace)(), Vec::new());
+            return Ok(Outcome { end, cycles: 0, counters: Vec::new(), trace, memory, readback });
+        }
         let mut read = |reg| self.bus.read32(reg).map_err(|e| self.failed("reading the counters", e));
         let cycles = read(Reg::Cycles)?;
         let mut counters = Vec::new();
@@ -210,6 +216,26 @@ impl Party {
             }
         }
         Ok(Outcome { end, cycles, counters, trace, memory, readback })
+    }
+
+    /// Launches a program, lets it run while a register is read so many times, and resets the device.
+    pub(super) fn abandon(&mut self, placed: &Placed, reads: u32) -> Result<Option<End>, CosimError> {
+        self.bus.copy_in(placed.buf.addr, &placed.bytes).map_err(|e| self.failed("restoring memory", e))?;
+        let mut abandon = || {
+            for (reg, value) in placed.regs {
+                self.bus.write32(reg, value)?;
+            }
+            self.bus.write32(Reg::Control, control::LAUNCH)?;
+            (0..reads).try_for_each(|_| self.bus.read32(Reg::ErrorCode).map(drop))?;
+            self.bus.write32(Reg::Control, control::RESET)
+        };
+        match abandon() {
+            Ok(()) => Ok(None),
+            Err(error) => {
+                self.reset()?;
+                Ok(Some(End::Failed(error.to_string())))
+            }
+        }
     }
 
     fn run(&mut self, limit: Duration) -> Result<End, BusError> {

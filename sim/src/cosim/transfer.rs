@@ -93,7 +93,9 @@ impl Maker<'_> {
             1 if self.large => most,
             _ => random.between(1, most.min(6)),
         };
-        let y_size = if random.once_in(16) { 0 } else { random.between(1, (most / x_groups).min(12)) };
+        // Many short rows are many bursts under way.
+        let rows = (most / x_groups).min(if random.once_in(3) { 60 } else { 12 });
+        let y_size = if random.once_in(16) { 0 } else { random.between(1, rows) };
         let x_size = x_groups * group;
         let sram_base = window.base + random.below(window.len - y_size.max(1) * x_size + 1);
         let elem = self.config.out_elem_bytes() as u32;
