@@ -6,7 +6,7 @@ use tandem_sim::tsim::{Model, TsimOptions, Variant};
 use tandem_tests::tool;
 
 /// Programs within which a mutant must be found.
-const PROGRAMS: u64 = 40;
+const PROGRAMS: u64 = 100;
 const SEED: u64 = 0;
 
 #[test]

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tandem_isa::HwConfig;
 use tandem_sim::Kernel;
 use tandem_sim::cosim::{
-    Catch, Checker, CosimReport, Coverage, Generator, MUTANTS, MUTANTS_HW, Mutant, MutantError, Party, applicable, hunt,
-    mutate, parse_mutants,
+    Catch, Checker, CosimReport, Coverage, Generator, MUTANTS, MUTANTS_HW, Mutant, MutantError, Party, applicable,
+    hunt, mutate, parse_mutants,
 };
 use tandem_sim::tsim::{DramModel, TsimBus, TsimOptions, Variant};
 
@@ -21,8 +21,6 @@ use tandem_sim::tsim::{DramModel, TsimBus, TsimOptions, Variant};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The accelerator where the command line does not say.
 const PRESET: &str = "vta";
-/// Programs where the command line does not say, without and with mutants.
-const PROGRAMS: [u64; 2] = [100, 40];
 /// Mismatches after which there is nothing more to learn.
 const ENOUGH: usize = 10;
 
@@ -31,9 +29,9 @@ const ENOUGH: usize = 10;
 /// Every program runs twice without a reset in between. Exit code 1 when anything differs, or when a mutant survives.
 #[derive(Args)]
 pub struct Options {
-    /// How many programs, 100 where not given, 40 with --mutants; some come with sequels that read what they left behind.
-    #[arg(long)]
-    programs: Option<u64>,
+    /// How many programs; some come with sequels that read what they left behind.
+    #[arg(long, default_value_t = 100)]
+    programs: u64,
     /// Chooses the programs.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -125,7 +123,7 @@ fn compare(options: &Options, config: &HwConfig) -> Result<Outcome> {
     let mut checker = checker(config, device(options, config)?)?.stop_after(ENOUGH);
     let cases = match options.program {
         Some(index) => index..index.checked_add(1).ok_or_else(|| anyhow!("--program {index}: too large"))?,
-        None => 0..options.programs.unwrap_or(PROGRAMS[0]),
+        None => 0..options.programs,
     };
     let bar = bar(cases.end - cases.start, "programs");
     let report = checker.run(&generator, cases, |_| {
@@ -158,7 +156,7 @@ fn look_for_mutants(options: &Options, config: &HwConfig) -> Result<Outcome> {
     if mutants.is_empty() {
         bail!("the list of mutants is empty");
     }
-    let programs = options.programs.unwrap_or(PROGRAMS[1]);
+    let programs = options.programs;
     let verilog = mutate(&tandem_hw::verilog(config), &mutants)?;
     let variant = Variant { mutants: true, ..Variant::default() };
     let model = verilated::model(config, Some(&verilog), variant)?;
@@ -205,7 +203,10 @@ fn mutants_table(programs: u64, rows: &[Row], absent: usize) -> String {
         let texts = [&mutant.name, &mutant.module, &mutant.class, found_by, &after, &mutant.doc];
         texts.map(str::to_owned).to_vec()
     });
-    table(&["mutant", "module", "class", "caught by", "after", "what it breaks"], &[4], cells) + &verdict + &left_out + "\n"
+    table(&["mutant", "module", "class", "caught by", "after", "what it breaks"], &[4], cells)
+        + &verdict
+        + &left_out
+        + "\n"
 }
 
 fn mutants_json(

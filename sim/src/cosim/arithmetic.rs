@@ -64,11 +64,11 @@ impl Maker<'_> {
     /// An arithmetic instruction on a view, behind the load of its micro-ops where it needs one. Nothing where the view has no
     /// room for what was drawn.
     pub fn arithmetic(&mut self, view: &View) -> Vec<Insn> {
-        let kinds = if self.config.profile().has_extension() { 10 } else { 6 };
+        let kinds = if self.config.profile().has_extension() { 12 } else { 6 };
         match self.random.below(kinds) {
-            0..=2 => self.gemm(view),
-            3..=5 => self.alu(view),
-            6 | 7 => self.requant(view),
+            0..=2 => self.alu(view),
+            3..=5 => self.gemm(view),
+            6..=8 => self.requant(view),
             _ => self.lane(view),
         }
         .unwrap_or_default()
@@ -77,10 +77,11 @@ impl Maker<'_> {
     /// Parameters, a requantisation by them, new parameters in the same place, and a requantisation by those.
     pub fn requants(&mut self, view: &View) -> Vec<Insn> {
         let mut insns = Vec::new();
+        let set = self.random.below(self.space.params.len() as u32) as usize;
         for _ in 0..2 {
             insns.extend(self.params());
             if self.config.profile().has_extension() {
-                insns.extend(self.requant(view).unwrap_or_default());
+                insns.extend(self.requant_by(view, set).unwrap_or_default());
             }
         }
         insns
@@ -130,18 +131,33 @@ impl Maker<'_> {
 
     fn requant(&mut self, view: &View) -> Option<Vec<Insn>> {
         let set = self.random.below(self.space.params.len() as u32) as usize;
+        let params = Window { base: self.space.acc.end(), len: 4 * self.space.params.len() as u32 };
+        let src = match self.random.below(8) {
+            // Parameters out of the very accumulators that are being written.
+            0 if view.acc.len > 4 => self.acc(Window { len: view.acc.len - 3, ..view.acc }),
+            1 if view.acc.len > 4 => {
+                let base = view.acc.base + self.random.below(view.acc.len - 3);
+                self.acc(Window { base, len: 1 })
+            }
+            2 => self.acc(Window { len: params.len - 3, ..params }),
+            3 => Index { len: params.len / 4, step: 4, ..self.acc(params) },
+            _ => return self.requant_by(view, set),
+        };
+        self.requant_from(view, set, src)
+    }
+
+    /// Requantisation with one set of parameters.
+    fn requant_by(&mut self, view: &View, set: usize) -> Option<Vec<Insn>> {
+        let base = self.space.params.get(set)?.0;
+        self.requant_from(view, set, self.acc(Window { base, len: 1 }))
+    }
+
+    /// Requantisation in the mode of a set most of the time, with parameters from anywhere.
+    fn requant_from(&mut self, view: &View, set: usize, src: Index) -> Option<Vec<Insn>> {
         let (_, suited) = *self.space.params.get(set)?;
         let mode = if self.random.once_in(4) { self.random.pick(RequantMode::ALL) } else { suited };
         let saturate = !self.random.once_in(4);
-        let params = Window { base: self.space.acc.end(), len: 4 * self.space.params.len() as u32 };
         let dst = self.acc(view.acc);
-        let src = match self.random.below(6) {
-            // Parameters out of the very accumulators that are being written.
-            0 if view.acc.len > 4 => self.acc(Window { len: view.acc.len - 3, ..view.acc }),
-            1 => self.acc(Window { len: params.len - 3, ..params }),
-            2 => Index { len: 1, ..self.acc(Window { base: params.base + 4 * set as u32, len: 1 }) },
-            _ => Index { len: params.len / 4, step: 4, ..self.acc(params) },
-        };
         self.emit([dst, src, self.unused()], |nest| nested!(Requant, nest, mode: mode, saturate: saturate))
     }
 

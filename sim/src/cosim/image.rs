@@ -157,6 +157,7 @@ fn param(random: &mut Random, mode: RequantMode, extreme: bool) -> RequantParam 
             ];
             if random.once_in(4) { random.next() as i32 } else { random.pick(&values).to_bits() as i32 }
         }
+        (_, false) if random.once_in(3) => 1 << 30,
         (_, false) => (1 << 30) + random.below(1 << 30) as i32,
         (_, true) => any(random),
     };
@@ -168,13 +169,20 @@ fn param(random: &mut Random, mode: RequantMode, extreme: bool) -> RequantParam 
         _ => any(random),
     };
     let byte = |random: &mut Random| random.next() as i8;
+    if extreme && random.once_in(3) {
+        // Every odd accumulator becomes the least value.
+        let multiplier = if random.flag() { i32::MIN } else { random.pick(&edges) };
+        let shift = random.below(3) as i32 - 1;
+        let (zero_point, lo, hi) = (byte(random), i8::MIN, i8::MAX);
+        return RequantParam { bias: 0, multiplier, shift, zero_point, lo, hi, pre_shift: 31 };
+    }
     if extreme {
         let pre_shift = if random.flag() { random.below(33) as u8 } else { random.next() as u8 };
         let (bias, zero_point) = (any(random), byte(random));
         return RequantParam { bias, multiplier, shift, zero_point, lo: byte(random), hi: byte(random), pre_shift };
     }
     let pre_shift = if random.once_in(3) { random.below(8) as u8 } else { 0 };
-    let bias = random.below(1 << 14) as i32 - (1 << 13);
+    let bias = if random.flag() { random.below(64) as i32 - 32 } else { random.below(1 << 14) as i32 - (1 << 13) };
     let zero_point = byte(random);
     let lo = if random.flag() { i8::MIN } else { zero_point };
     RequantParam { bias, multiplier, shift, zero_point, lo, hi: i8::MAX, pre_shift }
