@@ -141,11 +141,11 @@ impl Maker<'_> {
             let next = match self.random.below(20) {
                 0..=2 => vec![self.load(MemoryType::Inp, view.inp, step)],
                 3 => vec![self.load(MemoryType::Wgt, view.wgt, step)],
-                4 | 5 => vec![self.load(MemoryType::Acc, view.acc, step)],
-                6 if self.random.flag() => {
+                5 if self.random.flag() => {
                     let queue = self.random.pick_queue();
                     vec![self.nop(queue)]
                 }
+                4 | 5 => vec![self.load(MemoryType::Acc, view.acc, step)],
                 6 => {
                     let mut next = self.requants(&view);
                     next.push(self.store(view.acc, step));
@@ -236,7 +236,7 @@ impl Maker<'_> {
             let next = match self.random.below(8) {
                 0 | 1 => vec![self.load(MemoryType::Acc, view.acc, step - contexts)],
                 2 if self.random.flag() => vec![self.nop(Queue::Compute)],
-                3 if self.random.flag() => self.requants(&view),
+                3 => self.requants(&view),
                 _ => self.arithmetic(&view),
             };
             tile.compute.extend(next);
