@@ -622,8 +622,11 @@ private:
             burst.due = view.now + m_options.latency;
             ++m_filling;
             check_strobes(burst);
-            // A write takes effect between its last beat and its response; stress does both.
-            if (m_options.stress && m_random.below(2)) commit(burst);
+            // A write takes effect between its last beat and its response; stress does both. Writes of one master to the same
+            // bytes take effect in order, so that the earlier ones go first.
+            if (m_options.stress && m_random.below(2)) {
+                for (unsigned at = 0; at < m_filling; ++at) commit(m_writes.at(at));
+            }
         }
     }
 
