@@ -622,15 +622,15 @@ private:
             burst.due = view.now + m_options.latency;
             ++m_filling;
             check_strobes(burst);
-            // A write takes effect between its last beat and its response; stress does both. Bursts of one master take effect
-            // in their order, which shows where they overlap.
-            const bool first = m_filling == 1 || m_writes.at(m_filling - 2).committed;
-            if (m_options.stress && first && m_random.below(2)) commit(burst);
+            // A write takes effect between its last beat and its response; stress does both. Writes of one master to the same
+            // bytes take effect in order, so that the earlier ones go first.
+            if (m_options.stress && m_random.below(2)) {
+                for (unsigned at = 0; at < m_filling; ++at) commit(m_writes.at(at));
+            }
         }
     }
 
-    // The bytes of a burst are one range: a strobe that is off lies before or after the data. A burst that a reset has cut off
-    // has no bytes.
+    // The bytes of a burst are one range: a strobe that is off lies before or after the data.
     void check_strobes(const Write& burst) {
         int phase = 0;
         for (unsigned beat = 0; beat < burst.beats; ++beat) {
@@ -644,6 +644,9 @@ private:
                     return;
                 }
             }
+        }
+        if (phase == 0) {
+            violate("the write burst at %#x writes no byte (cycle %llu)", burst.addr, (unsigned long long)view.now);
         }
     }
 
