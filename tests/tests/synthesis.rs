@@ -53,7 +53,11 @@ fn check(name: &str, family: &Family) {
     let lanes = config.out_elem_bytes() as u64;
     let within = |module: &str, kinds: &[&str]| count(&cells, module, kinds);
     assert_eq!(within("tandem_gemm", family.multipliers), macs, "a multiplier a MAC");
-    assert_eq!(within(TOP, family.multipliers), macs + PER_LANE * lanes, "and {PER_LANE} for each lane of the tensor ALU");
+    assert_eq!(
+        within(TOP, family.multipliers),
+        macs + PER_LANE * lanes,
+        "and {PER_LANE} for each lane of the tensor ALU"
+    );
     for scratchpad in ["tandem_uop", "tandem_inp", "tandem_wgt", "tandem_acc", "tandem_out"] {
         assert!(within(scratchpad, family.block_ram) > 0, "{scratchpad} has no block RAM");
         assert_eq!(within(scratchpad, family.lut_ram), 0, "{scratchpad} is in look-up tables");

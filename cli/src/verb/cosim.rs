@@ -151,10 +151,11 @@ fn compare(options: &Options, config: &HwConfig, device: &dyn Hardware) -> Resul
         None => 0..options.programs,
     };
     let bar = bar(cases.end - cases.start, "programs");
-    let report = checker.run(&generator, cases, |_| {
+    let ran = checker.run(&generator, cases, |_| {
         bar.inc(1);
         true
-    })?;
+    });
+    let report = ran.map_err(|e| anyhow!("{e}"))?;
     bar.finish_and_clear();
     let text = match options.format {
         Format::Json => format!("{}\n", report_json(options, config, &report)),
@@ -177,7 +178,7 @@ fn hunt(options: &Options, config: &HwConfig, device: &dyn Hardware, mutants: &[
     let mut found: Vec<Option<Mismatch>> = Vec::new();
     for number in (1..).take(mutants.len()) {
         let mut checker = checker(config, device.party(number)?, PATIENCE[1])?.stop_after(1);
-        let report = checker.run(&generator, 0..options.programs, |_| true)?;
+        let report = checker.run(&generator, 0..options.programs, |_| true).map_err(|e| anyhow!("{e}"))?;
         found.push(report.mismatches.into_iter().next());
         bar.inc(1);
     }

@@ -170,7 +170,7 @@ impl Maker<'_> {
         let long = random.once_in(8);
         let mut size = |long: bool, short: u32, most: u32| random.between(1, if long { most } else { short });
         let (mut iter_out, mut iter_in) = (size(long, 4, 12), size(long, 5, 40));
-        let mut count = size(long || iter_out * iter_in < 3, 6, 14);
+        let mut count = size(long || iter_out * iter_in < 3, 6, 18);
         while iter_out * iter_in * count > MOST_EXECUTIONS {
             iter_in = iter_in.div_ceil(2);
         }
@@ -219,7 +219,7 @@ impl Maker<'_> {
     /// Micro-ops of so many places an index, in patterns that make one need the result of another soon.
     fn uops(&mut self, nest: &mut Nest, indices: &[Index; 3], places: [u32; 3]) {
         let random = &mut self.random;
-        let (pattern, period, close) = (random.below(5), random.between(1, 10), random.flag());
+        let (pattern, period, close) = (random.below(5), random.between(1, 14), random.flag());
         let any = |random: &mut Random, slot: usize| {
             let (index, places) = (&indices[slot], places[slot]);
             if !index.used {

@@ -115,19 +115,20 @@ impl Checker {
         let mut report = CosimReport::new(&self.config, generator.seed());
         for index in cases {
             let case = generator.case(index);
-            self.check(&case, &mut report)?;
-            if !progress(&report) || report.mismatches.len() >= self.most {
+            let reachable = self.check(&case, &mut report)?;
+            if !progress(&report) || !reachable || report.mismatches.len() >= self.most {
                 break;
             }
         }
         Ok(report)
     }
 
-    /// Runs the programs of a case, all of them twice in a row, and adds what was found to a report.
+    /// Runs the programs of a case, all of them twice in a row, and adds what was found to a report. False where the device under
+    /// test cannot be reached any more.
     ///
     /// # Errors
     /// As [`Checker::run`].
-    pub fn check(&mut self, case: &Case, report: &mut CosimReport) -> Result<(), CosimError> {
+    pub fn check(&mut self, case: &Case, report: &mut CosimReport) -> Result<bool, CosimError> {
         report.cases += 1;
         report.coverage.count(&self.config, case);
         let first = self.kept.len();
@@ -150,6 +151,9 @@ impl Checker {
                 if let Some((what, detail)) = difference {
                     let (case, seed) = (case.index, report.seed);
                     report.mismatches.push(Mismatch { case, seed, program: number, run, what, detail });
+                    if matches!(found.end, End::Failed(_)) {
+                        return Ok(false);
+                    }
                     // What comes after works on scratchpads that differ.
                     break 'runs;
                 }
@@ -163,7 +167,7 @@ impl Checker {
             self.reference.remove(left)?;
             self.device.remove(right)?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -58,7 +58,7 @@ impl Maker<'_> {
     /// other tokens go where they went.
     pub fn sprinkle(&mut self, insns: &mut Vec<Insn>) {
         for _ in 0..self.random.below(3) {
-            let count = if self.random.once_in(50) { 300 } else { self.random.between(1, 5) };
+            let count = if self.random.once_in(25) { 330 } else { self.random.between(1, 5) };
             let fifo = self.random.below(FIFOS.len() as u32) as usize;
             let Some(first) = self.empty(insns, fifo) else { continue };
             // Up to the next instruction that touches the FIFO, or FINISH.
