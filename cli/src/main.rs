@@ -16,7 +16,9 @@ mod report;
 mod session;
 mod stdout;
 mod table;
+mod tools;
 mod verb;
+mod verilated;
 
 use clap::Parser;
 use std::process::ExitCode;

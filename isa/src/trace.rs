@@ -43,7 +43,8 @@ pub enum Event {
         /// The unit that may take it.
         to: Queue,
     },
-    /// The store unit wrote a row of bytes to DRAM.
+    /// The store unit wrote a row of bytes to DRAM. A row is told as it stands once the instruction has finished, so that one
+    /// that a later row of the same instruction overwrites is told with what that has left.
     Write {
         /// Index in the instruction stream.
         insn: u32,

@@ -229,7 +229,7 @@ pub(crate) fn load(
     Ok(())
 }
 
-/// Runs a store; `written` is told of each range of DRAM that it wrote.
+/// Runs a store; `written` is told of each range of DRAM that it wrote, as all rows together have left it.
 pub(crate) fn store(
     rows: &Rows,
     config: &HwConfig,
@@ -273,7 +273,9 @@ pub(crate) fn store(
                 });
             }
         }
-        written(addr, to);
+    }
+    for (addr, len) in rows.dram(config, bases) {
+        written(addr, dram.slice(addr, len).unwrap_or_default());
     }
     Ok(())
 }

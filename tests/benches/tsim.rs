@@ -41,6 +41,11 @@ fn run(device: &mut Device, loaded: &Loaded) -> u64 {
     device.run(loaded, LIMIT).unwrap().cycles
 }
 
+/// Nanoseconds that this thread has been on a processor, where the system tells: on a shared machine the figure to compare.
+fn on_cpu_ns() -> Option<u64> {
+    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split_whitespace().next()?.parse().ok()
+}
+
 fn bench(c: &mut Criterion) {
     let Some(tools) = tool::verilator() else { return };
     let cache = tool::cache().join("models");
@@ -57,6 +62,11 @@ fn bench(c: &mut Criterion) {
             let loaded = device.load(&program).unwrap();
             let cycles = run(&mut device, &loaded);
             assert_eq!(monitor.activity().cycles, cycles);
+            if let (Some(begun), runs) = (on_cpu_ns(), 5) {
+                let cycles: u64 = (0..runs).map(|_| run(&mut device, &loaded)).sum();
+                let seconds = (on_cpu_ns().unwrap_or(begun) - begun) as f64 * 1e-9;
+                eprintln!("{preset}/{name}: {:.2} M cycles per CPU second", cycles as f64 * 1e-6 / seconds);
+            }
             let mut group = c.benchmark_group(format!("tsim/{preset}"));
             group.sample_size(10).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_millis(500));
             group.throughput(Throughput::Elements(cycles));

@@ -2,16 +2,20 @@
 
 use crate::options::Format;
 use crate::table::{grouped, table};
-use crate::{Outcome, hardware, stdout};
+use crate::{Outcome, hardware, stdout, verilated};
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 use tandem_isa::HwConfig;
 use tandem_sim::Kernel;
-use tandem_sim::cosim::{Checker, CosimReport, Coverage, Generator, MUTANTS, Mismatch, Mutant, Party, parse_mutants};
+use tandem_sim::cosim::{
+    Checker, CosimReport, Coverage, Generator, MUTANTS, Mismatch, Mutant, Party, mutate, parse_mutants,
+};
+use tandem_sim::tsim::{DramModel, Model, TsimBus, TsimOptions, Variant};
 
 /// Wall-clock time for one program, of hardware that is expected to work and of hardware with a fault.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(20)];
@@ -82,6 +86,20 @@ struct Functional {
     seed: u64,
 }
 
+/// The hardware.
+struct Verilated {
+    model: Arc<Model>,
+    options: TsimOptions,
+}
+
+impl Hardware for Verilated {
+    fn party(&self, mutant: u32) -> Result<Party> {
+        let bus = TsimBus::new(Arc::clone(&self.model), TsimOptions { mutant, ..self.options.clone() })?;
+        let monitor = bus.monitor();
+        Ok(Party::new("tsim", bus, move || monitor.trace()))
+    }
+}
+
 impl Hardware for Functional {
     fn party(&self, mutant: u32) -> Result<Party> {
         if mutant != 0 {
@@ -102,11 +120,22 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if options.mutants { hunt(options, &config, &*device, &mutants) } else { compare(options, &config, &*device) }
 }
 
-fn open(options: &Options, config: &HwConfig, _mutants: &[Mutant]) -> Result<Box<dyn Hardware>> {
-    match options.device {
-        Subject::Fsim => Ok(Box::new(Functional { config: config.clone(), seed: options.seed })),
-        Subject::Tsim => bail!("--device tsim: this build has no hardware simulator; use --device fsim"),
+fn open(options: &Options, config: &HwConfig, mutants: &[Mutant]) -> Result<Box<dyn Hardware>> {
+    let seed = options.seed;
+    if options.device == Subject::Fsim {
+        return Ok(Box::new(Functional { config: config.clone(), seed }));
     }
+    let variant = Variant { mutants: !mutants.is_empty(), ..Variant::default() };
+    let verilog = variant.mutants.then(|| mutate(&tandem_hw::verilog(config), mutants)).transpose()?;
+    let model = verilated::model(config, verilog.as_deref(), variant)?;
+    let dram = match options.dram {
+        DramKind::Ideal => DramModel::ideal(),
+        DramKind::Zynq => DramModel::zynq(),
+    };
+    let stress = options.stress.then_some(seed);
+    // What registers and memories hold before the first reset must not show either.
+    let options = TsimOptions { dram, stress, trace: true, scramble: true, ..TsimOptions::default() };
+    Ok(Box::new(Verilated { model, options }))
 }
 
 fn checker(config: &HwConfig, party: Party, limit: Duration) -> Result<Checker> {

@@ -1,0 +1,27 @@
+//! Where the tools of the hardware are, and where models of it are kept: the one place that reads these variables.
+
+use std::env;
+use std::path::PathBuf;
+use tandem_sim::tsim::{Tools, TsimError};
+
+/// Verilator and a C++ compiler: from `TANDEM_TOOLS` and `CXX`, else from a folder `.tools` above the program or above the
+/// current folder, and from `PATH`.
+///
+/// # Errors
+/// One sentence naming what is missing and what to do.
+pub fn find() -> Result<Tools, TsimError> {
+    let (folder, cxx) = (env::var_os("TANDEM_TOOLS"), env::var_os("CXX"));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let starts: Vec<PathBuf> = env::current_exe().into_iter().chain(env::current_dir()).collect();
+    Tools::find(folder.as_deref(), cxx.as_deref(), &path, starts.iter().map(PathBuf::as_path))
+}
+
+/// The folder of built models: `TANDEM_CACHE`, else `tandem` in the user's cache folder, else in the system's folder for
+/// temporary files.
+pub fn model_cache() -> PathBuf {
+    let of = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    of("TANDEM_CACHE")
+        .or_else(|| of("XDG_CACHE_HOME").map(|folder| folder.join("tandem")))
+        .or_else(|| of("HOME").map(|home| home.join(".cache").join("tandem")))
+        .unwrap_or_else(|| env::temp_dir().join("tandem"))
+}

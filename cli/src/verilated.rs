@@ -1,0 +1,39 @@
+//! Models of the hardware for the verbs that simulate it, with a bar while one is built.
+
+use crate::{stdout, tools};
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_isa::HwConfig;
+use tandem_sim::tsim::{BuildStep, Model, Variant};
+
+/// The model of a configuration, built where it is not in the cache. `verilog` is the design where it is not the plain one.
+///
+/// # Errors
+/// One sentence: the tool that is missing and how to get it, or where the log of a failed build is.
+pub fn model(config: &HwConfig, verilog: Option<&str>, variant: Variant) -> Result<Arc<Model>> {
+    let (tools, cache) = (tools::find()?, tools::model_cache());
+    let bar = ProgressBar::new(1);
+    match ProgressStyle::with_template("building the model: {msg} {wide_bar} {elapsed}") {
+        Ok(style) => bar.set_style(style),
+        Err(e) => stdout::complain(&format!("note: no progress bar ({e})")),
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let mut progress = |step| match step {
+        BuildStep::Verilate => bar.set_message("translating"),
+        BuildStep::Compile { done, total } => {
+            bar.set_message("compiling");
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        }
+        BuildStep::Link => bar.set_message("linking"),
+        BuildStep::Ready => {}
+    };
+    let built = match verilog {
+        Some(verilog) => Model::build_from(verilog, config, &tools, &cache, variant, &mut progress),
+        None => Model::build(config, &tools, &cache, variant, &mut progress),
+    };
+    bar.finish_and_clear();
+    built.context("the model of the hardware")
+}
