@@ -4,6 +4,7 @@
 //! told in one sentence.
 #![forbid(unsafe_code)]
 
+mod cycles;
 mod expect;
 mod file;
 mod hardware;
@@ -14,6 +15,7 @@ mod options;
 mod picture;
 mod report;
 mod session;
+mod simulation;
 mod stdout;
 mod table;
 mod tools;
