@@ -10,6 +10,7 @@ mod file;
 mod hardware;
 mod input;
 mod labels;
+mod launch;
 mod model;
 mod options;
 mod picture;

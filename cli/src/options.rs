@@ -31,6 +31,7 @@ pub struct DeviceOptions {
     /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
     #[arg(long, value_name = "PRESET|FILE", default_value = "vta")]
     pub hw: String,
+    /// How the hardware is simulated.
     #[command(flatten)]
     pub simulation: SimulationOptions,
 }
@@ -55,6 +56,15 @@ pub enum DeviceKind {
     Tsim,
     /// The CPU alone.
     Cpu,
+}
+
+/// Simulators to choose from, where programs run and not models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SimulatorKind {
+    /// The functional simulator.
+    Fsim,
+    /// The hardware, cycle by cycle.
+    Tsim,
 }
 
 /// Forms of output.

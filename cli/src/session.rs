@@ -40,13 +40,19 @@ pub struct Session {
     pub simulation: Option<Simulation>,
 }
 
+/// Everything that a model can run on.
+struct Devices {
+    backends: Vec<Box<dyn Backend>>,
+    simulation: Option<Simulation>,
+}
+
 impl Session {
     /// Plans and compiles a graph.
     ///
     /// # Errors
     /// One sentence naming the segment, the option, or the tool that is missing; a configuration that does not exist.
     pub fn open(graph: Graph, options: &DeviceOptions) -> Result<Session> {
-        options.simulation.check(options.device)?;
+        options.simulation.check(options.device == DeviceKind::Tsim)?;
         let (config, hw, device) = (hardware::resolve(&options.hw)?, options.hw.clone(), options.device);
         let model = match device {
             DeviceKind::Tsim => Some(options.simulation.model(&config)?),
@@ -55,7 +61,7 @@ impl Session {
         let mut refused: HashMap<String, String> = HashMap::new();
         loop {
             let plan = plan(&graph, device, &config, &refused);
-            let (mut backends, simulation) = backends(options, &config, model.as_ref())?;
+            let Devices { mut backends, simulation } = devices(options, &config, model.as_ref())?;
             match Executor::new(&graph, &plan, &mut backends) {
                 Ok(executor) => return Ok(Session { graph, plan, executor, config, hw, simulation }),
                 Err(error) => match refusal(&error) {
@@ -136,22 +142,17 @@ pub fn bar(samples: usize) -> ProgressBar {
     bar
 }
 
-fn backends(
-    options: &DeviceOptions,
-    config: &HwConfig,
-    model: Option<&Arc<Model>>,
-) -> Result<(Vec<Box<dyn Backend>>, Option<Simulation>)> {
-    let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(CpuBackend)];
-    let mut simulation = None;
+fn devices(options: &DeviceOptions, config: &HwConfig, model: Option<&Arc<Model>>) -> Result<Devices> {
+    let mut devices = Devices { backends: vec![Box::new(CpuBackend)], simulation: None };
     if let Some(model) = model {
-        let (bus, opened) = options.simulation.open(Arc::clone(model), false, DRAM_LIMIT)?;
+        let (bus, simulation) = options.simulation.open(Arc::clone(model), false, DRAM_LIMIT)?;
         let device = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the simulated hardware: {e}"))?;
-        backends.push(Box::new(VtaBackend::new(device).with_timeout(PATIENCE)));
-        simulation = Some(opened);
+        devices.backends.push(Box::new(VtaBackend::new(device).with_timeout(PATIENCE)));
+        devices.simulation = Some(simulation);
     } else if options.device == DeviceKind::Fsim {
         let bus = FsimBus::with_options(config, Options::default(), DRAM_LIMIT);
         let device = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the functional simulator: {e}"))?;
-        backends.push(Box::new(VtaBackend::new(device)));
+        devices.backends.push(Box::new(VtaBackend::new(device)));
     }
-    Ok((backends, simulation))
+    Ok(devices)
 }

@@ -1,6 +1,5 @@
 //! The hardware, cycle by cycle, as a device of the command line: its options, how it is opened, and what it leaves behind.
 
-use crate::options::DeviceKind;
 use crate::{file, verilated};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -43,11 +42,11 @@ pub struct Simulation {
 }
 
 impl SimulationOptions {
-    /// Refuses options that mean nothing for a device.
+    /// Refuses options that mean nothing for a device that is not the simulated hardware.
     ///
     /// # Errors
     /// One sentence naming the first of them.
-    pub fn check(&self, device: DeviceKind) -> Result<()> {
+    pub fn check(&self, is_tsim: bool) -> Result<()> {
         let given = [
             ("--dram", self.dram.is_some()),
             ("--stress", self.stress.is_some()),
@@ -57,7 +56,7 @@ impl SimulationOptions {
             ("--watchdog", self.watchdog.is_some()),
         ];
         match given.iter().find(|(_, given)| *given) {
-            Some((option, _)) if device != DeviceKind::Tsim => {
+            Some((option, _)) if !is_tsim => {
                 bail!("{option} is for the simulated hardware: give --device tsim with it, or leave it out")
             }
             _ => Ok(()),
