@@ -41,9 +41,9 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let files = [("tandem.v", verilog.as_str()), ("tandem.vlt", WAIVERS), ("hw.toml", toml.as_str())];
     write(&options.output, &files)?;
     let modules = modules(&verilog);
-    let rows = modules.iter().map(|m| {
-        vec![m.name.clone(), grouped(m.lines as u64), grouped(m.inputs as u64), grouped(m.outputs as u64)]
-    });
+    let rows = modules
+        .iter()
+        .map(|m| vec![m.name.clone(), grouped(m.lines as u64), grouped(m.inputs as u64), grouped(m.outputs as u64)]);
     let mut text = table(&["module", "lines", "inputs", "outputs"], &[1, 2, 3], rows);
     text.push_str(&format!(
         "{}: {} modules in {} lines, top module {}, configuration {} ({:#010x}); tandem.vlt and hw.toml lie beside it\n",
