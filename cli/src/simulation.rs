@@ -7,31 +7,32 @@ use std::path::PathBuf;
 use tandem_isa::HwConfig;
 use tandem_sim::tsim::{Activity, DramModel, Model, TsimBus, TsimMonitor, TsimOptions, Variant};
 
+/// Where the help lists the options.
+const HEADING: &str = "Options of --device tsim";
 /// Bursts that the memory model can have in flight.
 const BURSTS: std::ops::RangeInclusive<u32> = 1..=256;
 
 /// Options of `--device tsim`.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Options of --device tsim")]
 pub struct SimulationOptions {
     /// Timing of the memory: ideal (answers in the next cycle), zynq (40 cycles, 64 bits a cycle, 8 bursts), or numbers: cycles,
     /// bits a cycle, bursts in flight [default: zynq].
-    #[arg(long, value_parser = dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING")]
+    #[arg(long, help_heading = HEADING, value_parser = dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING")]
     pub dram: Option<DramModel>,
     /// Hold up every channel of the memory bus at random, from this seed [default seed: 1]; results must not depend on it.
-    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    #[arg(long, help_heading = HEADING, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub stress: Option<u64>,
     /// Write what each unit did and when; Chrome and Perfetto open it.
-    #[arg(long, value_name = "OUT.json")]
+    #[arg(long, help_heading = HEADING, value_name = "OUT.json")]
     pub timeline: Option<PathBuf>,
     /// Record every signal; waveform viewers open it. This needs a model of its own and makes it slower.
-    #[arg(long, value_name = "OUT.fst")]
+    #[arg(long, help_heading = HEADING, value_name = "OUT.fst")]
     pub waves: Option<PathBuf>,
     /// Run programs that the functional simulator refuses, to see what the hardware makes of them.
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     pub no_check: bool,
     /// Cycles without progress after which the hardware counts as hanging [default: 100000].
-    #[arg(long, value_name = "CYCLES", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, help_heading = HEADING, value_name = "CYCLES", value_parser = clap::value_parser!(u64).range(1..))]
     pub watchdog: Option<u64>,
 }
 
