@@ -1,10 +1,11 @@
 //! `tandem cosim`: random programs on the functional simulator and on the hardware, compared event by event.
 
-use crate::options::Format;
+use crate::options::{Format, SimulatorKind};
+use crate::simulation::dram;
 use crate::table::{grouped, table};
 use crate::{Outcome, hardware, stdout, verilated};
 use anyhow::{Result, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -39,39 +40,22 @@ pub struct Options {
     /// Hold up every channel of the memory bus at random.
     #[arg(long)]
     stress: bool,
-    /// The timing of the memory.
-    #[arg(long, value_enum, default_value = "ideal")]
-    dram: DramKind,
+    /// The timing of the memory: ideal, zynq, or numbers as for `tandem run`.
+    #[arg(long, value_parser = dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING", default_value = "ideal")]
+    dram: DramModel,
     /// Run this program alone, to look at a mismatch.
     #[arg(long, value_name = "INDEX", conflicts_with = "mutants")]
     program: Option<u64>,
     /// Put known faults into the hardware, one after the other, and see whether each is found within --programs.
     #[arg(long)]
     mutants: bool,
-    /// What is compared with the functional simulator.
+    /// What is compared with the functional simulator: the hardware, or the functional simulator again with other kernels and
+    /// another interleaving, a check of the programs themselves.
     #[arg(long, value_enum, default_value = "tsim")]
-    device: Subject,
+    device: SimulatorKind,
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-}
-
-/// Memories to choose from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DramKind {
-    /// It answers at once.
-    Ideal,
-    /// 64 bits a cycle after 40 cycles.
-    Zynq,
-}
-
-/// Devices under test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Subject {
-    /// The hardware, cycle by cycle.
-    Tsim,
-    /// The functional simulator again, with other kernels and another interleaving: a check of the programs themselves.
-    Fsim,
 }
 
 /// Makes devices under test.
@@ -122,16 +106,13 @@ pub fn run(options: &Options) -> Result<Outcome> {
 
 fn open(options: &Options, config: &HwConfig, mutants: &[Mutant]) -> Result<Box<dyn Hardware>> {
     let seed = options.seed;
-    if options.device == Subject::Fsim {
+    if options.device == SimulatorKind::Fsim {
         return Ok(Box::new(Functional { config: config.clone(), seed }));
     }
     let variant = Variant { mutants: !mutants.is_empty(), ..Variant::default() };
     let verilog = variant.mutants.then(|| mutate(&tandem_hw::verilog(config), mutants)).transpose()?;
     let model = verilated::model(config, verilog.as_deref(), variant)?;
-    let dram = match options.dram {
-        DramKind::Ideal => DramModel::ideal(),
-        DramKind::Zynq => DramModel::zynq(),
-    };
+    let dram = options.dram;
     let stress = options.stress.then_some(seed);
     // What registers and memories hold before the first reset must not show either.
     let options = TsimOptions { dram, stress, trace: true, scramble: true, ..TsimOptions::default() };
