@@ -1,6 +1,6 @@
 //! `tandem cosim` without hardware: the functional simulator compared with itself.
 
-#[allow(dead_code, reason = "these tests need no files")]
+#[allow(dead_code, reason = "no model and no file is needed here")]
 mod command;
 
 use command::{good, refused};

@@ -1,10 +1,11 @@
 //! `tandem cosim`: random programs on the functional simulator and on the hardware, compared event by event.
 
-use crate::options::Format;
+use crate::options::{Format, SimulatorKind};
+use crate::simulation::dram;
 use crate::table::{grouped, table};
 use crate::{Outcome, hardware, stdout, verilated};
 use anyhow::{Result, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -42,39 +43,22 @@ pub struct Options {
     /// Hold up every channel of the memory bus at random. With --mutants, for those too that show without it.
     #[arg(long)]
     stress: bool,
-    /// The timing of the memory.
-    #[arg(long, value_enum, default_value = "ideal")]
-    dram: DramKind,
+    /// The timing of the memory: ideal, zynq, or numbers as for `tandem run`.
+    #[arg(long, value_parser = dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING", default_value = "ideal")]
+    dram: DramModel,
     /// Run this program alone, to look at a mismatch.
     #[arg(long, value_name = "INDEX", conflicts_with = "mutants")]
     program: Option<u64>,
     /// Put known faults into the hardware, one after the other, and see whether each is found within --programs.
     #[arg(long)]
     mutants: bool,
-    /// What is compared with the functional simulator.
+    /// What is compared with the functional simulator: the hardware, or the functional simulator again with other kernels and
+    /// another interleaving, a check of the programs themselves.
     #[arg(long, value_enum, default_value = "tsim")]
-    device: Subject,
+    device: SimulatorKind,
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-}
-
-/// Memories to choose from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DramKind {
-    /// It answers at once.
-    Ideal,
-    /// 64 bits a cycle after 40 cycles.
-    Zynq,
-}
-
-/// Devices under test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Subject {
-    /// The hardware, cycle by cycle.
-    Tsim,
-    /// The functional simulator again, with other kernels and another interleaving: a check of the programs themselves.
-    Fsim,
 }
 
 /// A mutant, and how it was found.
@@ -94,7 +78,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
 
 /// The device under test.
 fn device(options: &Options, config: &HwConfig) -> Result<Party> {
-    if options.device == Subject::Fsim {
+    if options.device == SimulatorKind::Fsim {
         return Ok(Party::fsim(config, options.seed | 1, Kernel::Portable));
     }
     let model = verilated::model(config, None, Variant::default())?;
@@ -106,11 +90,7 @@ fn device(options: &Options, config: &HwConfig) -> Result<Party> {
 
 /// The memory bus of the device under test.
 fn timing(options: &Options, stress: bool) -> TsimOptions {
-    let dram = match options.dram {
-        DramKind::Ideal => DramModel::ideal(),
-        DramKind::Zynq => DramModel::zynq(),
-    };
-    TsimOptions { dram, stress: stress.then_some(options.seed), ..TsimOptions::default() }
+    TsimOptions { dram: options.dram, stress: stress.then_some(options.seed), ..TsimOptions::default() }
 }
 
 fn checker(config: &HwConfig, device: Party) -> Result<Checker> {
@@ -126,10 +106,11 @@ fn compare(options: &Options, config: &HwConfig) -> Result<Outcome> {
         None => 0..options.programs,
     };
     let bar = bar(cases.end - cases.start, "programs");
-    let report = checker.run(&generator, cases, |_| {
+    let ran = checker.run(&generator, cases, |_| {
         bar.inc(1);
         true
-    })?;
+    });
+    let report = ran.map_err(|e| anyhow!("{e}"))?;
     bar.finish_and_clear();
     let text = match options.format {
         Format::Json => format!("{}\n", report_json(options, config, &report)),
@@ -149,7 +130,7 @@ fn compare(options: &Options, config: &HwConfig) -> Result<Outcome> {
 
 /// Looks for every mutant, and for none in the design as it should be.
 fn look_for_mutants(options: &Options, config: &HwConfig) -> Result<Outcome> {
-    if options.device == Subject::Fsim {
+    if options.device == SimulatorKind::Fsim {
         bail!("--mutants changes the hardware, so that it needs --device tsim");
     }
     let (mutants, absent) = applicable(config, parse_mutants(MUTANTS)?);

@@ -64,11 +64,11 @@ impl Maker<'_> {
     /// An arithmetic instruction on a view, behind the load of its micro-ops where it needs one. Nothing where the view has no
     /// room for what was drawn.
     pub fn arithmetic(&mut self, view: &View) -> Vec<Insn> {
-        let kinds = if self.config.profile().has_extension() { 12 } else { 6 };
+        let kinds = if self.config.profile().has_extension() { 13 } else { 6 };
         match self.random.below(kinds) {
             0..=2 => self.alu(view),
             3..=5 => self.gemm(view),
-            6..=8 => self.requant(view),
+            6..=9 => self.requant(view),
             _ => self.lane(view),
         }
         .unwrap_or_default()
@@ -133,31 +133,31 @@ impl Maker<'_> {
         let set = self.random.below(self.space.params.len() as u32) as usize;
         let params = Window { base: self.space.acc.end(), len: 4 * self.space.params.len() as u32 };
         let src = match self.random.below(8) {
-            // Parameters out of the very accumulators that are being written.
+            // Parameters out of accumulators that are being written, and that write themselves over.
             0 if view.acc.len > 4 => self.acc(Window { len: view.acc.len - 3, ..view.acc }),
             1 if view.acc.len > 4 => {
                 let base = view.acc.base + self.random.below(view.acc.len - 3);
-                self.acc(Window { base, len: 1 })
+                let (src, dst) = (self.acc(Window { base, len: 1 }), self.acc(Window { base, len: 4 }));
+                return self.requant_from(set, src, dst);
             }
             2 => self.acc(Window { len: params.len - 3, ..params }),
             3 => Index { len: params.len / 4, step: 4, ..self.acc(params) },
             _ => return self.requant_by(view, set),
         };
-        self.requant_from(view, set, src)
+        self.requant_from(set, src, self.acc(view.acc))
     }
 
     /// Requantisation with one set of parameters.
     fn requant_by(&mut self, view: &View, set: usize) -> Option<Vec<Insn>> {
         let base = self.space.params.get(set)?.0;
-        self.requant_from(view, set, self.acc(Window { base, len: 1 }))
+        self.requant_from(set, self.acc(Window { base, len: 1 }), self.acc(view.acc))
     }
 
     /// Requantisation in the mode of a set most of the time, with parameters from anywhere.
-    fn requant_from(&mut self, view: &View, set: usize, src: Index) -> Option<Vec<Insn>> {
+    fn requant_from(&mut self, set: usize, src: Index, dst: Index) -> Option<Vec<Insn>> {
         let (_, suited) = *self.space.params.get(set)?;
         let mode = if self.random.once_in(4) { self.random.pick(RequantMode::ALL) } else { suited };
-        let saturate = !self.random.once_in(4);
-        let dst = self.acc(view.acc);
+        let saturate = !self.random.once_in(3);
         self.emit([dst, src, self.unused()], |nest| nested!(Requant, nest, mode: mode, saturate: saturate))
     }
 
@@ -210,7 +210,7 @@ impl Maker<'_> {
         let long = random.once_in(8);
         let mut size = |long: bool, short: u32, most: u32| random.between(1, if long { most } else { short });
         let (mut iter_out, mut iter_in) = (size(long, 4, 12), size(long, 5, 40));
-        let mut count = size(long || iter_out * iter_in < 3, 6, 14);
+        let mut count = size(long || iter_out * iter_in < 3, 6, 18);
         while iter_out * iter_in * count > MOST_EXECUTIONS {
             iter_in = iter_in.div_ceil(2);
         }
@@ -259,7 +259,7 @@ impl Maker<'_> {
     /// Micro-ops of so many places an index, in patterns that make one need the result of another soon.
     fn uops(&mut self, nest: &mut Nest, indices: &[Index; 3], places: [u32; 3]) {
         let random = &mut self.random;
-        let (pattern, period, close) = (random.below(5), random.between(1, 10), random.flag());
+        let (pattern, period, close) = (random.below(5), random.between(1, 14), random.flag());
         let any = |random: &mut Random, slot: usize| {
             let (index, places) = (&indices[slot], places[slot]);
             if !index.used {

@@ -117,8 +117,8 @@ impl Checker {
         let mut report = CosimReport::new(&self.config, generator.seed());
         for index in cases {
             let case = generator.case(index);
-            self.check(&case, &mut report)?;
-            if !progress(&report) || report.mismatches.len() >= self.most {
+            let reachable = self.check(&case, &mut report)?;
+            if !progress(&report) || !reachable || report.mismatches.len() >= self.most {
                 break;
             }
         }
@@ -126,11 +126,11 @@ impl Checker {
     }
 
     /// Runs the programs of a case, all of them twice in a row, and adds what was found to a report. Now and then the device
-    /// under test is reset in the middle of a launch before.
+    /// under test is reset in the middle of a launch before. False where the device cannot be reached any more.
     ///
     /// # Errors
     /// As [`Checker::run`].
-    pub fn check(&mut self, case: &Case, report: &mut CosimReport) -> Result<(), CosimError> {
+    pub fn check(&mut self, case: &Case, report: &mut CosimReport) -> Result<bool, CosimError> {
         report.cases += 1;
         report.coverage.count(&self.config, case);
         let first = self.kept.len();
@@ -148,7 +148,7 @@ impl Checker {
             let detail = format!("a launch that a reset should end {end}");
             let (case, seed) = (case.index, report.seed);
             report.mismatches.push(Mismatch { case, seed, program: 0, run: 0, what: What::Fault, detail });
-            return Ok(());
+            return Ok(false);
         }
         let mut before: Vec<Outcome> = Vec::new();
         'runs: for run in 1..=2 {
@@ -164,6 +164,9 @@ impl Checker {
                 if let Some((what, detail)) = difference {
                     let (case, seed) = (case.index, report.seed);
                     report.mismatches.push(Mismatch { case, seed, program: number, run, what, detail });
+                    if matches!(found.end, End::Failed(_)) {
+                        return Ok(false);
+                    }
                     // What comes after works on scratchpads that differ.
                     break 'runs;
                 }
@@ -177,7 +180,7 @@ impl Checker {
             self.reference.remove(left)?;
             self.device.remove(right)?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

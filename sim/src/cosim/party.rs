@@ -191,11 +191,16 @@ impl Party {
             }
         }
         let end = self.run(limit).unwrap_or_else(|e| End::Failed(e.to_string()));
-        if let End::Failed(_) = &end {
-            // It answers no more questions until it is reset.
-            self.reset()?;
-            let (trace, memory) = ((self.trace)(), Vec::new());
-            return Ok(Outcome { end, cycles: 0, counters: Vec::new(), trace, memory, readback });
+        if matches!(end, End::Failed(_)) {
+            // There is nothing more to learn from a device that cannot be reached.
+            return Ok(Outcome {
+                end,
+                cycles: 0,
+                counters: vec![],
+                trace: self.events(placed),
+                memory: vec![],
+                readback,
+            });
         }
         let mut read = |reg| self.bus.read32(reg).map_err(|e| self.failed("reading the counters", e));
         let cycles = read(Reg::Cycles)?;
@@ -207,15 +212,19 @@ impl Party {
             self.reset()?;
         }
         let mut memory = vec![0; placed.bytes.len()];
-        let base = placed.buf.addr;
-        self.bus.copy_out(base, &mut memory).map_err(|e| self.failed("reading memory", e))?;
+        self.bus.copy_out(placed.buf.addr, &mut memory).map_err(|e| self.failed("reading memory", e))?;
+        Ok(Outcome { end, cycles, counters, trace: self.events(placed), memory, readback })
+    }
+
+    /// The events of the last launch, with addresses counted from the program's base.
+    fn events(&self, placed: &Placed) -> Trace {
         let mut trace = (self.trace)();
         for event in &mut trace.events {
             if let Event::Write { addr, .. } = event {
-                *addr = addr.wrapping_sub(base.0);
+                *addr = addr.wrapping_sub(placed.buf.addr.0);
             }
         }
-        Ok(Outcome { end, cycles, counters, trace, memory, readback })
+        trace
     }
 
     /// Launches a program, lets it run while a register is read so many times, and resets the device.
@@ -231,10 +240,7 @@ impl Party {
         };
         match abandon() {
             Ok(()) => Ok(None),
-            Err(error) => {
-                self.reset()?;
-                Ok(Some(End::Failed(error.to_string())))
-            }
+            Err(error) => Ok(Some(End::Failed(error.to_string()))),
         }
     }
 

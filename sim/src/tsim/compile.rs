@@ -25,8 +25,6 @@ const DEFINES: &[&str] = &[
     "-DVL_USER_FATAL",
     "-DVL_USER_STOP",
     "-DVL_USER_FINISH",
-    // What an assertion of the design says goes to stderr: stdout is for results.
-    "-DVL_PRINTF(...)=std::fprintf(stderr, __VA_ARGS__)",
     "-DVM_COVERAGE=0",
     "-DVM_SC=0",
     "-DVM_TIMING=0",
