@@ -4,16 +4,19 @@
 //! told in one sentence.
 #![forbid(unsafe_code)]
 
+mod cycles;
 mod expect;
 mod file;
 mod hardware;
 mod input;
 mod labels;
+mod launch;
 mod model;
 mod options;
 mod picture;
 mod report;
 mod session;
+mod simulation;
 mod stdout;
 mod table;
 mod tools;

@@ -1,5 +1,6 @@
 //! Options that several verbs share.
 
+use crate::simulation::SimulationOptions;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use tandem_ops::Arith;
@@ -23,12 +24,16 @@ pub struct ModelOptions {
 /// What runs the model.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceOptions {
-    /// fsim: the functional simulator of the VTA, and the CPU for the rest; cpu: the CPU alone.
+    /// fsim: the functional simulator of the VTA, and the CPU for the rest; tsim: the VTA's hardware, cycle by cycle, and the
+    /// CPU for the rest; cpu: the CPU alone.
     #[arg(long, value_enum, default_value = "fsim")]
     pub device: DeviceKind,
     /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
     #[arg(long, value_name = "PRESET|FILE", default_value = "vta")]
     pub hw: String,
+    /// How the hardware is simulated.
+    #[command(flatten)]
+    pub simulation: SimulationOptions,
 }
 
 /// How input files are read.
@@ -47,8 +52,19 @@ pub struct InputOptions {
 pub enum DeviceKind {
     /// The functional simulator of the VTA, and the CPU for the rest.
     Fsim,
+    /// The VTA's hardware, cycle by cycle, and the CPU for the rest.
+    Tsim,
     /// The CPU alone.
     Cpu,
+}
+
+/// Simulators to choose from, where programs run and not models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SimulatorKind {
+    /// The functional simulator.
+    Fsim,
+    /// The hardware, cycle by cycle.
+    Tsim,
 }
 
 /// Forms of output.
@@ -89,6 +105,7 @@ impl DeviceKind {
     pub fn name(self) -> &'static str {
         match self {
             DeviceKind::Fsim => "fsim",
+            DeviceKind::Tsim => "tsim",
             DeviceKind::Cpu => "cpu",
         }
     }

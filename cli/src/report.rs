@@ -60,13 +60,14 @@ pub fn counters(session: &Session) -> String {
         vec![format!("{} ({unit})", name.replace('_', " ")), grouped(total / samples), grouped(total)]
     });
     let mut text = table(&["VTA", "a sample", &format!("{} samples", grouped(profile.samples()))], &[1, 2], rows);
-    let _ = writeln!(
-        text,
-        "Cycles are an estimate of the functional simulator, not a measurement; MACs count padding lanes too. \
-         Configuration {} ({}).",
-        session.hw,
-        digest(session)
-    );
+    let source = match session.cycles() {
+        Some(cycles) => {
+            text.push_str(&cycles.text());
+            ""
+        }
+        None => "Cycles are an estimate of the functional simulator, not a measurement; ",
+    };
+    let _ = writeln!(text, "{source}MACs count padding lanes too. Configuration {} ({}).", session.hw, digest(session));
     text
 }
 
@@ -121,6 +122,9 @@ pub fn vta_json(session: &Session) -> Value {
     let mut map = serde_json::Map::new();
     for (name, _, total) in vta_rows(session) {
         map.insert(name.to_owned(), json!(total));
+    }
+    if let Some(cycles) = session.cycles() {
+        map.extend(cycles.json());
     }
     map.insert("config_digest".to_owned(), json!(digest(session)));
     Value::Object(map)
@@ -178,7 +182,7 @@ fn vta_rows(session: &Session) -> [(&'static str, &'static str, u64); 6] {
         ("uops", "executions", c.uops()),
         ("bytes_loaded", "bytes", c.bytes_loaded()),
         ("bytes_stored", "bytes", c.bytes_stored()),
-        ("cycles_estimate", "cycles", c.cycles),
+        (if session.simulation.is_some() { "cycles" } else { "cycles_estimate" }, "cycles", c.cycles),
     ]
 }
 

@@ -1,21 +1,28 @@
 //! A model on its devices.
 
+use crate::cycles::Cycles;
 use crate::options::{DeviceKind, DeviceOptions};
+use crate::simulation::Simulation;
 use crate::{hardware, stdout};
 use anyhow::{Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 use tandem_driver::Device as VtaDevice;
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
 use tandem_jit::JitError;
-use tandem_plan::{Plan, on_cpu, partition};
+use tandem_plan::{Device, Plan, on_cpu, partition};
 use tandem_runtime::{Backend, CpuBackend, Executor, RuntimeError, VtaBackend};
+use tandem_sim::tsim::Model;
 use tandem_sim::{FsimBus, Options};
 use tandem_tensor::Tensor;
 
 /// Memory that a simulated device may grow to.
 const DRAM_LIMIT: u64 = 3 << 30;
+/// Wall-clock time for one run of simulated hardware, whose own watchdog finds out when it hangs.
+const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A graph, its plan and the executor that runs it.
 pub struct Session {
@@ -29,20 +36,34 @@ pub struct Session {
     pub config: HwConfig,
     /// The name of the accelerator on the command line.
     pub hw: String,
+    /// The simulated hardware, where the device is one.
+    pub simulation: Option<Simulation>,
+}
+
+/// Everything that a model can run on.
+struct Devices {
+    backends: Vec<Box<dyn Backend>>,
+    simulation: Option<Simulation>,
 }
 
 impl Session {
     /// Plans and compiles a graph.
     ///
     /// # Errors
-    /// One sentence naming the segment.
-    pub fn open(graph: Graph, device: DeviceKind, config: HwConfig, hw: String) -> Result<Session> {
+    /// One sentence naming the segment, the option, or the tool that is missing; a configuration that does not exist.
+    pub fn open(graph: Graph, options: &DeviceOptions) -> Result<Session> {
+        options.simulation.check(options.device == DeviceKind::Tsim)?;
+        let (config, hw, device) = (hardware::resolve(&options.hw)?, options.hw.clone(), options.device);
+        let model = match device {
+            DeviceKind::Tsim => Some(options.simulation.model(&config)?),
+            DeviceKind::Fsim | DeviceKind::Cpu => None,
+        };
         let mut refused: HashMap<String, String> = HashMap::new();
         loop {
             let plan = plan(&graph, device, &config, &refused);
-            let mut backends = backends(device, &config)?;
+            let Devices { mut backends, simulation } = devices(options, &config, model.as_ref())?;
             match Executor::new(&graph, &plan, &mut backends) {
-                Ok(executor) => return Ok(Session { graph, plan, executor, config, hw }),
+                Ok(executor) => return Ok(Session { graph, plan, executor, config, hw, simulation }),
                 Err(error) => match refusal(&error) {
                     // What the compiler refuses only when it sees it goes to the CPU, as if it had said so before.
                     Some((node, reason)) if !refused.contains_key(&node) => {
@@ -54,15 +75,6 @@ impl Session {
         }
     }
 
-    /// The same with the options of the command line.
-    ///
-    /// # Errors
-    /// As [`Session::open`]; a configuration that does not exist.
-    pub fn with_options(graph: Graph, options: &DeviceOptions) -> Result<Session> {
-        let config = hardware::resolve(&options.hw)?;
-        Session::open(graph, options.device, config, options.hw.clone())
-    }
-
     /// The outputs of all samples, `batch` at a time, with a progress bar on a terminal.
     ///
     /// # Errors
@@ -71,12 +83,29 @@ impl Session {
         let batch = batch.unwrap_or_else(|| self.executor.samples()).max(1);
         let bar = bar(samples.len());
         let mut outputs = Vec::with_capacity(samples.len());
-        for group in samples.chunks(batch) {
+        let ran = samples.chunks(batch).try_for_each(|group| -> Result<()> {
             outputs.append(&mut self.executor.run(group).map_err(|e| anyhow!("{}: {e}", self.graph.name))?);
             bar.inc(group.len() as u64);
-        }
+            Ok(())
+        });
         bar.finish_and_clear();
+        // What was recorded up to a failure shows how it came about.
+        let finished = self.simulation.as_ref().map_or(Ok(()), Simulation::finish);
+        ran.and(finished)?;
         Ok(outputs)
+    }
+
+    /// What the simulated hardware did, where the device is one.
+    pub fn cycles(&self) -> Option<Cycles<'_>> {
+        let profile = self.executor.profile();
+        let asked: u64 = self.plan.segments.iter().filter(|s| s.device == Device::Vta).map(|s| s.macs).sum();
+        Some(Cycles {
+            simulation: self.simulation.as_ref()?,
+            config: &self.config,
+            counters: profile.counters(),
+            samples: Some(profile.samples()),
+            useful_macs: Some(asked * profile.samples()),
+        })
     }
 }
 
@@ -84,7 +113,7 @@ impl Session {
 pub fn plan(graph: &Graph, device: DeviceKind, config: &HwConfig, refused: &HashMap<String, String>) -> Plan {
     match device {
         DeviceKind::Cpu => on_cpu(graph, "--device cpu was asked for"),
-        DeviceKind::Fsim => partition(graph, |node| match refused.get(&node.name) {
+        DeviceKind::Fsim | DeviceKind::Tsim => partition(graph, |node| match refused.get(&node.name) {
             Some(reason) => Err(reason.clone()),
             None => tandem_jit::supports(graph, node, config),
         }),
@@ -113,12 +142,17 @@ pub fn bar(samples: usize) -> ProgressBar {
     bar
 }
 
-fn backends(device: DeviceKind, config: &HwConfig) -> Result<Vec<Box<dyn Backend>>> {
-    let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(CpuBackend)];
-    if device == DeviceKind::Fsim {
+fn devices(options: &DeviceOptions, config: &HwConfig, model: Option<&Arc<Model>>) -> Result<Devices> {
+    let mut devices = Devices { backends: vec![Box::new(CpuBackend)], simulation: None };
+    if let Some(model) = model {
+        let (bus, simulation) = options.simulation.open(Arc::clone(model), false, DRAM_LIMIT)?;
+        let device = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the simulated hardware: {e}"))?;
+        devices.backends.push(Box::new(VtaBackend::new(device).with_timeout(PATIENCE)));
+        devices.simulation = Some(simulation);
+    } else if options.device == DeviceKind::Fsim {
         let bus = FsimBus::with_options(config, Options::default(), DRAM_LIMIT);
-        let opened = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the functional simulator: {e}"))?;
-        backends.push(Box::new(VtaBackend::new(opened)));
+        let device = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the functional simulator: {e}"))?;
+        devices.backends.push(Box::new(VtaBackend::new(device)));
     }
-    Ok(backends)
+    Ok(devices)
 }

@@ -1,7 +1,7 @@
 //! Where the tools of the hardware are, and where models of it are kept: the one place that reads these variables.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tandem_sim::tsim::{Tools, TsimError};
 
 /// Verilator and a C++ compiler: from `TANDEM_TOOLS` and `CXX`, else from a folder `.tools` above the program or above the
@@ -12,8 +12,38 @@ use tandem_sim::tsim::{Tools, TsimError};
 pub fn find() -> Result<Tools, TsimError> {
     let (folder, cxx) = (env::var_os("TANDEM_TOOLS"), env::var_os("CXX"));
     let path = env::var_os("PATH").unwrap_or_default();
-    let starts: Vec<PathBuf> = env::current_exe().into_iter().chain(env::current_dir()).collect();
+    let starts = starts();
     Tools::find(folder.as_deref(), cxx.as_deref(), &path, starts.iter().map(PathBuf::as_path))
+}
+
+/// The folder that `cargo x setup` made, whatever it holds.
+pub fn folder() -> Option<PathBuf> {
+    let named = env::var_os("TANDEM_TOOLS").map(PathBuf::from);
+    named.or_else(|| Tools::folder_above(starts().iter().map(PathBuf::as_path)))
+}
+
+/// The C++ compiler.
+///
+/// # Errors
+/// One sentence saying what to do where there is none.
+pub fn compiler() -> Result<PathBuf, TsimError> {
+    match env::var_os("CXX").filter(|cxx| !cxx.is_empty()) {
+        Some(cxx) => Ok(PathBuf::from(cxx)),
+        None => Tools::compiler_in(&env::var_os("PATH").unwrap_or_default()),
+    }
+}
+
+/// Verilator's executable in a folder of tools.
+///
+/// # Errors
+/// One sentence saying what to do where there is none.
+pub fn verilator(folder: &Path) -> Result<PathBuf, TsimError> {
+    Tools::in_folder(folder, PathBuf::new()).map(|tools| tools.verilator_root.join("bin").join("verilator_bin"))
+}
+
+/// Where the search for the folder of tools begins.
+fn starts() -> Vec<PathBuf> {
+    env::current_exe().into_iter().chain(env::current_dir()).collect()
 }
 
 /// The folder of built models: `TANDEM_CACHE`, else `tandem` in the user's cache folder, else in the system's folder for

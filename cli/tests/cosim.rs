@@ -1,5 +1,6 @@
 //! `tandem cosim` without hardware: the functional simulator compared with itself.
 
+#[allow(dead_code, reason = "no model and no file is needed here")]
 mod command;
 
 use command::{good, refused};
@@ -16,6 +17,7 @@ fn the_functional_simulator_agrees_with_itself_and_the_report_says_so() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
+    refused(&["cosim", "--device", "fsim", "--mutants"], &["--mutants changes the hardware", "--device tsim"]);
     refused(&["cosim", "--device", "fsim", "--hw", "huge"], &["--hw huge", "presets are"]);
     refused(&["cosim", "--device", "fsim", "--program", "18446744073709551615"], &["--program", "too large"]);
 }

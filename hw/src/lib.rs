@@ -6,7 +6,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | the wires between the blocks | `top.rs` |
+//! | the wires between the blocks | `top.rs`, over the ports in `leaf.rs` |
 //! | registers, launch, counters | `control.rs` |
 //! | instruction fetch and queues | `fetch.rs`, [`queue`] |
 //! | units | `load.rs`, `compute.rs`, `store.rs` over `issue.rs` |
@@ -30,6 +30,7 @@ pub mod control;
 mod fetch;
 mod gemm;
 pub mod issue;
+mod leaf;
 mod load;
 mod loader;
 pub mod queue;

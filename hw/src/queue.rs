@@ -63,17 +63,18 @@ pub fn proof(width: u32, log_depth: u32, style: MemoryStyle) -> Module {
     let (enters, leaves) = ((q.in_valid & q.in_ready).named("enters"), (q.out_valid & q.out_ready).named("leaves"));
     let depth = 1u128 << log_depth;
     let capacity = m.lit(depth + u128::from(q.fetches), bits);
-    let some = q.level.any().named("holds_some");
+    // Counted here and not by the queue, so that a bug of its count shows.
+    let entered = m.reg("entered", bits, 0);
+    m.when(enters & !leaves, || entered.set(entered.inc()));
+    m.when(leaves & !enters, || entered.set(entered.dec()));
+    m.when(q.flush, || entered.set_to(0));
+    let some = entered.any().named("holds_some");
     m.assert_always("no_overflow", q.level.le(capacity) & q.stored.le(m.lit(depth, bits)));
     m.assert_always("no_underflow", some | !q.out_valid);
     m.assert_always("accepts", !q.level.lt(m.lit(depth, bits)) | q.in_ready);
     let waits = m.delay("waits", some & !leaves & !q.flush);
     m.assert_always("delivers", !waits | q.out_valid);
 
-    let entered = m.reg("entered", bits, 0);
-    m.when(enters & !leaves, || entered.set(entered.inc()));
-    m.when(leaves & !enters, || entered.set(entered.dec()));
-    m.when(q.flush, || entered.set_to(0));
     m.assert_always("level_counts", q.level.eq(entered));
 
     let stalled = m.delay("stalled", q.out_valid & !q.out_ready & !q.flush);

@@ -167,7 +167,7 @@ pub fn sequencer(sizes: &Sizes) -> Module {
         let quick = m.reg("quick", GEMM_LATENCY, 0);
         quick.set(m.cat(&[fire & !slow, quick.bits(0, GEMM_LATENCY - 1)]));
         let in_flight = m.any_of(&flight.iter().map(|(held, _)| *held).collect::<Vec<_>>()).named("in_flight");
-        let (dst_now, src_now) = (dst.bits(0, log_acc), src.bits(0, log_acc));
+        let (dst_now, src_now) = (dst.bits(0, log_acc).named("dst_now"), src.bits(0, log_acc).named("src_now"));
         let conflicts: Vec<_> = flight
             .iter()
             .map(|(held, held_dst)| *held & (held_dst.eq(dst_now) | (reads_src & held_dst.eq(src_now))))

@@ -14,11 +14,13 @@
 //! | a device that takes part | `party.rs` |
 //! | comparing | `check.rs` |
 //! | faults to find | `mutant.rs` |
+//! | finding them | `hunt.rs` |
 
 mod arithmetic;
 mod check;
 mod coverage;
 mod generate;
+mod hunt;
 mod image;
 mod mutant;
 mod party;
@@ -30,6 +32,7 @@ mod transfer;
 pub use check::{Checker, CosimReport, Mismatch, What};
 pub use coverage::Coverage;
 pub use generate::{Case, Generator, Style};
+pub use hunt::{Catch, HuntError, applicable, hunt};
 pub use mutant::{Mutant, MutantError, mutate, parse_mutants};
 pub use party::{CosimError, End, Party};
 pub use random::Random;
@@ -37,3 +40,6 @@ pub use token::serialise;
 
 /// The faults of the hardware that co-simulation must find, in the form that [`parse_mutants`] reads.
 pub const MUTANTS: &str = include_str!("../mutants.toml");
+
+/// The machine on which mutants are looked for where the user names none, as TOML.
+pub const MUTANTS_HW: &str = include_str!("../mutants-hw.toml");

@@ -9,6 +9,7 @@ pub mod expression;
 pub mod layer;
 pub mod proof;
 pub mod random;
+pub mod synthesis;
 pub mod tool;
 
 use std::path::PathBuf;

@@ -71,7 +71,7 @@ impl Sby {
     }
 
     /// Lets the WASM runtime compile yosys once, which takes a minute and much memory; later runs find the result.
-    fn warm_up(&self) -> Result<()> {
+    pub(crate) fn warm_up(&self) -> Result<()> {
         let folder = tool::cache().join("yowasp");
         fs::create_dir_all(&folder)?;
         let lock = File::create(folder.join("lock"))?;
@@ -87,7 +87,7 @@ impl Sby {
         Ok(())
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let bin = self.tools.join("bin");
         let mut paths = vec![bin.clone()];
         paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));

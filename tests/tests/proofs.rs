@@ -22,10 +22,10 @@ const BLOCK_QUEUE: &[Bug] = &[
     bug("delivers", "wire fetch = (|stored) &", "wire fetch = (|stored[2:1]) &"),
     bug("order", "output_word <= storage[head[1:0]]", "output_word <= storage[head[1:0] ^ 2'h1]"),
     bug("level_counts", "tail <= tail + 3'h1", "tail <= tail + 3'h2"),
-    bug("output_holds", "& ((~output_full) | out_ready)", "& 1'h1"),
+    bug("output_holds", "wire fetch = (|stored) & (n13 | out_ready)", "wire fetch = |stored"),
     bug("flush_empties", "if (flush) begin\n            output_full <=", "if (1'h0) begin\n            output_full <="),
     bug("watched_is_inside", "if (push) begin\n            tail", "if (push & (~fetch)) begin\n            tail"),
-    bug("watched_is_kept", "<= in_data;\n    end\n", "<= ~in_data;\n    end\n"),
+    bug("watched_is_kept", "[n10] <= in_data", "[n10] <= ~in_data"),
 ];
 
 const DISTRIBUTED_QUEUE: &[Bug] = &[
@@ -38,7 +38,7 @@ const DISTRIBUTED_QUEUE: &[Bug] = &[
     bug("output_holds", "wire fetch = some & out_ready", "wire fetch = some"),
     bug("flush_empties", "if (flush) begin\n            head <=", "if (1'h0) begin\n            head <="),
     bug("watched_is_inside", "if (push) begin\n            tail", "if (push & (~fetch)) begin\n            tail"),
-    bug("watched_is_kept", "<= in_data;\n    end\n", "<= ~in_data;\n    end\n"),
+    bug("watched_is_kept", "[n10] <= in_data", "[n10] <= ~in_data"),
 ];
 
 const TOKENS: &[Bug] = &[
@@ -57,10 +57,10 @@ const ARBITER: &[Bug] = &[
     bug("one_grant", "wire [3:0] lowest_upper = upper & (4'h0 - upper)", "wire [3:0] lowest_upper = upper"),
     bug("only_requested", "? lowest_upper : lowest_of_all", "? lowest_upper : 4'h1"),
     bug("busy", "? lowest_upper : lowest_of_all", "? lowest_upper : 4'h0"),
-    bug("grant_holds", "held <= some & (~accept)", "held <= 1'h0"),
-    bug("no_starvation_3", "after <= ~(chosen | (chosen - 4'h1))", "after <= 4'hf"),
-    bug("progress_3", "after <= ~(chosen | (chosen - 4'h1))", "after <= 4'hf"),
-    bug("after_is_upper", "after <= ~(chosen | (chosen - 4'h1))", "after <= chosen | (chosen - 4'h1)"),
+    bug("grant_holds", "held <= n16", "held <= 1'h0"),
+    bug("no_starvation_3", "after <= ~(chosen | n18)", "after <= 4'hf"),
+    bug("progress_3", "after <= ~(chosen | n18)", "after <= 4'hf"),
+    bug("after_is_upper", "after <= ~(chosen | n18)", "after <= chosen | n18"),
     bug("kept_in_turn_2", "((|upper) ? lowest_upper : lowest_of_all)", "lowest_of_all"),
 ];
 

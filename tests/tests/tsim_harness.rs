@@ -249,7 +249,7 @@ fn broken_rules_of_the_bus_are_named() {
         (STROBE_HOLE, "protocol violation: the strobes of the write burst at 0x3000 have a hole before byte 6 "),
         (EARLY_LAST, "protocol violation: WLAST is 1 in beat 3 of 4 of the write burst at 0x3000 "),
         (CROSS_PAGE, " of 32 bytes crosses a 4 KiB boundary"),
-        (STOPS, "protocol violation: the design called $stop or $finish in cycle "),
+        (STOPS, "protocol violation: the design stopped itself in cycle "),
     ];
     let Some(model) = toy() else { return };
     for (mutant, expected) in cases {

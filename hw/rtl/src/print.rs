@@ -341,7 +341,7 @@ impl<'i> Printer<'i> {
             let any = if lanes == 1 { self.text(enable) } else { format!("(|{})", self.name(enable)) };
             let condition = format!("{any} && ({})", collisions.join(" || "));
             self.line(1, &format!("always @(posedge clock) if (!reset && {condition})"));
-            self.line(2, &format!("$error(\"{}: a word is read and written in the same cycle\");", memory.name));
+            self.line(2, &format!("$stop; // a word of {} is read and written in the same cycle", memory.name));
             self.line(0, "`endif");
         }
     }

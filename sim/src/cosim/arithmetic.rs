@@ -64,14 +64,39 @@ impl Maker<'_> {
     /// An arithmetic instruction on a view, behind the load of its micro-ops where it needs one. Nothing where the view has no
     /// room for what was drawn.
     pub fn arithmetic(&mut self, view: &View) -> Vec<Insn> {
-        let kinds = if self.config.profile().has_extension() { 10 } else { 6 };
+        let kinds = if self.config.profile().has_extension() { 13 } else { 6 };
         match self.random.below(kinds) {
-            0..=2 => self.gemm(view),
-            3..=5 => self.alu(view),
-            6 | 7 => self.requant(view),
+            0..=2 => self.alu(view),
+            3..=5 => self.gemm(view),
+            6..=9 => self.requant(view),
             _ => self.lane(view),
         }
         .unwrap_or_default()
+    }
+
+    /// Parameters, a requantisation by them, new parameters in the same place, and a requantisation by those.
+    pub fn requants(&mut self, view: &View) -> Vec<Insn> {
+        let mut insns = Vec::new();
+        let set = self.random.below(self.space.params.len() as u32) as usize;
+        for _ in 0..2 {
+            insns.extend(self.params());
+            if self.config.profile().has_extension() {
+                insns.extend(self.requant_by(view, set).unwrap_or_default());
+            }
+        }
+        insns
+    }
+
+    /// Shifts all accumulators of a view right: a store shows their low bytes alone.
+    pub fn reveal(&mut self, view: &View) -> Vec<Insn> {
+        let most = (1 << self.config.log_acc_depth()) - 1;
+        let mut nest = Nest { iter_out: 1, iter_in: view.acc.len.min(most), ..Nest::default() };
+        nest.uops = vec![Uop { dst: view.acc.base, ..Uop::default() }];
+        nest.factors[0][1] = 1;
+        let imm = self.random.pick(&[4, 8, 8, 16, 24]);
+        let Some(load) = self.uop_load(&mut nest) else { return Vec::new() };
+        let (alu_opcode, use_imm) = (AluOpcode::Shr, true);
+        vec![load, nested!(Alu, nest, reset: false, alu_opcode: alu_opcode, use_imm: use_imm, imm: imm)]
     }
 
     fn gemm(&mut self, view: &View) -> Option<Vec<Insn>> {
@@ -106,18 +131,33 @@ impl Maker<'_> {
 
     fn requant(&mut self, view: &View) -> Option<Vec<Insn>> {
         let set = self.random.below(self.space.params.len() as u32) as usize;
+        let params = Window { base: self.space.acc.end(), len: 4 * self.space.params.len() as u32 };
+        let src = match self.random.below(8) {
+            // Parameters out of accumulators that are being written, and that write themselves over.
+            0 if view.acc.len > 4 => self.acc(Window { len: view.acc.len - 3, ..view.acc }),
+            1 if view.acc.len > 4 => {
+                let base = view.acc.base + self.random.below(view.acc.len - 3);
+                let (src, dst) = (self.acc(Window { base, len: 1 }), self.acc(Window { base, len: 4 }));
+                return self.requant_from(set, src, dst);
+            }
+            2 => self.acc(Window { len: params.len - 3, ..params }),
+            3 => Index { len: params.len / 4, step: 4, ..self.acc(params) },
+            _ => return self.requant_by(view, set),
+        };
+        self.requant_from(set, src, self.acc(view.acc))
+    }
+
+    /// Requantisation with one set of parameters.
+    fn requant_by(&mut self, view: &View, set: usize) -> Option<Vec<Insn>> {
+        let base = self.space.params.get(set)?.0;
+        self.requant_from(set, self.acc(Window { base, len: 1 }), self.acc(view.acc))
+    }
+
+    /// Requantisation in the mode of a set most of the time, with parameters from anywhere.
+    fn requant_from(&mut self, set: usize, src: Index, dst: Index) -> Option<Vec<Insn>> {
         let (_, suited) = *self.space.params.get(set)?;
         let mode = if self.random.once_in(4) { self.random.pick(RequantMode::ALL) } else { suited };
-        let saturate = !self.random.once_in(4);
-        let params = Window { base: self.space.acc.end(), len: 4 * self.space.params.len() as u32 };
-        let dst = self.acc(view.acc);
-        let src = match self.random.below(6) {
-            // Parameters out of the very accumulators that are being written.
-            0 if view.acc.len > 4 => self.acc(Window { len: view.acc.len - 3, ..view.acc }),
-            1 => self.acc(Window { len: params.len - 3, ..params }),
-            2 => Index { len: 1, ..self.acc(Window { base: params.base + 4 * set as u32, len: 1 }) },
-            _ => Index { len: params.len / 4, step: 4, ..self.acc(params) },
-        };
+        let saturate = !self.random.once_in(3);
         self.emit([dst, src, self.unused()], |nest| nested!(Requant, nest, mode: mode, saturate: saturate))
     }
 
@@ -170,7 +210,7 @@ impl Maker<'_> {
         let long = random.once_in(8);
         let mut size = |long: bool, short: u32, most: u32| random.between(1, if long { most } else { short });
         let (mut iter_out, mut iter_in) = (size(long, 4, 12), size(long, 5, 40));
-        let mut count = size(long || iter_out * iter_in < 3, 6, 14);
+        let mut count = size(long || iter_out * iter_in < 3, 6, 18);
         while iter_out * iter_in * count > MOST_EXECUTIONS {
             iter_in = iter_in.div_ceil(2);
         }
@@ -219,7 +259,7 @@ impl Maker<'_> {
     /// Micro-ops of so many places an index, in patterns that make one need the result of another soon.
     fn uops(&mut self, nest: &mut Nest, indices: &[Index; 3], places: [u32; 3]) {
         let random = &mut self.random;
-        let (pattern, period, close) = (random.below(5), random.between(1, 10), random.flag());
+        let (pattern, period, close) = (random.below(5), random.between(1, 14), random.flag());
         let any = |random: &mut Random, slot: usize| {
             let (index, places) = (&indices[slot], places[slot]);
             if !index.used {

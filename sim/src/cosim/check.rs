@@ -7,7 +7,7 @@ use tandem_isa::{HwConfig, Program};
 
 use super::coverage::Coverage;
 use super::party::{CosimError, End, Outcome, Party, Placed};
-use super::{Case, Generator};
+use super::{Case, Generator, Random};
 
 /// Wall-clock time allowed for one run.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -53,7 +53,7 @@ pub struct Mismatch {
     pub seed: u64,
     /// Which program of the case, from 0.
     pub program: usize,
-    /// Which run of it, from 1.
+    /// Which run of it, from 1; 0 is one that a reset ended.
     pub run: u32,
     /// What was compared.
     pub what: What,
@@ -68,6 +68,8 @@ pub enum What {
     Illegal,
     /// Whether and how the program ends.
     End,
+    /// The device misbehaves: it hangs, or breaks a protocol.
+    Fault,
     /// What a unit does, in order, with its tokens and the bytes it writes.
     Trace,
     /// Memory after the run.
@@ -115,19 +117,20 @@ impl Checker {
         let mut report = CosimReport::new(&self.config, generator.seed());
         for index in cases {
             let case = generator.case(index);
-            self.check(&case, &mut report)?;
-            if !progress(&report) || report.mismatches.len() >= self.most {
+            let reachable = self.check(&case, &mut report)?;
+            if !progress(&report) || !reachable || report.mismatches.len() >= self.most {
                 break;
             }
         }
         Ok(report)
     }
 
-    /// Runs the programs of a case, all of them twice in a row, and adds what was found to a report.
+    /// Runs the programs of a case, all of them twice in a row, and adds what was found to a report. Now and then the device
+    /// under test is reset in the middle of a launch before. False where the device cannot be reached any more.
     ///
     /// # Errors
     /// As [`Checker::run`].
-    pub fn check(&mut self, case: &Case, report: &mut CosimReport) -> Result<(), CosimError> {
+    pub fn check(&mut self, case: &Case, report: &mut CosimReport) -> Result<bool, CosimError> {
         report.cases += 1;
         report.coverage.count(&self.config, case);
         let first = self.kept.len();
@@ -135,6 +138,17 @@ impl Checker {
             report.programs += 1;
             let seed = case.index.wrapping_mul(16).wrapping_add(number as u64) ^ report.seed.rotate_left(32);
             self.kept.push([self.reference.place(program, seed)?, self.device.place(program, seed)?]);
+        }
+        // What a reset leaves behind must not show: the first program of a case writes whatever it reads.
+        let mut random = Random::stream(report.seed, !case.index);
+        if random.once_in(3)
+            && let Some([_, placed]) = self.kept.get(first)
+            && let Some(end) = self.device.abandon(placed, random.below(300))?
+        {
+            let detail = format!("a launch that a reset should end {end}");
+            let (case, seed) = (case.index, report.seed);
+            report.mismatches.push(Mismatch { case, seed, program: 0, run: 0, what: What::Fault, detail });
+            return Ok(false);
         }
         let mut before: Vec<Outcome> = Vec::new();
         'runs: for run in 1..=2 {
@@ -150,6 +164,9 @@ impl Checker {
                 if let Some((what, detail)) = difference {
                     let (case, seed) = (case.index, report.seed);
                     report.mismatches.push(Mismatch { case, seed, program: number, run, what, detail });
+                    if matches!(found.end, End::Failed(_)) {
+                        return Ok(false);
+                    }
                     // What comes after works on scratchpads that differ.
                     break 'runs;
                 }
@@ -163,7 +180,7 @@ impl Checker {
             self.reference.remove(left)?;
             self.device.remove(right)?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -180,6 +197,9 @@ fn differs(expected: &Outcome, found: &Outcome, program: &Program, names: [&str;
     let [left, right] = names;
     if expected.end != End::Done {
         return Some((What::Illegal, format!("{left} itself {}", expected.end)));
+    }
+    if let End::Failed(_) = &found.end {
+        return Some((What::Fault, format!("{left} finishes, {right} {}", found.end)));
     }
     if let Some((reg, written, read)) = found.readback {
         return Some((What::Register, format!("{reg} reads {read:#x} after {written:#x} was written")));
@@ -233,6 +253,7 @@ impl What {
         match self {
             What::Illegal => "illegal",
             What::End => "end",
+            What::Fault => "fault",
             What::Trace => "trace",
             What::Memory => "memory",
             What::Counters => "counters",

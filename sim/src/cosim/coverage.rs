@@ -10,7 +10,7 @@ use crate::queue::{FIFOS, lane, pushes};
 use crate::transfer::Rows;
 
 /// Distances between two micro-ops that touch the same accumulator, counted one by one.
-const DISTANCES: u64 = 10;
+const DISTANCES: u64 = 14;
 /// Bytes that no burst may cross.
 const BOUNDARY: u64 = 4096;
 /// Beats of the longest burst.

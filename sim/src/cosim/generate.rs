@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tandem_isa::{Finish, HwConfig, Insn, MemoryType, Program, Queue};
+use tandem_isa::{Dep, Finish, HwConfig, INSN_QUEUE_DEPTH, Insn, MemoryType, Program, Queue};
 
 use super::Random;
 use super::image::Image;
@@ -141,20 +141,40 @@ impl Maker<'_> {
             let next = match self.random.below(20) {
                 0..=2 => vec![self.load(MemoryType::Inp, view.inp, step)],
                 3 => vec![self.load(MemoryType::Wgt, view.wgt, step)],
-                4 | 5 => vec![self.load(MemoryType::Acc, view.acc, step)],
-                6 if self.random.flag() => self.params(),
-                6 => {
+                5 if self.random.flag() => {
                     let queue = self.random.pick_queue();
                     vec![self.nop(queue)]
                 }
-                7..=10 => vec![self.store(view.acc, step)],
+                4 | 5 => vec![self.load(MemoryType::Acc, view.acc, step)],
+                6 => {
+                    let mut next = self.requants(&view);
+                    next.push(self.store(view.acc, step));
+                    next
+                }
+                7..=10 => {
+                    let mut next = if self.random.once_in(4) { self.reveal(&view) } else { Vec::new() };
+                    next.push(self.store(view.acc, step));
+                    next
+                }
                 _ => self.arithmetic(&view),
             };
             spent += next.iter().map(|insn| cost(insn, self.config)).sum::<u64>();
             insns.extend(next);
         }
+        if self.random.once_in(8) {
+            self.flood(&mut insns);
+        }
         insns.push(Finish::default().into());
         serialise(&insns)
+    }
+
+    /// Puts more NOPs than a queue holds behind the longest arithmetic instruction, so that fetching has to stop in between.
+    fn flood(&mut self, insns: &mut Vec<Insn>) {
+        let executions = |insn: &Insn| Loops::of(insn).map_or(0, |loops| loops.executions());
+        let Some((longest, _)) = insns.iter().enumerate().max_by_key(|(_, insn)| executions(insn)) else { return };
+        let count = INSN_QUEUE_DEPTH + self.random.below(100) as usize;
+        let nops = std::iter::repeat_n(Insn::nop(Queue::Compute, Dep::default()), count);
+        insns.splice(longest + 1..longest + 1, nops);
     }
 
     fn decoupled(&mut self, contexts: u32, fresh: bool, budget: u64) -> Vec<Insn> {
@@ -216,8 +236,13 @@ impl Maker<'_> {
             let next = match self.random.below(8) {
                 0 | 1 => vec![self.load(MemoryType::Acc, view.acc, step - contexts)],
                 2 if self.random.flag() => vec![self.nop(Queue::Compute)],
+                3 => self.requants(&view),
                 _ => self.arithmetic(&view),
             };
+            tile.compute.extend(next);
+        }
+        if self.random.once_in(4) {
+            let next = self.reveal(&view);
             tile.compute.extend(next);
         }
         for _ in 0..self.random.between(1, 2) {

@@ -37,8 +37,10 @@ impl Image {
         }
         // Words of small magnitude now and then, so that shifts and clamps see more than extremes.
         for word in data.as_chunks_mut::<4>().0 {
-            if random.once_in(3) {
-                *word = (random.below(2000) as i32 - 1000).to_le_bytes();
+            match random.below(6) {
+                0 | 1 => *word = (random.below(2000) as i32 - 1000).to_le_bytes(),
+                2 => *word = (random.below(200) as i32 - 100).to_le_bytes(),
+                _ => {}
             }
         }
         let lanes = config.out_elem_bytes();
@@ -134,7 +136,9 @@ fn param(random: &mut Random, mode: RequantMode, extreme: bool) -> RequantParam 
     let any = |random: &mut Random| if random.flag() { random.pick(&edges) } else { random.next() as i32 };
     let multiplier = match (mode, extreme) {
         (RequantMode::Float, false) => {
-            (2f32.powi(-(random.below(16) as i32)) * (1.0 + random.below(100) as f32 / 100.0)).to_bits() as i32
+            // A power of two now and then: only then is a result often halfway between two integers.
+            let fraction = if random.flag() { 0.0 } else { random.below(100) as f32 / 100.0 };
+            (2f32.powi(-(random.below(16) as i32)) * (1.0 + fraction)).to_bits() as i32
         }
         (RequantMode::Float, true) => {
             let values = [
@@ -155,24 +159,32 @@ fn param(random: &mut Random, mode: RequantMode, extreme: bool) -> RequantParam 
             ];
             if random.once_in(4) { random.next() as i32 } else { random.pick(&values).to_bits() as i32 }
         }
+        (_, false) if random.flag() => 1 << 30,
         (_, false) => (1 << 30) + random.below(1 << 30) as i32,
         (_, true) => any(random),
     };
     let shift = match (mode, extreme) {
         (RequantMode::DoubleRounding, false) => 2 - random.below(14) as i32,
-        (RequantMode::SingleRounding | RequantMode::HalfAway, false) => random.between(28, 44) as i32,
+        (RequantMode::SingleRounding | RequantMode::HalfAway, false) => random.between(29, 41) as i32,
         (RequantMode::DoubleRounding, true) if random.flag() => random.between(0, 66) as i32 - 33,
         (_, true) if random.flag() => random.between(0, 66) as i32 - 2,
         _ => any(random),
     };
     let byte = |random: &mut Random| random.next() as i8;
+    if extreme && random.once_in(3) {
+        // Every odd accumulator becomes the least value.
+        let multiplier = if random.flag() { i32::MIN } else { random.pick(&edges) };
+        let shift = random.below(3) as i32 - 1;
+        let (zero_point, lo, hi) = (byte(random), i8::MIN, i8::MAX);
+        return RequantParam { bias: 0, multiplier, shift, zero_point, lo, hi, pre_shift: 31 };
+    }
     if extreme {
         let pre_shift = if random.flag() { random.below(33) as u8 } else { random.next() as u8 };
         let (bias, zero_point) = (any(random), byte(random));
         return RequantParam { bias, multiplier, shift, zero_point, lo: byte(random), hi: byte(random), pre_shift };
     }
     let pre_shift = if random.once_in(3) { random.below(8) as u8 } else { 0 };
-    let bias = random.below(1 << 14) as i32 - (1 << 13);
+    let bias = if random.flag() { random.below(64) as i32 - 32 } else { random.below(1 << 14) as i32 - (1 << 13) };
     let zero_point = byte(random);
     let lo = if random.flag() { i8::MIN } else { zero_point };
     RequantParam { bias, multiplier, shift, zero_point, lo, hi: i8::MAX, pre_shift }

@@ -7,16 +7,17 @@
 //! count + 1    becomes    ((mutant == 3) ? (count) : (count + 1))
 //! ```
 //!
-//! The list is data, `sim/mutants.toml`:
+//! The list is data, `sim/mutants.toml`. A placeholder `<w>` (lower case letters in angle brackets) stands for any word or number,
+//! the same one wherever it comes up, because widths follow from the configuration:
 //!
 //! ```toml
 //! [[mutant]]
 //! name = "load-address-off-by-one"
 //! class = "address"
 //! module = "load"
-//! from = "row_addr + stride"
-//! to = "row_addr + stride + 32'd1"
-//! doc = "The second and later rows of a load begin one element late."
+//! from = "row_addr - <w>'h1"
+//! to = "row_addr - <w>'h0"
+//! doc = "A load goes on for one row more."
 //! ```
 
 use serde::Deserialize;
@@ -36,9 +37,15 @@ pub struct Mutant {
     pub from: String,
     /// The expression that takes its place.
     pub to: String,
+    /// What stands right before the expression, where that tells it from others that read alike.
+    #[serde(default)]
+    pub after: Option<String>,
     /// Which of several places, from 1; left out where there is only one.
     #[serde(default)]
     pub occurrence: Option<usize>,
+    /// Whether the memory bus is held up at random while the mutant is looked for; it needs that to show.
+    #[serde(default)]
+    pub stress: bool,
     /// What goes wrong.
     pub doc: String,
 }
@@ -98,12 +105,25 @@ struct File {
     mutant: Vec<Mutant>,
 }
 
-/// A place in the Verilog text and the mutants (by number) that change it.
+/// A place in the Verilog text and the mutants that change it, each with its expression.
 struct Site {
     start: usize,
     end: usize,
-    mutants: Vec<usize>,
+    mutants: Vec<(usize, String)>,
 }
+
+/// A piece of an expression to look for.
+enum Part<'a> {
+    /// Any white space.
+    Space,
+    /// These characters.
+    Text(&'a str),
+    /// A word or a number.
+    Hole(&'a str),
+}
+
+/// What placeholders stand for.
+type Captures<'a> = Vec<(&'a str, &'a str)>;
 
 /// Reads a list of mutants from TOML.
 ///
@@ -119,6 +139,9 @@ pub fn parse_mutants(text: &str) -> Result<Vec<Mutant>, MutantError> {
         }
         if mutant.from.split_whitespace().eq(mutant.to.split_whitespace()) {
             return Err(wrong("`from` and `to` are the same"));
+        }
+        if ![&mutant.from, &mutant.to].iter().all(|text| is_balanced(text)) {
+            return Err(wrong("`from` and `to` are whole expressions, but a bracket in them has no partner"));
         }
         if mutant.occurrence == Some(0) {
             return Err(wrong("occurrences are counted from 1"));
@@ -138,13 +161,13 @@ pub fn mutate(verilog: &str, mutants: &[Mutant]) -> Result<String, MutantError> 
     let mut sites: Vec<Site> = Vec::new();
     let mut headers = Vec::new();
     for (index, mutant) in mutants.iter().enumerate() {
-        let (start, header, end) = module(verilog, &mutant.module)
+        let (header, end) = module(verilog, &mutant.module)
             .ok_or_else(|| MutantError::Module { name: mutant.name.clone(), module: mutant.module.clone() })?;
         headers.push(header);
-        let (from, to) = locate(verilog, (start.max(header), end), mutant)?;
+        let (from, to, replacement) = locate(verilog, (header, end), mutant)?;
         match sites.iter_mut().find(|site| (site.start, site.end) == (from, to)) {
-            Some(site) => site.mutants.push(index),
-            None => sites.push(Site { start: from, end: to, mutants: vec![index] }),
+            Some(site) => site.mutants.push((index, replacement)),
+            None => sites.push(Site { start: from, end: to, mutants: vec![(index, replacement)] }),
         }
     }
     // The outer one of two nested sites comes first.
@@ -154,7 +177,7 @@ pub fn mutate(verilog: &str, mutants: &[Mutant]) -> Result<String, MutantError> 
         Some((site, later.into_iter().find(|other| other.end > site.end)?))
     });
     if let Some((site, other)) = overlap {
-        let name = |site: &Site| site.mutants.first().map_or_else(String::new, |&at| mutants[at].name.clone());
+        let name = |site: &Site| site.mutants.first().map_or_else(String::new, |(at, _)| mutants[*at].name.clone());
         return Err(MutantError::Overlap { name: name(other), other: name(site) });
     }
     headers.sort_unstable();
@@ -162,11 +185,11 @@ pub fn mutate(verilog: &str, mutants: &[Mutant]) -> Result<String, MutantError> 
     let mut out = String::with_capacity(verilog.len() + mutants.len() * 80);
     let mut at = 0;
     for header in headers {
-        emit(&mut out, verilog, (at, header), &sites, mutants);
+        emit(&mut out, verilog, (at, header), &sites);
         out.push_str(SELECT);
         at = header;
     }
-    emit(&mut out, verilog, (at, verilog.len()), &sites, mutants);
+    emit(&mut out, verilog, (at, verilog.len()), &sites);
     Ok(out)
 }
 
@@ -178,7 +201,7 @@ const SELECT: &str = "
 ";
 
 /// Writes a part of the text with the sites in it replaced.
-fn emit(out: &mut String, text: &str, (start, end): (usize, usize), sites: &[Site], mutants: &[Mutant]) {
+fn emit(out: &mut String, text: &str, (start, end): (usize, usize), sites: &[Site]) {
     let mut at = start;
     let inside = |site: &Site, at: usize| site.start >= at && site.end <= end;
     for (number, site) in sites.iter().enumerate() {
@@ -186,13 +209,12 @@ fn emit(out: &mut String, text: &str, (start, end): (usize, usize), sites: &[Sit
             continue;
         }
         out.push_str(text.get(at..site.start).unwrap_or_default());
-        for &mutant in &site.mutants {
-            let to = mutants.get(mutant).map_or("", |mutant| mutant.to.as_str());
+        for (mutant, to) in &site.mutants {
             out.push_str(&format!("((mutant == {}) ? ({to}) : ", mutant + 1));
         }
         out.push('(');
         // Sites within this one follow it.
-        emit(out, text, (site.start, site.end), sites.get(number + 1..).unwrap_or_default(), mutants);
+        emit(out, text, (site.start, site.end), sites.get(number + 1..).unwrap_or_default());
         out.push(')');
         site.mutants.iter().for_each(|_| out.push(')'));
         at = site.end;
@@ -200,8 +222,8 @@ fn emit(out: &mut String, text: &str, (start, end): (usize, usize), sites: &[Sit
     out.push_str(text.get(at..end).unwrap_or_default());
 }
 
-/// Start, end of the header, and end of a module.
-fn module(text: &str, name: &str) -> Option<(usize, usize, usize)> {
+/// The end of the header, and the end of a module.
+fn module(text: &str, name: &str) -> Option<(usize, usize)> {
     let code = without_comments(text);
     let mut from = 0;
     loop {
@@ -215,21 +237,26 @@ fn module(text: &str, name: &str) -> Option<(usize, usize, usize)> {
         if whole_word && named {
             let header = from + rest.find(';')? + 1;
             let end = from + rest.find("endmodule")?;
-            return (header <= end).then_some((start, header, end));
+            return (header <= end).then_some((header, end));
         }
     }
 }
 
-/// The place of a mutant's expression in the body of its module.
-fn locate(text: &str, (start, end): (usize, usize), mutant: &Mutant) -> Result<(usize, usize), MutantError> {
+/// The place of a mutant's expression in the body of its module, and what takes its place.
+fn locate(text: &str, (start, end): (usize, usize), mutant: &Mutant) -> Result<(usize, usize, String), MutantError> {
     let code = without_comments(text);
-    let words: Vec<&str> = mutant.from.split_whitespace().collect();
+    let parts = parts(&mutant.from);
     let mut found = Vec::new();
     let mut at = start;
     while at < end {
-        match matches_at(&code, at, end, &words) {
-            Some(to) => {
-                found.push((at, to));
+        match matches_at(&code, at, end, &parts) {
+            Some((to, captures)) => {
+                if mutant.after.as_ref().is_none_or(|after| stands_behind(&code, at, after)) {
+                    let replacement = captures.iter().fold(mutant.to.clone(), |replacement, (name, word)| {
+                        replacement.replace(&format!("<{name}>"), word)
+                    });
+                    found.push((at, to, replacement));
+                }
                 at = to;
             }
             None => at += 1,
@@ -240,8 +267,8 @@ fn locate(text: &str, (start, end): (usize, usize), mutant: &Mutant) -> Result<(
         Some(occurrence) => format!("and the mutant is for occurrence {occurrence}"),
     };
     let place = match (mutant.occurrence, found.as_slice()) {
-        (None, [only]) => Some(*only),
-        (Some(occurrence), all) => all.get(occurrence - 1).copied(),
+        (None, [only]) => Some(only.clone()),
+        (Some(occurrence), all) => all.get(occurrence - 1).cloned(),
         (None, _) => None,
     };
     place.ok_or_else(|| MutantError::Expression {
@@ -253,29 +280,81 @@ fn locate(text: &str, (start, end): (usize, usize), mutant: &Mutant) -> Result<(
     })
 }
 
-/// The end of the words, separated by any white space, where they stand at a place and are no part of longer words.
-fn matches_at(text: &str, start: usize, end: usize, words: &[&str]) -> Option<usize> {
-    let (first, last) = (words.first()?.chars().next()?, words.last()?.chars().next_back()?);
-    if is_word(first) && text.get(..start)?.chars().next_back().is_some_and(is_word) {
-        return None;
-    }
+/// Whether the text before a place ends with certain words, whatever white space separates them.
+fn stands_behind(text: &str, at: usize, after: &str) -> bool {
+    let code = text.get(..at).unwrap_or_default();
+    let before = after.split_whitespace().rev().try_fold(code, |code, word| code.trim_end().strip_suffix(word));
+    let joined = |before: &str| after.starts_with(is_word) && before.ends_with(is_word);
+    before.is_some_and(|before| !joined(before))
+}
+
+/// The end of an expression that stands at a place and is no part of longer words, and what its placeholders stand for.
+fn matches_at<'a>(text: &'a str, start: usize, end: usize, parts: &[Part<'a>]) -> Option<(usize, Captures<'a>)> {
+    let mut captures: Captures = Vec::new();
     let mut at = start;
-    for (number, word) in words.iter().enumerate() {
-        if number > 0 {
-            let rest = text.get(at..end)?;
-            let space = rest.len() - rest.trim_start().len();
-            if space == 0 {
-                return None;
+    for part in parts {
+        let rest = text.get(at..end)?;
+        at += match part {
+            Part::Space => Some(rest.len() - rest.trim_start().len()).filter(|&space| space > 0)?,
+            Part::Text(text) => rest.starts_with(text).then_some(text.len())?,
+            Part::Hole(name) => {
+                let word = &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())];
+                let known = captures.iter().find(|(known, _)| known == name).map(|(_, word)| *word);
+                if word.is_empty() || known.is_some_and(|known| known != word) {
+                    return None;
+                }
+                captures.push((name, word));
+                word.len()
             }
-            at += space;
-        }
-        if !text.get(at..end)?.starts_with(word) {
-            return None;
-        }
-        at += word.len();
+        };
     }
-    let joined = is_word(last) && text.get(at..)?.chars().next().is_some_and(is_word);
-    (!joined).then_some(at)
+    let joined = |at: usize| {
+        let (before, after) = (text.get(..at)?.chars().next_back()?, text.get(at..)?.chars().next()?);
+        Some(is_word(before) && is_word(after))
+    };
+    (joined(start) != Some(true) && joined(at) != Some(true)).then_some((at, captures))
+}
+
+/// Cuts an expression into text, white space and placeholders.
+fn parts(from: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let mut rest = from.trim();
+    while let Some(first) = rest.chars().next() {
+        let hole = rest.strip_prefix('<').and_then(|inner| inner.split_once('>')).map(|(name, _)| name);
+        let len = if first.is_whitespace() {
+            parts.push(Part::Space);
+            rest.len() - rest.trim_start().len()
+        } else if let Some(name) = hole.filter(|name| is_placeholder(name)) {
+            parts.push(Part::Hole(name));
+            name.len() + 2
+        } else {
+            let len =
+                rest.char_indices().skip(1).find(|(_, c)| *c == '<' || c.is_whitespace()).map_or(rest.len(), |at| at.0);
+            parts.push(Part::Text(&rest[..len]));
+            len
+        };
+        rest = rest.get(len..).unwrap_or_default();
+    }
+    parts
+}
+
+fn is_balanced(text: &str) -> bool {
+    let mut open = Vec::new();
+    let balanced = text.chars().all(|c| match c {
+        '(' | '[' | '{' => {
+            open.push(c);
+            true
+        }
+        ')' => open.pop() == Some('('),
+        ']' => open.pop() == Some('['),
+        '}' => open.pop() == Some('{'),
+        _ => true,
+    });
+    balanced && open.is_empty()
+}
+
+fn is_placeholder(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase())
 }
 
 fn is_word(c: char) -> bool {
@@ -335,7 +414,9 @@ endmodule
             module: owned(module),
             from: owned(from),
             to: owned(to),
+            after: None,
             occurrence: None,
+            stress: false,
             doc: owned("A fault."),
         }
     }
@@ -349,6 +430,20 @@ endmodule
         assert!(text.contains(header), "{text}");
         assert_eq!(text.matches("integer mutant").count(), 1);
         assert_eq!(mutate(TOY, &[]).unwrap(), TOY);
+    }
+
+    #[test]
+    fn placeholders_stand_for_words_and_numbers() {
+        let text =
+            mutate(TOY, &[mutant("a", "counter", "reset ? <w>'d<n> : count", "reset ? <w>'d<n>+<w>'d1 : count")]);
+        assert!(
+            text.unwrap().contains("((mutant == 1) ? (reset ? 8'd0+8'd1 : count) : (reset ? 8'd0 : count)) + step;")
+        );
+        // The same placeholder is the same text, and `<=` begins none.
+        let twice = mutant("b", "counter", "<x> == <w>'d7) & (<x> !=", "1'b0");
+        assert!(matches!(mutate(TOY, &[twice]), Err(MutantError::Expression { found: 0, .. })));
+        let compare = mutant("c", "counter", "count <= next", "count <= step");
+        assert!(mutate(TOY, &[compare]).is_ok());
     }
 
     #[test]
@@ -395,7 +490,8 @@ endmodule
         for (mutant, message) in cases {
             assert_eq!(mutate(TOY, &[mutant]).unwrap_err().to_string(), message);
         }
-        let both = [mutant("f", "counter", "(count == 8'd7) &", "x"), mutant("g", "counter", "& (step != 8'd0)", "y")];
+        let both =
+            [mutant("f", "counter", "(count == 8'd7) & (step", "x"), mutant("g", "counter", "& (step != 8'd0)", "y")];
         let error = mutate(TOY, &both).unwrap_err();
         assert!(error.to_string().starts_with("mutant g: its expression overlaps that of mutant f"), "{error}");
     }
@@ -411,6 +507,10 @@ endmodule
             (text.replace("\"y\"", "\" x\""), "mutant a: `from` and `to` are the same"),
             (text.replace("\"d\"", "\"\""), "mutant a: no field may be empty"),
             (text.repeat(2), "mutant a: two mutants have this name"),
+            (
+                text.replace("\"y\"", "\"y + {z, (u})\""),
+                "mutant a: `from` and `to` are whole expressions, but a bracket in them has no partner",
+            ),
             (format!("{text}occurrence = 0\n"), "mutant a: occurrences are counted from 1"),
         ];
         for (text, message) in cases {

@@ -191,6 +191,17 @@ impl Party {
             }
         }
         let end = self.run(limit).unwrap_or_else(|e| End::Failed(e.to_string()));
+        if matches!(end, End::Failed(_)) {
+            // There is nothing more to learn from a device that cannot be reached.
+            return Ok(Outcome {
+                end,
+                cycles: 0,
+                counters: vec![],
+                trace: self.events(placed),
+                memory: vec![],
+                readback,
+            });
+        }
         let mut read = |reg| self.bus.read32(reg).map_err(|e| self.failed("reading the counters", e));
         let cycles = read(Reg::Cycles)?;
         let mut counters = Vec::new();
@@ -201,15 +212,36 @@ impl Party {
             self.reset()?;
         }
         let mut memory = vec![0; placed.bytes.len()];
-        let base = placed.buf.addr;
-        self.bus.copy_out(base, &mut memory).map_err(|e| self.failed("reading memory", e))?;
+        self.bus.copy_out(placed.buf.addr, &mut memory).map_err(|e| self.failed("reading memory", e))?;
+        Ok(Outcome { end, cycles, counters, trace: self.events(placed), memory, readback })
+    }
+
+    /// The events of the last launch, with addresses counted from the program's base.
+    fn events(&self, placed: &Placed) -> Trace {
         let mut trace = (self.trace)();
         for event in &mut trace.events {
             if let Event::Write { addr, .. } = event {
-                *addr = addr.wrapping_sub(base.0);
+                *addr = addr.wrapping_sub(placed.buf.addr.0);
             }
         }
-        Ok(Outcome { end, cycles, counters, trace, memory, readback })
+        trace
+    }
+
+    /// Launches a program, lets it run while a register is read so many times, and resets the device.
+    pub(super) fn abandon(&mut self, placed: &Placed, reads: u32) -> Result<Option<End>, CosimError> {
+        self.bus.copy_in(placed.buf.addr, &placed.bytes).map_err(|e| self.failed("restoring memory", e))?;
+        let mut abandon = || {
+            for (reg, value) in placed.regs {
+                self.bus.write32(reg, value)?;
+            }
+            self.bus.write32(Reg::Control, control::LAUNCH)?;
+            (0..reads).try_for_each(|_| self.bus.read32(Reg::ErrorCode).map(drop))?;
+            self.bus.write32(Reg::Control, control::RESET)
+        };
+        match abandon() {
+            Ok(()) => Ok(None),
+            Err(error) => Ok(Some(End::Failed(error.to_string()))),
+        }
     }
 
     fn run(&mut self, limit: Duration) -> Result<End, BusError> {

@@ -75,7 +75,7 @@ impl Space {
         if random.flag() {
             wgt.base = random.below((config.wgt_depth() / config.block_in()) as u32).min(wgt.base);
         }
-        let sets = random.between(1, 3);
+        let sets = random.between(1, 4);
         let acc = Window { base: all.base, len: all.len - 4 * sets };
         let params = (0..sets).map(|set| (acc.end() + 4 * set, RequantMode::default())).collect();
         Space { uop, inp, wgt, acc, params, words: vec![None; config.uop_depth()] }

@@ -58,16 +58,26 @@ impl Maker<'_> {
     /// other tokens go where they went.
     pub fn sprinkle(&mut self, insns: &mut Vec<Insn>) {
         for _ in 0..self.random.below(3) {
-            let count = if self.random.once_in(50) { 300 } else { self.random.between(1, 5) };
+            let many = self.random.once_in(14);
+            let count = if many { 330 } else { self.random.between(1, 12) };
             let fifo = self.random.below(FIFOS.len() as u32) as usize;
             let Some(first) = self.empty(insns, fifo) else { continue };
             // Up to the next instruction that touches the FIFO, or FINISH.
             let others = insns.iter().skip(first);
             let quiet =
                 others.take_while(|insn| touches(insn, fifo) == (false, false) && !matches!(insn, Insn::Finish(_)));
-            let second = first + self.random.below(quiet.count() as u32 + 1) as usize;
-            let (pushing, popping) = (self.nops(fifo, count, true), self.nops(fifo, count, false));
-            insns.splice(second..second, popping);
+            let room = quiet.count();
+            // Many tokens wait for as long as they can, so that they are there all at once.
+            let second = first + if many { room } else { self.random.below(room as u32 + 1) as usize };
+            let (mut pushing, popping) = (self.nops(fifo, count, true), self.nops(fifo, count, false));
+            if !many && self.random.flag() {
+                // In turns, so that tokens come and go at once; every pop behind its push.
+                for (number, nop) in popping.into_iter().enumerate() {
+                    pushing.insert(2 * number + 1 + self.random.below(count - number as u32) as usize, nop);
+                }
+            } else {
+                insns.splice(second..second, popping);
+            }
             insns.splice(first..first, pushing);
         }
         // Where the pops come first, nothing may stand between them and the pushes: it could be what the pushes wait for.

@@ -88,12 +88,19 @@ impl Maker<'_> {
         if most == 0 {
             return self.nop(Queue::Store);
         }
-        let x_groups = match random.below(3) {
+        let x_groups = match random.below(4) {
             0 => random.between(1, most),
             1 if self.large => most,
+            1 | 2 => random.between(1, most.min(3)),
             _ => random.between(1, most.min(6)),
         };
-        let y_size = if random.once_in(16) { 0 } else { random.between(1, (most / x_groups).min(12)) };
+        // Many short rows are many bursts under way.
+        let (rows, many) = (most / x_groups, random.once_in(3));
+        let y_size = match random.below(16) {
+            0 => 0,
+            _ if many => rows,
+            _ => random.between(1, rows.min(12)),
+        };
         let x_size = x_groups * group;
         let sram_base = window.base + random.below(window.len - y_size.max(1) * x_size + 1);
         let elem = self.config.out_elem_bytes() as u32;
@@ -161,7 +168,9 @@ impl Maker<'_> {
                 Shape { y_size: random.below(5), x_size: random.between(1, 6), pads }
             }
         };
-        if (1..=most).contains(&shape.elements()) { shape } else { single }
+        let small =
+            Shape { y_size: shape.y_size.min(1), x_size: shape.x_size.min(2), pads: shape.pads.map(|pad| pad.min(1)) };
+        [shape, small].into_iter().find(|shape| (1..=most).contains(&shape.elements())).unwrap_or(single)
     }
 
     fn rows(&mut self, memory: MemoryType, sram_base: u32, shape: Shape, horizon: i64) -> Insn {

@@ -250,12 +250,18 @@ private:
 
 // The design calls `$stop` or `$fatal`: there is no way to hand a pointer through, and a simulation is single-threaded.
 thread_local bool design_stopped = false;
+thread_local int design_line = 0;
+
+void stop_design(int line) {
+    design_stopped = true;
+    design_line = line;
+}
 
 }  // namespace
 
-void vl_finish(const char*, int, const char*) VL_MT_UNSAFE { design_stopped = true; }
-void vl_stop(const char*, int, const char*) VL_MT_UNSAFE { design_stopped = true; }
-void vl_fatal(const char*, int, const char*, const char*) VL_MT_UNSAFE { design_stopped = true; }
+void vl_finish(const char*, int line, const char*) VL_MT_UNSAFE { stop_design(line); }
+void vl_stop(const char*, int line, const char*) VL_MT_UNSAFE { stop_design(line); }
+void vl_fatal(const char*, int line, const char*, const char*) VL_MT_UNSAFE { stop_design(line); }
 
 namespace {
 
@@ -622,10 +628,11 @@ private:
             burst.due = view.now + m_options.latency;
             ++m_filling;
             check_strobes(burst);
-            // A write takes effect between its last beat and its response; stress does both. Bursts of one master take effect
-            // in their order, which shows where they overlap.
-            const bool first = m_filling == 1 || m_writes.at(m_filling - 2).committed;
-            if (m_options.stress && first && m_random.below(2)) commit(burst);
+            // A write takes effect between its last beat and its response; stress does both. Writes of one master to the same
+            // bytes take effect in order, so that the earlier ones go first.
+            if (m_options.stress && m_random.below(2)) {
+                for (unsigned at = 0; at < m_filling; ++at) commit(m_writes.at(at));
+            }
         }
     }
 
@@ -729,7 +736,7 @@ private:
         look();
         if (VL_UNLIKELY(design_stopped)) {
             design_stopped = false;
-            violate("the design called $stop or $finish in cycle %llu", (unsigned long long)view.now);
+            violate("the design stopped itself in cycle %llu, at line %d of its Verilog", (unsigned long long)view.now, design_line);
         }
         // A register access that is done must not leave its requests up.
         if (m_stop & STOP_ACCESS) {

@@ -1,0 +1,218 @@
+//! One program at fixed addresses of a simulator's memory: what `tandem exec` runs.
+
+use crate::cycles::Cycles;
+use crate::simulation::{Simulation, SimulationOptions};
+use crate::table::{grouped, table};
+use anyhow::{Result, anyhow, bail};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use tandem_driver::{Bus, Bytes, Counters, DmaAddr};
+use tandem_isa::{HwConfig, Reg, Trace, control};
+use tandem_sim::tsim::TsimBus;
+use tandem_sim::{Bases, Dram, Launch, Machine, Options as SimOptions, SimCounters};
+
+/// Wall-clock time between two looks at simulated hardware, whose own watchdog finds out when it hangs.
+const LOOK: Duration = Duration::from_secs(3600);
+/// Zeros that are copied at a time.
+const ZEROS: usize = 1 << 20;
+
+/// A simulator with memory from address 0.
+pub enum Simulator {
+    /// The functional simulator.
+    Functional(Box<Machine>, Dram),
+    /// The hardware.
+    Hardware(Box<TsimBus>, Box<Simulation>),
+}
+
+/// What a run cost.
+pub enum Cost {
+    /// As the functional simulator counts.
+    Functional(SimCounters),
+    /// As the hardware's registers count.
+    Hardware(Counters),
+}
+
+impl Simulator {
+    /// The functional simulator with this much memory, all zero.
+    ///
+    /// # Errors
+    /// Memory that it does not have.
+    pub fn functional(config: &HwConfig, options: SimOptions, bytes: u64, limit: u64) -> Result<Simulator> {
+        let mut dram = Dram::new(limit);
+        if !dram.map(0, bytes) {
+            bail!("{bytes} bytes of memory are more than the simulator has");
+        }
+        // Memory that nobody writes reads as zero, so that programs of other tools find what they expect.
+        if let Some(memory) = dram.slice_mut(0, usize::try_from(bytes)?) {
+            memory.fill(0);
+        }
+        Ok(Simulator::Functional(Box::new(Machine::new(config, options)), dram))
+    }
+
+    /// The hardware with this much memory, all zero.
+    ///
+    /// # Errors
+    /// A tool that is missing, a build that fails, memory that it does not have.
+    pub fn hardware(
+        config: &HwConfig,
+        options: &SimulationOptions,
+        trace: bool,
+        bytes: u64,
+        limit: u64,
+    ) -> Result<Simulator> {
+        let (mut bus, simulation) = options.open(options.model(config)?, trace, limit)?;
+        bus.map(DmaAddr(0), Bytes(bytes))?;
+        let zeros = vec![0; ZEROS];
+        for begin in (0..bytes).step_by(ZEROS) {
+            let len = usize::try_from((bytes - begin).min(ZEROS as u64))?;
+            bus.copy_in(DmaAddr(u32::try_from(begin)?), zeros.get(..len).unwrap_or_default())?;
+        }
+        Ok(Simulator::Hardware(Box::new(bus), Box::new(simulation)))
+    }
+
+    /// Writes memory.
+    ///
+    /// # Errors
+    /// Bytes outside memory.
+    pub fn put(&mut self, addr: u64, bytes: &[u8]) -> Result<()> {
+        let outside = || anyhow!("{} bytes at address {addr:#x} are not in memory", bytes.len());
+        match self {
+            Simulator::Functional(_, dram) => {
+                dram.slice_mut(addr, bytes.len()).ok_or_else(outside)?.copy_from_slice(bytes);
+                Ok(())
+            }
+            Simulator::Hardware(bus, _) => Ok(bus.copy_in(DmaAddr(u32::try_from(addr)?), bytes)?),
+        }
+    }
+
+    /// Reads memory.
+    ///
+    /// # Errors
+    /// Bytes outside memory.
+    pub fn get(&mut self, addr: u64, len: u64) -> Result<Vec<u8>> {
+        let len = usize::try_from(len)?;
+        match self {
+            Simulator::Functional(_, dram) => {
+                let bytes = dram.slice(addr, len);
+                Ok(bytes.ok_or_else(|| anyhow!("{len} bytes at address {addr:#x} are not in memory"))?.to_vec())
+            }
+            Simulator::Hardware(bus, _) => {
+                let mut bytes = vec![0; len];
+                bus.copy_out(DmaAddr(u32::try_from(addr)?), &mut bytes)?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// Runs the program whose instructions lie at an address.
+    ///
+    /// # Errors
+    /// One sentence: the instruction and the rule that it breaks, or what the hardware waits for.
+    pub fn run(&mut self, insn_addr: u32, insn_count: u32) -> Result<Cost> {
+        match self {
+            Simulator::Functional(machine, dram) => {
+                let launch = Launch { insn_addr, insn_count, bases: Bases::default() };
+                Ok(Cost::Functional(machine.run(dram, &launch)?))
+            }
+            Simulator::Hardware(bus, simulation) => {
+                let ran = run_hardware(bus, insn_addr, insn_count);
+                // What was recorded up to a failure shows how it came about.
+                let finished = simulation.finish();
+                let counters = ran?;
+                finished?;
+                Ok(Cost::Hardware(counters))
+            }
+        }
+    }
+
+    /// The events of the run.
+    pub fn trace(&self) -> Trace {
+        match self {
+            Simulator::Functional(machine, _) => machine.trace().clone(),
+            Simulator::Hardware(_, simulation) => simulation.trace(),
+        }
+    }
+
+    /// What a run cost, for programs.
+    pub fn json(&self, cost: &Cost, config: &HwConfig) -> Map<String, Value> {
+        let mut map: Map<String, Value> =
+            rows(cost, config).into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        if let Some(cycles) = self.cycles(cost, config) {
+            map.extend(cycles.json());
+        }
+        map
+    }
+
+    /// What a run cost, for people.
+    pub fn text(&self, cost: &Cost, config: &HwConfig) -> String {
+        let rows = rows(cost, config).into_iter().map(|(name, value)| vec![name.replace('_', " "), grouped(value)]);
+        let mut text = table(&["counter", "value"], &[1], rows);
+        match self.cycles(cost, config) {
+            Some(cycles) => text.push_str(&cycles.text()),
+            None => text.push_str("Cycles are an estimate of the functional simulator, not a measurement.\n"),
+        }
+        text
+    }
+
+    fn cycles<'a>(&'a self, cost: &Cost, config: &'a HwConfig) -> Option<Cycles<'a>> {
+        match (self, cost) {
+            (Simulator::Hardware(_, simulation), Cost::Hardware(counters)) => {
+                Some(Cycles { simulation, config, counters: *counters, samples: None, useful_macs: None })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn run_hardware(bus: &mut TsimBus, insn_addr: u32, insn_count: u32) -> Result<Counters> {
+    for (reg, value) in [(Reg::InsnAddr, insn_addr), (Reg::InsnCount, insn_count), (Reg::Control, control::LAUNCH)] {
+        bus.write32(reg, value)?;
+    }
+    loop {
+        bus.wait(LOOK)?;
+        let state = bus.read32(Reg::Control)?;
+        if state & control::ERROR != 0 {
+            bail!(bus.diagnosis().unwrap_or_else(|| "the hardware stopped and does not say why".to_owned()));
+        }
+        if state & control::DONE != 0 {
+            break;
+        }
+    }
+    let mut values = [0; Counters::REGS.len()];
+    for (value, reg) in values.iter_mut().zip(Counters::REGS) {
+        *value = bus.read32(reg)?;
+    }
+    Ok(Counters::from_regs(insn_count.into(), values))
+}
+
+fn rows(cost: &Cost, config: &HwConfig) -> Vec<(&'static str, u64)> {
+    let (head, bytes, cycles) = match cost {
+        Cost::Functional(c) => (
+            vec![
+                ("instructions", c.instructions.iter().sum()),
+                ("uops", c.uops()),
+                ("macs", c.macs + c.lane_macs),
+                ("alu_ops", c.alu_ops),
+                ("requant_ops", c.requant_ops),
+            ],
+            [c.inp_bytes, c.wgt_bytes, c.acc_bytes, c.uop_bytes, c.out_bytes],
+            ("cycles_estimate", c.cycles_estimate),
+        ),
+        Cost::Hardware(c) => (
+            vec![("instructions", c.instructions), ("uops", c.uops()), ("macs", c.macs(config))],
+            [c.inp_bytes, c.wgt_bytes, c.acc_bytes, c.uop_bytes, c.out_bytes],
+            ("cycles", c.cycles),
+        ),
+    };
+    let [inp, wgt, acc, uop, out] = bytes;
+    let bytes = [
+        ("bytes_loaded", inp + wgt + acc + uop),
+        ("bytes_stored", out),
+        ("inp_bytes", inp),
+        ("wgt_bytes", wgt),
+        ("acc_bytes", acc),
+        ("uop_bytes", uop),
+        cycles,
+    ];
+    head.into_iter().chain(bytes).collect()
+}

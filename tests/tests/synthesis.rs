@@ -1,0 +1,92 @@
+//! What the accelerator takes of an FPGA: a multiplier block for each MAC, block RAM for each scratchpad.
+
+use tandem_hw::{TOP, verilog};
+use tandem_isa::HwConfig;
+use tandem_tests::proof::Sby;
+use tandem_tests::synthesis::{Cells, cells, count};
+
+/// A machine that synthesises in a minute: every memory is as shallow as it may be, but not too shallow for block RAM.
+const SMALL: &str = "\
+batch = 1
+block_in = 4
+block_out = 4
+uop_buffer_bytes = 2048
+inp_buffer_bytes = 2048
+wgt_buffer_bytes = 8192
+acc_buffer_bytes = 8192
+bus_bits = 64
+";
+
+/// The 32-bit product of a lane of the tensor ALU takes this many 18-bit multipliers.
+const PER_LANE: u64 = 4;
+/// Registers that a scratchpad may have beside its memory: which bank or part was read.
+const FEW: u64 = 8;
+
+struct Family {
+    command: &'static str,
+    multipliers: &'static [&'static str],
+    block_ram: &'static [&'static str],
+    registers: &'static [&'static str],
+    lut_ram: &'static [&'static str],
+}
+
+const ECP5: Family = Family {
+    command: "synth_ecp5 -noflatten",
+    multipliers: &["MULT18X18D"],
+    block_ram: &["DP16KD"],
+    registers: &["TRELLIS_FF"],
+    lut_ram: &["TRELLIS_DPR16X4"],
+};
+const XILINX: Family = Family {
+    command: "synth_xilinx -noiopad",
+    multipliers: &["DSP48E1"],
+    block_ram: &["RAMB18E1", "RAMB36E1"],
+    registers: &["FDRE", "FDSE", "FDCE", "FDPE"],
+    lut_ram: &["RAM32", "RAM64", "RAM128"],
+};
+
+fn check(name: &str, family: &Family) {
+    let Some(tools) = Sby::find() else { return };
+    let config = HwConfig::from_toml(SMALL).unwrap();
+    let cells = cells(&tools, name, &verilog(&config), TOP, family.command).unwrap();
+    let macs = (config.batch() * config.block_in() * config.block_out()) as u64;
+    let lanes = config.out_elem_bytes() as u64;
+    let within = |module: &str, kinds: &[&str]| count(&cells, module, kinds);
+    assert_eq!(within("tandem_gemm", family.multipliers), macs, "a multiplier a MAC");
+    assert_eq!(
+        within(TOP, family.multipliers),
+        macs + PER_LANE * lanes,
+        "and {PER_LANE} for each lane of the tensor ALU"
+    );
+    for scratchpad in ["tandem_uop", "tandem_inp", "tandem_wgt", "tandem_acc", "tandem_out"] {
+        assert!(within(scratchpad, family.block_ram) > 0, "{scratchpad} has no block RAM");
+        assert_eq!(within(scratchpad, family.lut_ram), 0, "{scratchpad} is in look-up tables");
+        let registers = within(scratchpad, family.registers);
+        assert!(registers <= FEW, "{scratchpad} has {registers} registers");
+    }
+    for queue in ["tandem_queue_load", "tandem_queue_compute", "tandem_queue_store"] {
+        assert!(within(queue, family.block_ram) > 0, "{queue} has no block RAM");
+    }
+    report(name, &cells, family);
+}
+
+fn report(name: &str, cells: &Cells, family: &Family) {
+    let total = |kinds: &[&str]| count(cells, TOP, kinds);
+    println!(
+        "{name}: {} multipliers, {} block RAMs, {} registers, {} RAMs in look-up tables",
+        total(family.multipliers),
+        total(family.block_ram),
+        total(family.registers),
+        total(family.lut_ram)
+    );
+}
+
+#[test]
+fn ecp5_takes_a_multiplier_for_each_mac_and_block_ram_for_each_scratchpad() {
+    check("ecp5", &ECP5);
+}
+
+#[test]
+fn series_7_takes_a_multiplier_for_each_mac_and_block_ram_for_each_scratchpad() {
+    check("xilinx", &XILINX);
+}
