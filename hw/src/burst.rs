@@ -62,7 +62,7 @@ pub fn proof(word_address: u32, row_bits: u32) -> Module {
     let right = b.burst_beats.any() & b.burst_beats.le(m.lit(BURST_BEATS.into(), BURST_BITS)) & beats.le(missing);
     m.assert_always("length_right", !b.valid | right);
     m.assert_always("consecutive", !b.valid | b.burst_address.eq(first + given.resize(word_address)));
-    m.assert_always("whole_row", b.left.eq(missing));
+    m.assert_always("whole_row", b.left.eq(missing) & given.le(total));
     m.assert_always("ends_with_row", b.valid.eq(given.ne(total)));
     m.assert_always("longest", !b.valid | end.is(BURST_BEATS.into()) | beats.eq(missing));
     let stalled = m.delay("stalled", b.valid & !b.ready);

@@ -53,6 +53,7 @@ pub fn issue() -> Module {
 /// | `insn_holds`, `starts_once` | the instruction stays at the output from `start`, the cycle after its beginning, on |
 /// | `tokens_from_prev`, `tokens_to_prev`, `tokens_from_next`, `tokens_to_next` | a queue holds what was pushed less what was popped: no token is lost or made |
 /// | `blocked_right` | `blocked` says that a token is missing |
+/// | `at_hand_right` | what makes these inductive |
 pub fn proof(bits: u32) -> Module {
     let m = Module::new("issue_proof");
     let u = describe(&m);
@@ -91,6 +92,7 @@ pub fn proof(bits: u32) -> Module {
     let asks = (u.head.bit(3), u.head.bit(4));
     let gives = (whole.bit(5), whole.bit(6));
     let have = (!asks.0 | there[0]) & (!asks.1 | there[3]);
+    m.assert_always("at_hand_right", u.running.eq(at_hand));
     m.assert_always("begins_with_tokens", !u.begins | have);
     m.assert_always("begins_alone", !u.begins | !(at_hand | u.halt));
     m.assert_always("begins_what_is_there", u.begins.eq(u.head_ready) & (!u.begins | u.head_valid));
@@ -133,6 +135,7 @@ struct Parts<'m> {
     full_next: Net<'m>,
     halt: Net<'m>,
     done: Net<'m>,
+    running: Net<'m>,
     begins: Net<'m>,
     finishes: Net<'m>,
     start: Net<'m>,
@@ -207,6 +210,7 @@ fn describe(m: &Module) -> Parts<'_> {
         full_next,
         halt,
         done,
+        running,
         begins,
         finishes,
         start: started,

