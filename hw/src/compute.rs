@@ -82,7 +82,7 @@ pub fn compute(sizes: &Sizes) -> Module {
         // Loads.
         let nothing = (loads & !sizes.field(insn, "Load", "x_size").any()).named("nothing");
         let memory_type = sizes.field(insn, "Load", "memory_type");
-        let of = |memory_type_: MemoryType| memory_type.is(memory_type_.code().into());
+        let of = |wanted: MemoryType| memory_type.is(wanted.code().into());
         let (is_uop, is_acc8) = (of(MemoryType::Uop).named("is_uop"), of(MemoryType::Acc8).named("is_acc8"));
         let by_type = |uop: u128, acc8: u128, acc: u128, width: u32| {
             is_uop.mux(m.lit(uop, width), is_acc8.mux(m.lit(acc8, width), m.lit(acc, width)))
