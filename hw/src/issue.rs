@@ -81,46 +81,52 @@ pub fn proof(bits: u32) -> Module {
     m.assume_always("others_give_with_room", !(given_prev & full[0]) & !(given_next & full[3]));
     m.assume_always("others_take_what_is_there", !(taken_prev & !there[1]) & !(taken_next & !there[2]));
 
+    // Variables of their own: what is said of the same expression as the block's would be true whatever the block does.
+    let head = m.var("head_seen", u.head);
+    let (begins, finishes) = (m.var("begins_seen", u.begins), m.var("finishes_seen", u.finishes));
+
     // The instruction as it was in the queue, and whether one is at hand.
     let at_hand = m.reg("at_hand", 1, 0);
     let whole = m.data_reg("whole", INSN_BITS + INDEX_BITS);
-    m.when(u.finishes, || at_hand.set_to(0));
-    m.when(u.begins, || {
+    m.when(finishes, || at_hand.set_to(0));
+    m.when(begins, || {
         at_hand.set_to(1);
-        whole.set(u.head);
+        whole.set(head);
     });
-    let asks = (u.head.bit(3), u.head.bit(4));
+    let asks = (head.bit(3), head.bit(4));
     let gives = (whole.bit(5), whole.bit(6));
     let have = (!asks.0 | there[0]) & (!asks.1 | there[3]);
     m.assert_always("at_hand_right", u.running.eq(at_hand));
-    m.assert_always("begins_with_tokens", !u.begins | have);
-    m.assert_always("begins_alone", !u.begins | !(at_hand | u.halt));
-    m.assert_always("begins_what_is_there", u.begins.eq(u.head_ready) & (!u.begins | u.head_valid));
-    let right = u.pop_prev.eq(u.begins & asks.0) & u.pop_next.eq(u.begins & asks.1);
+    m.assert_always("begins_with_tokens", !begins | have);
+    m.assert_always("begins_alone", !begins | !(at_hand | u.halt));
+    let taken = u.head_valid & u.head_ready;
+    m.assert_always("begins_what_is_there", begins.eq(taken) & (!u.head_ready | u.head_valid));
+    let right = u.pop_prev.eq(begins & asks.0) & u.pop_next.eq(begins & asks.1);
     m.assert_always("pops_with_begin", right);
-    m.assert_always("finishes_once", !u.finishes | at_hand);
-    m.assert_always("never_both", !(u.begins & u.finishes));
+    m.assert_always("finishes_once", !finishes | at_hand);
+    m.assert_always("never_both", !(begins & finishes));
     let room = (!gives.0 | !full[1]) & (!gives.1 | !full[2]);
-    m.assert_always("finishes_when_done", u.finishes.eq(at_hand & u.done & room));
-    let right = u.push_prev.eq(u.finishes & gives.0) & u.push_next.eq(u.finishes & gives.1);
+    m.assert_always("finishes_when_done", finishes.eq(at_hand & u.done & room));
+    let right = u.push_prev.eq(finishes & gives.0) & u.push_next.eq(finishes & gives.1);
     m.assert_always("pushes_with_finish", right);
     m.assert_always("pushes_with_room", !(u.push_prev & full[1]) & !(u.push_next & full[2]));
     m.assert_always("insn_holds", !at_hand | m.cat(&[u.insn, u.index]).eq(whole));
-    m.assert_always("starts_once", u.start.eq(m.delay("began", u.begins)));
+    m.assert_always("starts_once", u.start.eq(m.delay("began", begins)));
     m.assert_always("blocked_right", !u.blocked | (u.head_valid & !at_hand & !have));
 
     let counts = queues.get("counts").lanes(4);
     let conserved = |name: &str, count: Net<'_>, more: Net<'_>, less: Net<'_>| {
-        let (pushed, popped) = (m.reg(format!("{name}_pushed"), 32, 0), m.reg(format!("{name}_popped"), 32, 0));
+        let wide = bits + 1;
+        let (pushed, popped) = (m.reg(format!("{name}_pushed"), wide, 0), m.reg(format!("{name}_popped"), wide, 0));
         m.when(more, || pushed.set(pushed.inc()));
         m.when(less, || popped.set(popped.inc()));
-        m.assert_always(name, count.zext(32).eq(pushed - popped));
+        m.assert_always(name, count.zext(wide).eq(pushed - popped));
     };
     // By what the instructions say, not by what the outputs do.
-    conserved("tokens_from_prev", counts[0], given_prev, u.begins & asks.0);
-    conserved("tokens_to_prev", counts[1], u.finishes & gives.0, taken_prev);
-    conserved("tokens_to_next", counts[2], u.finishes & gives.1, taken_next);
-    conserved("tokens_from_next", counts[3], given_next, u.begins & asks.1);
+    conserved("tokens_from_prev", counts[0], given_prev, begins & asks.0);
+    conserved("tokens_to_prev", counts[1], finishes & gives.0, taken_prev);
+    conserved("tokens_to_next", counts[2], finishes & gives.1, taken_next);
+    conserved("tokens_from_next", counts[3], given_next, begins & asks.1);
     m
 }
 

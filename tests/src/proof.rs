@@ -53,6 +53,20 @@ pub const fn bug(property: &'static str, from: &'static str, to: &'static str) -
     Bug { property, from, to }
 }
 
+/// Every property of a module has a bug that breaks it, but for `exempt` ones, which no bug can break: they speak of what
+/// surrounds the module. Properties that differ in a number at the end are one.
+///
+/// # Panics
+/// Where there is a property without a bug.
+pub fn covers(module: &Module, bugs: &[Bug], exempt: &[&str]) {
+    for line in module.verilog().lines().filter(|line| line.contains(": assert (")) {
+        let property = line.split(':').next().and_then(|head| head.split(' ').next_back()).unwrap_or_default();
+        let family = |name: &str| name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+        let broken = bugs.iter().any(|bug| family(bug.property) == family(property));
+        assert!(broken || exempt.contains(&family(property).as_str()), "no bug breaks {property}");
+    }
+}
+
 impl Sby {
     /// The tools, unless they are absent: see [`tool::folder`].
     pub fn find() -> Option<Sby> {

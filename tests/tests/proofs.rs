@@ -1,8 +1,8 @@
 //! Queues, token counters and arbiters are proven, and the proofs fail where a bug is planted.
 
 use tandem_hw::{arbiter, queue, token};
-use tandem_rtl::{MemoryStyle, Module};
-use tandem_tests::proof::{Bug, Sby, Verdict, bug};
+use tandem_rtl::MemoryStyle;
+use tandem_tests::proof::{Bug, Sby, Verdict, bug, covers};
 
 const BLOCK_QUEUE: &[Bug] = &[
     bug("no_overflow", "wire room = ~stored[2]", "wire room = 1'h1"),
@@ -53,16 +53,6 @@ const ARBITER: &[Bug] = &[
     bug("kept_in_turn_2", "((|upper) ? lowest_upper : lowest_of_all)", "lowest_of_all"),
 ];
 
-/// Every property of a module has a bug that breaks it.
-fn covers(module: &Module, bugs: &[Bug]) {
-    for line in module.verilog().lines().filter(|line| line.contains(": assert (")) {
-        let property = line.split(':').next().and_then(|head| head.split(' ').next_back()).unwrap_or_default();
-        let family = property.trim_end_matches(|c: char| c.is_ascii_digit());
-        let broken = bugs.iter().any(|bug| bug.property.trim_end_matches(|c: char| c.is_ascii_digit()) == family);
-        assert!(broken || family == "idle_", "no bug breaks {property}");
-    }
-}
-
 #[test]
 fn queues_over_block_ram_are_proven() {
     let Some(sby) = Sby::find() else { return };
@@ -106,7 +96,7 @@ fn arbiters_are_proven() {
 #[test]
 fn a_broken_queue_over_block_ram_is_refuted_for_every_property() {
     let module = queue::proof(3, 2, MemoryStyle::Block);
-    covers(&module, BLOCK_QUEUE);
+    covers(&module, BLOCK_QUEUE, &[]);
     let Some(sby) = Sby::find() else { return };
     sby.refute("broken_block_queue", &module, BLOCK_QUEUE);
 }
@@ -114,7 +104,7 @@ fn a_broken_queue_over_block_ram_is_refuted_for_every_property() {
 #[test]
 fn a_broken_queue_over_look_up_tables_is_refuted_for_every_property() {
     let module = queue::proof(3, 2, MemoryStyle::Distributed);
-    covers(&module, DISTRIBUTED_QUEUE);
+    covers(&module, DISTRIBUTED_QUEUE, &[]);
     let Some(sby) = Sby::find() else { return };
     sby.refute("broken_distributed_queue", &module, DISTRIBUTED_QUEUE);
 }
@@ -122,7 +112,7 @@ fn a_broken_queue_over_look_up_tables_is_refuted_for_every_property() {
 #[test]
 fn a_broken_token_counter_is_refuted_for_every_property() {
     let module = token::proof(3);
-    covers(&module, TOKENS);
+    covers(&module, TOKENS, &[]);
     let Some(sby) = Sby::find() else { return };
     sby.refute("broken_tokens", &module, TOKENS);
 }
@@ -130,7 +120,7 @@ fn a_broken_token_counter_is_refuted_for_every_property() {
 #[test]
 fn a_broken_arbiter_is_refuted_for_every_property() {
     let module = arbiter::proof(4);
-    covers(&module, ARBITER);
+    covers(&module, ARBITER, &["idle_"]);
     let Some(sby) = Sby::find() else { return };
     sby.refute("broken_arbiter", &module, ARBITER);
 }
