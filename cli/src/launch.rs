@@ -6,13 +6,11 @@ use crate::table::{grouped, table};
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-use tandem_driver::{Bus, Bytes, Counters, DmaAddr};
-use tandem_isa::{HwConfig, Reg, Trace, control};
+use tandem_driver::{Bus, Bytes, Counters, DmaAddr, DriverError, run_at};
+use tandem_isa::{HwConfig, Trace};
 use tandem_sim::tsim::TsimBus;
 use tandem_sim::{Bases, Dram, Launch, Machine, Options as SimOptions, SimCounters};
 
-/// Wall-clock time between two looks at simulated hardware, whose own watchdog finds out when it hangs.
-const LOOK: Duration = Duration::from_secs(3600);
 /// Zeros that are copied at a time.
 const ZEROS: usize = 1 << 20;
 
@@ -164,25 +162,14 @@ impl Simulator {
     }
 }
 
+/// The hardware's own watchdog finds out when it hangs, so there is no limit.
 fn run_hardware(bus: &mut TsimBus, insn_addr: u32, insn_count: u32) -> Result<Counters> {
-    for (reg, value) in [(Reg::InsnAddr, insn_addr), (Reg::InsnCount, insn_count), (Reg::Control, control::LAUNCH)] {
-        bus.write32(reg, value)?;
-    }
-    loop {
-        bus.wait(LOOK)?;
-        let state = bus.read32(Reg::Control)?;
-        if state & control::ERROR != 0 {
-            bail!(bus.diagnosis().unwrap_or_else(|| "the hardware stopped and does not say why".to_owned()));
-        }
-        if state & control::DONE != 0 {
-            break;
-        }
-    }
-    let mut values = [0; Counters::REGS.len()];
-    for (value, reg) in values.iter_mut().zip(Counters::REGS) {
-        *value = bus.read32(reg)?;
-    }
-    Ok(Counters::from_regs(insn_count.into(), values))
+    run_at(bus, DmaAddr(insn_addr), insn_count, Duration::MAX).map_err(|error| match error {
+        // It names the instruction and the cause already.
+        DriverError::Stopped { diagnosis: Some(diagnosis), .. } => anyhow!(diagnosis),
+        DriverError::Bus { source, .. } => anyhow!(source),
+        other => anyhow!(other),
+    })
 }
 
 fn rows(cost: &Cost, config: &HwConfig) -> Vec<(&'static str, u64)> {

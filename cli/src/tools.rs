@@ -38,7 +38,7 @@ pub fn compiler() -> Result<PathBuf, TsimError> {
 /// # Errors
 /// One sentence saying what to do where there is none.
 pub fn verilator(folder: &Path) -> Result<PathBuf, TsimError> {
-    Tools::in_folder(folder, PathBuf::new()).map(|tools| tools.verilator_root.join("bin").join("verilator_bin"))
+    Tools::in_folder(folder, PathBuf::new()).map(|tools| tools.verilator())
 }
 
 /// Where the search for the folder of tools begins.

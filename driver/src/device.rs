@@ -1,19 +1,15 @@
 //! A device behind a bus: load a program, write inputs, run, read outputs; any number of times, in any order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tandem_isa::{HwConfig, INSN_ADDR_ALIGN, ISA_VERSION, Program, Reg, Role, control};
 
-use crate::{Bus, BusError, Bytes, Counters, DmaAddr, DmaBuf, DriverError, Snapshot};
+use crate::protocol::{self, in_action};
+use crate::{Bus, Bytes, Counters, DmaAddr, DmaBuf, DriverError, Snapshot};
 
 /// Alignment of the instruction stream behind the sections.
 const INSN_ALIGN: u64 = INSN_ADDR_ALIGN as u64;
-/// Bits of `CONTROL` that mean something when read.
-const CONTROL_BITS: u32 = control::LAUNCH | control::DONE | control::ERROR;
-
-/// The five base registers: all zero, because programs hold absolute addresses once they are loaded.
-const BASE_REGS: [Reg; 5] = [Reg::UopBase, Reg::InpBase, Reg::WgtBase, Reg::AccBase, Reg::OutBase];
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -161,7 +157,12 @@ impl Device {
         if loaded.device != self.id {
             return Err(DriverError::Foreign);
         }
-        let ran = self.launch(loaded).and_then(|()| self.complete(loaded, limit));
+        let ran = protocol::run_at(&mut *self.bus, loaded.insn_addr, loaded.insn_count, limit).map_err(|mut error| {
+            if let DriverError::Stopped { insn, insn_text, .. } = &mut error {
+                *insn_text = loaded.insn_text.get(*insn as usize).map(ToString::to_string);
+            }
+            error
+        });
         if ran.is_err() {
             // The error of the run is the one to report; where the reset fails too, the next run reports that.
             let _ = self.reset();
@@ -190,7 +191,7 @@ impl Device {
 
     /// Reads every register, as far as possible.
     pub fn snapshot(&mut self) -> Snapshot {
-        Snapshot { values: Reg::ALL.iter().map(|&reg| (reg, self.bus.read32(reg).ok())).collect() }
+        protocol::snapshot(&mut *self.bus)
     }
 
     fn place(
@@ -213,54 +214,6 @@ impl Device {
         let insn_addr = base.offset(insn_offset).ok_or(too_large)?;
         self.bus.copy_in(insn_addr, &insns).map_err(in_action("copying instructions into device memory"))?;
         Ok((insn_addr, sections))
-    }
-
-    fn launch(&mut self, loaded: &Loaded) -> Result<(), DriverError> {
-        let mut write = |reg, value| self.bus.write32(reg, value).map_err(in_action("launching a program"));
-        for reg in BASE_REGS {
-            write(reg, 0)?;
-        }
-        write(Reg::InsnAddr, loaded.insn_addr.0)?;
-        write(Reg::InsnCount, loaded.insn_count)?;
-        write(Reg::Control, control::LAUNCH)
-    }
-
-    fn complete(&mut self, loaded: &Loaded, limit: Duration) -> Result<Counters, DriverError> {
-        let start = Instant::now();
-        loop {
-            let left = limit.saturating_sub(start.elapsed());
-            // Even without time left the registers are read once more: the program may be done.
-            self.bus.wait(left).map_err(in_action("waiting for the device"))?;
-            let value = self.bus.read32(Reg::Control).map_err(in_action("polling the device"))?;
-            if value & !CONTROL_BITS != 0 {
-                return Err(DriverError::Control { value, snapshot: self.snapshot() });
-            }
-            if value & control::ERROR != 0 {
-                return Err(self.stopped(loaded));
-            }
-            if value & control::DONE != 0 && value & control::LAUNCH == 0 {
-                return self.counters(loaded);
-            }
-            if left.is_zero() {
-                return Err(DriverError::Timeout { limit, snapshot: self.snapshot() });
-            }
-        }
-    }
-
-    fn stopped(&mut self, loaded: &Loaded) -> DriverError {
-        let snapshot = self.snapshot();
-        let code = snapshot.get(Reg::ErrorCode).unwrap_or(u32::MAX);
-        let insn = snapshot.get(Reg::ErrorInsn).unwrap_or(u32::MAX);
-        let insn_text = loaded.insn_text.get(insn as usize).map(ToString::to_string);
-        DriverError::Stopped { code, insn, insn_text, diagnosis: self.bus.diagnosis(), snapshot }
-    }
-
-    fn counters(&mut self, loaded: &Loaded) -> Result<Counters, DriverError> {
-        let mut values = [0; Counters::REGS.len()];
-        for (value, reg) in values.iter_mut().zip(Counters::REGS) {
-            *value = self.bus.read32(reg).map_err(in_action("reading the counters"))?;
-        }
-        Ok(Counters::from_regs(u64::from(loaded.insn_count), values))
     }
 
     fn section_addr(&self, loaded: &Loaded, section: usize, offset: usize, len: usize) -> Result<DmaAddr, DriverError> {
@@ -298,8 +251,4 @@ impl Loaded {
     pub fn buf(&self) -> DmaBuf {
         self.buf
     }
-}
-
-fn in_action(action: &'static str) -> impl Fn(BusError) -> DriverError {
-    move |source| DriverError::Bus { action, source }
 }

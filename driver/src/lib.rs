@@ -2,16 +2,18 @@
 //!
 //! [`Bus`] is everything that can host a device: a simulator, a board, or nothing ([`NullBus`]). [`Device`] is what callers
 //! use: it checks that the device was built from the configuration at hand, places programs in its memory, launches them,
-//! waits, and reads counters and errors. The crate knows no compiler and no simulator.
+//! waits, and reads counters and errors. [`run_at`] is a launch without a device: instructions that stand in memory already. The crate knows no compiler and no simulator.
 
 mod bus;
 mod counters;
 mod device;
 mod error;
 mod null;
+mod protocol;
 
 pub use bus::{Bus, Bytes, DmaAddr, DmaBuf, Waited};
 pub use counters::Counters;
 pub use device::{Device, Loaded, LoadedSection};
 pub use error::{BusError, DriverError, ErrorClass, Snapshot};
 pub use null::NullBus;
+pub use protocol::run_at;

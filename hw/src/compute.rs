@@ -33,185 +33,148 @@
 use tandem_isa::MemoryType;
 use tandem_rtl::{Module, Net};
 
-use crate::issue::issue;
+use crate::issue;
 use crate::load::{Placed, Transfer};
 use crate::sequencer::sequencer;
-use crate::size::{INDEX_BITS, INSN_BITS, Sizes};
+use crate::size::Sizes;
 
 /// The block.
 pub fn compute(sizes: &Sizes) -> Module {
     let m = Module::new("compute");
-    {
-        let config = &sizes.config;
-        let head_valid = m.input("head_valid", 1);
-        let head = m.input("head", INSN_BITS + INDEX_BITS);
-        let [available_prev, available_next, full_prev, full_next, halt] =
-            ["available_prev", "available_next", "full_prev", "full_next", "halt"].map(|name| m.input(name, 1));
-        let uop_base = m.input("uop_base", 32);
-        let acc_base = m.input("acc_base", 32);
-        let request_ready = m.input("request_ready", 1);
-        let data_valid = m.input("data_valid", 1);
-        let uop_word = m.input("uop_word", 32);
+    let config = &sizes.config;
+    let unit = issue::place(&m, &["prev", "next"]);
+    let uop_base = m.input("uop_base", 32);
+    let acc_base = m.input("acc_base", 32);
+    let request_ready = m.input("request_ready", 1);
+    let data_valid = m.input("data_valid", 1);
+    let uop_word = m.input("uop_word", 32);
 
-        let (done, detail) = (m.var("done", m.lit(0, 1)), m.var("detail", m.lit(1, 3)));
-        let unit = m.instance(
-            "issue",
-            &issue(),
-            &[
-                ("head_valid", head_valid),
-                ("head", head),
-                ("available_prev", available_prev),
-                ("available_next", available_next),
-                ("full_prev", full_prev),
-                ("full_next", full_next),
-                ("halt", halt),
-                ("done", done),
-                ("detail", detail),
-            ],
-        );
-        let insn = unit.get("insn");
-        let opcode = insn.bits(0, 3);
-        let is = |code: u128, name: &str| opcode.is(code).named(name);
-        let (load, loadpad, gemm) = (is(0, "is_load"), is(7, "is_loadpad"), is(2, "is_gemm"));
-        let (finish, alu) = (is(3, "is_finish"), is(4, "is_alu"));
-        let (requant, lane) = (is(5, "is_requant"), is(6, "is_lane"));
-        let loads = (load | loadpad).named("loads");
-        let arithmetic = (gemm | alu | requant | lane).named("arithmetic");
-        let start = unit.get("start");
+    let insn = unit.get("insn");
+    let opcode = insn.bits(0, 3);
+    let is = |code: u128, name: &str| opcode.is(code).named(name);
+    let (load, loadpad, gemm) = (is(0, "is_load"), is(7, "is_loadpad"), is(2, "is_gemm"));
+    let (finish, alu) = (is(3, "is_finish"), is(4, "is_alu"));
+    let (requant, lane) = (is(5, "is_requant"), is(6, "is_lane"));
+    let loads = (load | loadpad).named("loads");
+    let arithmetic = (gemm | alu | requant | lane).named("arithmetic");
+    let start = unit.get("start");
 
-        // Loads.
-        let nothing = (loads & !sizes.field(insn, "Load", "x_size").any()).named("nothing");
-        let memory_type = sizes.field(insn, "Load", "memory_type");
-        let of = |wanted: MemoryType| memory_type.is(wanted.code().into());
-        let (is_uop, is_acc8) = (of(MemoryType::Uop).named("is_uop"), of(MemoryType::Acc8).named("is_acc8"));
-        let by_type = |uop: u128, acc8: u128, acc: u128, width: u32| {
-            is_uop.mux(m.lit(uop, width), is_acc8.mux(m.lit(acc8, width), m.lit(acc, width)))
-        };
-        let log_bytes = |memory_type: MemoryType| u128::from(sizes.element(memory_type).log_bytes);
-        let (uop_depth, acc_depth) = (config.uop_depth() as u128, config.acc_depth() as u128);
-        let transfer = Transfer {
-            base: is_uop.mux(uop_base, acc_base),
-            log_elem: by_type(log_bytes(MemoryType::Uop), log_bytes(MemoryType::Acc8), log_bytes(MemoryType::Acc), 4),
-            depth: by_type(uop_depth, acc_depth, acc_depth, 17),
-            start: start & loads & !nothing,
-            request_ready,
-            data_valid,
-        };
-        let Placed { loader: moved, pad_value, out_of_reach } = transfer.place(&m, "compute_rows", sizes, insn);
+    // Loads.
+    let nothing = (loads & !sizes.field(insn, "Load", "x_size").any()).named("nothing");
+    let memory_type = sizes.field(insn, "Load", "memory_type");
+    let of = |wanted: MemoryType| memory_type.is(wanted.code().into());
+    let (is_uop, is_acc8) = (of(MemoryType::Uop).named("is_uop"), of(MemoryType::Acc8).named("is_acc8"));
+    let by_type = |uop: u128, acc8: u128, acc: u128, width: u32| {
+        is_uop.mux(m.lit(uop, width), is_acc8.mux(m.lit(acc8, width), m.lit(acc, width)))
+    };
+    let log_bytes = |memory_type: MemoryType| u128::from(sizes.element(memory_type).log_bytes);
+    let (uop_depth, acc_depth) = (config.uop_depth() as u128, config.acc_depth() as u128);
+    let transfer = Transfer {
+        base: is_uop.mux(uop_base, acc_base),
+        log_elem: by_type(log_bytes(MemoryType::Uop), log_bytes(MemoryType::Acc8), log_bytes(MemoryType::Acc), 4),
+        depth: by_type(uop_depth, acc_depth, acc_depth, 17),
+        start: start & loads & !nothing,
+        request_ready,
+        data_valid,
+    };
+    let Placed { loader: moved, pad_value, out_of_reach } = transfer.place(&m, "compute_rows", sizes, insn);
 
-        // Arithmetic.
-        let (log_acc, source) = (config.log_acc_depth(), config.log_acc_depth().max(config.log_inp_depth()));
-        let quick = (gemm | lane).named("quick");
-        let reset = (gemm & sizes.field(insn, "Gemm", "reset")).named("resets");
-        let use_imm = sizes.field(insn, "Alu", "use_imm");
-        let max = sizes.field(insn, "Lane", "max");
-        // The fields of GEMM and LANE lie alike, and those of ALU and REQUANT.
-        let factor = |name: &str, width: u32| {
-            quick.mux(sizes.field(insn, "Gemm", name).zext(width), sizes.field(insn, "Alu", name).zext(width))
-        };
-        let fires = m.instance(
-            "sequencer",
-            &sequencer(sizes),
-            &[
-                ("start", start & arithmetic),
-                ("uop_begin", sizes.field(insn, "Gemm", "uop_begin")),
-                ("uop_end", sizes.field(insn, "Gemm", "uop_end")),
-                ("iter_out", sizes.field(insn, "Gemm", "iter_out")),
-                ("iter_in", sizes.field(insn, "Gemm", "iter_in")),
-                ("dst_out", factor("dst_factor_out", log_acc)),
-                ("dst_in", factor("dst_factor_in", log_acc)),
-                ("src_out", factor("src_factor_out", source)),
-                ("src_in", factor("src_factor_in", source)),
-                ("wgt_out", sizes.field(insn, "Gemm", "wgt_factor_out")),
-                ("wgt_in", sizes.field(insn, "Gemm", "wgt_factor_in")),
-                ("is_gemm", gemm & !reset),
-                ("reads_src", !reset & !(alu & use_imm)),
-                ("reads_wgt", (gemm & !reset) | (lane & !max)),
-                ("is_lane", lane),
-                ("is_requant", requant),
-                ("slow", alu | requant),
-                ("uop_word", uop_word),
-            ],
-        );
-        let fire = fires.get("fire");
-        let (fire_quick, fire_slow) = ((fire & quick).named("fires_quick"), (fire & !quick).named("fires_slow"));
-        let (src, wgt) = (fires.get("src"), fires.get("wgt"));
+    // Arithmetic.
+    let (log_acc, source) = (config.log_acc_depth(), config.log_acc_depth().max(config.log_inp_depth()));
+    let quick = (gemm | lane).named("quick");
+    let reset = (gemm & sizes.field(insn, "Gemm", "reset")).named("resets");
+    let use_imm = sizes.field(insn, "Alu", "use_imm");
+    let max = sizes.field(insn, "Lane", "max");
+    // The fields of GEMM and LANE lie alike, and those of ALU and REQUANT.
+    let factor = |name: &str, width: u32| {
+        quick.mux(sizes.field(insn, "Gemm", name).zext(width), sizes.field(insn, "Alu", name).zext(width))
+    };
+    let fires = m.instance(
+        "sequencer",
+        &sequencer(sizes),
+        &[
+            ("start", start & arithmetic),
+            ("uop_begin", sizes.field(insn, "Gemm", "uop_begin")),
+            ("uop_end", sizes.field(insn, "Gemm", "uop_end")),
+            ("iter_out", sizes.field(insn, "Gemm", "iter_out")),
+            ("iter_in", sizes.field(insn, "Gemm", "iter_in")),
+            ("dst_out", factor("dst_factor_out", log_acc)),
+            ("dst_in", factor("dst_factor_in", log_acc)),
+            ("src_out", factor("src_factor_out", source)),
+            ("src_in", factor("src_factor_in", source)),
+            ("wgt_out", sizes.field(insn, "Gemm", "wgt_factor_out")),
+            ("wgt_in", sizes.field(insn, "Gemm", "wgt_factor_in")),
+            ("is_gemm", gemm & !reset),
+            ("reads_src", !reset & !(alu & use_imm)),
+            ("reads_wgt", (gemm & !reset) | (lane & !max)),
+            ("is_lane", lane),
+            ("is_requant", requant),
+            ("slow", alu | requant),
+            ("uop_word", uop_word),
+        ],
+    );
+    let fire = fires.get("fire");
+    let (fire_quick, fire_slow) = ((fire & quick).named("fires_quick"), (fire & !quick).named("fires_slow"));
+    let (src, wgt) = (fires.get("src"), fires.get("wgt"));
 
-        let stuck =
-            m.any_of(&[moved.get("overflow"), out_of_reach, fires.get("out_of_range"), fires.get("undecodable")]);
-        done.set(!stuck & (nothing | finish | (!start & !moved.get("busy") & !fires.get("busy"))));
-        m.when(moved.get("waiting"), || detail.set_to(4));
-        m.when(fires.get("hazard"), || detail.set_to(6));
+    let stuck = m.any_of(&[moved.get("overflow"), out_of_reach, fires.get("out_of_range"), fires.get("undecodable")]);
+    unit.done.set(!stuck & (nothing | finish | (!start & !moved.get("busy") & !fires.get("busy"))));
+    m.when(moved.get("waiting"), || unit.detail.set_to(4));
+    m.when(fires.get("hazard"), || unit.detail.set_to(6));
 
-        for port in ["request_valid", "request_address", "request_beats", "data_ready"] {
-            m.output(port, moved.get(port));
-        }
-        m.output("write_uop", moved.get("write") & is_uop);
-        m.output("write_acc", moved.get("write") & !is_uop);
-        m.output("narrow", is_acc8);
-        for port in ["write_pad", "write_index", "write_chunk", "write_sub"] {
-            m.output(port, moved.get(port));
-        }
-        m.output("pad_value", pad_value);
-        m.output("uop_read", fires.get("uop_read"));
-        m.output("uop_index", fires.get("uop_index"));
-        m.output("fire_quick", fire_quick);
-        m.output("fire_slow", fire_slow);
-        m.output("dst", fires.get("dst"));
-        let inp_bits = config.log_inp_depth() + sizes.inp_parts.trailing_zeros();
-        m.output("inp_index", src.bits(0, inp_bits));
-        m.output("by_vector", lane);
-        let log_in = config.block_in().trailing_zeros();
-        let element = wgt.bits(log_in, config.log_wgt_depth());
-        m.output("wgt_index", lane.mux(element, wgt.bits(0, config.log_wgt_depth())));
-        m.output("part", wgt.bits(0, log_in));
-        m.output("read_inp", fire_quick & !reset);
-        m.output("read_wgt", fire_quick & !reset & !(lane & max));
-        m.output("clear", reset);
-        m.output("lane", lane);
-        m.output("max", max);
-        m.output("overwrite", sizes.field(insn, "Lane", "overwrite"));
-        let param_read = fires.get("param_read");
-        m.output("src_read", param_read | (fire & alu & !use_imm));
-        let src_acc = src.bits(0, log_acc);
-        m.output("src_index", param_read.mux(fires.get("param_index"), src_acc));
-        m.output("param_capture", fires.get("param_capture"));
-        m.output("param_which", fires.get("param_which"));
-        m.output("alu_requant", requant);
-        m.output("alu_opcode", sizes.field(insn, "Alu", "alu_opcode"));
-        m.output("alu_mode", sizes.field(insn, "Requant", "mode"));
-        m.output("alu_saturate", sizes.field(insn, "Requant", "saturate"));
-        m.output("use_imm", use_imm);
-        m.output("imm", sizes.field(insn, "Alu", "imm").sext(32));
-        m.output("late_dst", fires.get("late_dst"));
-        m.output("uop_element", moved.get("element") & is_uop);
-        m.output("acc_element", moved.get("element") & !is_uop & !is_acc8);
-        m.output("acc8_element", moved.get("element") & is_acc8);
-        m.output("count_gemm", fire & gemm & !reset);
-        m.output("count_alu", fire_slow);
-        m.output("count_lane", fire & lane);
-        m.output("count_write", fire);
-        m.output("finished", unit.get("finishes") & finish);
-        m.output("overflow", moved.get("overflow") | fires.get("out_of_range"));
-        m.output("out_of_reach", out_of_reach);
-        m.output("undecodable", fires.get("undecodable"));
-        let ports = [
-            "head_ready",
-            "begins",
-            "finishes",
-            "index",
-            "pop_prev",
-            "pop_next",
-            "push_prev",
-            "push_next",
-            "state",
-            "blocked",
-            "idle",
-        ];
-        for port in ports {
-            m.output(port, unit.get(port));
-        }
+    for port in ["request_valid", "request_address", "request_beats", "data_ready"] {
+        m.output(port, moved.get(port));
     }
+    m.output("write_uop", moved.get("write") & is_uop);
+    m.output("write_acc", moved.get("write") & !is_uop);
+    m.output("narrow", is_acc8);
+    for port in ["write_pad", "write_index", "write_chunk", "write_sub"] {
+        m.output(port, moved.get(port));
+    }
+    m.output("pad_value", pad_value);
+    m.output("uop_read", fires.get("uop_read"));
+    m.output("uop_index", fires.get("uop_index"));
+    m.output("fire_quick", fire_quick);
+    m.output("fire_slow", fire_slow);
+    m.output("dst", fires.get("dst"));
+    let inp_bits = config.log_inp_depth() + sizes.inp_parts.trailing_zeros();
+    m.output("inp_index", src.bits(0, inp_bits));
+    m.output("by_vector", lane);
+    let log_in = config.block_in().trailing_zeros();
+    let element = wgt.bits(log_in, config.log_wgt_depth());
+    m.output("wgt_index", lane.mux(element, wgt.bits(0, config.log_wgt_depth())));
+    m.output("part", wgt.bits(0, log_in));
+    m.output("read_inp", fire_quick & !reset);
+    m.output("read_wgt", fire_quick & !reset & !(lane & max));
+    m.output("clear", reset);
+    m.output("lane", lane);
+    m.output("max", max);
+    m.output("overwrite", sizes.field(insn, "Lane", "overwrite"));
+    let param_read = fires.get("param_read");
+    m.output("src_read", param_read | (fire & alu & !use_imm));
+    let src_acc = src.bits(0, log_acc);
+    m.output("src_index", param_read.mux(fires.get("param_index"), src_acc));
+    m.output("param_capture", fires.get("param_capture"));
+    m.output("param_which", fires.get("param_which"));
+    m.output("alu_requant", requant);
+    m.output("alu_opcode", sizes.field(insn, "Alu", "alu_opcode"));
+    m.output("alu_mode", sizes.field(insn, "Requant", "mode"));
+    m.output("alu_saturate", sizes.field(insn, "Requant", "saturate"));
+    m.output("use_imm", use_imm);
+    m.output("imm", sizes.field(insn, "Alu", "imm").sext(32));
+    m.output("late_dst", fires.get("late_dst"));
+    m.output("uop_element", moved.get("element") & is_uop);
+    m.output("acc_element", moved.get("element") & !is_uop & !is_acc8);
+    m.output("acc8_element", moved.get("element") & is_acc8);
+    m.output("count_gemm", fire & gemm & !reset);
+    m.output("count_alu", fire_slow);
+    m.output("count_lane", fire & lane);
+    m.output("count_write", fire);
+    m.output("finished", unit.get("finishes") & finish);
+    m.output("overflow", moved.get("overflow") | fires.get("out_of_range"));
+    m.output("out_of_reach", out_of_reach);
+    m.output("undecodable", fires.get("undecodable"));
+    unit.pass_on(&m);
     m
 }
 
@@ -224,15 +187,13 @@ pub fn compute(sizes: &Sizes) -> Module {
 /// | `valid`, `value` | 1, lanes * 32 | the operand in the next cycle |
 pub fn operand(sizes: &Sizes) -> Module {
     let m = Module::new("operand");
-    {
-        let fire = m.input("fire", 1);
-        let use_imm = m.input("use_imm", 1);
-        let imm = m.input("imm", 32);
-        let right = m.input("right", sizes.lanes * 32);
-        let fired = m.delay("fired", fire);
-        let chosen: Net<'_> = use_imm.mux(imm.repeat(sizes.lanes), right);
-        m.output("valid", fired);
-        m.output("value", chosen);
-    }
+    let fire = m.input("fire", 1);
+    let use_imm = m.input("use_imm", 1);
+    let imm = m.input("imm", 32);
+    let right = m.input("right", sizes.lanes * 32);
+    let fired = m.delay("fired", fire);
+    let chosen: Net<'_> = use_imm.mux(imm.repeat(sizes.lanes), right);
+    m.output("valid", fired);
+    m.output("value", chosen);
     m
 }

@@ -34,104 +34,102 @@ const STREAM_BITS: u32 = 36;
 /// The block.
 pub fn fetch(sizes: &Sizes) -> Module {
     let m = Module::new("fetch");
-    {
-        let start = m.input("start", 1);
-        let address = m.input("address", 32);
-        let count = m.input("count", 32);
-        let request_ready = m.input("request_ready", 1);
-        let data_valid = m.input("data_valid", 1);
-        let data = m.input("data", sizes.bus);
-        let room = ["ready_load", "ready_compute", "ready_store"].map(|name| m.input(name, 1));
-        let halt = m.input("halt", 1);
+    let start = m.input("start", 1);
+    let address = m.input("address", 32);
+    let count = m.input("count", 32);
+    let request_ready = m.input("request_ready", 1);
+    let data_valid = m.input("data_valid", 1);
+    let data = m.input("data", sizes.bus);
+    let room = ["ready_load", "ready_compute", "ready_store"].map(|name| m.input(name, 1));
+    let halt = m.input("halt", 1);
 
-        // Requests, as far as the words have room.
-        let low = sizes.log_bus_bytes;
-        let bytes = m.cat(&[m.lit(0, 4), count]);
-        let beats = (bytes + m.lit((1 << low) - 1, 36)).named("rounded").bits(low, 36 - low).zext(STREAM_BITS);
-        let reserved = m.reg("reserved", LOG_WORDS + 1, 0);
-        let fits = reserved.le(m.lit(16, LOG_WORDS + 1)).named("fits");
-        let bursts = m.instance(
-            "bursts",
-            &burst("fetch_burst", sizes.word_address, STREAM_BITS),
-            &[
-                ("start", start),
-                ("address", address.bits(low, sizes.word_address)),
-                ("beats", beats),
-                ("burst_ready", request_ready),
-            ],
-        );
-        let take = m.var("take", m.lit(0, 1));
-        let words = m.instance(
-            "words",
-            &queue("fetch_words", sizes.bus, LOG_WORDS, MemoryStyle::Distributed),
-            &[("in_valid", data_valid), ("in_data", data), ("out_ready", take), ("flush", m.lit(0, 1))],
-        );
-        let there = words.get("out_valid");
-        let word = words.get("out_data");
-        let asked = request_ready.mux(bursts.get("burst_beats"), m.lit(0, BURST_BITS)).zext(LOG_WORDS + 1);
-        reserved.set(reserved + asked - (take & there).zext(LOG_WORDS + 1));
+    // Requests, as far as the words have room.
+    let low = sizes.log_bus_bytes;
+    let bytes = m.cat(&[m.lit(0, 4), count]);
+    let beats = (bytes + m.lit((1 << low) - 1, 36)).named("rounded").bits(low, 36 - low).zext(STREAM_BITS);
+    let reserved = m.reg("reserved", LOG_WORDS + 1, 0);
+    let fits = reserved.le(m.lit(16, LOG_WORDS + 1)).named("fits");
+    let bursts = m.instance(
+        "bursts",
+        &burst("fetch_burst", sizes.word_address, STREAM_BITS),
+        &[
+            ("start", start),
+            ("address", address.bits(low, sizes.word_address)),
+            ("beats", beats),
+            ("burst_ready", request_ready),
+        ],
+    );
+    let take = m.var("take", m.lit(0, 1));
+    let words = m.instance(
+        "words",
+        &queue("fetch_words", sizes.bus, LOG_WORDS, MemoryStyle::Distributed),
+        &[("in_valid", data_valid), ("in_data", data), ("out_ready", take), ("flush", m.lit(0, 1))],
+    );
+    let there = words.get("out_valid");
+    let word = words.get("out_data");
+    let asked = request_ready.mux(bursts.get("burst_beats"), m.lit(0, BURST_BITS)).zext(LOG_WORDS + 1);
+    reserved.set(reserved + asked - (take & there).zext(LOG_WORDS + 1));
 
-        // One instruction at a time.
-        let left = m.reg("left", 32, 0);
-        let index = m.reg("index", INDEX_BITS, 0);
-        let accept = m.var("accept", m.lit(0, 1));
-        let (whole, insn) = if sizes.bus < INSN_BITS {
-            let low_half = m.data_reg("low_half", sizes.bus);
-            let has_low = m.reg("has_low", 1, 0);
-            m.when(there & !has_low, || {
-                low_half.set(word);
-                has_low.set_to(1);
-            });
-            m.when(accept, || has_low.set_to(0));
-            take.set(!has_low | accept);
-            (there & has_low, m.cat(&[low_half, word]))
-        } else if sizes.bus == INSN_BITS {
-            take.set(accept);
-            (there, word)
-        } else {
-            let log = (sizes.bus / INSN_BITS).trailing_zeros();
-            let sub = m.reg("sub", log, 0);
-            m.when(start, || sub.set_to(0));
-            m.when(accept, || sub.set(sub.inc()));
-            // The last word may hold fewer instructions.
-            take.set(accept & (sub.all() | left.is(1)));
-            (there, word.pick(sub, INSN_BITS))
-        };
-        let insn = insn.named("insn");
-        let whole = (whole & left.any()).named("whole");
-
-        let Decoded { target, illegal } = decode(&m, sizes, insn);
-        let finish = insn.bits(0, 3).is(3).named("finish");
-        let misplaced = (finish & !left.is(1)).named("misplaced_finish");
-        let open = m.any_of(&[0, 1, 2].map(|unit| target[unit] & room[unit])).named("open");
-        let fine = (whole & !halt & !illegal & !misplaced).named("fine");
-        accept.set(fine & open);
-        m.when(start, || {
-            left.set(count);
-            index.set_to(0);
+    // One instruction at a time.
+    let left = m.reg("left", 32, 0);
+    let index = m.reg("index", INDEX_BITS, 0);
+    let accept = m.var("accept", m.lit(0, 1));
+    let (whole, insn) = if sizes.bus < INSN_BITS {
+        let low_half = m.data_reg("low_half", sizes.bus);
+        let has_low = m.reg("has_low", 1, 0);
+        m.when(there & !has_low, || {
+            low_half.set(word);
+            has_low.set_to(1);
         });
-        m.when(accept, || {
-            left.set(left.dec());
-            index.set(index.inc());
-        });
+        m.when(accept, || has_low.set_to(0));
+        take.set(!has_low | accept);
+        (there & has_low, m.cat(&[low_half, word]))
+    } else if sizes.bus == INSN_BITS {
+        take.set(accept);
+        (there, word)
+    } else {
+        let log = (sizes.bus / INSN_BITS).trailing_zeros();
+        let sub = m.reg("sub", log, 0);
+        m.when(start, || sub.set_to(0));
+        m.when(accept, || sub.set(sub.inc()));
+        // The last word may hold fewer instructions.
+        take.set(accept & (sub.all() | left.is(1)));
+        (there, word.pick(sub, INSN_BITS))
+    };
+    let insn = insn.named("insn");
+    let whole = (whole & left.any()).named("whole");
 
-        m.output("request_valid", bursts.get("burst_valid") & fits);
-        m.output("request_address", bursts.get("burst_address"));
-        m.output("request_beats", bursts.get("burst_beats"));
-        for (unit, name) in ["to_load", "to_compute", "to_store"].into_iter().enumerate() {
-            m.output(name, fine & target[unit]);
-        }
-        m.output("entry", m.cat(&[insn, index]));
-        m.output("at", index);
-        // Only what has room is asked for.
-        m.output("data_ready", m.lit(1, 1));
-        m.output("complete", !left.any());
-        m.output("blocked", whole & !open);
-        m.output("illegal", whole & illegal);
-        m.output("misplaced", whole & misplaced & !illegal);
-        let waiting = whole.mux(open.mux(m.lit(1, 3), m.lit(7, 3)), m.lit(4, 3));
-        m.output("state", left.any().mux(waiting, m.lit(0, 3)));
+    let Decoded { target, illegal } = decode(&m, sizes, insn);
+    let finish = insn.bits(0, 3).is(3).named("finish");
+    let misplaced = (finish & !left.is(1)).named("misplaced_finish");
+    let open = m.any_of(&[0, 1, 2].map(|unit| target[unit] & room[unit])).named("open");
+    let fine = (whole & !halt & !illegal & !misplaced).named("fine");
+    accept.set(fine & open);
+    m.when(start, || {
+        left.set(count);
+        index.set_to(0);
+    });
+    m.when(accept, || {
+        left.set(left.dec());
+        index.set(index.inc());
+    });
+
+    m.output("request_valid", bursts.get("burst_valid") & fits);
+    m.output("request_address", bursts.get("burst_address"));
+    m.output("request_beats", bursts.get("burst_beats"));
+    for (unit, name) in ["to_load", "to_compute", "to_store"].into_iter().enumerate() {
+        m.output(name, fine & target[unit]);
     }
+    m.output("entry", m.cat(&[insn, index]));
+    m.output("at", index);
+    // Only what has room is asked for.
+    m.output("data_ready", m.lit(1, 1));
+    m.output("complete", !left.any());
+    m.output("blocked", whole & !open);
+    m.output("illegal", whole & illegal);
+    m.output("misplaced", whole & misplaced & !illegal);
+    let waiting = whole.mux(open.mux(m.lit(1, 3), m.lit(7, 3)), m.lit(4, 3));
+    m.output("state", left.any().mux(waiting, m.lit(0, 3)));
     m
 }
 

@@ -28,119 +28,117 @@ pub const GEMM_LATENCY: u32 = 5;
 /// The block.
 pub fn gemm(sizes: &Sizes) -> Module {
     let m = Module::new("gemm_array");
-    {
-        let config = &sizes.config;
-        let (batch, block_in, block_out) = (config.batch() as u32, config.block_in() as u32, config.block_out() as u32);
-        let (log_acc, lanes) = (config.log_acc_depth(), sizes.lanes);
-        let fire = m.input("fire", 1);
-        let dst = m.input("dst", log_acc);
-        let clear = m.input("clear", 1);
-        let lane = m.input("lane", 1);
-        let max = m.input("max", 1);
-        let overwrite = m.input("overwrite", 1);
-        let part = m.input("part", block_in.trailing_zeros());
-        let inp = m.input("inp", config.inp_elem_bytes() as u32 * 8);
-        let vector = m.input("vector", lanes * 8);
-        let wgt = m.input("wgt", config.wgt_elem_bytes() as u32 * 8);
-        let acc = m.input("acc", lanes * 32);
+    let config = &sizes.config;
+    let (batch, block_in, block_out) = (config.batch() as u32, config.block_in() as u32, config.block_out() as u32);
+    let (log_acc, lanes) = (config.log_acc_depth(), sizes.lanes);
+    let fire = m.input("fire", 1);
+    let dst = m.input("dst", log_acc);
+    let clear = m.input("clear", 1);
+    let lane = m.input("lane", 1);
+    let max = m.input("max", 1);
+    let overwrite = m.input("overwrite", 1);
+    let part = m.input("part", block_in.trailing_zeros());
+    let inp = m.input("inp", config.inp_elem_bytes() as u32 * 8);
+    let vector = m.input("vector", lanes * 8);
+    let wgt = m.input("wgt", config.wgt_elem_bytes() as u32 * 8);
+    let acc = m.input("acc", lanes * 32);
 
-        // Valid and destination of the stages 3 to 7, and of the one behind the write.
-        let mut stages = Vec::new();
-        let (mut valid, mut index) = (fire, dst);
-        for stage in 3..=8 {
-            let (held, held_dst) = (m.reg(format!("valid_{stage}"), 1, 0), m.data_reg(format!("dst_{stage}"), log_acc));
-            held.set(valid);
-            m.when(valid, || held_dst.set(index));
-            stages.push((held, held_dst));
-            (valid, index) = (held, held_dst);
-        }
-        let stage = |number: usize| stages[number - 3];
-        let multiplies = (stage(3).0 & !clear).named("multiplies");
-        let part_3 = m.data_reg("part_3", part.width());
-        m.when(fire & lane, || part_3.set(part));
-
-        // P3: products. Column 0 serves LANE too.
-        let rows: Vec<Vec<Net<'_>>> = inp.lanes(batch).into_iter().map(|row| row.lanes(block_in)).collect();
-        let weights: Vec<Vec<Net<'_>>> = wgt.lanes(block_out).into_iter().map(|row| row.lanes(block_in)).collect();
-        let lane_inputs = vector.lanes(lanes);
-        let lane_weights = wgt.pick(part_3, block_out * 8).named("lane_weights").lanes(block_out);
-        let mut products: Vec<Vec<Net<'_>>> = Vec::new();
-        let mut lane_values = Vec::new();
-        for (b, inputs) in rows.iter().enumerate() {
-            for (o, weights) in weights.iter().enumerate() {
-                let at = b * block_out as usize + o;
-                let mut row = Vec::new();
-                for (i, (&x, &w)) in inputs.iter().zip(weights).enumerate() {
-                    let (mut x, mut w) = (x, w);
-                    let mut enable = multiplies & !lane;
-                    if i == 0 {
-                        x = lane.mux(lane_inputs[at], x);
-                        w = lane.mux(lane_weights[o], w);
-                        enable = multiplies;
-                    }
-                    let product = m.data_reg(format!("product_{b}_{o}_{i}"), 16);
-                    m.when(enable, || product.set(x.mul_signed(w)));
-                    row.push(product);
-                }
-                products.push(row);
-                let value = m.data_reg(format!("lane_value_{b}_{o}"), 8);
-                m.when(stage(3).0 & lane & max, || value.set(lane_inputs[at]));
-                lane_values.push(value);
-            }
-        }
-
-        // P4 and P5: the tree, half of its levels each; sums grow by a bit a level.
-        let levels = block_in.trailing_zeros();
-        let first_levels = levels.div_ceil(2);
-        let mut sums = Vec::new();
-        for (at, row) in products.iter().enumerate() {
-            let chunk = 1usize << first_levels;
-            let partials: Vec<Net<'_>> = row
-                .chunks(chunk)
-                .enumerate()
-                .map(|(k, group)| {
-                    let sum = grow(group);
-                    let partial = m.data_reg(format!("partial_{at}_{k}"), sum.width());
-                    m.when(stage(4).0 & !lane, || partial.set(sum));
-                    partial
-                })
-                .collect();
-            let lane_5 = m.data_reg(format!("lane_{at}"), 16);
-            m.when(stage(4).0 & lane, || lane_5.set(max.mux(lane_values[at].sext(16), row[0])));
-            let whole = grow(&partials);
-            let width = whole.width();
-            let sum = m.data_reg(format!("sum_{at}"), width);
-            m.when(stage(5).0 & !clear, || sum.set(lane.mux(lane_5.sext(width), whole)));
-            sums.push(sum);
-        }
-
-        // P5 reads the accumulator, unless P7 writes it now: then it is forwarded from behind the write.
-        let needs_acc = !clear & !(lane & overwrite);
-        let collides = (stage(7).0 & stage(5).1.eq(stage(7).1)).named("collides");
-        let reads = (stage(5).0 & needs_acc & !collides).named("reads_acc");
-
-        // P6: accumulate, on the newest value there is.
-        let ahead = (stage(7).0 & stage(6).1.eq(stage(7).1)).named("forward_7");
-        let behind = (stage(8).0 & stage(6).1.eq(stage(8).1)).named("forward_8");
-        let mut results = Vec::new();
-        for (at, (sum, old)) in sums.iter().zip(acc.lanes(lanes)).enumerate() {
-            let result = m.data_reg(format!("result_{at}"), 32);
-            let written = m.data_reg(format!("written_{at}"), 32);
-            m.when(stage(7).0, || written.set(result));
-            let value = ahead.mux(result, behind.mux(written, old)).named(&format!("value_{at}"));
-            let sum = sum.sext(32);
-            let greater = value.lt_signed(sum).mux(sum, value);
-            let accumulated = (lane & max).mux(greater, value + sum);
-            let chosen = (lane & overwrite).mux(sum, accumulated);
-            m.when(stage(6).0, || result.set(clear.mux(m.lit(0, 32), chosen)));
-            results.push(result);
-        }
-        m.output("acc_read", reads);
-        m.output("acc_index", stage(5).1);
-        m.output("write", stage(7).0);
-        m.output("write_index", stage(7).1);
-        m.output("result", m.cat(&results));
+    // Valid and destination of the stages 3 to 7, and of the one behind the write.
+    let mut stages = Vec::new();
+    let (mut valid, mut index) = (fire, dst);
+    for stage in 3..=8 {
+        let (held, held_dst) = (m.reg(format!("valid_{stage}"), 1, 0), m.data_reg(format!("dst_{stage}"), log_acc));
+        held.set(valid);
+        m.when(valid, || held_dst.set(index));
+        stages.push((held, held_dst));
+        (valid, index) = (held, held_dst);
     }
+    let stage = |number: usize| stages[number - 3];
+    let multiplies = (stage(3).0 & !clear).named("multiplies");
+    let part_3 = m.data_reg("part_3", part.width());
+    m.when(fire & lane, || part_3.set(part));
+
+    // P3: products. Column 0 serves LANE too.
+    let rows: Vec<Vec<Net<'_>>> = inp.lanes(batch).into_iter().map(|row| row.lanes(block_in)).collect();
+    let weights: Vec<Vec<Net<'_>>> = wgt.lanes(block_out).into_iter().map(|row| row.lanes(block_in)).collect();
+    let lane_inputs = vector.lanes(lanes);
+    let lane_weights = wgt.pick(part_3, block_out * 8).named("lane_weights").lanes(block_out);
+    let mut products: Vec<Vec<Net<'_>>> = Vec::new();
+    let mut lane_values = Vec::new();
+    for (b, inputs) in rows.iter().enumerate() {
+        for (o, weights) in weights.iter().enumerate() {
+            let at = b * block_out as usize + o;
+            let mut row = Vec::new();
+            for (i, (&x, &w)) in inputs.iter().zip(weights).enumerate() {
+                let (mut x, mut w) = (x, w);
+                let mut enable = multiplies & !lane;
+                if i == 0 {
+                    x = lane.mux(lane_inputs[at], x);
+                    w = lane.mux(lane_weights[o], w);
+                    enable = multiplies;
+                }
+                let product = m.data_reg(format!("product_{b}_{o}_{i}"), 16);
+                m.when(enable, || product.set(x.mul_signed(w)));
+                row.push(product);
+            }
+            products.push(row);
+            let value = m.data_reg(format!("lane_value_{b}_{o}"), 8);
+            m.when(stage(3).0 & lane & max, || value.set(lane_inputs[at]));
+            lane_values.push(value);
+        }
+    }
+
+    // P4 and P5: the tree, half of its levels each; sums grow by a bit a level.
+    let levels = block_in.trailing_zeros();
+    let first_levels = levels.div_ceil(2);
+    let mut sums = Vec::new();
+    for (at, row) in products.iter().enumerate() {
+        let chunk = 1usize << first_levels;
+        let partials: Vec<Net<'_>> = row
+            .chunks(chunk)
+            .enumerate()
+            .map(|(k, group)| {
+                let sum = grow(group);
+                let partial = m.data_reg(format!("partial_{at}_{k}"), sum.width());
+                m.when(stage(4).0 & !lane, || partial.set(sum));
+                partial
+            })
+            .collect();
+        let lane_5 = m.data_reg(format!("lane_{at}"), 16);
+        m.when(stage(4).0 & lane, || lane_5.set(max.mux(lane_values[at].sext(16), row[0])));
+        let whole = grow(&partials);
+        let width = whole.width();
+        let sum = m.data_reg(format!("sum_{at}"), width);
+        m.when(stage(5).0 & !clear, || sum.set(lane.mux(lane_5.sext(width), whole)));
+        sums.push(sum);
+    }
+
+    // P5 reads the accumulator, unless P7 writes it now: then it is forwarded from behind the write.
+    let needs_acc = !clear & !(lane & overwrite);
+    let collides = (stage(7).0 & stage(5).1.eq(stage(7).1)).named("collides");
+    let reads = (stage(5).0 & needs_acc & !collides).named("reads_acc");
+
+    // P6: accumulate, on the newest value there is.
+    let ahead = (stage(7).0 & stage(6).1.eq(stage(7).1)).named("forward_7");
+    let behind = (stage(8).0 & stage(6).1.eq(stage(8).1)).named("forward_8");
+    let mut results = Vec::new();
+    for (at, (sum, old)) in sums.iter().zip(acc.lanes(lanes)).enumerate() {
+        let result = m.data_reg(format!("result_{at}"), 32);
+        let written = m.data_reg(format!("written_{at}"), 32);
+        m.when(stage(7).0, || written.set(result));
+        let value = ahead.mux(result, behind.mux(written, old)).named(&format!("value_{at}"));
+        let sum = sum.sext(32);
+        let greater = value.lt_signed(sum).mux(sum, value);
+        let accumulated = (lane & max).mux(greater, value + sum);
+        let chosen = (lane & overwrite).mux(sum, accumulated);
+        m.when(stage(6).0, || result.set(clear.mux(m.lit(0, 32), chosen)));
+        results.push(result);
+    }
+    m.output("acc_read", reads);
+    m.output("acc_index", stage(5).1);
+    m.output("write", stage(7).0);
+    m.output("write_index", stage(7).1);
+    m.output("result", m.cat(&results));
     m
 }
 

@@ -22,16 +22,77 @@
 //!
 //! An instruction takes two cycles more than its work.
 
-use tandem_rtl::{Module, Net};
+use tandem_rtl::{Module, Net, Outputs};
 
 use crate::size::{INDEX_BITS, INSN_BITS};
 use crate::tokens::queues;
 
 /// The block; it is the same for all units.
-pub fn issue() -> Module {
+fn issue() -> Module {
     let m = Module::new("issue");
     describe(&m);
     m
+}
+
+/// The block within a unit.
+pub(crate) struct Issued<'m> {
+    outputs: Outputs<'m>,
+    neighbours: &'static [&'static str],
+    /// For the unit to assign: its work is done. 0 where it does not.
+    pub done: Net<'m>,
+    /// For the unit to assign: the code of what it is doing. Busy where it does not.
+    pub detail: Net<'m>,
+}
+
+/// Puts the block into a unit with these neighbours of `prev` and `next`. Its inputs from the instruction queue and from the
+/// token queues become inputs of the unit.
+pub(crate) fn place<'m>(m: &'m Module, neighbours: &'static [&'static str]) -> Issued<'m> {
+    let head_valid = m.input("head_valid", 1);
+    let head = m.input("head", INSN_BITS + INDEX_BITS);
+    // A neighbour that is not there never holds anything up.
+    let token = |what: &str, side: &'static str, absent: u128| {
+        if neighbours.contains(&side) { m.input(format!("{what}_{side}"), 1) } else { m.lit(absent, 1) }
+    };
+    let (available_prev, available_next) = (token("available", "prev", 1), token("available", "next", 1));
+    let (full_prev, full_next) = (token("full", "prev", 0), token("full", "next", 0));
+    let halt = m.input("halt", 1);
+    let (done, detail) = (m.var("done", m.lit(0, 1)), m.var("detail", m.lit(1, 3)));
+    let outputs = m.instance(
+        "issue",
+        &issue(),
+        &[
+            ("head_valid", head_valid),
+            ("head", head),
+            ("available_prev", available_prev),
+            ("available_next", available_next),
+            ("full_prev", full_prev),
+            ("full_next", full_next),
+            ("halt", halt),
+            ("done", done),
+            ("detail", detail),
+        ],
+    );
+    Issued { outputs, neighbours, done, detail }
+}
+
+impl<'m> Issued<'m> {
+    /// An output of the block.
+    #[track_caller]
+    pub fn get(&self, port: &str) -> Net<'m> {
+        self.outputs.get(port)
+    }
+
+    /// Makes what queues, tokens, control and probes see of the block outputs of the unit.
+    pub fn pass_on(&self, m: &'m Module) {
+        for port in ["head_ready", "begins", "finishes", "index", "state", "blocked", "idle"] {
+            m.output(port, self.get(port));
+        }
+        for side in self.neighbours {
+            for port in ["pop", "push"].map(|what| format!("{what}_{side}")) {
+                m.output(port.as_str(), self.get(&port));
+            }
+        }
+    }
 }
 
 /// The same block between the four token queues, whose counts have so many bits, as `issue_proof`, with what is to be proven

@@ -20,75 +20,51 @@
 use tandem_isa::MemoryType;
 use tandem_rtl::{Module, Net, Outputs};
 
-use crate::issue::issue;
+use crate::issue;
 use crate::loader::loader;
-use crate::size::{INDEX_BITS, INSN_BITS, Sizes};
+use crate::rows::{FirstByte, REACH_BITS, first_byte};
+use crate::size::Sizes;
 
 /// The block.
 pub fn load(sizes: &Sizes) -> Module {
     let m = Module::new("load");
-    {
-        let head_valid = m.input("head_valid", 1);
-        let head = m.input("head", INSN_BITS + INDEX_BITS);
-        let available_next = m.input("available_next", 1);
-        let full_next = m.input("full_next", 1);
-        let halt = m.input("halt", 1);
-        let inp_base = m.input("inp_base", 32);
-        let wgt_base = m.input("wgt_base", 32);
-        let request_ready = m.input("request_ready", 1);
-        let data_valid = m.input("data_valid", 1);
+    let unit = issue::place(&m, &["next"]);
+    let inp_base = m.input("inp_base", 32);
+    let wgt_base = m.input("wgt_base", 32);
+    let request_ready = m.input("request_ready", 1);
+    let data_valid = m.input("data_valid", 1);
 
-        let (yes, no) = (m.lit(1, 1), m.lit(0, 1));
-        let (done, detail) = (m.var("done", no), m.var("detail", m.lit(1, 3)));
-        let unit = m.instance(
-            "issue",
-            &issue(),
-            &[
-                ("head_valid", head_valid),
-                ("head", head),
-                ("available_prev", yes),
-                ("available_next", available_next),
-                ("full_prev", no),
-                ("full_next", full_next),
-                ("halt", halt),
-                ("done", done),
-                ("detail", detail),
-            ],
-        );
-        let insn = unit.get("insn");
-        let (start, nothing) = (unit.get("start"), !sizes.field(insn, "Load", "x_size").any());
-        let is_inp = sizes.field(insn, "Load", "memory_type").is(MemoryType::Inp.code().into()).named("is_inp");
-        let (inp, wgt) = (sizes.element(MemoryType::Inp), sizes.element(MemoryType::Wgt));
-        let transfer = Transfer {
-            base: is_inp.mux(inp_base, wgt_base),
-            log_elem: is_inp.mux(m.lit(inp.log_bytes.into(), 4), m.lit(wgt.log_bytes.into(), 4)),
-            depth: is_inp.mux(m.lit(sizes.config.inp_depth() as u128, 17), m.lit(sizes.config.wgt_depth() as u128, 17)),
-            start: start & !nothing,
-            request_ready,
-            data_valid,
-        };
-        let Placed { loader: moved, pad_value, out_of_reach } = transfer.place(&m, "load_rows", sizes, insn);
-        let failed = moved.get("overflow") | out_of_reach;
-        done.set((!start & !moved.get("busy") & !failed) | nothing);
-        m.when(moved.get("waiting"), || detail.set_to(4));
+    let insn = unit.get("insn");
+    let (start, nothing) = (unit.get("start"), !sizes.field(insn, "Load", "x_size").any());
+    let is_inp = sizes.field(insn, "Load", "memory_type").is(MemoryType::Inp.code().into()).named("is_inp");
+    let (inp, wgt) = (sizes.element(MemoryType::Inp), sizes.element(MemoryType::Wgt));
+    let transfer = Transfer {
+        base: is_inp.mux(inp_base, wgt_base),
+        log_elem: is_inp.mux(m.lit(inp.log_bytes.into(), 4), m.lit(wgt.log_bytes.into(), 4)),
+        depth: is_inp.mux(m.lit(sizes.config.inp_depth() as u128, 17), m.lit(sizes.config.wgt_depth() as u128, 17)),
+        start: start & !nothing,
+        request_ready,
+        data_valid,
+    };
+    let Placed { loader: moved, pad_value, out_of_reach } = transfer.place(&m, "load_rows", sizes, insn);
+    let failed = moved.get("overflow") | out_of_reach;
+    unit.done.set((!start & !moved.get("busy") & !failed) | nothing);
+    m.when(moved.get("waiting"), || unit.detail.set_to(4));
 
-        for port in ["request_valid", "request_address", "request_beats", "data_ready"] {
-            m.output(port, moved.get(port));
-        }
-        m.output("write_inp", moved.get("write") & is_inp);
-        m.output("write_wgt", moved.get("write") & !is_inp);
-        for port in ["write_pad", "write_index", "write_chunk", "write_sub"] {
-            m.output(port, moved.get(port));
-        }
-        m.output("pad_value", pad_value);
-        m.output("inp_element", moved.get("element") & is_inp);
-        m.output("wgt_element", moved.get("element") & !is_inp);
-        m.output("overflow", moved.get("overflow"));
-        m.output("out_of_reach", out_of_reach);
-        for port in ["head_ready", "begins", "finishes", "index", "pop_next", "push_next", "state", "blocked", "idle"] {
-            m.output(port, unit.get(port));
-        }
+    for port in ["request_valid", "request_address", "request_beats", "data_ready"] {
+        m.output(port, moved.get(port));
     }
+    m.output("write_inp", moved.get("write") & is_inp);
+    m.output("write_wgt", moved.get("write") & !is_inp);
+    for port in ["write_pad", "write_index", "write_chunk", "write_sub"] {
+        m.output(port, moved.get(port));
+    }
+    m.output("pad_value", pad_value);
+    m.output("inp_element", moved.get("element") & is_inp);
+    m.output("wgt_element", moved.get("element") & !is_inp);
+    m.output("overflow", moved.get("overflow"));
+    m.output("out_of_reach", out_of_reach);
+    unit.pass_on(&m);
     m
 }
 
@@ -117,19 +93,16 @@ impl<'m> Transfer<'m> {
         let field = |field: &str| sizes.field(insn, "Load", field);
         let dram_base = padded.mux(sizes.field(insn, "LoadPad", "dram_base").zext(32), field("dram_base"));
         let pad_value = padded.mux(sizes.field(insn, "LoadPad", "pad_value"), m.lit(0, 8)).named("pad_byte");
-        let address = self.base.zext(44) + dram_base.zext(44).shl(self.log_elem);
-        let address = address.named("first_byte");
-        let beyond = address.bits(32, 12).any().named("beyond");
-        let failed = m.reg("failed", 1, 0);
-        m.when(self.start & beyond, || failed.set_to(1));
+        let offset = dram_base.zext(REACH_BITS).shl(self.log_elem);
+        let FirstByte { address, start, out_of_reach } = first_byte(m, self.start, self.base, offset);
         let loader = m.instance(
             "rows",
             &loader(name, sizes),
             &[
-                ("start", self.start & !beyond),
+                ("start", start),
                 ("log_elem", self.log_elem),
                 ("sram_base", field("sram_base")),
-                ("dram_address", address.bits(0, 32)),
+                ("dram_address", address),
                 ("y_size", field("y_size")),
                 ("x_size", field("x_size")),
                 ("x_stride", field("x_stride")),
@@ -142,6 +115,6 @@ impl<'m> Transfer<'m> {
                 ("data_valid", self.data_valid),
             ],
         );
-        Placed { loader, pad_value, out_of_reach: failed }
+        Placed { loader, pad_value, out_of_reach }
     }
 }

@@ -71,101 +71,90 @@ impl<'m> LoadPort<'m> {
 
 /// The micro-ops.
 pub fn uop(sizes: &Sizes) -> Module {
-    let m = Module::new("uop_scratchpad");
-    {
-        let load = LoadPort::declare(&m, sizes);
-        let log_depth = sizes.config.log_uop_depth();
-        let read = m.input("read", 1);
-        let read_index = m.input("read_index", log_depth);
-        let (enable, data) = load.element(&m, sizes.element(MemoryType::Uop));
-        let memory = m.memory("store", log_depth, 32, MemoryStyle::Block);
-        memory.write(enable, load.index.bits(0, log_depth), data);
-        m.output("word", memory.read("q", read, read_index));
-    }
-    m
+    plain("uop_scratchpad", sizes, MemoryType::Uop, "word")
 }
 
 /// The weights.
 pub fn wgt(sizes: &Sizes) -> Module {
-    let m = Module::new("wgt_scratchpad");
-    {
-        let load = LoadPort::declare(&m, sizes);
-        let log_depth = sizes.config.log_wgt_depth();
-        let read = m.input("read", 1);
-        let read_index = m.input("read_index", log_depth);
-        let (enable, data) = load.element(&m, sizes.element(MemoryType::Wgt));
-        let bits = sizes.config.wgt_elem_bytes() as u32 * 8;
-        let memory = m.memory("store", log_depth, bits, MemoryStyle::Block);
-        memory.write(enable, load.index.bits(0, log_depth), data);
-        m.output("element", memory.read("q", read, read_index));
-    }
+    plain("wgt_scratchpad", sizes, MemoryType::Wgt, "element")
+}
+
+/// A scratchpad whose elements are read as they are loaded.
+fn plain(name: &str, sizes: &Sizes, memory_type: MemoryType, output: &str) -> Module {
+    let m = Module::new(name);
+    let load = LoadPort::declare(&m, sizes);
+    let log_depth = sizes.config.depth(memory_type).trailing_zeros();
+    let read = m.input("read", 1);
+    let read_index = m.input("read_index", log_depth);
+    let (enable, data) = load.element(&m, sizes.element(memory_type));
+    let memory = m.memory("store", log_depth, data.width(), MemoryStyle::Block);
+    memory.write(enable, load.index.bits(0, log_depth), data);
+    m.output(output, memory.read("q", read, read_index));
     m
 }
 
 /// The inputs.
 pub fn inp(sizes: &Sizes) -> Module {
     let m = Module::new("inp_scratchpad");
-    {
-        let load = LoadPort::declare(&m, sizes);
-        let config = &sizes.config;
-        let log_depth = config.log_inp_depth();
-        let log_banks = sizes.inp_banks.trailing_zeros();
-        let log_parts = sizes.inp_parts.trailing_zeros();
-        let read = m.input("read", 1);
-        let by_vector = m.input("by_vector", 1);
-        // An element, or a vector: with several vectors in an element the index has bits below the element's.
-        let read_index = m.input("read_index", log_depth + log_parts);
+    let load = LoadPort::declare(&m, sizes);
+    let config = &sizes.config;
+    let log_depth = config.log_inp_depth();
+    let log_banks = sizes.inp_banks.trailing_zeros();
+    let log_parts = sizes.inp_parts.trailing_zeros();
+    let read = m.input("read", 1);
+    let by_vector = m.input("by_vector", 1);
+    // An element, or a vector: with several vectors in an element the index has bits below the element's.
+    let read_index = m.input("read_index", log_depth + log_parts);
 
-        let (enable, data) = load.element(&m, sizes.element(MemoryType::Inp));
-        let bits = config.inp_elem_bytes() as u32 * 8;
-        let log_words = log_depth - log_banks;
-        let vector_word = read_index.bits(log_parts, log_depth).resize(log_words);
-        let word = if log_banks > 0 {
-            by_vector.mux(vector_word, read_index.bits(log_banks, log_words))
-        } else {
-            by_vector.mux(vector_word, read_index.bits(0, log_words))
-        };
-        let banks: Vec<Net<'_>> = (0..sizes.inp_banks)
-            .map(|bank| {
-                let memory = m.memory(&format!("store_{bank}"), log_words, bits, MemoryStyle::Block);
-                let (mut write, mut fetch) = (enable, read);
-                if log_banks > 0 {
-                    let mine = load.index.bits(0, log_banks).is(bank.into());
-                    write = enable & mine.repeat(enable.width());
-                    fetch = read & (by_vector | read_index.bits(0, log_banks).is(bank.into()));
-                }
-                memory.write(write, load.index.bits(log_banks, log_words), data);
-                memory.read(&format!("q_{bank}"), fetch, word)
-            })
-            .collect();
-
-        let element = if log_banks == 0 {
-            banks[0]
-        } else {
-            let bank = m.data_reg("bank", log_banks);
-            m.when(read, || bank.set(read_index.bits(0, log_banks)));
-            m.cat(&banks).named("all_banks").pick(bank, bits)
-        };
-        m.output("element", element);
-
-        // Lane o of batch row b: with more output than input lanes from bank o / block_in, otherwise from a part of the element.
-        let (batch, block_in, block_out) = (config.batch() as u32, config.block_in() as u32, config.block_out() as u32);
-        let mut vector = Vec::new();
-        let part = (log_parts > 0).then(|| {
-            let part = m.data_reg("part", log_parts);
-            m.when(read, || part.set(read_index.bits(0, log_parts)));
-            part
-        });
-        for b in 0..batch {
-            match part {
-                Some(part) => {
-                    let row = banks[0].bits(b * block_in * 8, block_in * 8).named(&format!("row_{b}"));
-                    vector.push(row.pick(part, block_out * 8));
-                }
-                None => vector.extend(banks.iter().map(|bank| bank.bits(b * block_in * 8, block_in * 8))),
+    let (enable, data) = load.element(&m, sizes.element(MemoryType::Inp));
+    let bits = config.inp_elem_bytes() as u32 * 8;
+    let log_words = log_depth - log_banks;
+    let vector_word = read_index.bits(log_parts, log_depth).resize(log_words);
+    let word = if log_banks > 0 {
+        by_vector.mux(vector_word, read_index.bits(log_banks, log_words))
+    } else {
+        by_vector.mux(vector_word, read_index.bits(0, log_words))
+    };
+    let banks: Vec<Net<'_>> = (0..sizes.inp_banks)
+        .map(|bank| {
+            let memory = m.memory(&format!("store_{bank}"), log_words, bits, MemoryStyle::Block);
+            let (mut write, mut fetch) = (enable, read);
+            if log_banks > 0 {
+                let mine = load.index.bits(0, log_banks).is(bank.into());
+                write = enable & mine.repeat(enable.width());
+                fetch = read & (by_vector | read_index.bits(0, log_banks).is(bank.into()));
             }
+            memory.write(write, load.index.bits(log_banks, log_words), data);
+            memory.read(&format!("q_{bank}"), fetch, word)
+        })
+        .collect();
+
+    let element = if log_banks == 0 {
+        banks[0]
+    } else {
+        let bank = m.data_reg("bank", log_banks);
+        m.when(read, || bank.set(read_index.bits(0, log_banks)));
+        m.cat(&banks).named("all_banks").pick(bank, bits)
+    };
+    m.output("element", element);
+
+    // Lane o of batch row b: with more output than input lanes from bank o / block_in, otherwise from a part of the element.
+    let (batch, block_in, block_out) = (config.batch() as u32, config.block_in() as u32, config.block_out() as u32);
+    let mut vector = Vec::new();
+    let part = (log_parts > 0).then(|| {
+        let part = m.data_reg("part", log_parts);
+        m.when(read, || part.set(read_index.bits(0, log_parts)));
+        part
+    });
+    for b in 0..batch {
+        match part {
+            Some(part) => {
+                let row = banks[0].bits(b * block_in * 8, block_in * 8).named(&format!("row_{b}"));
+                vector.push(row.pick(part, block_out * 8));
+            }
+            None => vector.extend(banks.iter().map(|bank| bank.bits(b * block_in * 8, block_in * 8))),
         }
-        m.output("vector", m.cat(&vector));
     }
+    m.output("vector", m.cat(&vector));
     m
 }

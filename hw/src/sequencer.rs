@@ -18,7 +18,7 @@
 //! | `dst`, `src`, `wgt` | | its indices |
 //! | `param_read`, `param_index` | 1, index | a parameter vector is read through the source port of ACC |
 //! | `param_capture`, `param_which` | 1, 2 | a cycle later: which of the four it is |
-//! | `late_valid`, `late_dst` | 1, index | the micro-op whose result leaves the tensor ALU in this cycle |
+//! | `late_dst` | index | the accumulator of the micro-op whose result leaves the tensor ALU in this cycle |
 //! | `busy`, `hazard` | 1 | at work; held by a hazard |
 //! | `out_of_range`, `undecodable` | 1 | an index beyond its scratchpad; a micro-op with reserved bits: the block stands still |
 //!
@@ -34,190 +34,186 @@ use crate::size::Sizes;
 /// The block.
 pub fn sequencer(sizes: &Sizes) -> Module {
     let m = Module::new("sequencer");
-    {
-        let config = &sizes.config;
-        let (log_uop, log_acc) = (config.log_uop_depth(), config.log_acc_depth());
-        let (log_inp, log_wgt) = (config.log_inp_depth(), config.log_wgt_depth());
-        let start = m.input("start", 1);
-        let uop_begin = m.input("uop_begin", log_uop);
-        let uop_end = m.input("uop_end", log_uop + 1);
-        let iter_out = m.input("iter_out", 14);
-        let iter_in = m.input("iter_in", 14);
-        let source = log_acc.max(log_inp);
-        let [dst_out, dst_in] = ["dst_out", "dst_in"].map(|name| m.input(name, log_acc));
-        let [src_out, src_in] = ["src_out", "src_in"].map(|name| m.input(name, source));
-        let [wgt_out, wgt_in] = ["wgt_out", "wgt_in"].map(|name| m.input(name, log_wgt));
-        let is_gemm = m.input("is_gemm", 1);
-        let reads_src = m.input("reads_src", 1);
-        let reads_wgt = m.input("reads_wgt", 1);
-        let is_lane = m.input("is_lane", 1);
-        let is_requant = m.input("is_requant", 1);
-        let slow = m.input("slow", 1);
-        let uop_word = m.input("uop_word", 32);
+    let config = &sizes.config;
+    let (log_uop, log_acc) = (config.log_uop_depth(), config.log_acc_depth());
+    let (log_inp, log_wgt) = (config.log_inp_depth(), config.log_wgt_depth());
+    let start = m.input("start", 1);
+    let uop_begin = m.input("uop_begin", log_uop);
+    let uop_end = m.input("uop_end", log_uop + 1);
+    let iter_out = m.input("iter_out", 14);
+    let iter_in = m.input("iter_in", 14);
+    let source = log_acc.max(log_inp);
+    let [dst_out, dst_in] = ["dst_out", "dst_in"].map(|name| m.input(name, log_acc));
+    let [src_out, src_in] = ["src_out", "src_in"].map(|name| m.input(name, source));
+    let [wgt_out, wgt_in] = ["wgt_out", "wgt_in"].map(|name| m.input(name, log_wgt));
+    let is_gemm = m.input("is_gemm", 1);
+    let reads_src = m.input("reads_src", 1);
+    let reads_wgt = m.input("reads_wgt", 1);
+    let is_lane = m.input("is_lane", 1);
+    let is_requant = m.input("is_requant", 1);
+    let slow = m.input("slow", 1);
+    let uop_word = m.input("uop_word", 32);
 
-        // P0: where the loops are.
-        let advance = m.var("advance", m.lit(0, 1));
-        let active = m.reg("active", 1, 0);
-        let at = m.reg("at", log_uop + 1, 0);
-        let (outer, inner) = (m.reg("outer", 14, 0), m.reg("inner", 14, 0));
-        let offset = |name: &str, width: u32| {
-            (m.reg(format!("{name}_outer"), width, 0), m.reg(format!("{name}_offset"), width, 0))
-        };
-        // An offset that is used is below the depth, and one factor more fits in one bit more.
-        let widths = [sizes.dst - 1, sizes.src - 1, sizes.wgt - 1];
-        let offsets = [offset("dst", widths[0]), offset("src", widths[1]), offset("wgt", widths[2])];
-        let factors = [(dst_out, dst_in), (src_out, src_in), (wgt_out, wgt_in)];
-        let nothing = !iter_out.any() | !iter_in.any() | uop_end.le(uop_begin.zext(log_uop + 1));
-        m.when(start & !nothing, || {
-            active.set_to(1);
-            at.set(uop_begin.zext(log_uop + 1));
-            outer.set(iter_out);
-            inner.set(iter_in);
-            for (first, now) in offsets {
-                first.set_to(0);
-                now.set_to(0);
-            }
-        });
-        let issue = (active & advance).named("issue");
-        let next_at = at.inc().named("next_at");
-        let uops_end = next_at.eq(uop_end).named("uops_end");
-        let inner_end = inner.is(1).named("inner_end");
-        m.when(issue, || {
-            m.when_else(
-                !uops_end,
-                || at.set(next_at),
-                || {
-                    at.set(uop_begin.zext(log_uop + 1));
-                    m.when_else(
-                        !inner_end,
-                        || {
-                            inner.set(inner.dec());
-                            for ((_, now), (_, step)) in offsets.into_iter().zip(factors) {
-                                now.set(now + step.zext(now.width()));
-                            }
-                        },
-                        || {
-                            inner.set(iter_in);
-                            outer.set(outer.dec());
-                            for ((first, now), (step, _)) in offsets.into_iter().zip(factors) {
-                                let moved = first + step.zext(now.width());
-                                first.set(moved);
-                                now.set(moved);
-                            }
-                            m.when(outer.is(1), || active.set_to(0));
-                        },
-                    );
-                },
-            );
-        });
-
-        // P1: the micro-op is there.
-        let valid_1 = m.reg("valid_1", 1, 0);
-        let offsets_1 = ["dst_1", "src_1", "wgt_1"].into_iter().zip(offsets).map(|(name, (_, now))| {
-            let late = m.data_reg(name, now.width());
-            m.when(issue, || late.set(now));
-            late
-        });
-        let offsets_1: Vec<_> = offsets_1.collect();
-        m.when(advance, || valid_1.set(active));
-
-        // P2: indices.
-        let src_bits = config.log_src_depth();
-        let used = log_acc + src_bits + log_wgt;
-        let parts =
-            [uop_word.bits(0, log_acc), uop_word.bits(log_acc, src_bits), uop_word.bits(log_acc + src_bits, log_wgt)];
-        let valid_2 = m.reg("valid_2", 1, 0);
-        let strange = m.reg("strange", 1, 0);
-        let indices: Vec<_> = ["dst_2", "src_2", "wgt_2"]
-            .into_iter()
-            .zip(parts.into_iter().zip(offsets_1))
-            .map(|(name, (part, offset))| {
-                let index = m.data_reg(name, offset.width() + 1);
-                m.when(advance & valid_1, || index.set(part.zext(index.width()) + offset.zext(index.width())));
-                index
-            })
-            .collect();
-        m.when(advance, || {
-            valid_2.set(valid_1);
-            strange.set(if used < 32 { uop_word.bits(used, 32 - used).any() } else { m.lit(0, 1) });
-        });
-        let (dst, src, wgt) = (indices[0], indices[1], indices[2]);
-
-        let dst_fits = dst.below(1 << log_acc);
-        let log_vectors = log_inp + config.block_in().trailing_zeros() - config.block_out().trailing_zeros();
-        let src_last = is_requant.mux(src + m.lit(3, src.width()), src);
-        let src_fits = is_lane
-            .mux(src.below(1 << log_vectors), is_gemm.mux(src.below(1 << log_inp), src_last.below(1 << log_acc)));
-        let wgt_fits = is_lane.mux(wgt.below((config.wgt_vectors()) as u128), wgt.below(1 << log_wgt));
-        let in_range = (dst_fits & (src_fits | !reads_src) & (wgt_fits | !reads_wgt)).named("in_range");
-
-        // What the tensor ALU has in flight: the first stage holds what fired in the cycle before.
-        let depth = ALU_LATENCY as usize + 1;
-        let fire = m.var("fires", m.lit(0, 1));
-        let mut flight = Vec::new();
-        let (mut valid, mut index) = (fire & slow, dst.bits(0, log_acc));
-        for stage in 0..depth {
-            let held = m.reg(format!("flight_{stage}"), 1, 0);
-            let held_dst = m.data_reg(format!("flight_dst_{stage}"), log_acc);
-            held.set(valid);
-            m.when(valid, || held_dst.set(index));
-            flight.push((held, held_dst));
-            (valid, index) = (held, held_dst);
+    // P0: where the loops are.
+    let advance = m.var("advance", m.lit(0, 1));
+    let active = m.reg("active", 1, 0);
+    let at = m.reg("at", log_uop + 1, 0);
+    let (outer, inner) = (m.reg("outer", 14, 0), m.reg("inner", 14, 0));
+    let offset =
+        |name: &str, width: u32| (m.reg(format!("{name}_outer"), width, 0), m.reg(format!("{name}_offset"), width, 0));
+    // An offset that is used is below the depth, and one factor more fits in one bit more.
+    let widths = [sizes.dst - 1, sizes.src - 1, sizes.wgt - 1];
+    let offsets = [offset("dst", widths[0]), offset("src", widths[1]), offset("wgt", widths[2])];
+    let factors = [(dst_out, dst_in), (src_out, src_in), (wgt_out, wgt_in)];
+    let nothing = !iter_out.any() | !iter_in.any() | uop_end.le(uop_begin.zext(log_uop + 1));
+    m.when(start & !nothing, || {
+        active.set_to(1);
+        at.set(uop_begin.zext(log_uop + 1));
+        outer.set(iter_out);
+        inner.set(iter_in);
+        for (first, now) in offsets {
+            first.set_to(0);
+            now.set_to(0);
         }
-        let quick = m.reg("quick", GEMM_LATENCY, 0);
-        quick.set(m.cat(&[fire & !slow, quick.bits(0, GEMM_LATENCY - 1)]));
-        let in_flight = m.any_of(&flight.iter().map(|(held, _)| *held).collect::<Vec<_>>()).named("in_flight");
-        let (dst_now, src_now) = (dst.bits(0, log_acc).named("dst_now"), src.bits(0, log_acc).named("src_now"));
-        let conflicts: Vec<_> = flight
-            .iter()
-            .map(|(held, held_dst)| *held & (held_dst.eq(dst_now) | (reads_src & held_dst.eq(src_now))))
-            .collect();
-        let conflict = (m.any_of(&conflicts) & slow).named("conflict");
+    });
+    let issue = (active & advance).named("issue");
+    let next_at = at.inc().named("next_at");
+    let uops_end = next_at.eq(uop_end).named("uops_end");
+    let inner_end = inner.is(1).named("inner_end");
+    m.when(issue, || {
+        m.when_else(
+            !uops_end,
+            || at.set(next_at),
+            || {
+                at.set(uop_begin.zext(log_uop + 1));
+                m.when_else(
+                    !inner_end,
+                    || {
+                        inner.set(inner.dec());
+                        for ((_, now), (_, step)) in offsets.into_iter().zip(factors) {
+                            now.set(now + step.zext(now.width()));
+                        }
+                    },
+                    || {
+                        inner.set(iter_in);
+                        outer.set(outer.dec());
+                        for ((first, now), (step, _)) in offsets.into_iter().zip(factors) {
+                            let moved = first + step.zext(now.width());
+                            first.set(moved);
+                            now.set(moved);
+                        }
+                        m.when(outer.is(1), || active.set_to(0));
+                    },
+                );
+            },
+        );
+    });
 
-        // The parameters of REQUANT.
-        let param_valid = m.reg("param_valid", 1, 0);
-        let param_src = m.data_reg("param_src", log_acc);
-        let step = m.reg("param_step", 3, 0);
-        let missing = (is_requant & !(param_valid & param_src.eq(src_now))).named("param_missing");
-        let sound = (valid_2 & in_range & !strange).named("sound");
-        let param_read = (sound & missing & !in_flight & !step.bit(2)).named("reads_param");
-        let param_index = (src_now + step.zext(log_acc)).named("param_at");
-        let capture = m.reg("capture", 1, 0);
-        let which = m.data_reg("which", 2);
-        capture.set(param_read);
-        m.when(param_read, || {
-            which.set(step.bits(0, 2));
-            step.set(step.inc());
-        });
-        m.when(step.bit(2), || {
-            step.set_to(0);
-            param_valid.set_to(1);
-            param_src.set(src_now);
-        });
-        // A result that lands among the parameters makes them stale.
-        let own = (dst_now - param_src).lt(m.lit(4, log_acc)).named("writes_params");
-        m.when((fire & own) | start, || param_valid.set_to(0));
+    // P1: the micro-op is there.
+    let valid_1 = m.reg("valid_1", 1, 0);
+    let offsets_1 = ["dst_1", "src_1", "wgt_1"].into_iter().zip(offsets).map(|(name, (_, now))| {
+        let late = m.data_reg(name, now.width());
+        m.when(issue, || late.set(now));
+        late
+    });
+    let offsets_1: Vec<_> = offsets_1.collect();
+    m.when(advance, || valid_1.set(active));
 
-        fire.set(sound & !conflict & !missing);
-        advance.set(!valid_2 | fire);
-        let late = flight.last().copied();
+    // P2: indices.
+    let src_bits = config.log_src_depth();
+    let used = log_acc + src_bits + log_wgt;
+    let parts =
+        [uop_word.bits(0, log_acc), uop_word.bits(log_acc, src_bits), uop_word.bits(log_acc + src_bits, log_wgt)];
+    let valid_2 = m.reg("valid_2", 1, 0);
+    let strange = m.reg("strange", 1, 0);
+    let indices: Vec<_> = ["dst_2", "src_2", "wgt_2"]
+        .into_iter()
+        .zip(parts.into_iter().zip(offsets_1))
+        .map(|(name, (part, offset))| {
+            let index = m.data_reg(name, offset.width() + 1);
+            m.when(advance & valid_1, || index.set(part.zext(index.width()) + offset.zext(index.width())));
+            index
+        })
+        .collect();
+    m.when(advance, || {
+        valid_2.set(valid_1);
+        strange.set(if used < 32 { uop_word.bits(used, 32 - used).any() } else { m.lit(0, 1) });
+    });
+    let (dst, src, wgt) = (indices[0], indices[1], indices[2]);
 
-        m.output("uop_read", issue);
-        m.output("uop_index", at.bits(0, log_uop));
-        m.output("fire", fire);
-        m.output("dst", dst_now);
-        m.output("src", src.bits(0, sizes.src - 2));
-        m.output("wgt", wgt.bits(0, sizes.wgt - 2));
-        m.output("param_read", param_read);
-        m.output("param_index", param_index);
-        m.output("param_capture", capture);
-        m.output("param_which", which);
-        m.output("late_valid", late.map_or(fire, |(held, _)| held));
-        m.output("late_dst", late.map_or(dst_now, |(_, held_dst)| held_dst));
-        m.output("busy", active | valid_1 | valid_2 | in_flight | quick.any());
-        m.output("hazard", sound & (conflict | missing));
-        m.output("out_of_range", valid_2 & !in_range & !strange);
-        m.output("undecodable", valid_2 & strange);
+    let dst_fits = dst.below(1 << log_acc);
+    let log_vectors = log_inp + config.block_in().trailing_zeros() - config.block_out().trailing_zeros();
+    let src_last = is_requant.mux(src + m.lit(3, src.width()), src);
+    let src_fits =
+        is_lane.mux(src.below(1 << log_vectors), is_gemm.mux(src.below(1 << log_inp), src_last.below(1 << log_acc)));
+    let wgt_fits = is_lane.mux(wgt.below((config.wgt_vectors()) as u128), wgt.below(1 << log_wgt));
+    let in_range = (dst_fits & (src_fits | !reads_src) & (wgt_fits | !reads_wgt)).named("in_range");
+
+    // What the tensor ALU has in flight: the first stage holds what fired in the cycle before.
+    let depth = ALU_LATENCY as usize + 1;
+    let fire = m.var("fires", m.lit(0, 1));
+    let mut flight = Vec::new();
+    let (mut valid, mut index) = (fire & slow, dst.bits(0, log_acc));
+    for stage in 0..depth {
+        let held = m.reg(format!("flight_{stage}"), 1, 0);
+        let held_dst = m.data_reg(format!("flight_dst_{stage}"), log_acc);
+        held.set(valid);
+        m.when(valid, || held_dst.set(index));
+        flight.push((held, held_dst));
+        (valid, index) = (held, held_dst);
     }
+    let quick = m.reg("quick", GEMM_LATENCY, 0);
+    quick.set(m.cat(&[fire & !slow, quick.bits(0, GEMM_LATENCY - 1)]));
+    let in_flight = m.any_of(&flight.iter().map(|(held, _)| *held).collect::<Vec<_>>()).named("in_flight");
+    let (dst_now, src_now) = (dst.bits(0, log_acc).named("dst_now"), src.bits(0, log_acc).named("src_now"));
+    let conflicts: Vec<_> = flight
+        .iter()
+        .map(|(held, held_dst)| *held & (held_dst.eq(dst_now) | (reads_src & held_dst.eq(src_now))))
+        .collect();
+    let conflict = (m.any_of(&conflicts) & slow).named("conflict");
+
+    // The parameters of REQUANT.
+    let param_valid = m.reg("param_valid", 1, 0);
+    let param_src = m.data_reg("param_src", log_acc);
+    let step = m.reg("param_step", 3, 0);
+    let missing = (is_requant & !(param_valid & param_src.eq(src_now))).named("param_missing");
+    let sound = (valid_2 & in_range & !strange).named("sound");
+    let param_read = (sound & missing & !in_flight & !step.bit(2)).named("reads_param");
+    let param_index = (src_now + step.zext(log_acc)).named("param_at");
+    let capture = m.reg("capture", 1, 0);
+    let which = m.data_reg("which", 2);
+    capture.set(param_read);
+    m.when(param_read, || {
+        which.set(step.bits(0, 2));
+        step.set(step.inc());
+    });
+    m.when(step.bit(2), || {
+        step.set_to(0);
+        param_valid.set_to(1);
+        param_src.set(src_now);
+    });
+    // A result that lands among the parameters makes them stale.
+    let own = (dst_now - param_src).lt(m.lit(4, log_acc)).named("writes_params");
+    m.when((fire & own) | start, || param_valid.set_to(0));
+
+    fire.set(sound & !conflict & !missing);
+    advance.set(!valid_2 | fire);
+    let late = flight.last().copied();
+
+    m.output("uop_read", issue);
+    m.output("uop_index", at.bits(0, log_uop));
+    m.output("fire", fire);
+    m.output("dst", dst_now);
+    m.output("src", src.bits(0, sizes.src - 2));
+    m.output("wgt", wgt.bits(0, sizes.wgt - 2));
+    m.output("param_read", param_read);
+    m.output("param_index", param_index);
+    m.output("param_capture", capture);
+    m.output("param_which", which);
+    m.output("late_dst", late.map_or(dst_now, |(_, held_dst)| held_dst));
+    m.output("busy", active | valid_1 | valid_2 | in_flight | quick.any());
+    m.output("hazard", sound & (conflict | missing));
+    m.output("out_of_range", valid_2 & !in_range & !strange);
+    m.output("undecodable", valid_2 & strange);
     m
 }

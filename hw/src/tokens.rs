@@ -26,24 +26,22 @@ pub fn tokens() -> Module {
 /// The same with counts of so many bits.
 pub(crate) fn queues(bits: u32) -> Module {
     let m = Module::new("tokens");
-    {
-        let push: Vec<Net<'_>> = (0..4).map(|k| m.input(format!("push_{k}"), 1)).collect();
-        let pop: Vec<Net<'_>> = (0..4).map(|k| m.input(format!("pop_{k}"), 1)).collect();
-        let counter = counter(bits);
-        let mut counts = Vec::new();
-        let mut some = Vec::new();
-        for k in 0..4 {
-            let pins = [("push", push[k]), ("pop", pop[k]), ("flush", m.lit(0, 1))];
-            let queue = m.instance(&format!("queue_{k}"), &counter, &pins);
-            m.output(format!("available_{k}"), queue.get("available"));
-            m.output(format!("full_{k}"), queue.get("full"));
-            counts.push(queue.get("count"));
-            some.push(queue.get("available"));
-        }
-        m.output("left", m.any_of(&some));
-        m.output("push", m.cat(&push));
-        m.output("pop", m.cat(&pop));
-        m.output("counts", m.cat(&counts));
+    let push: Vec<Net<'_>> = (0..4).map(|k| m.input(format!("push_{k}"), 1)).collect();
+    let pop: Vec<Net<'_>> = (0..4).map(|k| m.input(format!("pop_{k}"), 1)).collect();
+    let counter = counter(bits);
+    let mut counts = Vec::new();
+    let mut some = Vec::new();
+    for k in 0..4 {
+        let pins = [("push", push[k]), ("pop", pop[k]), ("flush", m.lit(0, 1))];
+        let queue = m.instance(&format!("queue_{k}"), &counter, &pins);
+        m.output(format!("available_{k}"), queue.get("available"));
+        m.output(format!("full_{k}"), queue.get("full"));
+        counts.push(queue.get("count"));
+        some.push(queue.get("available"));
     }
+    m.output("left", m.any_of(&some));
+    m.output("push", m.cat(&push));
+    m.output("pop", m.cat(&pop));
+    m.output("counts", m.cat(&counts));
     m
 }

@@ -557,10 +557,8 @@ impl Logic for Top {
 /// The levels of the instruction queues side by side.
 fn probes() -> Module {
     let m = Module::new("probes");
-    {
-        let width = (INSN_QUEUE_DEPTH as u32).trailing_zeros() + 1;
-        let levels = ["level_load", "level_compute", "level_store"].map(|name| m.input(name, width).zext(16));
-        m.output("queued", m.cat(&levels));
-    }
+    let width = (INSN_QUEUE_DEPTH as u32).trailing_zeros() + 1;
+    let levels = ["level_load", "level_compute", "level_store"].map(|name| m.input(name, width).zext(16));
+    m.output("queued", m.cat(&levels));
     m
 }

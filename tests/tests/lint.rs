@@ -1,7 +1,6 @@
 //! The emitted design under Verilator's linter, with the repository's waivers and nothing else switched off.
 
 use std::path::Path;
-use std::process::Command;
 
 use tandem_isa::HwConfig;
 use tandem_sim::tsim::Tools;
@@ -17,8 +16,8 @@ fn lint(tools: &Tools, name: &str, verilog: &str) -> String {
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("tandem.vlt"), WAIVERS).unwrap();
     std::fs::write(folder.join("tandem.v"), verilog).unwrap();
-    let mut command = Command::new(tools.verilator_root.join("bin/verilator_bin"));
-    command.env("VERILATOR_ROOT", &tools.verilator_root).current_dir(&folder);
+    let mut command = tools.verilate();
+    command.current_dir(&folder);
     command.args(["--lint-only", "-Wall", "-Werror-WIDTHEXPAND", "-Werror-WIDTHTRUNC", "--top-module", "tandem"]);
     let output = command.args(["tandem.vlt", "tandem.v"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

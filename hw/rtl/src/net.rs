@@ -61,6 +61,21 @@ pub(crate) enum Node {
     SignExtend(u32),
 }
 
+impl Node {
+    /// The nets that it is made of.
+    pub fn operands(&self) -> Vec<u32> {
+        match self {
+            Node::Declared | Node::Const(_) => Vec::new(),
+            Node::Not(a) | Node::Reduce(_, a) | Node::Repeat(a, _) | Node::Slice(a, _) | Node::SignExtend(a) => {
+                vec![*a]
+            }
+            Node::Binary(_, a, b) | Node::Pick(a, b) => vec![*a, *b],
+            Node::Mux(a, b, c) => vec![*a, *b, *c],
+            Node::Cat(parts) => parts.clone(),
+        }
+    }
+}
+
 /// Bits that an index below `n` needs, at least one.
 pub fn clog2(n: usize) -> u32 {
     n.next_power_of_two().trailing_zeros().max(1)

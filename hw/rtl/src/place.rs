@@ -4,7 +4,6 @@
 //! simulator, which computes every `wire` in every cycle, then does nothing for a part of the design that stands still.
 
 use crate::module::{Inner, Statement, StorageKind};
-use crate::net::Node;
 
 /// A place of evaluation: the module itself, a branch of a condition, or the write port of a memory.
 pub(crate) type Region = usize;
@@ -74,7 +73,7 @@ impl Places {
         // An operand is older than what uses it.
         for id in (0..inner.nodes.len()).rev() {
             if let Some(region) = places.region[id] {
-                operands(&inner.nodes[id].node).into_iter().for_each(|operand| places.need(operand, region));
+                inner.nodes[id].node.operands().into_iter().for_each(|operand| places.need(operand, region));
             }
         }
         places
@@ -193,14 +192,4 @@ fn targets(block: &[Merged]) -> Vec<u32> {
         }
     }
     found
-}
-
-fn operands(node: &Node) -> Vec<u32> {
-    match node {
-        Node::Declared | Node::Const(_) => Vec::new(),
-        Node::Not(a) | Node::Reduce(_, a) | Node::Repeat(a, _) | Node::Slice(a, _) | Node::SignExtend(a) => vec![*a],
-        Node::Binary(_, a, b) | Node::Pick(a, b) => vec![*a, *b],
-        Node::Mux(a, b, c) => vec![*a, *b, *c],
-        Node::Cat(parts) => parts.clone(),
-    }
 }

@@ -98,21 +98,11 @@ impl<'i> Printer<'i> {
             if self.uses[id as usize] > 1 {
                 continue;
             }
-            match &inner.nodes[id as usize].node {
-                Node::Declared | Node::Const(_) => {}
-                Node::Not(a) | Node::Reduce(_, a) | Node::Repeat(a, _) => roots.push(*a),
-                Node::Slice(a, _) | Node::SignExtend(a) => {
-                    self.wired[*a as usize] = true;
-                    roots.push(*a);
-                }
-                Node::Pick(a, index) => {
-                    self.wired[*a as usize] = true;
-                    roots.extend([*a, *index]);
-                }
-                Node::Binary(_, a, b) => roots.extend([*a, *b]),
-                Node::Mux(a, b, c) => roots.extend([*a, *b, *c]),
-                Node::Cat(parts) => roots.extend(parts),
+            let node = &inner.nodes[id as usize].node;
+            if let Node::Slice(a, _) | Node::SignExtend(a) | Node::Pick(a, _) = node {
+                self.wired[*a as usize] = true;
             }
+            roots.extend(node.operands());
         }
     }
 

@@ -102,8 +102,8 @@ impl Recipe<'_> {
         write(&source, verilog)?;
         std::fs::create_dir_all(&objects).map_err(file("make", &objects))?;
         progress(BuildStep::Verilate);
-        let mut verilator = Command::new(self.tools.verilator());
-        verilator.env("VERILATOR_ROOT", &self.tools.verilator_root).args(VERILATOR).args(self.verilator_flags());
+        let mut verilator = self.tools.verilate();
+        verilator.args(VERILATOR).args(self.verilator_flags());
         verilator.arg("--Mdir").arg(&objects).arg(&source);
         run(verilator, "Verilator", &folder.join("verilator.log"))?;
         let harness = objects.join("harness.cpp");

@@ -15,7 +15,7 @@ use super::waves::Waves;
 use super::{Activity, Model, Timeline, TsimError};
 use crate::error::Place;
 use crate::machine::Step;
-use crate::{Bases, Dram, Launch, Machine, Options, Scratchpads, SimError};
+use crate::{Dram, Launch, Machine, Options, Scratchpads, SimError};
 
 /// Cycles that a register access may take; stress withholds every channel for a while.
 const ACCESS_CYCLES: u64 = 20_000;
@@ -184,27 +184,13 @@ impl Tsim {
             (Reg::Control, _) if value & control::LAUNCH != 0 => self.launch(),
             _ => {
                 if self.state != State::Running {
-                    self.mirror(reg, value);
+                    // What the hardware keeps of it.
+                    self.launch.write(reg, value);
                 }
                 self.access(true, reg, value).map(drop)
             }
         };
         done.map_err(|error| fault("writing a register", &error))
-    }
-
-    /// What the hardware keeps of a written value.
-    fn mirror(&mut self, reg: Reg, value: u32) {
-        let (launch, value) = (&mut self.launch, value & reg.written_bits());
-        match reg {
-            Reg::InsnCount => launch.insn_count = value,
-            Reg::InsnAddr => launch.insn_addr = value,
-            Reg::UopBase => launch.bases = Bases { uop: value, ..launch.bases },
-            Reg::InpBase => launch.bases = Bases { inp: value, ..launch.bases },
-            Reg::WgtBase => launch.bases = Bases { wgt: value, ..launch.bases },
-            Reg::AccBase => launch.bases = Bases { acc: value, ..launch.bases },
-            Reg::OutBase => launch.bases = Bases { out: value, ..launch.bases },
-            _ => {}
-        }
     }
 
     fn reset(&mut self) -> Result<(), TsimError> {

@@ -36,6 +36,6 @@ pub use activity::{Activity, Occupancy, UnitCycles, UnitState};
 pub use bus::{TsimBus, TsimMonitor, TsimOptions};
 pub use error::{Hung, TsimError, Waits};
 pub use memory::DramModel;
-pub use model::{BuildStep, Model, Variant};
+pub use model::{BuildStep, Model, Variant, digest};
 pub use timeline::Timeline;
 pub use tools::Tools;

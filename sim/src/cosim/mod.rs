@@ -24,22 +24,21 @@ mod hunt;
 mod image;
 mod mutant;
 mod party;
-mod random;
 mod space;
 mod token;
 mod transfer;
 
+pub use crate::random::Random;
 pub use check::{Checker, CosimReport, Mismatch, What};
 pub use coverage::Coverage;
 pub use generate::{Case, Generator, Style};
 pub use hunt::{Catch, HuntError, applicable, hunt};
 pub use mutant::{Mutant, MutantError, mutate, parse_mutants};
 pub use party::{CosimError, End, Party};
-pub use random::Random;
 pub use token::serialise;
 
 /// The faults of the hardware that co-simulation must find, in the form that [`parse_mutants`] reads.
-pub const MUTANTS: &str = include_str!("../mutants.toml");
+pub const MUTANTS: &str = include_str!("../../mutants.toml");
 
 /// The machine on which mutants are looked for where the user names none, as TOML.
-pub const MUTANTS_HW: &str = include_str!("../mutants-hw.toml");
+pub const MUTANTS_HW: &str = include_str!("../../mutants-hw.toml");
