@@ -32,6 +32,18 @@ fn gemm(config: &HwConfig) -> Program {
     )
 }
 
+/// Adds to a vector in every cycle: every stage of the tensor ALU holds something.
+fn alu(config: &HwConfig) -> Program {
+    let inner = config.depth(MemoryType::Acc).min(256);
+    program(
+        config,
+        &format!(
+            "load.uop sram=0 dram=0 size=1x1 stride=1\n\
+             alu.add uop=0..1 loop=400x{inner} dst=0,1 src=0,1 imm=3\n"
+        ),
+    )
+}
+
 /// Loads one element at a time.
 fn loads(config: &HwConfig) -> Program {
     program(config, &"load.inp sram=0 dram=0 size=1x1 stride=1\n".repeat(400))
@@ -54,7 +66,7 @@ fn bench(c: &mut Criterion) {
         let begun = Instant::now();
         let model = Model::build(&config, &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
         eprintln!("{preset}: model after {:.1} s", begun.elapsed().as_secs_f64());
-        for (name, program) in [("gemm", gemm(&config)), ("loads", loads(&config))] {
+        for (name, program) in [("gemm", gemm(&config)), ("alu", alu(&config)), ("loads", loads(&config))] {
             let options = TsimOptions { dram: DramModel::zynq(), ..TsimOptions::default() };
             let bus = TsimBus::new(model.clone(), options).unwrap();
             let monitor: TsimMonitor = bus.monitor();

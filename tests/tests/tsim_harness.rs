@@ -218,7 +218,7 @@ fn check_json(timeline: &Timeline) {
     let events = json["traceEvents"].as_array().unwrap();
     let total = json["otherData"]["cycles"].as_u64().unwrap();
     for (tid, unit) in ["load", "compute", "store", "fetch"].iter().enumerate() {
-        let slices = events.iter().filter(|e| e["ph"] == "X" && e["tid"] == tid && e["cat"] != "stall");
+        let slices = events.iter().filter(|e| e["ph"] == "X" && e["tid"] == tid);
         let slices: Vec<_> = slices.collect();
         let mut covered = 0;
         for state in UnitState::ALL {

@@ -13,16 +13,21 @@ use super::sys::RawEvent;
 /// A stall inside an instruction is drawn from so many cycles on; shorter ones are in the numbers of the slice alone.
 const DRAWN: u64 = 16;
 /// The tracks, in the order of their numbers; the units first.
-const TRACKS: [&str; 5] = ["load", "compute", "store", "fetch", "program"];
+const TRACKS: [&str; 8] =
+    ["load", "compute", "store", "fetch", "program", "load stalls", "compute stalls", "store stalls"];
+/// The track of the launches.
+const PROGRAM: usize = 4;
+/// The track of a unit's stalls comes so many after the unit's own.
+const STALLS: usize = 5;
 
 /// What each unit did and when, over one or several launches.
 ///
 /// # Units
 /// One cycle is one microsecond of the picture, since its format has no cycles.
 ///
-/// Slices of category `instruction` and `wait` of a track do not overlap, and their `args` hold the cycles by state; added up
-/// over a track they are [`Activity`]'s numbers, idle cycles being the gaps. Slices of category `stall` lie inside those of
-/// instructions and repeat a part of them.
+/// Slices of a track do not overlap, and their `args` hold the cycles by state; added up over the track of a unit they are
+/// [`Activity`]'s numbers, idle cycles being the gaps. What an instruction waited for is drawn once more below its unit, on a
+/// track of stalls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
     slices: Vec<Slice>,
@@ -93,7 +98,7 @@ impl Recorder {
             let name = format!("launch {}", self.timeline.launches).into();
             let cycles = UnitCycles::default();
             self.timeline.slices.push(Slice {
-                track: 4,
+                track: PROGRAM,
                 category: "launch",
                 name,
                 insn: None,
@@ -147,7 +152,7 @@ impl Recorder {
                 cycles.0[state as usize] = now - since;
                 let (name, insn) = (stall(state).into(), Some(open.insn));
                 self.timeline.slices.push(Slice {
-                    track,
+                    track: track + STALLS,
                     category: "stall",
                     name,
                     insn,
@@ -186,9 +191,9 @@ impl Timeline {
     /// launches that no slice covers.
     pub fn cycles(&self, unit: Option<Queue>) -> UnitCycles {
         let track = unit.map_or(3, crate::queue::lane);
-        let of = |slice: &&Slice| slice.track == track && slice.category != "stall";
-        let mut sum = self.slices.iter().filter(of).fold(UnitCycles::default(), |sum, slice| sum + slice.cycles);
-        let launched: u64 = self.slices.iter().filter(|s| s.track == 4).map(|s| s.end - s.begin).sum();
+        let own = self.slices.iter().filter(|slice| slice.track == track);
+        let mut sum = own.fold(UnitCycles::default(), |sum, slice| sum + slice.cycles);
+        let launched: u64 = self.slices.iter().filter(|s| s.track == PROGRAM).map(|s| s.end - s.begin).sum();
         sum.0[UnitState::Idle as usize] = launched.saturating_sub(sum.total());
         sum
     }
