@@ -72,18 +72,35 @@ const WORDS: [&str; 6] = ["left", "right", "bias", "multiplier", "shift", "post"
 struct Pipe<'m> {
     module: &'m Module,
     enable: Net<'m>,
-    levels: Vec<Vec<(Net<'m>, Net<'m>)>>,
+    levels: Vec<Vec<Load<'m>>>,
+}
+
+/// What a register takes: a value, or another one under a condition.
+struct Load<'m> {
+    reg: Net<'m>,
+    value: Net<'m>,
+    instead: Option<(Net<'m>, Net<'m>)>,
 }
 
 impl<'m> Pipe<'m> {
     fn new(module: &'m Module, enable: Net<'m>) -> Pipe<'m> {
-        Pipe { module, enable, levels: vec![Vec::new(); ALU_LATENCY as usize + 1] }
+        Pipe { module, enable, levels: (0..=ALU_LATENCY).map(|_| Vec::new()).collect() }
     }
 
     /// The value in a register of this level.
     fn reg(&mut self, level: u32, name: &str, value: Net<'m>) -> Net<'m> {
+        self.load(level, name, value, None)
+    }
+
+    /// The one value where the condition holds, the other elsewhere. It is a register behind a choice, written so that what only
+    /// the one value needs is evaluated under the condition alone.
+    fn choose(&mut self, level: u32, name: &str, condition: Net<'m>, yes: Net<'m>, no: Net<'m>) -> Net<'m> {
+        self.load(level, name, no, Some((condition, yes)))
+    }
+
+    fn load(&mut self, level: u32, name: &str, value: Net<'m>, instead: Option<(Net<'m>, Net<'m>)>) -> Net<'m> {
         let reg = self.module.data_reg(format!("{name}_at_{level}"), value.width());
-        self.levels[level as usize].push((reg, value));
+        self.levels[level as usize].push(Load { reg, value, instead });
         reg
     }
 
@@ -94,8 +111,14 @@ impl<'m> Pipe<'m> {
 
     fn finish(self) {
         for (level, regs) in self.levels.iter().enumerate().skip(1) {
-            let set = || regs.iter().for_each(|(reg, value)| reg.set(*value));
-            self.module.when(self.enable.bit(level as u32 - 1), set);
+            self.module.when(self.enable.bit(level as u32 - 1), || {
+                for Load { reg, value, instead } in regs {
+                    reg.set(*value);
+                    if let Some((condition, value)) = instead {
+                        self.module.when(*condition, || reg.set(*value));
+                    }
+                }
+            });
         }
     }
 }
@@ -237,10 +260,10 @@ pub fn lane() -> Module {
     let float = flag("float", 3);
     let negative = value.sign();
     let zeros = leading_zeros(&m, value ^ negative.repeat(32));
-    let up = p.reg(4, "up", float.mux(zeros, up));
+    let up = p.choose(4, "up", float, zeros, up);
     let some = p.reg(4, "some", value.any());
     let negative_4 = p.reg(4, "negative", negative);
-    let value = p.reg(4, "value", (float & negative).mux(value.negate(), value));
+    let value = p.choose(4, "value", float & negative, value.negate(), value);
 
     // Level 5. A subnormal multiplier or NaN gives 0: the largest product of a subnormal is far below a half.
     let float = flag("float", 4);
@@ -250,7 +273,7 @@ pub fn lane() -> Module {
     let mantissa = m.cat(&[fraction, m.lit(1, 9)]).named("mantissa");
     let mantissa = minus.mux(mantissa.negate(), mantissa);
     let void_5 = p.reg(5, "void", void);
-    let factor = p.reg(5, "factor", float.mux(void.mux(zero, mantissa), factor));
+    let factor = p.choose(5, "factor", float, void.mux(zero, mantissa), factor);
     // The product's point: how far to shift right the product whose low 16 bits level 9 cuts off.
     let distance = p.reg(5, "distance", up.zext(10) + m.lit(126, 10) - exponent.zext(10));
     let minus = p.carry(4, 11, "minus", minus);
@@ -260,7 +283,7 @@ pub fn lane() -> Module {
     let float = flag("float", 5);
     let even = value.bit(7) & (value.bits(0, 7).any() | value.bit(8));
     let rounded = value.bits(8, 25) + even.zext(25);
-    let value = p.reg(6, "value", float.mux(rounded.zext(32), value.bits(0, 32)));
+    let value = p.choose(6, "value", float, rounded.zext(32), value.bits(0, 32));
     let factor = p.reg(6, "factor", factor);
     let far = distance.bits(6, 3).any().mux(m.lit(63, 6), distance.bits(0, 6));
     let down = p.carry(5, 9, "down", float.mux(far, down));
@@ -284,7 +307,7 @@ pub fn lane() -> Module {
     let doubled = (!once.bit(32) & once.bit(31)).mux(high, once.bits(0, 32)).sext(64);
     let aligned = wide.mux(m.cat(&[m.lit(0, 1), once]), once.sext(34));
     let floating = m.cat(&[m.lit(0, 7), aligned]).sext(64);
-    let word = p.reg(9, "word", double.mux(doubled, float.mux(floating, product)));
+    let word = p.choose(9, "word", double | float, double.mux(doubled, floating), product);
 
     // Level 10.
     let (quotient, behind, later) = shift_right(&m, word, down);
@@ -292,11 +315,11 @@ pub fn lane() -> Module {
     let behind = p.reg(10, "behind", behind);
     let later = p.reg(10, "later", later);
 
-    // Level 11. The rounding comes in as a carry, so that there is one adder.
+    // Level 11. The rounding joins the zero point, so that there is one wide adder.
     let tie = flag("away", 10).mux(!quotient.sign(), flag("even", 10).mux(quotient.bit(0), m.lit(1, 1)));
     let plus = flag("nearest", 10) & behind & (later | tie);
-    let sum = m.cat(&[plus, quotient]) + m.cat(&[plus, offset.sext(64)]);
-    let sum = p.reg(11, "sum", sum.bits(1, 64));
+    let step = (offset.sext(9) + plus.zext(9)).named("step");
+    let sum = p.reg(11, "sum", quotient + step.sext(64));
 
     // Level 12.
     let minus = huge.mux(minus, sum.sign()).named("below_zero");
@@ -340,12 +363,14 @@ fn join<'m>(m: &'m Module, upper: Net<'m>, lower: Net<'m>) -> Net<'m> {
 /// An arithmetic shift to the right by a number of any width: the floor, the first bit behind the point, and whether a later
 /// bit is set.
 fn shift_right<'m>(m: &'m Module, word: Net<'m>, amount: Net<'m>) -> (Net<'m>, Net<'m>, Net<'m>) {
-    let width = word.width() + 1;
-    let (mut value, mut later) = (m.cat(&[m.lit(0, 1), word]), m.lit(0, 1));
+    let width = word.width();
+    let (mut value, mut behind, mut later) = (word, m.lit(0, 1), m.lit(0, 1));
     for level in 0..amount.width() {
         let (by, taken) = (1 << level, amount.bit(level));
-        later = later | (taken & value.bits(0, by).any());
+        let passed = if by > 1 { behind | value.bits(0, by - 1).any() } else { behind };
+        later = later | (taken & passed);
+        behind = taken.mux(value.bit(by - 1), behind);
         value = taken.mux(value.bits(by, width - by).sext(width), value);
     }
-    (value.bits(1, word.width()), value.bit(0), later)
+    (value, behind, later)
 }
