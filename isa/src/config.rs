@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IsaError, MemoryType};
+use crate::{IsaError, MemoryType, RequantMode, TOKEN_QUEUE_DEPTH};
 
 /// Smallest accepted number of micro-ops in the UOP scratchpad.
 const MIN_UOP_DEPTH: usize = 64;
@@ -16,6 +16,10 @@ const MIN_UOP_DEPTH: usize = 64;
 const MIN_INPUT_DEPTH: usize = 32;
 /// Smallest accepted number of elements in the ACC scratchpad: two tiles with their requantisation parameters.
 const MIN_ACC_DEPTH: usize = 64;
+/// Instructions that a queue holds where nothing else is said.
+const FULL_QUEUE: u32 = 512;
+/// Tokens that a token queue holds where instructions run one after another.
+const SEQUENTIAL_TOKENS: u32 = 255;
 /// Width of `iter_out` and of `iter_in`.
 pub(crate) const ITER_BITS: u32 = 14;
 /// Width of `sram_base`.
@@ -95,6 +99,23 @@ pub struct HwFacts {
     pub acc_buffer_bytes: u32,
     /// Width of the DRAM bus: 64, 128, 256 or 512.
     pub bus_bits: u32,
+    /// Bits of a byte address in DRAM, 16 to 32: what lies beyond is out of reach.
+    #[serde(default = "thirty_two", skip_serializing_if = "is_thirty_two")]
+    pub dram_bits: u32,
+    /// Instructions that each queue holds: 16, 32, 64, 128, 256 or 512. With 0 there are no queues: instructions run one after
+    /// another in the order of the stream.
+    #[serde(default = "full_queue", skip_serializing_if = "is_full_queue")]
+    pub insn_queue_depth: u32,
+    /// Lanes of the tensor ALU, a power of two: a vector of `batch * block_out` lanes takes as many turns as it needs. Absent:
+    /// as many lanes as a vector has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alu_lanes: Option<u32>,
+    /// Whether REQUANT has the mode `float`.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub float_requant: bool,
+    /// Whether the device counts bytes and micro-ops; without, those registers read 0.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub counters: bool,
 }
 
 /// A checked configuration: the facts and everything that follows from them.
@@ -139,6 +160,11 @@ impl HwConfig {
             wgt_buffer_bytes: 512,
             acc_buffer_bytes: 1024,
             bus_bits: 64,
+            dram_bits: 32,
+            insn_queue_depth: FULL_QUEUE,
+            alu_lanes: None,
+            float_requant: true,
+            counters: true,
         },
         log_uop_depth: 6,
         log_inp_depth: 5,
@@ -150,8 +176,10 @@ impl HwConfig {
     ///
     /// # Errors
     /// [`IsaError::ConfigValue`] for a value outside its list, [`IsaError::ConfigWidth`] for sizes that do not fit an encoding.
-    pub fn new(facts: HwFacts) -> Result<Self, IsaError> {
+    pub fn new(mut facts: HwFacts) -> Result<Self, IsaError> {
         check_facts(&facts)?;
+        // A fact that says what its absence says is left out, so that equal machines have equal digests.
+        facts.alu_lanes = facts.alu_lanes.filter(|&lanes| lanes != facts.batch * facts.block_out);
         let row = facts.batch as usize;
         let (block_in, block_out) = (facts.block_in as usize, facts.block_out as usize);
         let config = HwConfig {
@@ -343,10 +371,40 @@ impl HwConfig {
         self.wgt_depth() * self.block_in()
     }
 
-    /// The facts as `key`, TOML value, in file order.
+    /// Bits of a byte address in DRAM.
+    pub fn dram_bits(&self) -> u32 {
+        self.facts.dram_bits
+    }
+
+    /// Instructions that each queue holds. `None`: there are no queues, and instructions run in the order of the stream.
+    pub fn insn_queue_depth(&self) -> Option<usize> {
+        (self.facts.insn_queue_depth > 0).then_some(self.facts.insn_queue_depth as usize)
+    }
+
+    /// Tokens that each token queue holds.
+    pub fn token_queue_depth(&self) -> u32 {
+        if self.facts.insn_queue_depth > 0 { TOKEN_QUEUE_DEPTH } else { SEQUENTIAL_TOKENS }
+    }
+
+    /// Lanes of the tensor ALU.
+    pub fn alu_lanes(&self) -> usize {
+        self.facts.alu_lanes.unwrap_or(self.facts.batch * self.facts.block_out) as usize
+    }
+
+    /// Whether REQUANT has this mode.
+    pub fn has_requant(&self, mode: RequantMode) -> bool {
+        self.profile().has_extension() && (mode != RequantMode::Float || self.facts.float_requant)
+    }
+
+    /// Whether the device counts bytes and micro-ops.
+    pub fn has_counters(&self) -> bool {
+        self.facts.counters
+    }
+
+    /// The facts as `key`, TOML value, in file order; those of the last five that are what they are by default are left out.
     pub(crate) fn entries(&self) -> Vec<(&'static str, String)> {
         let f = &self.facts;
-        let mut entries = Vec::with_capacity(15);
+        let mut entries = Vec::with_capacity(20);
         if let Some(name) = &f.name {
             entries.push(("name", format!("\"{name}\"")));
         }
@@ -367,6 +425,20 @@ impl HwConfig {
             ("bus_bits", f.bus_bits),
         ] {
             entries.push((key, value.to_string()));
+        }
+        for (key, value, default) in [
+            ("dram_bits", f.dram_bits, thirty_two()),
+            ("insn_queue_depth", f.insn_queue_depth, full_queue()),
+            ("alu_lanes", f.alu_lanes.unwrap_or(0), 0),
+        ] {
+            if value != default {
+                entries.push((key, value.to_string()));
+            }
+        }
+        for (key, value) in [("float_requant", f.float_requant), ("counters", f.counters)] {
+            if value != yes() {
+                entries.push((key, value.to_string()));
+            }
         }
         entries
     }
@@ -432,6 +504,26 @@ fn thirty_two() -> u32 {
     32
 }
 
+fn is_thirty_two(value: &u32) -> bool {
+    *value == thirty_two()
+}
+
+fn full_queue() -> u32 {
+    FULL_QUEUE
+}
+
+fn is_full_queue(value: &u32) -> bool {
+    *value == FULL_QUEUE
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
 fn check_facts(facts: &HwFacts) -> Result<(), IsaError> {
     let bad = |field, value: String, remedy: String| Err(IsaError::ConfigValue { field, value, remedy });
     if let Some(name) = &facts.name {
@@ -440,17 +532,31 @@ fn check_facts(facts: &HwFacts) -> Result<(), IsaError> {
             return bad("name", format!("{name:?}"), "use 1 to 64 letters, digits, '-', '_' or '.'".to_owned());
         }
     }
-    let lists: [(&'static str, u32, &[u32]); 4] = [
+    let lists: [(&'static str, u32, &[u32]); 5] = [
         ("batch", facts.batch, &[1, 2, 4]),
         ("block_in", facts.block_in, &[4, 8, 16, 32]),
         ("block_out", facts.block_out, &[4, 8, 16, 32]),
         ("bus_bits", facts.bus_bits, &[64, 128, 256, 512]),
+        ("insn_queue_depth", facts.insn_queue_depth, &[0, 16, 32, 64, 128, 256, 512]),
     ];
     for (field, value, accepted) in lists {
         if !accepted.contains(&value) {
             let list: Vec<String> = accepted.iter().map(u32::to_string).collect();
             return bad(field, value.to_string(), format!("use one of {}", list.join(", ")));
         }
+    }
+    if !(16..=32).contains(&facts.dram_bits) {
+        return bad("dram_bits", facts.dram_bits.to_string(), "use 16 to 32".to_owned());
+    }
+    let lanes = facts.batch * facts.block_out;
+    if let Some(alu_lanes) = facts.alu_lanes
+        && (!alu_lanes.is_power_of_two() || alu_lanes > lanes)
+    {
+        return bad(
+            "alu_lanes",
+            alu_lanes.to_string(),
+            format!("use a power of two up to {lanes} (batch * block_out)"),
+        );
     }
     let fixed = [
         ("inp_bits", facts.inp_bits, 8),
@@ -564,6 +670,33 @@ mod tests {
             assert!(matches!(&error, IsaError::ConfigValue { field, .. } if *field == key), "{key}: {error}");
         }
         assert!(HwConfig::new(HwFacts { name: Some("a\nb".into()), ..facts() }).is_err());
+    }
+
+    #[test]
+    fn facts_at_their_defaults_are_left_out_and_others_change_the_digest() {
+        let vta = HwConfig::preset("vta").unwrap();
+        let same = HwFacts { alu_lanes: Some(16), ..facts() };
+        assert_eq!(HwConfig::new(same).unwrap(), vta);
+        let others = [
+            HwFacts { dram_bits: 17, ..facts() },
+            HwFacts { insn_queue_depth: 0, ..facts() },
+            HwFacts { alu_lanes: Some(1), ..facts() },
+            HwFacts { float_requant: false, ..facts() },
+            HwFacts { counters: false, ..facts() },
+        ];
+        for facts in others {
+            let config = HwConfig::new(facts).unwrap();
+            assert_ne!(config.digest(), vta.digest(), "{}", config.to_toml());
+            assert_eq!(HwConfig::from_toml(&config.to_toml()).unwrap(), config);
+        }
+        for facts in [
+            HwFacts { dram_bits: 15, ..facts() },
+            HwFacts { insn_queue_depth: 8, ..facts() },
+            HwFacts { alu_lanes: Some(3), ..facts() },
+            HwFacts { alu_lanes: Some(32), ..facts() },
+        ] {
+            assert!(matches!(HwConfig::new(facts).unwrap_err(), IsaError::ConfigValue { .. }));
+        }
     }
 
     #[test]

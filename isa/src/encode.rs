@@ -173,6 +173,9 @@ impl Insn {
             return Err(IsaError::Extension { what });
         }
         let memory_type = match self {
+            Insn::Requant(insn) if !config.has_requant(insn.mode) => {
+                return Err(IsaError::RequantMode { mode: insn.mode });
+            }
             Insn::Load(insn) => insn.memory_type,
             Insn::LoadPad(insn) => insn.memory_type,
             Insn::Store(insn) if insn.x_size > 0 => insn.memory_type,

@@ -105,6 +105,12 @@ pub enum IsaError {
         /// What was asked for.
         what: String,
     },
+    /// A REQUANT mode that the configuration leaves out (Unsupported).
+    #[error("this machine has no REQUANT mode `{mode}`: its configuration says float_requant = false")]
+    RequantMode {
+        /// The mode found.
+        mode: crate::RequantMode,
+    },
     /// A micro-op field does not fit (Invalid).
     #[error("uop.{field} is {value}, which does not fit in {bits} bits")]
     UopOverflow {
@@ -165,7 +171,7 @@ impl IsaError {
     /// How a caller should treat this error.
     pub fn class(&self) -> ErrorClass {
         match self {
-            IsaError::Extension { .. } => ErrorClass::Unsupported,
+            IsaError::Extension { .. } | IsaError::RequantMode { .. } => ErrorClass::Unsupported,
             _ => ErrorClass::Invalid,
         }
     }

@@ -4,10 +4,7 @@ use std::fmt::Write;
 
 use crate::encode::{Field, Form};
 use crate::register::{Access, control};
-use crate::{
-    AluOpcode, ErrorCode, HwConfig, INSN_QUEUE_DEPTH, ISA_VERSION, MemoryType, Queue, Reg, RequantMode,
-    TOKEN_QUEUE_DEPTH, forms, uop,
-};
+use crate::{AluOpcode, ErrorCode, HwConfig, ISA_VERSION, MemoryType, Queue, Reg, RequantMode, forms, uop};
 
 /// The manual for a configuration.
 pub fn manual(config: &HwConfig) -> String {
@@ -114,12 +111,20 @@ fn queues(out: &mut String, config: &HwConfig) -> std::fmt::Result {
         "\nA LOAD or a STORE with `x_size` 0 is a NOP that only carries flags: LOAD of INP in the load queue, LOAD of UOP in the \
          compute queue, STORE of type 0 in the store queue.\n"
     )?;
+    let tokens = config.token_queue_depth();
+    let Some(depth) = config.insn_queue_depth() else {
+        return writeln!(
+            out,
+            "There are no instruction queues: an instruction is fetched when every earlier one has finished, so a program in which \
+             one waits for the token of a later one locks up. Each of the four token queues holds {tokens} tokens.\n"
+        );
+    };
     writeln!(
         out,
-        "Each queue holds {INSN_QUEUE_DEPTH} instructions, and an instruction leaves its queue when it begins. Fetch is in \
+        "Each queue holds {depth} instructions, and an instruction leaves its queue when it begins. Fetch is in \
          order, so a unit sees an instruction only once every earlier one has entered its own queue: a program in which a unit \
          waits for the token of an instruction behind a full queue locks up. Each of the four token queues holds \
-         {TOKEN_QUEUE_DEPTH} tokens; an instruction that pushes into a full one waits for room.\n"
+         {tokens} tokens; an instruction that pushes into a full one waits for room.\n"
     )
 }
 

@@ -33,6 +33,11 @@ impl HwConfig {
                 wgt_buffer_bytes: (block_out * block_in) << pick(&[6, 7, 8, 9, 10, 11]),
                 acc_buffer_bytes: (batch * block_out * 4) << pick(&[7, 8, 9, 10, 11]),
                 bus_bits: pick(&[64, 128, 256, 512]),
+                dram_bits: 32,
+                insn_queue_depth: 512,
+                alu_lanes: None,
+                float_requant: true,
+                counters: true,
             };
             if let Ok(config) = HwConfig::new(facts) {
                 return config;

@@ -62,7 +62,8 @@ impl FsimBus {
     /// A device of a configuration, with up to `dram_limit` bytes of memory.
     pub fn with_options(config: &HwConfig, options: Options, dram_limit: u64) -> FsimBus {
         let machine = Machine::new(config, options);
-        let (dram, regs) = (Dram::new(dram_limit), Regs::default());
+        let reach = 1u64 << config.dram_bits();
+        let (dram, regs) = (Dram::new(dram_limit.min(reach)), Regs::default());
         FsimBus { device: Arc::new(Mutex::new(SimDevice { machine, dram, regs, state: State::Idle, error: None })) }
     }
 
@@ -206,7 +207,9 @@ impl SimDevice {
     fn read(&self, reg: Reg) -> u32 {
         let counters = self.machine.counters();
         let launch = &self.regs.launch;
-        let count = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        let counts = self.machine.config().has_counters();
+        let count = |value: u64| if counts { narrow(value) } else { 0 };
         match reg {
             Reg::Control => match self.state {
                 State::Idle => 0,
@@ -214,7 +217,7 @@ impl SimDevice {
                 State::Done => control::DONE,
                 State::Stopped => control::ERROR,
             },
-            Reg::Cycles => count(counters.cycles_estimate),
+            Reg::Cycles => narrow(counters.cycles_estimate),
             Reg::InsnCount => launch.insn_count,
             Reg::InsnAddr => launch.insn_addr,
             Reg::UopBase => launch.bases.uop,
@@ -234,7 +237,7 @@ impl SimDevice {
             Reg::AluUops => count(counters.alu_uops + counters.requant_uops),
             Reg::LaneUops => count(counters.lane_uops),
             Reg::ErrorCode => self.error.as_ref().map_or(ErrorCode::None, SimError::code).code(),
-            Reg::ErrorInsn => count(self.error.as_ref().and_then(SimError::insn).unwrap_or(0) as u64),
+            Reg::ErrorInsn => narrow(self.error.as_ref().and_then(SimError::insn).unwrap_or(0) as u64),
         }
     }
 

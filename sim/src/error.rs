@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tandem_isa::{ErrorCode, INSN_QUEUE_DEPTH, IsaError, Queue, TOKEN_QUEUE_DEPTH};
+use tandem_isa::{ErrorCode, IsaError, Queue};
 use thiserror::Error;
 
 /// Why a program stopped. Every variant is the program's fault (Invalid).
@@ -170,6 +170,8 @@ pub enum Cause {
     Room {
         /// The unit that does not empty it.
         to: Queue,
+        /// Tokens that it holds.
+        depth: u32,
     },
 }
 
@@ -180,6 +182,8 @@ pub struct Unfetched {
     pub needed: Place,
     /// The queue that has no room for an earlier one.
     pub full: Queue,
+    /// What that queue holds; `None` where instructions run one after another.
+    pub depth: Option<usize>,
 }
 
 /// An instruction: index and assembly text.
@@ -236,14 +240,14 @@ impl fmt::Display for Blocked {
         write!(f, "{} waits at instruction {} for ", self.queue, self.at)?;
         match &self.cause {
             Cause::Token { from, unfetched: None } => write!(f, "a token from {from}"),
-            Cause::Token { from, unfetched: Some(Unfetched { needed, full }) } => write!(
-                f,
-                "a token from {from}, but the instruction it needs, {needed}, is not fetched: the {full} queue is full \
-                 ({INSN_QUEUE_DEPTH})"
-            ),
-            Cause::Room { to } => {
-                write!(f, "room among the tokens to {to}: the token queue is full ({TOKEN_QUEUE_DEPTH})")
+            Cause::Token { from, unfetched: Some(Unfetched { needed, full, depth }) } => {
+                write!(f, "a token from {from}, but the instruction it needs, {needed}, is not fetched: ")?;
+                match depth {
+                    Some(depth) => write!(f, "the {full} queue is full ({depth})"),
+                    None => write!(f, "this machine runs instructions in the order of the stream"),
+                }
             }
+            Cause::Room { to, depth } => write!(f, "room among the tokens to {to}: the token queue is full ({depth})"),
         }
     }
 }

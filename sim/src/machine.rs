@@ -232,7 +232,7 @@ impl Machine {
         if self.fetched.bytes != bytes || self.fetched.stream.insns.is_empty() {
             // A stream that does not decode must not be taken for the one fetched before.
             self.fetched = Fetched::default();
-            let stream = Stream::new(decode(bytes, &self.config)?)?;
+            let stream = Stream::new(decode(bytes, &self.config)?, &self.config)?;
             let cycles = self.options.timing.estimate(&stream, &self.config);
             self.fetched = Fetched { bytes: bytes.to_vec(), stream, cycles };
         }

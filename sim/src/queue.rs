@@ -1,6 +1,6 @@
 //! The instruction stream cut into three queues, and the four token FIFOs between them.
 
-use tandem_isa::{Dep, INSN_QUEUE_DEPTH, Insn, Queue, TOKEN_QUEUE_DEPTH};
+use tandem_isa::{Dep, HwConfig, Insn, Queue};
 
 use crate::error::{Cause, Place, Unfetched};
 use crate::{Blocked, SimError};
@@ -28,6 +28,15 @@ pub(crate) struct Stream {
     pub insns: Vec<Insn>,
     /// Indices of the instructions of each queue, in order.
     pub queues: [Vec<u32>; 3],
+    limits: Limits,
+}
+
+/// What the queues of a machine hold.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
+    /// As [`HwConfig::insn_queue_depth`].
+    insns: Option<usize>,
+    tokens: u32,
 }
 
 /// How far each queue is, and the tokens between them.
@@ -47,7 +56,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`SimError::NoFinish`] where FINISH is not the last instruction and only there.
-    pub fn new(insns: Vec<Insn>) -> Result<Stream, SimError> {
+    pub fn new(insns: Vec<Insn>, config: &HwConfig) -> Result<Stream, SimError> {
         let finish = insns.iter().position(|insn| matches!(insn, Insn::Finish(_)));
         if finish.is_none_or(|at| at + 1 != insns.len()) {
             return Err(SimError::NoFinish { finish, count: insns.len() });
@@ -57,7 +66,8 @@ impl Stream {
             // INSN_COUNT has 32 bits.
             queues[lane(insn.queue())].push(index as u32);
         }
-        Ok(Stream { insns, queues })
+        let limits = Limits { insns: config.insn_queue_depth(), tokens: config.token_queue_depth() };
+        Ok(Stream { insns, queues, limits })
     }
 
     /// An instruction as errors name it.
@@ -71,11 +81,16 @@ impl Stream {
         Some((index, self.insns.get(index)?))
     }
 
-    /// Fetches until a queue is full: what is behind an instruction that finds no room stays invisible.
+    /// Fetches until a queue is full: what is behind an instruction that finds no room stays invisible. Without queues an
+    /// instruction is fetched when every earlier one has finished.
     pub fn fetch(&self, progress: &mut Progress) {
         while let Some(insn) = self.insns.get(progress.fetched) {
             let queue = lane(insn.queue());
-            if progress.entered[queue] - progress.next[queue] >= INSN_QUEUE_DEPTH {
+            let full = match self.limits.insns {
+                Some(depth) => progress.entered[queue] - progress.next[queue] >= depth,
+                None => progress.entered != progress.next,
+            };
+            if full {
                 break;
             }
             progress.entered[queue] += 1;
@@ -90,7 +105,7 @@ impl Stream {
         }
         let Some((_, insn)) = self.head(progress, queue) else { return false };
         pops(queue, insn.dep()).all(|fifo| progress.tokens[fifo] > 0)
-            && pushes(queue, insn.dep()).all(|fifo| progress.tokens[fifo] < TOKEN_QUEUE_DEPTH)
+            && pushes(queue, insn.dep()).all(|fifo| progress.tokens[fifo] < self.limits.tokens)
     }
 
     /// What to report when no queue is ready: nothing where all are done and no token is left.
@@ -102,11 +117,11 @@ impl Stream {
                 continue;
             };
             let missing = pops(at, insn.dep()).find(|&fifo| progress.tokens[fifo] == 0);
-            let full = || pushes(at, insn.dep()).find(|&fifo| progress.tokens[fifo] >= TOKEN_QUEUE_DEPTH);
+            let full = || pushes(at, insn.dep()).find(|&fifo| progress.tokens[fifo] >= self.limits.tokens);
             let cause = match missing {
                 Some(fifo) => Cause::Token { from: FIFOS[fifo].0, unfetched: self.unfetched(progress, fifo) },
                 None => match full() {
-                    Some(fifo) => Cause::Room { to: FIFOS[fifo].1 },
+                    Some(fifo) => Cause::Room { to: FIFOS[fifo].1, depth: self.limits.tokens },
                     None => continue,
                 },
             };
@@ -129,7 +144,8 @@ impl Stream {
         let pusher = waiting
             .find(|&index| self.insns.get(index).is_some_and(|i| pushes(from, i.dep()).any(|pushed| pushed == fifo)))?;
         let full = self.insns.get(progress.fetched)?.queue();
-        (pusher >= progress.fetched).then(|| Unfetched { needed: self.place(pusher), full })
+        let depth = self.limits.insns;
+        (pusher >= progress.fetched).then(|| Unfetched { needed: self.place(pusher), full, depth })
     }
 
     /// Tokens come out in the order they went in, so the first one left was pushed right after all that were popped.

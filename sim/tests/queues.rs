@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tandem_driver::{Bus, Bytes, NullBus, Waited};
-use tandem_isa::{Dep, ErrorCode, Finish, HwConfig, INSN_QUEUE_DEPTH, Insn, Queue, Reg, TOKEN_QUEUE_DEPTH, control};
+use tandem_isa::{
+    Dep, ErrorCode, Finish, HwConfig, HwFacts, INSN_QUEUE_DEPTH, Insn, Queue, Reg, TOKEN_QUEUE_DEPTH, control,
+};
 use tandem_sim::{Dram, FsimBus, Machine, Options, SimCounters, SimError};
 
 fn config() -> HwConfig {
@@ -11,9 +13,13 @@ fn config() -> HwConfig {
 }
 
 fn run(insns: &[Insn]) -> Result<SimCounters, SimError> {
+    run_on(&config(), insns)
+}
+
+fn run_on(config: &HwConfig, insns: &[Insn]) -> Result<SimCounters, SimError> {
     let results: Vec<_> = (0..4)
         .map(|seed| {
-            let mut machine = Machine::new(&config(), Options { seed, ..Options::default() });
+            let mut machine = Machine::new(config, Options { seed, ..Options::default() });
             machine.run_insns(&mut Dram::default(), insns)
         })
         .collect();
@@ -54,6 +60,31 @@ fn a_token_behind_a_full_queue_is_out_of_sight() {
         );
         assert_eq!((error.code(), error.insn()), (ErrorCode::Deadlock, Some(0)));
     }
+}
+
+#[test]
+fn a_machine_has_the_queues_of_its_configuration() {
+    let with = |insn_queue_depth| HwConfig::new(HwFacts { insn_queue_depth, ..config().facts().clone() }).unwrap();
+    run_on(&with(16), &behind(Queue::Load, 16)).unwrap();
+    let error = run_on(&with(16), &behind(Queue::Load, 17)).unwrap_err();
+    assert!(error.to_string().ends_with("is not fetched: the load queue is full (16)"), "{error}");
+
+    let forward = [
+        Insn::nop(Queue::Compute, Dep { push_prev: true, ..Dep::default() }),
+        Insn::nop(Queue::Load, Dep { pop_next: true, ..Dep::default() }),
+        Finish::default().into(),
+    ];
+    run_on(&with(0), &forward).unwrap();
+    let error = run_on(&with(0), &behind(Queue::Load, 1)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "deadlock: load waits at instruction 0 (`nop.load pop_next`) for a token from compute, but the instruction it needs, 1 \
+         (`nop.compute push_prev`), is not fetched: this machine runs instructions in the order of the stream"
+    );
+    let pushes = nops(Queue::Compute, Dep { push_prev: true, ..Dep::default() }, 256);
+    let error =
+        run_on(&with(0), &pushes.into_iter().chain([Finish::default().into()]).collect::<Vec<_>>()).unwrap_err();
+    assert!(error.to_string().contains("the token queue is full (255)"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tandem_isa::{Dep, Finish, HwConfig, INSN_QUEUE_DEPTH, Insn, MemoryType, Program, Queue};
+use tandem_isa::{Dep, Finish, HwConfig, Insn, MemoryType, Program, Queue};
 
 use super::Random;
 use super::image::Image;
@@ -172,7 +172,7 @@ impl Maker<'_> {
     fn flood(&mut self, insns: &mut Vec<Insn>) {
         let executions = |insn: &Insn| Loops::of(insn).map_or(0, |loops| loops.executions());
         let Some((longest, _)) = insns.iter().enumerate().max_by_key(|(_, insn)| executions(insn)) else { return };
-        let count = INSN_QUEUE_DEPTH + self.random.below(100) as usize;
+        let count = self.config.insn_queue_depth().unwrap_or(0) + self.random.below(100) as usize;
         let nops = std::iter::repeat_n(Insn::nop(Queue::Compute, Dep::default()), count);
         insns.splice(longest + 1..longest + 1, nops);
     }

@@ -1,6 +1,6 @@
 //! Tokens of random programs.
 
-use tandem_isa::{Dep, INSN_QUEUE_DEPTH, Insn, Queue};
+use tandem_isa::{Dep, Insn, Queue};
 
 use super::transfer::Maker;
 use crate::queue::{FIFOS, lane, pops, pushes};
@@ -58,7 +58,7 @@ impl Maker<'_> {
     /// other tokens go where they went.
     pub fn sprinkle(&mut self, insns: &mut Vec<Insn>) {
         for _ in 0..self.random.below(3) {
-            let many = self.random.once_in(14);
+            let many = self.random.once_in(14) && self.config.token_queue_depth() > 330;
             let count = if many { 330 } else { self.random.between(1, 12) };
             let fifo = self.random.below(FIFOS.len() as u32) as usize;
             let Some(first) = self.empty(insns, fifo) else { continue };
@@ -82,7 +82,8 @@ impl Maker<'_> {
         }
         // Where the pops come first, nothing may stand between them and the pushes: it could be what the pushes wait for.
         let fifo = self.random.below(FIFOS.len() as u32) as usize;
-        if self.random.once_in(3)
+        if let Some(depth) = self.config.insn_queue_depth()
+            && self.random.once_in(3)
             && let Some(first) = self.empty(insns, fifo)
         {
             let long = self.random.once_in(20);
@@ -90,7 +91,7 @@ impl Maker<'_> {
             let mut block = self.nops(fifo, count, false);
             if long {
                 // As many as a queue holds, behind one that waits for a token.
-                block.resize(INSN_QUEUE_DEPTH, Insn::nop(FIFOS[fifo].1, Dep::default()));
+                block.resize(depth, Insn::nop(FIFOS[fifo].1, Dep::default()));
             }
             block.extend(self.nops(fifo, count, true));
             insns.splice(first..first, block);
