@@ -77,8 +77,8 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     });
     m.when(port.at("address") & arready, || port.go("data"));
     m.when(arrives | written, || port.go("rest"));
-    m.when(awready, || address_left.set_to(0));
-    m.when(wready, || data_left.set_to(0));
+    m.when(port.at("send") & awready, || address_left.set_to(0));
+    m.when(port.at("send") & wready, || data_left.set_to(0));
     m.when(port.at("send") & (!address_left | awready) & (!data_left | wready), || port.go("answer"));
     // What was asked for has arrived in the cycle before; the asker looks at it then.
     let moved = m.delay("moved", arrives | written);
