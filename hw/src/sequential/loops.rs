@@ -108,8 +108,9 @@ pub(crate) fn loops(sizes: &Sizes) -> Module {
     });
     let [dst, src, wgt] = indices;
     // The last of four parameter vectors of REQUANT.
-    let last = (src.bits(0, log_acc).zext(log_acc + 1) + m.lit(3, log_acc + 1)).named("last_parameter");
-    let src_in_acc = fits(src, log_acc) & !(is_requant & last.sign());
+    // REQUANT reads three vectors behind the first.
+    let too_late = src.bits(2, log_acc - 2).all() & src.bits(0, 2).any();
+    let src_in_acc = fits(src, log_acc) & !(is_requant & too_late);
     let src_fits = (is_gemm | is_lane).mux(fits(src, log_inp), src_in_acc);
     let wgt_fits = is_lane.mux(fits(wgt, log_wgt + log_in), fits(wgt, log_wgt));
     let in_range = (fits(dst, log_acc) & (src_fits | !reads_src) & (wgt_fits | !reads_wgt)).named("in_range");

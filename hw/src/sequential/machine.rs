@@ -32,7 +32,7 @@ use crate::tokens::queues;
 use super::array::array;
 use super::loops::loops;
 use super::serial::serial;
-use super::walk::{address_bits, walk};
+use super::walk::walk;
 
 /// Bits of a token count.
 const TOKEN_BITS: u32 = 8;
@@ -50,22 +50,21 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     let halt = bit("halt");
     let [uop_base, inp_base, wgt_base, acc_base, out_base] =
         ["uop", "inp", "wgt", "acc", "out"].map(|name| m.input(format!("base_{name}"), 32));
-    let [arready, rvalid, awready, wready, bvalid] =
-        ["arready", "rvalid", "awready", "wready", "bvalid"].map(|name| bit(&format!("axi_{name}")));
+    let [arready, rvalid, rlast, awready, wready, bvalid] =
+        ["arready", "rvalid", "rlast", "awready", "wready", "bvalid"].map(|name| bit(&format!("axi_{name}")));
     let [rresp, bresp] = ["rresp", "bresp"].map(|name| m.input(format!("axi_{name}"), 2));
     let rdata = m.input("axi_rdata", sizes.bus);
     let (yes, no) = (m.lit(1, 1), m.lit(0, 1));
 
     // The memory port: a word of 32 bits at a time.
-    let bits = address_bits(sizes);
     let reach = config.dram_bits() - 2;
     let port = m.fsm("port", &["rest", "address", "data", "send", "answer"]);
     let (reads, writes) = (m.var("reads_word", no), m.var("writes_word", no));
-    let word_address = m.var("word_address", m.lit(0, bits));
+    let word_address = m.var("word_address", m.lit(0, reach));
     let (address_left, data_left) = (m.reg("address_left", 1, 0), m.reg("data_left", 1, 0));
     let place = word_address.bits(0, 1);
     let half = rdata.pick(place, 32).named("half");
-    let arrives = (port.at("data") & rvalid).named("arrives");
+    let arrives = (port.at("data") & rvalid & rlast).named("arrives");
     let written = (port.at("answer") & bvalid).named("written");
     m.when(port.at("rest") & !halt, || {
         m.when(reads, || port.go("address"));
@@ -107,7 +106,7 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
         m.when(start_count.any() & !too_many, || phase.go("fetch"));
     });
     m.when(fetching, || {
-        word_address.set(at.zext(bits));
+        word_address.set(at.bits(0, reach));
         reads.set(!at.sign());
         m.when(at.sign(), || far.set_to(1));
     });
@@ -186,7 +185,7 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
             ("stores", store),
             ("narrow", is_acc8),
             ("kind", kind),
-            ("base", base),
+            ("base", base.bits(2, 30)),
             ("dram_base", dram_base),
             ("sram_base", field("Load", "sram_base")),
             ("y_size", field("Load", "y_size")),

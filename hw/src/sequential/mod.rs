@@ -28,7 +28,7 @@ leaf! {
     /// Everything behind the register file; see `machine.rs`.
     Machine {
         in
-            start start_address start_count halt base_uop base_inp base_wgt base_acc base_out axi_arready axi_rvalid
+            start start_address start_count halt base_uop base_inp base_wgt base_acc base_out axi_arready axi_rvalid axi_rlast
             axi_rdata axi_rresp axi_awready axi_wready axi_bvalid axi_bresp;
         out
             axi_arvalid axi_araddr axi_rready axi_awvalid axi_awaddr axi_wvalid axi_wdata axi_wstrb axi_bready
@@ -231,6 +231,7 @@ impl Logic for Top {
         self.s_axil_rdata.next = self.control.axil_rdata.val();
         self.s_axil_rresp.next = self.control.axil_rresp.val();
         self.machine.axi_arready.next = self.m_axi_arready.val();
+        self.machine.axi_rlast.next = self.m_axi_rlast.val();
         self.machine.axi_rvalid.next = self.m_axi_rvalid.val();
         self.machine.axi_rdata.next = self.m_axi_rdata.val();
         self.machine.axi_rresp.next = self.m_axi_rresp.val();

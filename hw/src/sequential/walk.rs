@@ -11,13 +11,13 @@
 //! | `stores` | 1 | from the scratchpad to DRAM, else from DRAM to the scratchpad |
 //! | `narrow` | 1 | each byte of a word is an element's lane: ACC8 |
 //! | `kind` | 3 | what is moved: 0 UOP, 1 WGT, 2 INP, 3 ACC, 4 ACC8 or OUT |
-//! | `base` | 32 | byte address that `dram_base` counts from |
+//! | `base` | 30 | address of the word that `dram_base` counts from |
 //! | `dram_base`, `sram_base`, `y_size`, `x_size`, `x_stride`, `y_pad_*`, `x_pad_*` | | as in the instruction |
 //! | `moved` | 1 | the word asked for has been read or written |
 //! | `asks`, `address` | 1, word address | a word is to be read or written |
 //! | `fills` | 1 | the word at hand is to be padding |
 //! | `gets` | 1 | the element `index` is to be read from ACC |
-//! | `put`, `pad` | 1 | the word at hand goes to the scratchpad; it is padding |
+//! | `put` | 1 | the word at hand goes to the scratchpad |
 //! | `index`, `word`, `byte_number` | | the element, the word of it, and with `narrow` the byte of the word |
 //! | `element` | 1 | an element has been moved: for the counters |
 //! | `busy`, `overflow`, `out_of_reach` | 1 | at work; an index beyond the scratchpad, an address beyond DRAM: the block stands still |
@@ -29,13 +29,13 @@ use tandem_rtl::{Module, Net};
 
 use crate::size::Sizes;
 
-/// Bits of the address of a 32-bit word, with room to see that it is out of reach: a row begins at most one stride too far.
-pub(crate) fn address_bits(sizes: &Sizes) -> u32 {
+/// Bits of the address of a word, with room to see that it is out of reach: a row begins at most one stride too far.
+fn address_bits(sizes: &Sizes) -> u32 {
     (sizes.config.dram_bits() - 2).max(16 + log_words(sizes)) + 1
 }
 
 /// Bits of the number of a word in the largest element, at least one.
-pub(crate) fn log_words(sizes: &Sizes) -> u32 {
+fn log_words(sizes: &Sizes) -> u32 {
     let config = &sizes.config;
     let largest = config.wgt_elem_bytes().max(config.acc_elem_bytes());
     (largest as u32 / 4).trailing_zeros().max(1)
@@ -50,7 +50,7 @@ pub(crate) fn walk(sizes: &Sizes) -> Module {
     let stores = m.input("stores", 1);
     let narrow = m.input("narrow", 1);
     let kind = m.input("kind", 3);
-    let base = m.input("base", 32);
+    let base = m.input("base", 30);
     let dram_base = m.input("dram_base", 32);
     let sram_base = m.input("sram_base", 16);
     let [y_size, x_size, x_stride] = ["y_size", "x_size", "x_stride"].map(|name| m.input(name, 16));
@@ -71,7 +71,7 @@ pub(crate) fn walk(sizes: &Sizes) -> Module {
     let logs = types.map(|memory_type| (sizes.config.elem_bytes(memory_type) as u32 / 4).trailing_zeros());
     let offset = scaled(&m, kind, &logs, dram_base.zext(48)).named("offset");
     let last_word = m.choose(kind, &logs.map(|log| m.lit((1 << log) - 1, log_word)));
-    let first = (base.bits(2, 30).zext(48) + offset).named("first");
+    let first = (base.zext(48) + offset).named("first");
     let stride = scaled(&m, kind, &logs, x_stride.zext(bits)).named("stride");
     let pad = (!row_part.is(1) | !column_part.is(1)).named("padding");
     let next_row = row_part.inc().named("next_row_part");
@@ -148,12 +148,11 @@ pub(crate) fn walk(sizes: &Sizes) -> Module {
     });
 
     m.output("asks", inside & !overflow & !beyond & !pad);
-    m.output("address", at);
+    m.output("address", at.bits(0, reach));
     m.output("gets", phase.at("column") & stores);
     m.output("fills", inside & pad);
     m.output("put", put & !stores);
-    m.output("pad", pad);
-    m.output("index", index.bits(0, 16));
+    m.output("index", index.bits(0, logs.into_iter().max().unwrap_or(16)));
     m.output("word", word);
     m.output("byte_number", byte);
     m.output("element", whole & !pad);
