@@ -8,8 +8,10 @@ mod bus;
 mod counters;
 mod device;
 mod error;
+mod memory;
 mod null;
 mod protocol;
+pub mod serial;
 
 pub use bus::{Bus, Bytes, DmaAddr, DmaBuf, Waited};
 pub use counters::Counters;
@@ -17,3 +19,4 @@ pub use device::{Device, Loaded, LoadedSection};
 pub use error::{BusError, DriverError, ErrorClass, Snapshot};
 pub use null::NullBus;
 pub use protocol::run_at;
+pub use serial::SerialBus;
