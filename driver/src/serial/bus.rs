@@ -30,7 +30,7 @@ pub struct SerialBus<P> {
     link: Link<P>,
     facts: BoardFacts,
     memory: Memory,
-    /// Words of the next frame of a copy.
+    /// Words of the next frame, where there are as many to move.
     words: usize,
 }
 
@@ -79,7 +79,11 @@ impl<P: Port> SerialBus<P> {
     /// The way to the board failed.
     pub fn refused(&mut self) -> Result<u32, BusError> {
         let mut word = [0];
-        self.fetch(window::SHELL + 4 * shell::REFUSED, &mut word, "reading the board's counter of refused frames")?;
+        self.read_words(
+            window::SHELL + 4 * shell::REFUSED,
+            &mut word,
+            "reading the board's counter of refused frames",
+        )?;
         Ok(word[0])
     }
 
@@ -92,22 +96,8 @@ impl<P: Port> SerialBus<P> {
         self.memory.take(buf).map(|()| buf)
     }
 
-    /// Reads words that one frame holds, as often as it takes.
-    fn fetch(&mut self, addr: u32, words: &mut [u32], action: &str) -> Result<(), BusError> {
-        let request = Request::Read { word_addr: addr / 4, count: words.len() };
-        let read = self.link.ask(&request, LAST_ATTEMPTS).map_err(|error| fault(&self.link, action, error))?;
-        words.iter_mut().zip(read).for_each(|(word, value)| *word = value);
-        Ok(())
-    }
-
-    /// Writes words that one frame holds, as often as it takes.
-    fn store(&mut self, addr: u32, words: &[u32], action: &str) -> Result<(), BusError> {
-        let request = Request::Write { word_addr: addr / 4, words: words.to_vec() };
-        self.link.ask(&request, LAST_ATTEMPTS).map(drop).map_err(|error| fault(&self.link, action, error))
-    }
-
-    /// One frame of a copy, with as many words as the line bears, at most `most`; gives the words that it moved and, for a
-    /// read, holds. `request` makes the frame for so many words.
+    /// One frame with as many words as the line bears, at most `most`: how many it moved, and what it read. `request` makes the
+    /// frame for so many words.
     fn step(
         &mut self,
         most: usize,
@@ -169,11 +159,11 @@ impl<P: Port> Bus for SerialBus<P> {
     }
 
     fn read_regs(&mut self, first: Reg, values: &mut [u32]) -> Result<(), BusError> {
-        self.fetch(window::REGISTERS + first.offset(), values, &format!("reading {first}"))
+        self.read_words(window::REGISTERS + first.offset(), values, &format!("reading {first}"))
     }
 
     fn write_regs(&mut self, first: Reg, values: &[u32]) -> Result<(), BusError> {
-        self.store(window::REGISTERS + first.offset(), values, &format!("writing {first}"))
+        self.write_words(window::REGISTERS + first.offset(), values, &format!("writing {first}"))
     }
 
     fn alloc(&mut self, bytes: Bytes) -> Result<DmaBuf, BusError> {
@@ -192,7 +182,7 @@ impl<P: Port> Bus for SerialBus<P> {
         let action = format!("writing {} bytes at {dst}", src.len());
         let (first, mut words, skipped) = words_around(dst, src.len());
         // The words at the edges keep the bytes that are not written.
-        let ends = (skipped + src.len()) % 4 != 0;
+        let ends = !(skipped + src.len()).is_multiple_of(4);
         if skipped != 0
             && let Some(word) = words.first_mut()
         {
@@ -226,7 +216,7 @@ impl<P: Port> Bus for SerialBus<P> {
         let (mut pause, longest) = POLLS;
         loop {
             let mut value = [0];
-            self.fetch(window::REGISTERS + Reg::Control.offset(), &mut value, ACTION)?;
+            self.read_words(window::REGISTERS + Reg::Control.offset(), &mut value, ACTION)?;
             if value[0] & control::LAUNCH == 0 {
                 return Ok(Waited::Signalled);
             }

@@ -15,7 +15,7 @@ pub const SILENCE: Duration = Duration::from_millis(900);
 /// The time allowed for a reply before any has been measured.
 const FIRST_TIMEOUT: Duration = Duration::from_millis(200);
 /// Bounds of the time allowed for a reply: adapters hold bytes back for 16 ms, and there must be time to send again.
-const TIMEOUT_BOUNDS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(300));
+const TIMEOUT_BOUNDS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(440));
 /// A garbled line counts as settled when nothing comes for this long; shorter where replies are fast.
 const QUIET: Duration = Duration::from_millis(4);
 /// Classes of frames by length, in powers of two.
@@ -171,12 +171,13 @@ impl<P: Port> Link<P> {
         frame::put(&mut line, &content, 1);
         let class = class(request);
         let (mut valid_at, mut bytes_heard) = (self.port.now(), 0);
-        let mut resent = 0;
+        let (mut resent, mut disturbed, mut began_at) = (0, false, None);
         loop {
             let now = self.port.now();
             self.send(&line, SILENCE.saturating_sub(now.saturating_sub(valid_at)))
                 .map_err(|error| silent_with(error, bytes_heard))?;
             let sent_at = self.port.now();
+            let began_at = *began_at.get_or_insert(now);
             let mut give_up_at = sent_at + self.timeout(class);
             let mut settling = false;
             loop {
@@ -205,13 +206,17 @@ impl<P: Port> Link<P> {
                         Heard::Late => {}
                         Heard::Again(_) => {
                             // One disturbance may show as several chunks: they are waited for, and answered by one frame.
-                            settling = true;
+                            (settling, disturbed) = (true, true);
                             give_up_at = give_up_at.min(self.port.now() + self.quiet(class));
                         }
                         Heard::Answer(reply) => {
-                            if resent == 0 {
-                                let taken = self.port.now().saturating_sub(sent_at);
+                            if !disturbed {
+                                // Which of several equal frames is answered is unknown. With a device that is only slow it
+                                // is the first; where a reply was lost, this makes the time allowed too long for a while.
+                                let taken = self.port.now().saturating_sub(began_at);
                                 RoundTrip::add(&mut self.round_trips[class], taken);
+                            }
+                            if resent == 0 {
                                 self.backoff = 0;
                             }
                             self.counts.answered += 1;
@@ -300,7 +305,7 @@ impl<P: Port> Link<P> {
     fn timeout(&self, class: usize) -> Duration {
         let (least, most) = TIMEOUT_BOUNDS;
         let measured = self.nearest(class).map_or(FIRST_TIMEOUT, |round_trip| round_trip.timeout());
-        (measured.max(least) * (1 << self.backoff)).min(most.max(measured))
+        (measured.max(least) * (1 << self.backoff)).min(most)
     }
 
     fn quiet(&self, class: usize) -> Duration {
@@ -331,7 +336,7 @@ impl RoundTrip {
     }
 
     fn timeout(self) -> Duration {
-        (self.mean + self.deviation * 4).min(SILENCE / 2)
+        (self.mean + self.deviation * 4).min(TIMEOUT_BOUNDS.1)
     }
 }
 
