@@ -16,6 +16,7 @@ use tandem_driver::{
 use tandem_isa::{Finish, Insn, Program, Reg, Role, Section, control};
 
 type Board = SerialBus<Loopback<Adder>>;
+type Access<'a> = &'a mut dyn FnMut(&mut Board) -> Result<(), BusError>;
 type Handle = Arc<Mutex<Wire<Adder>>>;
 
 fn open() -> (Board, Handle) {
@@ -182,7 +183,7 @@ fn a_cable_that_is_cut_is_a_fault_within_a_second_that_says_what_was_done() {
     for (cable, words) in [(Cable::Cut, "nothing came for a second"), (Cable::Unplugged, "the port is gone")] {
         wire.lock().unwrap().set_cable(cable);
         let mut bytes = [0; 4096];
-        let copies: [(&str, &mut dyn FnMut(&mut Board) -> Result<(), BusError>); 4] = [
+        let copies: [(&str, Access<'_>); 4] = [
             ("reading CYCLES on the wire failed", &mut |bus| bus.read32(Reg::Cycles).map(drop)),
             ("writing CONTROL on the wire failed", &mut |bus| bus.write32(Reg::Control, 1)),
             ("writing 4096 bytes at 0x0 on the wire failed", &mut |bus| bus.copy_in(buf.addr, &[1; 4096])),
@@ -424,9 +425,11 @@ fn addresses_of_nothing_are_refused_by_their_status() {
     assert_eq!(bus.facts().memory, DmaBuf { addr: DmaAddr(4096), bytes: Bytes(4096) });
 }
 
+type Answer = Box<dyn FnMut(&[u8]) -> Vec<u8> + Send>;
+
 /// A port whose other side is a function of what is sent.
 struct Scripted {
-    answer: Box<dyn FnMut(&[u8]) -> Vec<u8> + Send>,
+    answer: Answer,
     arrived: Vec<u8>,
     now: Duration,
 }
