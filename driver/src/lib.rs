@@ -14,6 +14,7 @@ mod counters;
 mod device;
 mod error;
 mod memory;
+pub mod mlperf;
 mod null;
 mod protocol;
 pub mod serial;
