@@ -349,7 +349,10 @@ impl Device {
 }
 
 /// Checks that a device of this configuration is behind a bus.
-fn identify(bus: &mut dyn Bus, config: &HwConfig) -> Result<(), DriverError> {
+///
+/// # Errors
+/// As [`Device::open`].
+pub fn identify(bus: &mut dyn Bus, config: &HwConfig) -> Result<(), DriverError> {
     let mut values = [0; 2];
     bus.read_regs(Reg::ConfigDigest, &mut values).map_err(in_action("reading the identification registers"))?;
     let [digest, version] = values;

@@ -25,7 +25,7 @@ mod uio;
 
 pub use bus::{Bus, Bytes, DmaAddr, DmaBuf, Waited};
 pub use counters::Counters;
-pub use device::{Device, Loaded, LoadedSection};
+pub use device::{Device, Loaded, LoadedSection, identify};
 pub use error::{BusError, DriverError, ErrorClass, Snapshot};
 pub use null::NullBus;
 pub use protocol::run_at;
