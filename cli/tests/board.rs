@@ -204,7 +204,7 @@ mod on_a_pseudo_terminal {
 
     #[test]
     fn a_model_runs_on_a_board_behind_a_noisy_line() {
-        plugged(2_000, |path| {
+        plugged(10_000, |path| {
             let expected = digits("expected_prob_i8_tflref.bin");
             let board = ["--device", "board:icebreaker", "--hw", "tiny", "--port", path];
             let run = ["run", &model(), "--input", &inputs(), "--limit", "4", "--expect", &expected];
