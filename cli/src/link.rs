@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
-use tandem_driver::serial::{Port, SerialBus, TcpPort};
+use tandem_driver::serial::{Port, SILENCE, SerialBus, TcpPort};
 use tandem_driver::{Bus, BusError, Bytes, DmaAddr, DmaBuf};
 
 /// Where the help lists the options.
@@ -31,6 +31,9 @@ pub struct LinkOptions {
     /// Bits a second on the port [default: 115200].
     #[arg(long, help_heading = HEADING, value_name = "BITS", value_parser = clap::value_parser!(u32).range(1..))]
     pub baud: Option<u32>,
+    /// Seconds that a board may say nothing before it counts as gone; a simulated board may need more than one [default: 1].
+    #[arg(long, help_heading = HEADING, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub patience: Option<u32>,
 }
 
 /// The way to a board.
@@ -84,7 +87,8 @@ impl LinkKind {
             LinkKind::Tcp(address) => Box::new(TcpPort::connect(address).map_err(|e| anyhow!("{}: {e}", self.name()))?),
             LinkKind::Uio(uio, buffer) => return self.open_uio(uio, buffer),
         };
-        Ok(Link::Serial(Box::new(SerialBus::open(port).map_err(|e| anyhow!("{}: {e}", self.name()))?)))
+        let silence = SILENCE * options.patience.unwrap_or(1);
+        Ok(Link::Serial(Box::new(SerialBus::open_patient(port, silence).map_err(|e| anyhow!("{}: {e}", self.name()))?)))
     }
 
     /// Opens the serial port of a board, without asking who is there.
@@ -116,13 +120,20 @@ impl LinkOptions {
     ///
     /// # Errors
     /// One sentence naming the first of them.
-    pub fn check(&self, is_board: bool) -> Result<()> {
-        let given = [("--port", self.port.is_some()), ("--baud", self.baud.is_some())];
-        match given.iter().find(|(_, given)| *given) {
-            Some((option, _)) if !is_board => {
-                bail!("{option} is for a board: give --device board:NAME with it, or leave it out")
-            }
-            _ => Ok(()),
+    pub fn check(&self, link: Option<&LinkKind>) -> Result<()> {
+        let (on_port, framed) = match link {
+            Some(LinkKind::Board(_)) => (true, true),
+            Some(LinkKind::Tcp(_)) => (false, true),
+            Some(LinkKind::Uio(..)) | None => (false, false),
+        };
+        let given = [
+            ("--port", self.port.is_some(), on_port),
+            ("--baud", self.baud.is_some(), on_port),
+            ("--patience", self.patience.is_some(), framed),
+        ];
+        match given.iter().find(|(_, given, fits)| *given && !fits) {
+            Some((option, ..)) => bail!("{option} is for a board: give --device board:NAME with it, or leave it out"),
+            None => Ok(()),
         }
     }
 }

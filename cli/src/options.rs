@@ -135,11 +135,19 @@ impl DeviceOptions {
     /// One sentence naming the first of them.
     pub fn check(&self) -> Result<()> {
         self.simulation.check(self.device == DeviceKind::Tsim)?;
-        self.link.check(matches!(self.device, DeviceKind::Link(LinkKind::Board(_))))
+        self.link.check(self.device.link())
     }
 }
 
 impl DeviceKind {
+    /// The board, where it is one.
+    pub fn link(&self) -> Option<&LinkKind> {
+        match self {
+            DeviceKind::Link(link) => Some(link),
+            DeviceKind::Fsim | DeviceKind::Tsim | DeviceKind::Cpu => None,
+        }
+    }
+
     /// The name on the command line.
     pub fn name(&self) -> String {
         match self {

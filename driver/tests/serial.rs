@@ -177,6 +177,21 @@ fn a_slow_device_gets_shorter_frames_instead_of_a_fault() {
 }
 
 #[test]
+fn a_device_that_is_slower_than_a_second_needs_patience() {
+    let port = wired();
+    port.wire().lock().unwrap().set_speed(Duration::from_millis(30), Duration::from_millis(20));
+    let mut bus = SerialBus::open_patient(port, Duration::from_secs(5)).unwrap();
+    let buf = bus.alloc(Bytes(400)).unwrap();
+    bus.copy_in(buf.addr, &[9; 400]).unwrap();
+    let mut back = [0; 400];
+    bus.copy_out(buf.addr, &mut back).unwrap();
+    assert_eq!((back, bus.counts().garbled), ([9; 400], 0));
+    let port = wired();
+    port.wire().lock().unwrap().set_speed(Duration::from_millis(30), Duration::from_millis(20));
+    assert_eq!(SerialBus::open(port).map(drop).unwrap_err().class(), ErrorClass::Unavailable);
+}
+
+#[test]
 fn a_cable_that_is_cut_is_a_fault_within_a_second_that_says_what_was_done() {
     let (mut bus, wire) = open();
     let buf = bus.alloc(Bytes(4096)).unwrap();

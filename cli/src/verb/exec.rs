@@ -2,7 +2,7 @@
 
 use super::asm::read_program;
 use crate::launch::Host;
-use crate::link::{LinkKind, LinkOptions};
+use crate::link::LinkOptions;
 use crate::options::{DeviceKind, Format, device};
 use crate::simulation::SimulationOptions;
 use crate::{Outcome, file, hardware, stdout};
@@ -67,7 +67,7 @@ struct Range {
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     options.simulation.check(options.device == DeviceKind::Tsim)?;
-    options.link.check(matches!(options.device, DeviceKind::Link(LinkKind::Board(_))))?;
+    options.link.check(options.device.link())?;
     if options.device == DeviceKind::Cpu {
         bail!("--device cpu: the CPU runs models and no programs; use fsim, tsim or a board");
     }
