@@ -147,11 +147,10 @@ impl Device {
         let addr = self.section_addr(loaded, section, offset, data.len())?;
         self.refresh(loaded)?;
         let copied = self.bus.copy_in(addr, data).map_err(in_action("copying into device memory"));
-        self.noted(copied)?;
         if let Some(host_data) = self.residents.get_mut(&loaded.buf.addr).and_then(|r| r.sections.get_mut(section)) {
-            host_data.write(offset..offset + data.len());
+            host_data.write(offset..offset + data.len(), copied.is_ok());
         }
-        Ok(())
+        self.noted(copied)
     }
 
     /// Reads bytes of a section.
@@ -350,7 +349,10 @@ impl Device {
 }
 
 /// Checks that a device of this configuration is behind a bus.
-fn identify(bus: &mut dyn Bus, config: &HwConfig) -> Result<(), DriverError> {
+///
+/// # Errors
+/// As [`Device::open`].
+pub fn identify(bus: &mut dyn Bus, config: &HwConfig) -> Result<(), DriverError> {
     let mut values = [0; 2];
     bus.read_regs(Reg::ConfigDigest, &mut values).map_err(in_action("reading the identification registers"))?;
     let [digest, version] = values;
@@ -379,16 +381,17 @@ impl std::fmt::Debug for Device {
 }
 
 impl HostData {
-    fn write(&mut self, bytes: Range<usize>) {
-        if bytes.is_empty() {
-            return;
-        }
-        if self.written.is_empty() {
-            self.written = bytes.clone();
-        }
-        self.written = self.written.start.min(bytes.start)..self.written.end.max(bytes.end);
-        // What is written again from either end is not lost any more.
-        if bytes.start <= self.lost.start {
+    fn write(&mut self, bytes: Range<usize>, whole: bool) {
+        let hull = |a: &Range<usize>, b: &Range<usize>| match (a.is_empty(), b.is_empty()) {
+            (true, _) => b.clone(),
+            (_, true) => a.clone(),
+            _ => a.start.min(b.start)..a.end.max(b.end),
+        };
+        self.written = hull(&self.written, &bytes);
+        if !whole {
+            self.lost = hull(&self.lost, &bytes);
+        } else if bytes.start <= self.lost.start {
+            // What is written again from either end is not lost any more.
             self.lost.start = self.lost.start.max(bytes.end);
         } else if bytes.end >= self.lost.end {
             self.lost.end = self.lost.end.min(bytes.start);

@@ -50,8 +50,8 @@ pub enum BusError {
         /// Why it failed.
         detail: String,
     },
-    /// Nothing answers (Unavailable).
-    #[error("the device does not answer: {detail}")]
+    /// There is no way to the device, or nothing answers (Unavailable).
+    #[error("the device cannot be reached: {detail}")]
     Unavailable {
         /// What is missing, and the remedy.
         detail: String,

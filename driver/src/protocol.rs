@@ -73,7 +73,9 @@ fn launch(bus: &mut dyn Bus, insn_addr: DmaAddr, insn_count: u32, seen: &mut Sna
             seen.note(reg, value);
         }
     }
-    bus.write32(Reg::Control, control::LAUNCH)
+    bus.write32(Reg::Control, control::LAUNCH)?;
+    seen.note(Reg::Control, control::LAUNCH);
+    Ok(())
 }
 
 fn complete(bus: &mut dyn Bus, limit: Duration, seen: &mut Snapshot) -> Result<(), DriverError> {

@@ -261,6 +261,22 @@ fn a_device_that_is_never_done_times_out_with_its_registers_and_is_reset() {
 }
 
 #[test]
+fn a_device_that_forgets_the_launch_has_lost_its_memory() {
+    let (mut device, script) = open(Script { stuck: vec![(Reg::Control, 0)], ..Script::default() });
+    let loaded = device.load(&program()).unwrap();
+    device.write(&loaded, 1, 0, &[1; 10]).unwrap();
+    let error = device.run(&loaded, Duration::from_secs(600)).unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Fault);
+    assert!(error.to_string().starts_with("the device has forgotten the launch"), "{error}");
+    script.lock().unwrap().stuck.clear();
+    let error = device.run(&loaded, Duration::from_secs(5)).unwrap_err();
+    assert!(matches!(&error, DriverError::Lost { section } if section == "out"), "{error}");
+    device.write(&loaded, 1, 0, &[1; 10]).unwrap();
+    device.run(&loaded, Duration::from_secs(5)).unwrap();
+    device.unload(loaded).unwrap();
+}
+
+#[test]
 fn a_stale_done_bit_is_not_taken_for_the_end() {
     let stale = control::LAUNCH | control::DONE;
     let (mut device, script) = open(Script { control: VecDeque::from([stale, stale, 0]), ..Script::default() });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tandem_isa::{Reg, control};
 
 use super::frame::{MAX_WORDS, Request, shell, status, window};
-use super::link::{Link, LinkCounts, LinkError};
+use super::link::{Link, LinkCounts, LinkError, SILENCE};
 use super::port::Port;
 use crate::memory::Memory;
 use crate::{Bus, BusError, Bytes, DmaAddr, DmaBuf, Waited};
@@ -16,8 +16,6 @@ const ATTEMPTS: u32 = 6;
 const LAST_ATTEMPTS: u32 = 64;
 /// Words of the first transfer; the size then follows the line.
 const FIRST_WORDS: usize = 8;
-/// Frames that take longer than this are made shorter: a slow device must have time for a second attempt.
-const SLOW: Duration = Duration::from_millis(200);
 /// Time between the first two polls of a wait, and the longest.
 const POLLS: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(50));
 
@@ -30,7 +28,7 @@ pub struct SerialBus<P> {
     link: Link<P>,
     facts: BoardFacts,
     memory: Memory,
-    /// Words of the next frame of a copy.
+    /// Words of the next frame, where there are as many to move.
     words: usize,
 }
 
@@ -53,7 +51,15 @@ impl<P: Port> SerialBus<P> {
     /// # Errors
     /// [`BusError::Unavailable`] where nothing answers or something else does.
     pub fn open(port: P) -> Result<SerialBus<P>, BusError> {
-        let mut link = Link::new(port);
+        SerialBus::open_patient(port, SILENCE)
+    }
+
+    /// Finds the board behind a port, where it may say nothing for longer than a second: a simulated one that is slow.
+    ///
+    /// # Errors
+    /// As [`SerialBus::open`].
+    pub fn open_patient(port: P, silence: Duration) -> Result<SerialBus<P>, BusError> {
+        let mut link = Link::new(port, silence);
         let facts = identify(&mut link)?;
         Ok(SerialBus { link, facts, memory: memory_of(&facts), words: FIRST_WORDS })
     }
@@ -79,7 +85,11 @@ impl<P: Port> SerialBus<P> {
     /// The way to the board failed.
     pub fn refused(&mut self) -> Result<u32, BusError> {
         let mut word = [0];
-        self.fetch(window::SHELL + 4 * shell::REFUSED, &mut word, "reading the board's counter of refused frames")?;
+        self.read_words(
+            window::SHELL + 4 * shell::REFUSED,
+            &mut word,
+            "reading the board's counter of refused frames",
+        )?;
         Ok(word[0])
     }
 
@@ -92,22 +102,8 @@ impl<P: Port> SerialBus<P> {
         self.memory.take(buf).map(|()| buf)
     }
 
-    /// Reads words that one frame holds, as often as it takes.
-    fn fetch(&mut self, addr: u32, words: &mut [u32], action: &str) -> Result<(), BusError> {
-        let request = Request::Read { word_addr: addr / 4, count: words.len() };
-        let read = self.link.ask(&request, LAST_ATTEMPTS).map_err(|error| fault(&self.link, action, error))?;
-        words.iter_mut().zip(read).for_each(|(word, value)| *word = value);
-        Ok(())
-    }
-
-    /// Writes words that one frame holds, as often as it takes.
-    fn store(&mut self, addr: u32, words: &[u32], action: &str) -> Result<(), BusError> {
-        let request = Request::Write { word_addr: addr / 4, words: words.to_vec() };
-        self.link.ask(&request, LAST_ATTEMPTS).map(drop).map_err(|error| fault(&self.link, action, error))
-    }
-
-    /// One frame of a copy, with as many words as the line bears, at most `most`; gives the words that it moved and, for a
-    /// read, holds. `request` makes the frame for so many words.
+    /// One frame with as many words as the line bears, at most `most`: how many it moved, and what it read. `request` makes the
+    /// frame for so many words.
     fn step(
         &mut self,
         most: usize,
@@ -122,9 +118,10 @@ impl<P: Port> SerialBus<P> {
                 Ok(words) => {
                     let clean = self.link.counts().resent == resent;
                     let time = self.link.expected(&request).unwrap_or_default();
-                    if !clean || time > SLOW {
+                    // Frames that take long get shorter: a slow device must have time for another attempt.
+                    if !clean || time > self.link.slow() {
                         self.words = (count - count / 4).max(1);
-                    } else if 2 * time <= SLOW && count == self.words {
+                    } else if 2 * time <= self.link.slow() && count == self.words {
                         self.words = (count + count.div_ceil(4)).min(MAX_WORDS);
                     }
                     return Ok((count, words));
@@ -169,11 +166,11 @@ impl<P: Port> Bus for SerialBus<P> {
     }
 
     fn read_regs(&mut self, first: Reg, values: &mut [u32]) -> Result<(), BusError> {
-        self.fetch(window::REGISTERS + first.offset(), values, &format!("reading {first}"))
+        self.read_words(window::REGISTERS + first.offset(), values, &format!("reading {first}"))
     }
 
     fn write_regs(&mut self, first: Reg, values: &[u32]) -> Result<(), BusError> {
-        self.store(window::REGISTERS + first.offset(), values, &format!("writing {first}"))
+        self.write_words(window::REGISTERS + first.offset(), values, &format!("writing {first}"))
     }
 
     fn alloc(&mut self, bytes: Bytes) -> Result<DmaBuf, BusError> {
@@ -192,7 +189,7 @@ impl<P: Port> Bus for SerialBus<P> {
         let action = format!("writing {} bytes at {dst}", src.len());
         let (first, mut words, skipped) = words_around(dst, src.len());
         // The words at the edges keep the bytes that are not written.
-        let ends = (skipped + src.len()) % 4 != 0;
+        let ends = !(skipped + src.len()).is_multiple_of(4);
         if skipped != 0
             && let Some(word) = words.first_mut()
         {
@@ -226,7 +223,7 @@ impl<P: Port> Bus for SerialBus<P> {
         let (mut pause, longest) = POLLS;
         loop {
             let mut value = [0];
-            self.fetch(window::REGISTERS + Reg::Control.offset(), &mut value, ACTION)?;
+            self.read_words(window::REGISTERS + Reg::Control.offset(), &mut value, ACTION)?;
             if value[0] & control::LAUNCH == 0 {
                 return Ok(Waited::Signalled);
             }
@@ -321,9 +318,10 @@ fn memory_of(facts: &BoardFacts) -> Memory {
 fn fault<P: Port>(link: &Link<P>, action: &str, error: LinkError) -> BusError {
     let name = link.name();
     let detail = match error {
-        LinkError::Silent { heard: 0 } => "nothing came for a second; check cable and power".to_owned(),
+        LinkError::Silent { heard: 0 } => format!("nothing came for {}; check cable and power", long(link.silence())),
         LinkError::Silent { heard } => {
-            format!("nothing valid came for a second, only {heard} bytes of noise; check cable and bit rate")
+            let long = long(link.silence());
+            format!("nothing valid came for {long}, only {heard} bytes of noise; check cable and bit rate")
         }
         LinkError::Noisy { attempts } => format!("all of {attempts} attempts were disturbed; check cable and bit rate"),
         LinkError::Closed(error) => format!("the port is gone ({error}); plug the board in again"),
@@ -332,6 +330,14 @@ fn fault<P: Port>(link: &Link<P>, action: &str, error: LinkError) -> BusError {
         LinkError::Status(other) => format!("the board answers with the unknown status {other:#04x}"),
     };
     BusError::Transfer { action: format!("{action} on {name}"), detail }
+}
+
+/// A time without an answer, in words.
+fn long(silence: Duration) -> String {
+    match silence.as_millis().div_ceil(1000) {
+        1 => "a second".to_owned(),
+        seconds => format!("{seconds} seconds"),
+    }
 }
 
 /// The word-aligned range around bytes: its address, zeros for its words, and the bytes before the first that is meant.

@@ -10,12 +10,11 @@ use std::time::Duration;
 use super::frame::{self, Deframer, Reply, Request, kind, status};
 use super::port::Port;
 
-/// A device that says nothing valid for this long is gone. Polls are at most 50 ms apart, so a fault shows within a second.
+/// A device that says nothing valid for this long is gone, unless its link is told to be more patient. Polls are at most 50 ms
+/// apart, so a fault shows within a second.
 pub const SILENCE: Duration = Duration::from_millis(900);
-/// The time allowed for a reply before any has been measured.
-const FIRST_TIMEOUT: Duration = Duration::from_millis(200);
-/// Bounds of the time allowed for a reply: adapters hold bytes back for 16 ms, and there must be time to send again.
-const TIMEOUT_BOUNDS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(300));
+/// The least time allowed for a reply: adapters hold bytes back for 16 ms.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(20);
 /// A garbled line counts as settled when nothing comes for this long; shorter where replies are fast.
 const QUIET: Duration = Duration::from_millis(4);
 /// Classes of frames by length, in powers of two.
@@ -25,6 +24,8 @@ const CLASSES: usize = 10;
 #[derive(Debug)]
 pub struct Link<P> {
     port: P,
+    /// A device that says nothing valid for this long is gone.
+    silence: Duration,
     deframer: Deframer,
     /// What arrived and was not looked at yet.
     inbox: Vec<u8>,
@@ -51,7 +52,7 @@ pub struct LinkCounts {
 /// Why a request has no good answer.
 #[derive(Debug)]
 pub enum LinkError {
-    /// Nothing valid came for [`SILENCE`]; so many bytes came that are no frame.
+    /// Nothing valid came for as long as the device may be silent; so many bytes came that are no frame.
     Silent {
         /// Bytes that arrived.
         heard: u64,
@@ -84,9 +85,10 @@ enum Heard {
 
 impl<P: Port> Link<P> {
     /// A conversation that begins.
-    pub fn new(port: P) -> Link<P> {
+    pub fn new(port: P, silence: Duration) -> Link<P> {
         Link {
             port,
+            silence,
             deframer: Deframer::default(),
             inbox: Vec::new(),
             seq: 0,
@@ -105,6 +107,16 @@ impl<P: Port> Link<P> {
     /// The name of the port.
     pub fn name(&self) -> String {
         self.port.name()
+    }
+
+    /// How long the device may say nothing valid.
+    pub fn silence(&self) -> Duration {
+        self.silence
+    }
+
+    /// The longest that one reply should take: there must be time for a few attempts.
+    pub fn slow(&self) -> Duration {
+        self.silence * 2 / 9
     }
 
     /// What the link has been through.
@@ -132,9 +144,9 @@ impl<P: Port> Link<P> {
     /// [`LinkError::Closed`], [`LinkError::Silent`] where the port takes nothing.
     pub fn settle(&mut self) -> Result<(), LinkError> {
         let begin = self.port.now();
-        self.send(&[frame::BORDER; 4], SILENCE)?;
+        self.send(&[frame::BORDER; 4], self.silence)?;
         let mut bytes = [0; 512];
-        while self.port.now().saturating_sub(begin) < SILENCE
+        while self.port.now().saturating_sub(begin) < self.silence
             && self.port.receive(&mut bytes, QUIET).map_err(LinkError::Closed)? > 0
         {}
         self.inbox.clear();
@@ -171,17 +183,18 @@ impl<P: Port> Link<P> {
         frame::put(&mut line, &content, 1);
         let class = class(request);
         let (mut valid_at, mut bytes_heard) = (self.port.now(), 0);
-        let mut resent = 0;
+        let (mut resent, mut disturbed, mut began_at) = (0, false, None);
         loop {
             let now = self.port.now();
-            self.send(&line, SILENCE.saturating_sub(now.saturating_sub(valid_at)))
+            self.send(&line, self.silence.saturating_sub(now.saturating_sub(valid_at)))
                 .map_err(|error| silent_with(error, bytes_heard))?;
             let sent_at = self.port.now();
+            let began_at = *began_at.get_or_insert(now);
             let mut give_up_at = sent_at + self.timeout(class);
             let mut settling = false;
             loop {
                 let now = self.port.now();
-                let gone_at = valid_at + SILENCE;
+                let gone_at = valid_at + self.silence;
                 if now >= gone_at {
                     return Err(LinkError::Silent { heard: bytes_heard });
                 }
@@ -205,13 +218,17 @@ impl<P: Port> Link<P> {
                         Heard::Late => {}
                         Heard::Again(_) => {
                             // One disturbance may show as several chunks: they are waited for, and answered by one frame.
-                            settling = true;
+                            (settling, disturbed) = (true, true);
                             give_up_at = give_up_at.min(self.port.now() + self.quiet(class));
                         }
                         Heard::Answer(reply) => {
-                            if resent == 0 {
-                                let taken = self.port.now().saturating_sub(sent_at);
+                            if !disturbed {
+                                // Which of several equal frames is answered is unknown. With a device that is only slow it
+                                // is the first; where a reply was lost, this makes the time allowed too long for a while.
+                                let taken = self.port.now().saturating_sub(began_at);
                                 RoundTrip::add(&mut self.round_trips[class], taken);
+                            }
+                            if resent == 0 {
                                 self.backoff = 0;
                             }
                             self.counts.answered += 1;
@@ -298,9 +315,9 @@ impl<P: Port> Link<P> {
     }
 
     fn timeout(&self, class: usize) -> Duration {
-        let (least, most) = TIMEOUT_BOUNDS;
-        let measured = self.nearest(class).map_or(FIRST_TIMEOUT, |round_trip| round_trip.timeout());
-        (measured.max(least) * (1 << self.backoff)).min(most.max(measured))
+        let measured = self.nearest(class).map_or(self.slow(), RoundTrip::timeout).max(LEAST_TIMEOUT);
+        // However long replies have taken, there must be time for two attempts.
+        measured.saturating_mul(1 << self.backoff).min(self.silence / 2)
     }
 
     fn quiet(&self, class: usize) -> Duration {
@@ -331,7 +348,7 @@ impl RoundTrip {
     }
 
     fn timeout(self) -> Duration {
-        (self.mean + self.deviation * 4).min(SILENCE / 2)
+        self.mean + self.deviation * 4
     }
 }
 
