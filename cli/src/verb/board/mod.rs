@@ -2,7 +2,11 @@
 
 mod mlperf;
 mod serve;
+#[cfg(unix)]
+mod sim;
 mod target;
+#[cfg(unix)]
+mod terminal;
 
 use crate::Outcome;
 use anyhow::Result;
@@ -13,6 +17,9 @@ use clap::Subcommand;
 pub enum Verb {
     /// Export a board, or a simulator in the place of one, over the network.
     Serve(serve::Options),
+    /// Simulate a board behind a pseudo-terminal.
+    #[cfg(unix)]
+    Sim(sim::Options),
     /// Answer the MLPerf Tiny runner with a model on a device.
     Mlperf(mlperf::Options),
 }
@@ -24,6 +31,8 @@ pub enum Verb {
 pub fn run(verb: &Verb) -> Result<Outcome> {
     match verb {
         Verb::Serve(options) => serve::run(options),
+        #[cfg(unix)]
+        Verb::Sim(options) => sim::run(options),
         Verb::Mlperf(options) => mlperf::run(options),
     }
 }
