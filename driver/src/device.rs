@@ -18,7 +18,7 @@ use crate::{Bus, Bytes, Counters, DmaAddr, DmaBuf, DriverError, ErrorClass, Snap
 const INSN_ALIGN: u64 = INSN_ADDR_ALIGN as u64;
 
 /// What `INSN_COUNT` holds between a reset and the first launch. A device that was configured again reads 0 there.
-const MARK: u32 = 0x7a6d_0001;
+const MARK: u32 = 0x7a6d_2aa5;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -90,7 +90,7 @@ impl Device {
     pub fn open(mut bus: Box<dyn Bus + Send>, config: &HwConfig) -> Result<Device, DriverError> {
         identify(&mut *bus, config)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let (residents, mark) = (BTreeMap::new(), MARK);
+        let (residents, mark) = (BTreeMap::new(), mark(config));
         let mut device = Device { bus, config: config.clone(), id, cut: false, mark, losses: 0, residents };
         device.reset()?;
         Ok(device)
@@ -270,8 +270,8 @@ impl Device {
     /// Empties the queues and leaves a mark.
     fn clear(&mut self) -> Result<(), DriverError> {
         let cleared = self.bus.write32(Reg::Control, control::RESET);
-        self.mark = MARK;
-        let marked = cleared.and_then(|()| self.bus.write32(Reg::InsnCount, MARK));
+        self.mark = mark(&self.config);
+        let marked = cleared.and_then(|()| self.bus.write32(Reg::InsnCount, self.mark));
         self.noted(marked.map_err(in_action("resetting the device")))
     }
 
@@ -372,6 +372,11 @@ pub fn identify(bus: &mut dyn Bus, config: &HwConfig) -> Result<(), DriverError>
 fn lost(loaded: &Loaded, section: usize) -> DriverError {
     let section = loaded.sections.get(section).map_or_else(|| section.to_string(), |at| at.name.clone());
     DriverError::Lost { section }
+}
+
+/// As much of [`MARK`] as the register of this machine holds.
+fn mark(config: &HwConfig) -> u32 {
+    MARK & config.written_bits(Reg::InsnCount)
 }
 
 impl std::fmt::Debug for Device {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IsaError, MemoryType, RequantMode, TOKEN_QUEUE_DEPTH};
+use crate::{IsaError, MemoryType, Reg, RequantMode, TOKEN_QUEUE_DEPTH};
 
 /// Smallest accepted number of micro-ops in the UOP scratchpad.
 const MIN_UOP_DEPTH: usize = 64;
@@ -377,6 +377,18 @@ impl HwConfig {
         self.facts.dram_bits
     }
 
+    /// The bits of a register that hold what the host writes, on this machine: see [`Reg::written_bits`]. An address has
+    /// `dram_bits`, and INSN_COUNT as many as DRAM holds instructions.
+    pub fn written_bits(&self, reg: Reg) -> u32 {
+        let low = |bits: u32| u32::MAX >> (32 - bits.min(32));
+        reg.written_bits()
+            & match reg {
+                Reg::InsnCount if self.dram_bits() < 32 => low(self.dram_bits() - 3),
+                Reg::Control => u32::MAX,
+                _ => low(self.dram_bits()),
+            }
+    }
+
     /// Instructions that each queue holds. `None`: there are no queues, and instructions run in the order of the stream.
     pub fn insn_queue_depth(&self) -> Option<usize> {
         (self.facts.insn_queue_depth > 0).then_some(self.facts.insn_queue_depth as usize)
@@ -715,6 +727,17 @@ mod tests {
         ] {
             assert!(matches!(HwConfig::new(facts).unwrap_err(), IsaError::ConfigValue { .. }));
         }
+    }
+
+    #[test]
+    fn registers_hold_addresses_in_dram_and_as_many_instructions_as_fit() {
+        let config = HwConfig::new(HwFacts { dram_bits: 17, ..facts() }).unwrap();
+        assert_eq!(config.written_bits(Reg::InpBase), 0x1_f000);
+        assert_eq!(config.written_bits(Reg::InsnAddr), 0x1_ffc0);
+        assert_eq!(config.written_bits(Reg::InsnCount), 0x3fff);
+        assert_eq!(config.written_bits(Reg::Control), Reg::Control.written_bits());
+        let wide = HwConfig::new(facts()).unwrap();
+        assert!(Reg::ALL.iter().all(|&reg| wide.written_bits(reg) == reg.written_bits()));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! ```text
 //!  P0 counters, offsets --> UOP scratchpad
 //!  P1 micro-op + offsets --> indices
-//!  P2 indices --> in range? taken? --> next
+//!  P2 indices --> in range?
+//!  P3 the same --> taken? --> next
 //! ```
 //!
 //! | port | width | meaning |
@@ -52,6 +53,7 @@ pub(crate) fn loops(sizes: &Sizes) -> Module {
     });
     let there = m.reg("is_there", 1, 0);
     let advance = (!there | taken).named("advance");
+    let valid_2 = m.reg("valid_2", 1, 0);
     let nothing = !iter_out.any() | !iter_in.any() | uop_end.le(uop_begin.zext(log_uop + 1));
     let issue = (active & advance).named("issue");
     let next_at = at.inc().named("next_at");
@@ -103,7 +105,8 @@ pub(crate) fn loops(sizes: &Sizes) -> Module {
         index
     });
     m.when(advance, || {
-        there.set(valid_1);
+        valid_2.set(valid_1);
+        there.set(valid_2);
         strange.set(if used < 32 { uop_word.bits(used, 32 - used).any() } else { m.lit(0, 1) });
     });
     let [dst, src, wgt] = indices;
@@ -115,15 +118,26 @@ pub(crate) fn loops(sizes: &Sizes) -> Module {
     let wgt_fits = is_lane.mux(fits(wgt, log_wgt + log_in), fits(wgt, log_wgt));
     let in_range = (fits(dst, log_acc) & (src_fits | !reads_src) & (wgt_fits | !reads_wgt)).named("in_range");
 
+    // P3.
+    let [sound, beyond, unknown] = ["is_sound", "is_beyond", "is_unknown"].map(|name| m.data_reg(name, 1));
+    let held = [0, 1, 2].map(|k| m.data_reg(format!("{}_3", names[k]), indices[k].width()));
+    m.when(advance, || {
+        sound.set(in_range & !strange);
+        beyond.set(!in_range & !strange);
+        unknown.set(strange);
+        held.iter().zip(indices).for_each(|(held, index)| held.set(index));
+    });
+    let [dst, src, wgt] = held;
+
     m.output("uop_read", issue);
     m.output("uop_index", at.bits(0, log_uop));
-    m.output("there", there & in_range & !strange);
+    m.output("there", there & sound);
     m.output("dst", dst.bits(0, log_acc));
     m.output("src", src.bits(0, sizes.src - 2));
     m.output("wgt", wgt.bits(0, sizes.wgt - 2));
-    m.output("busy", active | valid_1 | there);
-    m.output("out_of_range", there & !in_range & !strange);
-    m.output("undecodable", there & strange);
+    m.output("busy", active | valid_1 | valid_2 | there);
+    m.output("out_of_range", there & beyond);
+    m.output("undecodable", there & unknown);
     m
 }
 
