@@ -23,7 +23,12 @@ pub struct BoardPort {
 impl BoardPort {
     /// The host's end of a cable.
     pub fn new(cable: Cable) -> BoardPort {
-        BoardPort { cable: Arc::new(Mutex::new(cable)), skipped: Duration::ZERO, inbox: VecDeque::new() }
+        BoardPort::shared(Arc::new(Mutex::new(cable)))
+    }
+
+    /// The host's end of a cable that others look at too, or that a port before this one was at.
+    pub fn shared(cable: Arc<Mutex<Cable>>) -> BoardPort {
+        BoardPort { cable, skipped: Duration::ZERO, inbox: VecDeque::new() }
     }
 
     /// A second way to the cable and its board.
