@@ -71,6 +71,14 @@ pub fn design(board: &Board, config: &HwConfig) -> Result<String, BoardError> {
     Ok(text)
 }
 
+/// The core alone, for a board whose processor is on the same chip; its top module is [`tandem_hw::TOP`].
+///
+/// # Errors
+/// Where there is no design for this board and configuration.
+pub fn core(_board: &Board, config: &HwConfig) -> Result<String, BoardError> {
+    Ok(tandem_hw::verilog(config))
+}
+
 fn pll(board: &Board) -> String {
     let input = board.oscillator.as_ref().map_or("1'b0", |oscillator| oscillator.port.as_str());
     let Some(pll) = &board.pll else {

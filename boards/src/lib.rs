@@ -6,7 +6,9 @@
 //! | clocks | [`pll`] |
 //! | the Verilog of a board | [`design`] |
 //! | what is to be run, as a value | [`Plan`] |
-//! | running it, with a cache | [`run::Runner`] |
+//! | running it, with a cache | [`run::Runner`], [`Bitstream`] |
+//! | what came of it | [`Report`] |
+//! | projects for Vivado | [`vivado`] |
 //!
 //! The crate prints nothing and reads no environment: where tools are and what is kept where is handed in.
 #![forbid(unsafe_code)]
@@ -16,6 +18,7 @@ mod catalogue;
 mod constraints;
 mod design;
 mod error;
+mod folder;
 mod make;
 mod manifest;
 mod picture;
@@ -28,13 +31,14 @@ pub mod run;
 mod sha256;
 pub mod timing;
 mod tools;
+pub mod vivado;
 
 pub use board::{Board, Budget, Direction, Flow, Host, Memory, Options, Oscillator, Port, Sdram};
 pub use catalogue::{find, load, names};
 pub use constraints::pins;
-pub use design::design;
+pub use design::{core, design};
 pub use error::{BoardError, Shortage};
-pub use make::{Bitstream, fits};
+pub use make::{Bitstream, estimate};
 pub use placement::{Placed, Placement, blocks, placement};
 pub use plan::Plan;
 pub use report::Report;

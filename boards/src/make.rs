@@ -11,7 +11,7 @@ use crate::picture::floor_plan;
 use crate::placement::{blocks, placement};
 use crate::plan::{self, Plan, Trial};
 use crate::report::{Attempt, Proof, Ran, Report};
-use crate::resources::{Cells, log_cells, netlist_cells, of_netlist, of_report, shortages};
+use crate::resources::{Cells, Usage, log_cells, netlist_cells, of_netlist, of_report, shortages};
 use crate::run::{Inputs, Made, Runner};
 use crate::timing::Timing;
 use crate::{BoardError, sha256};
@@ -127,43 +127,20 @@ impl Bitstream {
     /// # Errors
     /// [`BoardError::Io`]; then no file is half-written.
     pub fn write(&self, folder: &Path) -> Result<(), BoardError> {
-        fs::create_dir_all(folder).map_err(BoardError::io(folder))?;
-        let own = |name: &str| folder.join(format!(".{name}.{}", std::process::id()));
-        let write = || -> Result<(), BoardError> {
-            for (name, path) in &self.files {
-                fs::copy(path, own(name)).map_err(BoardError::io(own(name)))?;
-            }
-            for (name, text) in &self.texts {
-                fs::write(own(name), text).map_err(BoardError::io(own(name)))?;
-            }
-            Ok(())
-        };
-        let names: Vec<&String> = self.files.iter().map(|(n, _)| n).chain(self.texts.iter().map(|(n, _)| n)).collect();
-        let place = || {
-            names.iter().try_for_each(|name| {
-                fs::rename(own(name), folder.join(name)).map_err(BoardError::io(folder.join(name)))
-            })
-        };
-        write().and_then(|()| place()).inspect_err(|_| {
-            for name in &names {
-                // Some of them were never written, or are in place already.
-                let _ = fs::remove_file(own(name));
-            }
-        })
+        crate::folder::write(folder, &self.files, &self.texts)
     }
 }
 
-/// Whether the part has what a configuration takes at least, by synthesis alone.
+/// What a design takes of the part at least, by synthesis alone; `verilog` has the top module `top`.
 ///
 /// # Errors
 /// What [`Runner::run`] says.
-pub fn fits(board: &Board, config: &HwConfig, verilog: &str, runner: &mut Runner) -> Result<bool, BoardError> {
-    let plan = Plan::new(board, config, &[1])?;
+pub fn estimate(board: &Board, verilog: &str, top: &str, runner: &mut Runner) -> Result<Vec<Usage>, BoardError> {
+    let step = plan::synthesis(board, top)?;
     let mut inputs = Inputs::default();
     inputs.add(plan::DESIGN, verilog);
-    let netlist = runner.run(&plan.synthesis, &inputs)?;
-    let cells = netlist_cells(&netlist.text(plan::CELLS)?)?;
-    Ok(check_fit(board, &cells).is_ok())
+    let netlist = runner.run(&step, &inputs)?;
+    Ok(of_netlist(board.flow, &netlist_cells(&netlist.text(plan::CELLS)?)?, &board.budget))
 }
 
 fn ran(step: &str, made: &Made) -> Ran {

@@ -83,7 +83,7 @@ impl Plan {
             board: board.name.clone(),
             config_digest: format!("{:#010x}", config.digest()),
             clock_hz: board.clock_hz,
-            synthesis: synthesis(board)?,
+            synthesis: synthesis(board, TOP)?,
             trials: seeds.iter().map(|&seed| trial(board, seed)).collect(),
             bitstream: bitstream(board),
         })
@@ -120,7 +120,7 @@ pub fn bitstream(board: &Board) -> String {
 }
 
 /// The command of yosys for a board's family.
-pub(crate) fn synthesis_command(board: &Board) -> Result<String, BoardError> {
+fn synthesis_command(board: &Board) -> Result<String, BoardError> {
     let command = match board.flow {
         Flow::Ecp5 => "synth_ecp5",
         // Without -dsp: that pass drops a multiplier whose product is added to another.
@@ -136,10 +136,14 @@ pub(crate) fn synthesis_command(board: &Board) -> Result<String, BoardError> {
     Ok([&[command.to_owned()][..], &board.options.synthesis].concat().join(" "))
 }
 
-fn synthesis(board: &Board) -> Result<Step, BoardError> {
+/// The synthesis of a design with this top module, alone.
+///
+/// # Errors
+/// [`BoardError::Refused`] for options that make wrong netlists.
+pub(crate) fn synthesis(board: &Board, top: &str) -> Result<Step, BoardError> {
     let command = synthesis_command(board)?;
     let script = format!(
-        "read_verilog {DESIGN}; {command} -top {TOP} -json {NETLIST}; write_verilog -noattr {NETLIST_VERILOG}; \
+        "read_verilog {DESIGN}; {command} -top {top} -json {NETLIST}; write_verilog -noattr {NETLIST_VERILOG}; \
          tee -o {CELLS} stat -json"
     );
     Ok(Step {

