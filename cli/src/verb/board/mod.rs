@@ -1,5 +1,6 @@
 //! `tandem board`: boards, and what plays one.
 
+mod list;
 mod mlperf;
 mod serve;
 #[cfg(unix)]
@@ -15,6 +16,8 @@ use clap::Subcommand;
 /// What to do with a board.
 #[derive(Subcommand)]
 pub enum Verb {
+    /// List the boards.
+    List(list::Options),
     /// Export a board, or a simulator in the place of one, over the network.
     Serve(serve::Options),
     /// Simulate a board behind a pseudo-terminal.
@@ -30,6 +33,7 @@ pub enum Verb {
 /// One sentence: what, where, remedy.
 pub fn run(verb: &Verb) -> Result<Outcome> {
     match verb {
+        Verb::List(options) => list::run(options),
         Verb::Serve(options) => serve::run(options),
         #[cfg(unix)]
         Verb::Sim(options) => sim::run(options),
