@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod eval;
 mod exec;
+mod gates;
 mod graph;
 mod hw;
 mod import;
@@ -49,6 +50,8 @@ pub enum Verb {
     Verilog(verilog::Options),
     /// Compare the hardware with the functional simulator on random programs.
     Cosim(cosim::Options),
+    /// Compare what synthesis made of the hardware with the functional simulator.
+    Gates(gates::Options),
     /// List the tools and libraries that were found, and what each enables.
     Doctor(doctor::Options),
 }
@@ -73,6 +76,7 @@ impl Verb {
             Verb::Hw(verb) => hw::run(&verb),
             Verb::Verilog(options) => verilog::run(&options),
             Verb::Cosim(options) => cosim::run(&options),
+            Verb::Gates(options) => gates::run(&options),
             Verb::Doctor(options) => doctor::run(&options),
         }
     }

@@ -14,6 +14,8 @@ pub(super) const HARNESS: &str = include_str!("harness.cpp");
 /// Of the model and of the harness. At 256 multipliers with g++ 12, in millions of cycles per CPU second: `-O1` 0.58, `-O2` 0.62,
 /// `-O3` 0.63 for 1.4 times the compile time, `-Os` 0.46, `-march=native` no different.
 const FAST: &[&str] = &["-O2"];
+/// Of a netlist: of 24,000 cells `-O2` took three times as long to compile as this, for a model that was no faster.
+const FAST_NETLIST: &[&str] = &["-O1"];
 /// Of what runs once: constructors, symbol tables, reset values.
 const SLOW: &[&str] = &["-O0"];
 /// Models of several configurations live in one process, so none may see another's symbols.
@@ -77,7 +79,7 @@ impl Recipe<'_> {
             self.version(&self.tools.verilator(), "Verilator", "run `cargo x setup`")?,
             self.version(&self.tools.cxx, "the C++ compiler", "install one, or set CXX to its path")?,
             self.verilator_flags(),
-            self.flags(FAST),
+            self.flags(self.fast()),
             HARNESS,
         ))
     }
@@ -109,13 +111,14 @@ impl Recipe<'_> {
         let harness = objects.join("harness.cpp");
         write(&harness, HARNESS)?;
         let mut units = vec![self.unit(&harness, FAST)];
+        let fast = self.fast();
         let mut sources: Vec<PathBuf> = list(&objects)?.into_iter().filter(|f| *f != harness && is(f, "cpp")).collect();
         // The longest file first, so that the last one is not compiled alone.
         sources.sort_by_key(|f| std::cmp::Reverse(std::fs::metadata(f).map_or(0, |data| data.len())));
         units.extend(sources.iter().map(|source| {
             let name = source.file_name().unwrap_or_default().to_string_lossy();
             let once = ["__Slow", "__Syms", "__ConstPool"].iter().any(|part| name.contains(part));
-            self.unit(source, if once { SLOW } else { FAST })
+            self.unit(source, if once { SLOW } else { fast })
         }));
         self.compile(&units, &folder.join("compile.log"), progress)?;
         progress(BuildStep::Link);
@@ -160,6 +163,10 @@ impl Recipe<'_> {
 
     fn verilator_flags(&self) -> Vec<&'static str> {
         if self.variant.waves { vec!["--trace-vcd"] } else { Vec::new() }
+    }
+
+    fn fast(&self) -> &'static [&'static str] {
+        if self.variant.netlist { FAST_NETLIST } else { FAST }
     }
 
     fn unit(&self, source: &Path, optimise: &[&str]) -> Unit {
@@ -227,7 +234,7 @@ impl Recipe<'_> {
 }
 
 /// Runs a tool; what it says goes to `log`, which stays where it fails.
-fn run(mut command: Command, tool: &str, log: &Path) -> Result<(), TsimError> {
+pub(crate) fn run(mut command: Command, tool: &str, log: &Path) -> Result<(), TsimError> {
     let shown = format!("{command:?}\n");
     let output = command.stdin(Stdio::null()).output().map_err(|error| TsimError::Missing {
         what: format!("{tool} ({})", command.get_program().to_string_lossy()),
@@ -244,11 +251,11 @@ fn run(mut command: Command, tool: &str, log: &Path) -> Result<(), TsimError> {
     Err(TsimError::Build { tool: tool.to_owned(), first, log: log.to_path_buf() })
 }
 
-pub(super) fn write(path: &Path, text: &str) -> Result<(), TsimError> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), TsimError> {
     std::fs::write(path, text).map_err(file("write", path))
 }
 
-pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> TsimError {
+pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> TsimError {
     let path = path.to_path_buf();
     move |error| TsimError::File { action, path, detail: error.to_string() }
 }

@@ -21,12 +21,12 @@
 mod activity;
 mod bus;
 mod collect;
-mod compile;
+pub(crate) mod compile;
 mod device;
 mod diagnose;
 mod error;
 mod memory;
-mod model;
+pub(crate) mod model;
 mod sys;
 mod timeline;
 mod tools;

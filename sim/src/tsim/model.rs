@@ -25,6 +25,8 @@ pub struct Variant {
     pub waves: bool,
     /// The design has its mutants, of which the options of a bus choose one.
     pub mutants: bool,
+    /// The design is a netlist: the compiler does less, because so much code has little to gain.
+    pub netlist: bool,
 }
 
 /// What a build is doing.
@@ -106,6 +108,23 @@ impl Model {
         Ok(Arc::new(Model { config: config.clone(), variant, folder, library }))
     }
 
+    /// The model of what synthesis, or place and route, made of a configuration's hardware. The netlist has the ports of the
+    /// accelerator, and `cells` is what its cells do, as Verilog.
+    ///
+    /// # Errors
+    /// As [`Model::build`]; a cell without a model is a [`TsimError::Build`] that names it.
+    pub fn of_netlist(
+        netlist: &str,
+        cells: &str,
+        config: &HwConfig,
+        tools: &Tools,
+        cache: &Path,
+        progress: &mut dyn FnMut(BuildStep),
+    ) -> Result<Arc<Model>, TsimError> {
+        let variant = Variant { netlist: true, ..Variant::default() };
+        Model::build_from(&format!("{cells}\n{netlist}"), config, tools, cache, variant, progress)
+    }
+
     /// The configuration.
     pub fn config(&self) -> &HwConfig {
         &self.config
@@ -126,7 +145,7 @@ impl Model {
 ///
 /// A second builder waits for the first, whose lock ends with its process. A failed build stays, under a name that ends in
 /// `failed`, and the log's path in the error points there.
-fn place(folder: &Path, complete: &str, make: impl FnOnce(&Path) -> Result<(), TsimError>) -> Result<(), TsimError> {
+pub(crate) fn place(folder: &Path, complete: &str, make: impl FnOnce(&Path) -> Result<(), TsimError>) -> Result<(), TsimError> {
     let parent = folder.parent().unwrap_or(folder);
     std::fs::create_dir_all(parent).map_err(file("make", parent))?;
     let lock = folder.with_extension("lock");

@@ -1,0 +1,1 @@
+// Cells of Gowin GW2A.

@@ -1,0 +1,1 @@
+// Cells of Lattice iCE40.
