@@ -168,8 +168,8 @@ endmodule
 // Block RAM of 18 kbit. With 36 bits, port A writes and port B reads, and both pairs of data pins belong to either. The low address
 // bits that a port of 18 or 36 bits does not need choose the bytes that it writes.
 //
-// A word that one port writes while the other reads it is read as its inverse: no design may depend on it. Both ports have one
-// clock in every design here; with two of them this happens too often, never too rarely.
+// Bits that one port writes while the other reads them are read as their inverse: no design may depend on them. Both ports have
+// one clock in every design here; with two of them this happens too often, never too rarely.
 module DP16KD(
   input DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2, DIA1,
   DIA0, ADA13, ADA12, ADA11, ADA10, ADA9, ADA8, ADA7, ADA6, ADA5, ADA4, ADA3, ADA2, ADA1, ADA0, CEA, OCEA, CLKA, WEA,
@@ -305,10 +305,12 @@ module DP16KD(
   wire [35:0] data_a, data_b, mask_a, mask_b, out_a, out_b;
   wire [35:0] old_a = {words[word_a | 10'd1], words[word_a]}, old_b = {words[word_b | 10'd1], words[word_b]};
   wire [35:0] new_a = old_a & ~mask_a | data_a & mask_a, new_b = old_b & ~mask_b | data_b & mask_b;
-  // Whether the ports meet, by the width of the wider one.
-  wire meet = WIDE ? word_a[9:1] == word_b[9:1] : word_a == word_b;
   wire [35:0] seen_a = write_a & NEW_A ? new_a : old_a, seen_b = write_b & NEW_B ? new_b : old_b;
-  wire [35:0] view_a = write_b & meet ? seen_a : seen_a, view_b = write_a & meet ? seen_b : seen_b;
+  // What the other port writes of the words that this one sees. Only a port of 36 bits sees two.
+  wire [35:0] spread_a = DATA_WIDTH_B == 36 && word_a[0] ? {mask_a[17:0], 18'b0} : mask_a;
+  wire [35:0] met_by_b = DATA_WIDTH_A == 36 && word_b[0] ? {18'b0, mask_a[35:18]} : spread_a;
+  wire near = WIDE ? word_a[9:1] == word_b[9:1] : word_a == word_b;
+  wire [35:0] view_a = write_b & near ? seen_a ^ mask_b : seen_a, view_b = write_a & near ? seen_b ^ met_by_b : seen_b;
   TANDEM_EBR_PORT #(.WIDTH(DATA_WIDTH_A)) a(
     .AD(address_a), .DI({WIDE ? low_b : 18'b0, low_a}), .word(word_a), .data(data_a), .mask(mask_a), .read(view_a), .out(out_a)
   );

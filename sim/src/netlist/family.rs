@@ -38,6 +38,14 @@ impl Family {
         }
     }
 
+    /// A design as this family takes it: iCE40 has no RAM in look-up tables, and yosys refuses a memory that asks for it.
+    pub fn source(self, verilog: &str) -> String {
+        match self {
+            Family::Ice40 => verilog.replace("(* ram_style = \"distributed\" *) ", ""),
+            Family::Ecp5 | Family::Gowin => verilog.to_owned(),
+        }
+    }
+
     /// What its cells do, as Verilog.
     pub fn cells(self) -> &'static str {
         match self {

@@ -18,7 +18,7 @@ pub fn synthesise(
     top: &str,
     cache: &Path,
 ) -> Result<String, NetlistError> {
-    synthesise_with(wheels, &format!("{} -top {top}", family.command()), verilog, cache)
+    synthesise_with(wheels, &format!("{} -top {top}", family.command()), &family.source(verilog), cache)
 }
 
 /// Synthesises with a command of one's own, such as `synth_ice40 -dsp -top top`.
