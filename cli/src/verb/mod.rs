@@ -10,6 +10,7 @@ mod doctor;
 mod eval;
 mod exec;
 mod flash;
+mod gates;
 mod graph;
 mod hw;
 mod import;
@@ -59,6 +60,8 @@ pub enum Verb {
     /// List boards, simulate one, or reach one from elsewhere.
     #[command(subcommand)]
     Board(board::Verb),
+    /// Compare what synthesis made of the hardware with the functional simulator.
+    Gates(gates::Options),
     /// List the tools and libraries that were found, and what each enables.
     Doctor(doctor::Options),
 }
@@ -86,6 +89,7 @@ impl Verb {
             Verb::Flash(options) => flash::run(&options),
             Verb::Cosim(options) => cosim::run(&options),
             Verb::Board(verb) => board::run(&verb),
+            Verb::Gates(options) => gates::run(&options),
             Verb::Doctor(options) => doctor::run(&options),
         }
     }
