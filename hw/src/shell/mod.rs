@@ -13,6 +13,7 @@
 //! | frames, commands, words | `bridge.rs` |
 //! | the core's bus and the bridge on one memory | `port.rs` |
 //! | memories inside the FPGA | `ram.rs` |
+//! | SDR SDRAM | [`sdram`] |
 //!
 //! The bridge's address space, in bytes: device memory from 0, the core's registers from `0xf000_0000`, the words of the shell from
 //! `0xf000_1000`: magic `TDM1`, version, bytes of memory, clock in hertz, baud, frames refused; a 1 written to word 6 lets plain
@@ -22,6 +23,7 @@ mod board;
 mod bridge;
 mod port;
 mod ram;
+pub mod sdram;
 mod uart;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,7 @@ use tandem_isa::HwConfig;
 use thiserror::Error;
 
 pub use board::{BOARD, board_verilog};
+pub use sdram::Sdram;
 pub use uart::LEAST_DIVISOR;
 
 /// The shell of a board.
