@@ -40,6 +40,7 @@ mod rows;
 mod scratchpad;
 mod sequencer;
 mod sequential;
+pub mod shell;
 mod size;
 mod store;
 pub mod token;

@@ -17,6 +17,7 @@
 //! Semantics are those of the ISA manual; upstream's functional simulator is the reference where upstream's implementations
 //! disagree, and `tandem_isa::Compat` chooses another one. The crate knows no compiler.
 
+pub mod board;
 mod bus;
 mod check;
 pub mod cosim;

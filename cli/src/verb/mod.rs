@@ -1,6 +1,7 @@
 //! The verbs, one a file.
 
 mod asm;
+mod board;
 mod compile;
 mod cosim;
 mod demo;
@@ -38,7 +39,7 @@ pub enum Verb {
     Asm(asm::AsmOptions),
     /// Disassemble instruction words to .vta text.
     Disasm(asm::DisasmOptions),
-    /// Execute a program on a simulator.
+    /// Execute a program on a simulator or a board.
     Exec(exec::Options),
     /// Print the instruction set of a configuration.
     Isa(isa::Options),
@@ -49,6 +50,9 @@ pub enum Verb {
     Verilog(verilog::Options),
     /// Compare the hardware with the functional simulator on random programs.
     Cosim(cosim::Options),
+    /// Reach boards from elsewhere.
+    #[command(subcommand)]
+    Board(board::Verb),
     /// List the tools and libraries that were found, and what each enables.
     Doctor(doctor::Options),
 }
@@ -73,6 +77,7 @@ impl Verb {
             Verb::Hw(verb) => hw::run(&verb),
             Verb::Verilog(options) => verilog::run(&options),
             Verb::Cosim(options) => cosim::run(&options),
+            Verb::Board(verb) => board::run(&verb),
             Verb::Doctor(options) => doctor::run(&options),
         }
     }
