@@ -229,7 +229,9 @@ pub fn lane(has_float: bool) -> Module {
     let lost = p.reg(1, "lost", requant.mux(post.bits(29, 3).any(), shifts_back & !near));
     let double = flag("double", 0);
     let none = m.lit(0, 6);
-    let up = p.carry(0, 3, "up", (double & !back).mux(up_to_31.zext(6), none));
+    // Leading zeros of mode `float` need a bit more than the other shifts.
+    let up = (double & !back).mux(up_to_31, m.lit(0, 5));
+    let up = p.carry(0, 3, "up", if has_float { up.zext(6) } else { up });
     let after_double = back.mux(near.mux(magnitude, m.lit(31, 5)).zext(6), none);
     let forward = flag("scales", 0).mux(up_to_62, shifts.mux(up_to_31.zext(6), none));
     let down = p.carry(0, 5, "down", double.mux(after_double, back.mux(none, forward)));
@@ -266,7 +268,7 @@ pub fn lane(has_float: bool) -> Module {
         let Scaled { value, factor, down, outside } = scale_float(&m, &mut p, &flag, value, factor, up, down);
         (value, factor, down, Some(outside))
     } else {
-        let (value, up) = (p.reg(4, "value", value), p.reg(4, "up", up.bits(0, 5)));
+        let (value, up) = (p.reg(4, "value", value), p.reg(4, "up", up));
         let value = p.reg(5, "value", value.shl(up));
         let factor = p.carry(4, 6, "factor", factor);
         (p.reg(6, "value", value), factor, p.carry(5, 9, "down", down), None)

@@ -67,7 +67,7 @@ pub fn proof(word_address: u32, row_bits: u32) -> Module {
     m.assert_always("whole_row", b.left.eq(missing) & given.le(total));
     let next =
         (first.zext(row_bits.max(word_address) + 1) + given.zext(row_bits.max(word_address) + 1)).named("next_word");
-    let within = next.below(1 << word_address).named("within");
+    let within = next.below(1 << word_address).named("in_memory");
     m.assert_always("ends_with_row", b.busy.eq(given.ne(total)));
     m.assert_always("within_memory", b.valid.eq(b.busy & within));
     m.assert_always("longest", !b.valid | end.is(BURST_BEATS.into()) | beats.eq(missing));
@@ -118,7 +118,7 @@ fn describe(m: &Module, word_address: u32, row_bits: u32) -> Parts<'_> {
         || {
             m.when(offers & ready, || {
                 at.set(at + length.zext(word_address + 1));
-                left.set(left - length.zext(row_bits));
+                left.set(left - length.zext(row_bits).named("words"));
             });
         },
     );

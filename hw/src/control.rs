@@ -68,7 +68,8 @@ pub fn proof(config: &HwConfig) -> Module {
     let b_taken = (c.bvalid & c.bready).named("b_taken");
     let addresses = count("open_addresses", c.awvalid & !c.aw_held, b_taken);
     let values = count("open_values", c.wvalid & !c.w_held, b_taken);
-    let reads = count("open_reads", c.arvalid & c.arready, c.rvalid & c.rready);
+    let r_taken = (c.rvalid & c.rready).named("r_taken");
+    let reads = count("open_reads", c.arvalid & c.arready, r_taken);
 
     let stalled = m.delay("b_stalled", c.bvalid & !c.bready);
     m.assert_always("write_answer_holds", !stalled | (c.bvalid & c.bresp.eq(m.delay("bresp_before", c.bresp))));
@@ -338,7 +339,9 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     let raddr = m.data_reg("raddr", 12);
     let rvalid = m.reg("rvalid", 1, 0);
     let rdata = m.data_reg("rdata", 32);
-    m.when(arvalid & !ar_held & !rvalid, || {
+    let no_address = (!ar_held).named("no_address");
+    let no_answer = (!rvalid).named("no_answer");
+    m.when(arvalid & no_address & no_answer, || {
         ar_held.set_to(1);
         raddr.set(araddr);
     });
