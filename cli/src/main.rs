@@ -4,6 +4,7 @@
 //! told in one sentence.
 #![forbid(unsafe_code)]
 
+mod board;
 mod cycles;
 mod expect;
 mod file;

@@ -17,6 +17,7 @@
 //! | micro-ops and hazards | `sequencer.rs` |
 //! | arithmetic | `gemm.rs`, `operand.rs`, [`alu`] |
 //! | one of several requesters at a time | [`arbiter`] |
+//! | what an FPGA's cells do, to simulate netlists | [`cells`] |
 //!
 //! The crate writes no files and runs no tools.
 
@@ -25,6 +26,7 @@ pub mod alu;
 pub mod arbiter;
 mod block;
 pub mod burst;
+pub mod cells;
 mod compute;
 pub mod control;
 mod fetch;

@@ -29,6 +29,7 @@ mod gemm;
 mod lanes;
 mod loops;
 mod machine;
+pub mod netlist;
 mod queue;
 mod random;
 mod scratch;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tandem_driver::ErrorClass;
 use tandem_driver::serial::Port;
-use tandem_sim::board::{BoardModel, BoardOptions, BoardPort, BoardSim, BoardSimError, Chip, ChipPins, Until};
+use tandem_sim::board::{
+    BoardModel, BoardOptions, BoardPort, BoardSim, BoardSimError, Cable, CableFaults, Chip, ChipPins, Until,
+};
 use tandem_sim::tsim::{TsimError, Variant};
 use tandem_tests::tool;
 
@@ -18,7 +20,9 @@ const LONG: u64 = 200_000;
 
 fn model(verilog: &str) -> Option<Arc<BoardModel>> {
     let tools = tool::verilator()?;
-    Some(BoardModel::build(verilog, "", &tools, &tool::cache().join("models"), Variant::default(), &mut |_| {}).unwrap())
+    Some(
+        BoardModel::build(verilog, "", &tools, &tool::cache().join("models"), Variant::default(), &mut |_| {}).unwrap(),
+    )
 }
 
 /// The echo board whose bits take so many cycles.
@@ -106,23 +110,59 @@ fn bytes_can_have_pauses_before_them_and_a_reset_forgets_them() {
 #[test]
 fn lights_are_seen_and_the_ports_time_is_the_boards() {
     let Some(model) = echo(8) else { return };
-    let mut port = BoardPort::new(board(&model, 3_000_000));
+    let mut port = BoardPort::new(Cable::new(board(&model, 3_000_000)));
+    let cable = port.cable();
     let mut bytes = [0; 8];
     port.send(b"R", Duration::ZERO).unwrap();
     assert_eq!(port.receive(&mut bytes, Duration::from_secs(1)).unwrap(), 1);
     let begin = port.now();
-    assert_eq!(port.board().lock().unwrap().leds() & 2, 2);
+    assert_eq!(cable.lock().unwrap().board().leds() & 2, 2);
     assert_eq!(port.receive(&mut bytes, Duration::from_secs(1)).unwrap(), 1);
     assert_eq!(bytes[0], b'D');
     // 5000 cycles of the program and the ten bits, in cycles of 41.7 nanoseconds.
     let took = (port.now() - begin).as_nanos() / 41;
     assert!((4900..5200).contains(&took), "{took}");
     // Waiting for what never comes takes the host as long as it says, and the board next to nothing.
-    let (begin, cycles) = (port.now(), port.board().lock().unwrap().cycles());
+    let (begin, cycles) = (port.now(), cable.lock().unwrap().board().cycles());
     assert_eq!(port.receive(&mut bytes, Duration::from_secs(100)).unwrap(), 0);
     let took = port.now() - begin;
     assert!(took > Duration::from_millis(99_999) && took <= Duration::from_millis(100_001), "{took:?}");
-    assert!(port.board().lock().unwrap().cycles() - cycles < 100_000);
+    assert!(cable.lock().unwrap().board().cycles() - cycles < 100_000);
+}
+
+#[test]
+fn a_bad_cable_does_what_it_counts_and_a_seed_repeats_it() {
+    let Some(model) = echo(8) else { return };
+    let run = |seed| {
+        let faults = CableFaults { per_million: 100_000, seed };
+        let mut port = BoardPort::new(Cable::with_faults(board(&model, 3_000_000), faults));
+        let (mut all, mut bytes) = (Vec::new(), [0; 64]);
+        for _ in 0..100 {
+            port.send(b"0123456789", Duration::ZERO).unwrap();
+            loop {
+                let count = port.receive(&mut bytes, Duration::from_secs(1)).unwrap();
+                if count == 0 {
+                    break;
+                }
+                all.extend_from_slice(&bytes[..count]);
+            }
+        }
+        let cable = port.cable();
+        let cable = cable.lock().unwrap();
+        (all, cable.to_board(), cable.to_host(), cable.board().bytes_sent())
+    };
+    let (all, to_board, to_host, crossed) = run(1);
+    assert_eq!(to_board.bytes, 1000);
+    assert_eq!(crossed, 1000 - to_board.lost + to_board.doubled);
+    assert_eq!(to_host.bytes, crossed);
+    assert_eq!(all.len() as u64, to_host.bytes - to_host.lost + to_host.doubled);
+    for counts in [to_board, to_host] {
+        for count in [counts.lost, counts.changed, counts.doubled, counts.late] {
+            assert!((10..60).contains(&count), "{counts:?}");
+        }
+    }
+    assert_eq!(run(1), (all, to_board, to_host, crossed));
+    assert_ne!(run(2).1, to_board);
 }
 
 #[test]
@@ -154,7 +194,8 @@ fn a_chip_sees_its_pins_and_what_it_refuses_stops_the_board() {
     let Some(model) = model(CHIP) else { return };
     let seen = Arc::default();
     let options = BoardOptions::new(CLOCK, 3_000_000);
-    let mut board = BoardSim::new(Arc::clone(&model), options.clone(), Some(Box::new(Rows(Arc::clone(&seen))))).unwrap();
+    let mut board =
+        BoardSim::new(Arc::clone(&model), options.clone(), Some(Box::new(Rows(Arc::clone(&seen))))).unwrap();
     assert_eq!(answer(&mut board, &[7], 1), [8]);
     let expected = ChipPins { cke: true, cas_n: true, we_n: true, ba: 2, a: 7, dqm: 3, ..ChipPins::default() };
     assert_eq!(*seen.lock().unwrap(), [expected]);

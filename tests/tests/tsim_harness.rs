@@ -34,7 +34,7 @@ fn verilog() -> String {
 
 /// The toy; `None` where the tools are absent.
 fn toy() -> Option<Arc<Model>> {
-    toy_variant(Variant { mutants: true, waves: false })
+    toy_variant(Variant { mutants: true, ..Variant::default() })
 }
 
 fn toy_variant(variant: Variant) -> Option<Arc<Model>> {
@@ -358,7 +358,7 @@ fn an_illegal_program_is_refused_before_the_hardware_sees_it() {
 
 #[test]
 fn waveforms_go_into_an_fst_file() {
-    let Some(model) = toy_variant(Variant { waves: true, mutants: true }) else { return };
+    let Some(model) = toy_variant(Variant { waves: true, mutants: true, ..Variant::default() }) else { return };
     let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let path = folder.join("toy.fst");
     let mut bench = bench(model, TsimOptions { waves: Some(path.clone()), ..options() });

@@ -1,6 +1,7 @@
 //! The verbs, one a file.
 
 mod asm;
+mod bitstream;
 mod board;
 mod compile;
 mod cosim;
@@ -8,6 +9,8 @@ mod demo;
 mod doctor;
 mod eval;
 mod exec;
+mod flash;
+mod gates;
 mod graph;
 mod hw;
 mod import;
@@ -48,11 +51,17 @@ pub enum Verb {
     Hw(hw::Verb),
     /// Write the hardware of a configuration as Verilog.
     Verilog(verilog::Options),
+    /// Make the bitstream of a board, or the project from which Vivado makes it.
+    Bitstream(bitstream::Options),
+    /// Load a bitstream onto a board.
+    Flash(flash::Options),
     /// Compare the hardware with the functional simulator on random programs.
     Cosim(cosim::Options),
-    /// Reach boards from elsewhere.
+    /// List boards, simulate one, or reach one from elsewhere.
     #[command(subcommand)]
     Board(board::Verb),
+    /// Compare what synthesis made of the hardware with the functional simulator.
+    Gates(gates::Options),
     /// List the tools and libraries that were found, and what each enables.
     Doctor(doctor::Options),
 }
@@ -76,8 +85,11 @@ impl Verb {
             Verb::Isa(options) => isa::run(&options),
             Verb::Hw(verb) => hw::run(&verb),
             Verb::Verilog(options) => verilog::run(&options),
+            Verb::Bitstream(options) => bitstream::run(&options),
+            Verb::Flash(options) => flash::run(&options),
             Verb::Cosim(options) => cosim::run(&options),
             Verb::Board(verb) => board::run(&verb),
+            Verb::Gates(options) => gates::run(&options),
             Verb::Doctor(options) => doctor::run(&options),
         }
     }

@@ -37,14 +37,8 @@ impl BoardModel {
         variant: Variant,
         progress: &mut dyn FnMut(BuildStep),
     ) -> Result<Arc<BoardModel>, TsimError> {
-        let recipe = Recipe {
-            tools,
-            top: TOP,
-            harness: include_str!("board.cpp"),
-            waves: variant.waves,
-            defines: Vec::new(),
-            flags: FLAGS,
-        };
+        let recipe =
+            Recipe { tools, top: TOP, harness: include_str!("board.cpp"), variant, defines: Vec::new(), flags: FLAGS };
         let folder = built(&recipe, TOP, &format!("{verilog}\n{cells}"), cache, progress)?;
         progress(BuildStep::Ready);
         let library = Library::open(&folder.join(LIBRARY))?;

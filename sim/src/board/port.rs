@@ -1,70 +1,58 @@
 //! A host's end of the line to a simulated board in the same process.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tandem_driver::serial::Port;
 
-use super::{BoardSim, Until};
-
-/// Cycles for which an idle board runs on after its last byte, so that it can begin to answer.
-const LINGER_CYCLES: u64 = 1 << 16;
-/// The light that is on while a program runs.
-const RUNNING: u64 = 1 << 1;
+use super::Cable;
 
 /// A port at whose other end a simulated board is.
 ///
 /// Time is the board's. It passes as the host sends and receives; where the board has nothing to do, waiting skips it.
 #[derive(Debug)]
 pub struct BoardPort {
-    board: Arc<Mutex<BoardSim>>,
+    cable: Arc<Mutex<Cable>>,
     /// Time that was skipped.
     skipped: Duration,
-    /// The cycle of the last byte in either direction.
-    active_at: u64,
-    inbox: std::collections::VecDeque<u8>,
+    inbox: VecDeque<u8>,
 }
 
 impl BoardPort {
-    /// The port of a board.
-    pub fn new(board: BoardSim) -> BoardPort {
-        let active_at = board.cycles();
-        BoardPort { board: Arc::new(Mutex::new(board)), skipped: Duration::ZERO, active_at, inbox: Default::default() }
+    /// The host's end of a cable.
+    pub fn new(cable: Cable) -> BoardPort {
+        BoardPort::shared(Arc::new(Mutex::new(cable)))
     }
 
-    /// A second way to the board.
-    pub fn board(&self) -> Arc<Mutex<BoardSim>> {
-        Arc::clone(&self.board)
+    /// The host's end of a cable that others look at too, or that a port before this one was at.
+    pub fn shared(cable: Arc<Mutex<Cable>>) -> BoardPort {
+        BoardPort { cable, skipped: Duration::ZERO, inbox: VecDeque::new() }
     }
 
-    /// Lets up to so many cycles pass, until a byte comes. Gives the cycles that an idle board left.
-    fn pass(&mut self, cycles: u64) -> io::Result<u64> {
-        let mut board = lock(&self.board);
-        let mut left = cycles;
-        while left > 0 {
-            let now = board.cycles();
-            let calm = board.sending() == 0 && !board.receiving() && board.leds() & RUNNING == 0;
-            let slice = match calm {
-                true if now >= self.active_at + LINGER_CYCLES => return Ok(left),
-                true => self.active_at + LINGER_CYCLES - now,
-                false => LINGER_CYCLES,
-            };
-            let sending = board.sending();
-            let until = Until { received: true, sent: sending > 0, leds: true };
-            board.run_until(slice.min(left), until).map_err(io::Error::other)?;
-            left = left.saturating_sub(board.cycles() - now);
-            if sending > 0 {
-                self.active_at = board.cycles();
+    /// A second way to the cable and its board.
+    pub fn cable(&self) -> Arc<Mutex<Cable>> {
+        Arc::clone(&self.cable)
+    }
+
+    /// Lets time pass until bytes come, or up to a limit.
+    fn wait(&mut self, limit: Duration) -> io::Result<()> {
+        let mut cable = lock(&self.cable);
+        let begin = cable.board().cycles();
+        let cycles = cable.board().options().cycles_in(limit).max(1);
+        loop {
+            self.inbox.extend(cable.received());
+            let left = cycles.saturating_sub(cable.board().cycles() - begin);
+            if !self.inbox.is_empty() || left == 0 {
+                return Ok(());
             }
-            let came = board.received();
-            if !came.is_empty() {
-                self.active_at = board.cycles();
-                self.inbox.extend(came);
-                break;
+            if !cable.busy() {
+                self.skipped += cable.board().options().time_of(left);
+                return Ok(());
             }
+            cable.advance(left).map_err(io::Error::other)?;
         }
-        Ok(0)
     }
 }
 
@@ -74,19 +62,17 @@ impl Port for BoardPort {
     }
 
     fn now(&mut self) -> Duration {
-        lock(&self.board).time() + self.skipped
+        lock(&self.cable).board().time() + self.skipped
     }
 
     fn send(&mut self, bytes: &[u8], _limit: Duration) -> io::Result<()> {
-        lock(&self.board).send(bytes);
+        lock(&self.cable).send(bytes);
         Ok(())
     }
 
     fn receive(&mut self, bytes: &mut [u8], limit: Duration) -> io::Result<usize> {
         if self.inbox.is_empty() {
-            let cycles = lock(&self.board).options().cycles_in(limit).max(1);
-            let skipped = self.pass(cycles)?;
-            self.skipped += lock(&self.board).options().time_of(skipped);
+            self.wait(limit)?;
         }
         let count = bytes.len().min(self.inbox.len());
         for (slot, byte) in bytes.iter_mut().zip(self.inbox.drain(..count)) {
@@ -102,6 +88,6 @@ impl Port for BoardPort {
 }
 
 /// A panic of another thread that holds the lock leaves a board that is still a board.
-fn lock(board: &Mutex<BoardSim>) -> MutexGuard<'_, BoardSim> {
-    board.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(cable: &Mutex<Cable>) -> MutexGuard<'_, Cable> {
+    cable.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,8 +13,6 @@ use crate::tsim::sys::{RawWaves, WaveSink, wave_callback};
 
 /// Why `run` came back before its cycles were used up.
 pub(super) mod stop {
-    /// A rule is broken.
-    pub const VIOLATION: u32 = 1;
     /// A byte has come from the board.
     pub const RECEIVED: u32 = 2;
     /// Everything that waited for the line to the board has crossed it.

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{BuildStep, Tools, TsimError};
+use super::{BuildStep, Tools, TsimError, Variant};
 
 /// Version of this build recipe beyond its flags: a change rebuilds every model.
 const RECIPE: &str = "1";
@@ -14,6 +14,8 @@ const DESIGN: (&str, &str) = ("design.h", include_str!("design.h"));
 /// Of the model and of the harness. At 256 multipliers with g++ 12, in millions of cycles per CPU second: `-O1` 0.58, `-O2` 0.62,
 /// `-O3` 0.63 for 1.4 times the compile time, `-Os` 0.46, `-march=native` no different.
 const FAST: &[&str] = &["-O2"];
+/// Of a netlist: of 24,000 cells `-O2` took three times as long to compile as this, for a model that was no faster.
+const FAST_NETLIST: &[&str] = &["-O1"];
 /// Of what runs once: constructors, symbol tables, reset values.
 const SLOW: &[&str] = &["-O0"];
 /// Models of several configurations live in one process, so none may see another's symbols.
@@ -57,8 +59,7 @@ pub(crate) struct Recipe<'a> {
     pub top: &'static str,
     /// The C++ around the design.
     pub harness: &'static str,
-    /// Whether signals can be recorded.
-    pub waves: bool,
+    pub variant: Variant,
     /// What the harness is told about the design, in the form `NAME=VALUE`.
     pub defines: Vec<String>,
     /// Flags of Verilator beside those of every model.
@@ -83,14 +84,15 @@ impl Recipe<'_> {
             self.version(&self.tools.verilator(), "Verilator", "run `cargo x setup`")?,
             self.version(&self.tools.cxx, "the C++ compiler", "install one, or set CXX to its path")?,
             self.verilator_flags(),
-            self.flags(FAST),
+            self.flags(self.fast()),
             [DESIGN.1, self.harness].concat(),
         ))
     }
 
     /// Everything that the run-time objects depend on.
     pub fn runtime_key(&self) -> Result<String, TsimError> {
-        let plain = Recipe { top: "", harness: "", defines: Vec::new(), flags: &[], ..*self };
+        let variant = Variant { waves: self.variant.waves, ..Variant::default() };
+        let plain = Recipe { top: "", harness: "", variant, defines: Vec::new(), flags: &[], ..*self };
         Ok(format!("runtime\n{}", plain.key()?.replace(DESIGN.1, "")))
     }
 
@@ -117,13 +119,14 @@ impl Recipe<'_> {
         write(&harness, self.harness)?;
         write(&objects.join(DESIGN.0), DESIGN.1)?;
         let mut units = vec![self.unit(&harness, FAST)];
+        let fast = self.fast();
         let mut sources: Vec<PathBuf> = list(&objects)?.into_iter().filter(|f| *f != harness && is(f, "cpp")).collect();
         // The longest file first, so that the last one is not compiled alone.
         sources.sort_by_key(|f| std::cmp::Reverse(std::fs::metadata(f).map_or(0, |data| data.len())));
         units.extend(sources.iter().map(|source| {
             let name = source.file_name().unwrap_or_default().to_string_lossy();
             let once = ["__Slow", "__Syms", "__ConstPool"].iter().any(|part| name.contains(part));
-            self.unit(source, if once { SLOW } else { FAST })
+            self.unit(source, if once { SLOW } else { fast })
         }));
         self.compile(&units, &folder.join("compile.log"), progress)?;
         progress(BuildStep::Link);
@@ -162,7 +165,7 @@ impl Recipe<'_> {
     }
 
     fn runtime_sources(&self) -> Vec<&'static str> {
-        let waves = self.waves.then_some("verilated_vcd_c.cpp");
+        let waves = self.variant.waves.then_some("verilated_vcd_c.cpp");
         RUNTIME.into_iter().chain(waves).collect()
     }
 
@@ -170,8 +173,12 @@ impl Recipe<'_> {
         let mut flags: Vec<String> = self.flags.iter().map(|flag| (*flag).to_owned()).collect();
         flags.extend(["--top-module", self.top, "--prefix"].map(str::to_owned));
         flags.push(format!("V{}", self.top));
-        flags.extend(self.waves.then(|| "--trace-vcd".to_owned()));
+        flags.extend(self.variant.waves.then(|| "--trace-vcd".to_owned()));
         flags
+    }
+
+    fn fast(&self) -> &'static [&'static str] {
+        if self.variant.netlist { FAST_NETLIST } else { FAST }
     }
 
     fn unit(&self, source: &Path, optimise: &[&str]) -> Unit {
@@ -179,7 +186,7 @@ impl Recipe<'_> {
     }
 
     fn flags(&self, optimise: &[&str]) -> Vec<String> {
-        let waves = u32::from(self.waves);
+        let waves = u32::from(self.variant.waves);
         let include = self.tools.include();
         let mut flags: Vec<String> = [ALWAYS, DEFINES, optimise].concat().into_iter().map(str::to_owned).collect();
         flags.extend([

@@ -23,6 +23,8 @@ pub struct Variant {
     pub waves: bool,
     /// The design has its mutants, of which the options of a bus choose one.
     pub mutants: bool,
+    /// The design is a netlist: the compiler does less, because so much code has little to gain.
+    pub netlist: bool,
 }
 
 /// What a build is doing.
@@ -85,7 +87,7 @@ impl Model {
             tools,
             top: "tandem",
             harness: include_str!("harness.cpp"),
-            waves: variant.waves,
+            variant,
             defines: vec![format!("TANDEM_BUS_BITS={}", config.bus_bytes() * 8)],
             flags: &[],
         };
@@ -93,6 +95,23 @@ impl Model {
         progress(BuildStep::Ready);
         let library = Library::open(&folder.join(LIBRARY))?;
         Ok(Arc::new(Model { config: config.clone(), variant, folder, library }))
+    }
+
+    /// The model of what synthesis, or place and route, made of a configuration's hardware. The netlist has the ports of the
+    /// accelerator, and `cells` is what its cells do, as Verilog.
+    ///
+    /// # Errors
+    /// As [`Model::build`]; a cell without a model is a [`TsimError::Build`] that names it.
+    pub fn of_netlist(
+        netlist: &str,
+        cells: &str,
+        config: &HwConfig,
+        tools: &Tools,
+        cache: &Path,
+        progress: &mut dyn FnMut(BuildStep),
+    ) -> Result<Arc<Model>, TsimError> {
+        let variant = Variant { netlist: true, ..Variant::default() };
+        Model::build_from(&format!("{cells}\n{netlist}"), config, tools, cache, variant, progress)
     }
 
     /// The configuration.

@@ -1,0 +1,30 @@
+//! Netlists: what synthesis and place-and-route made of the hardware, read back and simulated in the hardware's place.
+//!
+//! ```text
+//! Verilog --yosys--> JSON --Netlist--> Verilog over the family's cells --Model--> TsimBus
+//!                      '--nextpnr--> JSON of what was placed --Netlist--'
+//! ```
+//!
+//! The JSON is the very file that place-and-route reads, or that it writes, so that nothing stands between what is proven and
+//! what goes on.
+//!
+//! | what | where |
+//! |---|---|
+//! | families, their commands and their cells | `family.rs` |
+//! | running yosys and its companions | `wheels.rs`, `synthesis.rs` |
+//! | netlists as values | `json.rs` |
+//! | netlists as Verilog | `verilog.rs` |
+//! | faults to find | `plant.rs` |
+
+mod error;
+mod family;
+mod json;
+mod synthesis;
+mod verilog;
+mod wheels;
+
+pub use error::NetlistError;
+pub use family::Family;
+pub use json::{Bit, Cell, Direction, Netlist, Parameter, Pin, Port};
+pub use synthesis::{synthesise, synthesise_with};
+pub use wheels::Wheels;
