@@ -14,17 +14,20 @@
 //! | running yosys and its companions | `wheels.rs`, `synthesis.rs` |
 //! | netlists as values | `json.rs` |
 //! | netlists as Verilog | `verilog.rs` |
+//! | what nextpnr-ecp5 leaves unsaid after routing | `routed.rs` |
 //! | faults to find | `plant.rs` |
 
 mod error;
 mod family;
 mod json;
+mod routed;
 mod synthesis;
 mod verilog;
 mod wheels;
 
 pub use error::NetlistError;
 pub use family::Family;
+pub use routed::{complete, routed_verilog};
 pub use json::{Bit, Cell, Direction, Netlist, Parameter, Pin, Port};
 pub use synthesis::{synthesise, synthesise_with};
 pub use wheels::Wheels;
