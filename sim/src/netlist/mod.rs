@@ -17,16 +17,21 @@
 //! | what nextpnr-ecp5 leaves unsaid after routing | `routed.rs` |
 //! | faults to find | `plant.rs` |
 
+mod chip;
 mod error;
 mod family;
+pub mod ice40;
 mod json;
+mod route;
 mod routed;
 mod synthesis;
 mod verilog;
 mod wheels;
 
+pub use chip::{CHIP, chip_shim, chip_verilog};
 pub use error::NetlistError;
 pub use family::Family;
+pub use route::{RoutedEcp5, round_trip_ecp5, route_ecp5};
 pub use routed::{complete, routed_verilog};
 pub use json::{Bit, Cell, Direction, Netlist, Parameter, Pin, Port};
 pub use synthesis::{synthesise, synthesise_with};
