@@ -232,8 +232,11 @@ impl Picture<'_> {
 
     /// Where a list begins, and how many entries it has. None of a file has more entries than the file has bytes.
     fn list(&self, at: usize) -> Option<(usize, usize)> {
-        let count = self.word(at + 4)? as usize;
-        (count <= self.0.len()).then_some((self.reference(at)?, count))
+        match self.word(at + 4)? as usize {
+            // There is nothing that it could refer to.
+            0 => Some((0, 0)),
+            count => (count <= self.0.len()).then_some((self.reference(at)?, count)),
+        }
     }
 
     fn text(&self, at: usize) -> Option<String> {

@@ -284,7 +284,8 @@ impl<'a> Rebuild<'a> {
         use Direction::{Input, Output};
         let tile = (block.at.0, block.at.1);
         let contents = self.bits.ram.get(&tile);
-        if contents.is_none() && !self.is_read(block) {
+        // What nothing reads does nothing, whatever it holds.
+        if !self.is_read(block) {
             return Ok(());
         }
         let above = (tile.0, tile.1 + 1);
