@@ -53,11 +53,19 @@ impl Session {
     /// One sentence naming the segment, the option, or the tool that is missing; a configuration that does not exist.
     pub fn open(graph: Graph, options: &DeviceOptions) -> Result<Session> {
         options.simulation.check(options.device == DeviceKind::Tsim)?;
-        let (config, hw, device) = (hardware::resolve(&options.hw)?, options.hw.clone(), options.device);
-        let model = match device {
-            DeviceKind::Tsim => Some(options.simulation.model(&config)?),
+        let model = match options.device {
+            DeviceKind::Tsim => Some(options.simulation.model(&hardware::resolve(&options.hw)?)?),
             DeviceKind::Fsim | DeviceKind::Cpu => None,
         };
+        Session::with_model(graph, options, model)
+    }
+
+    /// Plans and compiles a graph for a model of the hardware that is there already, or for another device.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn with_model(graph: Graph, options: &DeviceOptions, model: Option<Arc<Model>>) -> Result<Session> {
+        let (config, hw, device) = (hardware::resolve(&options.hw)?, options.hw.clone(), options.device);
         let mut refused: HashMap<String, String> = HashMap::new();
         loop {
             let plan = plan(&graph, device, &config, &refused);

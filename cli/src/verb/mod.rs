@@ -50,7 +50,7 @@ pub enum Verb {
     Verilog(verilog::Options),
     /// Compare the hardware with the functional simulator on random programs.
     Cosim(cosim::Options),
-    /// Compare what synthesis made of the hardware with the functional simulator.
+    /// Prove that a netlist, after synthesis or after place and route, does what the hardware does.
     Gates(gates::Options),
     /// List the tools and libraries that were found, and what each enables.
     Doctor(doctor::Options),
