@@ -297,7 +297,7 @@ fn describe<'m>(m: &'m Module, chip: &Sdram, clock_hz: u32, first_refreshes: u32
 
     // The timer measures the time to the first command, then the one between two refreshes.
     let timer_bits = clog2(times.init.max(times.refi) as usize + 1) + 1;
-    let timer = m.reg("timer", timer_bits, times.init.into());
+    let timer = m.reg("timer", timer_bits, (times.init - 1).into());
     let due = m.reg("due", 1, 0);
     let tick = timer.sign().named("tick");
     timer.set(tick.mux(m.lit((times.refi - 2).into(), timer_bits), timer.dec()));
