@@ -13,7 +13,7 @@
 //! | ALU, REQUANT, LANE | `lanes.rs` over `tandem_isa::semantics` |
 //! | races, stale reads | `check.rs` |
 //! | cycles (an estimate) | `timing.rs` |
-//! | a board's SDRAM chip | [`sdram`] |
+//! | a chip of SDRAM that checks its use | `sdram.rs` |
 //!
 //! Semantics are those of the ISA manual; upstream's functional simulator is the reference where upstream's implementations
 //! disagree, and `tandem_isa::Compat` chooses another one. The crate knows no compiler.

@@ -1,475 +1,451 @@
-//! A SDR SDRAM chip, cycle by cycle: what it stores, and whether it was treated as its data sheet asks.
+//! A chip of SDR SDRAM that checks how it is used: every time, the state of its banks, its initialisation, refresh, and who
+//! drives the data pins.
 //!
-//! The chip looks at the pins once a cycle ([`Model::step`]), in the middle between two edges of the controller's clock, and
-//! answers with what the controller's input register sees at the next of these edges. Data of a read come `cas_latency +
-//! capture_delay - 1` steps after the step that saw the command, so a register that takes `dq` at every edge holds them
-//! `cas_latency + capture_delay` cycles after the command was on the pins.
-//!
-//! The first thing that was wrong is kept as a sentence, [`Model::violation`]; the model goes on as well as it can.
+//! One [`Model::step`] is one rising edge of the chip's clock. Its times are recomputed from the facts of the chip, not taken from
+//! the controller. What a burst longer than a word or a precharge by itself would do is not modelled: they are refused.
 
 use tandem_hw::shell::Sdram;
 use thiserror::Error;
 
-/// Slots for data on their way, enough for every latency.
-const SLOTS: u64 = 8;
-/// Refreshes that may be late or early.
-const POSTPONED: i32 = 8;
-/// Refreshes that the chip needs before it is used.
-const FIRST_REFRESHES: u64 = 2;
-/// Before anything that happened.
-const NEVER: i64 = -(1 << 48);
-const PICOSECONDS: u64 = 1_000_000_000_000;
-/// Bit of the address pins that asks for all banks, or for an automatic precharge.
-const ALL: u32 = 1 << 10;
+use crate::board::{Chip, ChipPins};
 
-/// The controller's pins in one cycle.
+/// REFRESH commands that the chip wants before it is used.
+const FIRST_REFRESHES: u32 = 8;
+/// Refreshes that may be late: the one that is due, until the next one is.
+const LATE: i32 = 1;
+/// Refreshes that may be made ahead and count.
+const AHEAD: i32 = -8;
+/// Entries of the ring of words to come; more than the longest latency.
+const RING: usize = 4;
+const MAX_BANKS: usize = 4;
+const SECOND: u64 = 1_000_000_000_000;
+
+/// A command of the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pins {
-    /// Clock enable.
-    pub cke: bool,
-    /// Chip select, active low.
-    pub cs_n: bool,
-    /// Row strobe, active low.
-    pub ras_n: bool,
-    /// Column strobe, active low.
-    pub cas_n: bool,
-    /// Write enable, active low.
-    pub we_n: bool,
-    /// Bank.
-    pub ba: u32,
-    /// Address.
-    pub a: u32,
-    /// Byte masks, a bit for each byte.
-    pub dqm: u32,
-    /// What the controller drives.
-    pub dq_out: u32,
-    /// Whether it drives.
-    pub dq_oe: bool,
-}
-
-/// What the input register sees.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dq {
-    /// The pins; those that nobody drives are noise.
-    pub value: u32,
-    /// The pins that the chip drives.
-    pub driven: u32,
-}
-
-/// How many commands the chip has got.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Cycles.
-    pub cycles: u64,
-    /// Activations.
-    pub activates: u64,
-    /// Precharges, those of all banks counted once.
-    pub precharges: u64,
-    /// Words read.
-    pub reads: u64,
-    /// Words written.
-    pub writes: u64,
-    /// Refreshes.
-    pub refreshes: u64,
-}
-
-/// The first thing that a controller did wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("SDRAM, cycle {cycle}: {rule}")]
-pub struct Violation {
-    /// The cycle, from 0.
-    pub cycle: u64,
-    /// What was wrong.
-    pub rule: Rule,
-}
-
-/// What a controller can do wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Rule {
-    /// Too soon after something else.
-    #[error("{command} in bank {bank} comes {elapsed} cycles after {after}, and {time} asks for {least}")]
-    Early {
-        /// The command.
-        command: &'static str,
-        /// Its bank.
-        bank: u32,
-        /// What it follows.
-        after: &'static str,
-        /// The time's name.
-        time: &'static str,
-        /// Cycles between the two.
-        elapsed: i64,
-        /// The least number of them.
-        least: i64,
-    },
-    /// Too many refreshes are owed.
-    #[error("{POSTPONED} refreshes are late and another one is due: the average of tREFI is not kept")]
+pub enum Command {
+    /// Opens a row.
+    Activate,
+    /// Reads a word.
+    Read,
+    /// Writes a word.
+    Write,
+    /// Closes a row, or all.
+    Precharge,
+    /// Refreshes a row of each bank.
     Refresh,
-    /// A command in a bank without an open row.
-    #[error("{command} in bank {bank}, which has no open row")]
-    Closed {
+    /// Sets burst length and CAS latency.
+    SetMode,
+}
+
+/// A rule of the chip that was broken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Violation {
+    /// A command came too early.
+    #[error(
+        "in cycle {cycle}, {command:?} of bank {bank} comes {passed} cycles after {before:?}; {time} of the chip asks for {needed}"
+    )]
+    TooSoon {
+        /// The cycle.
+        cycle: u64,
         /// The command.
-        command: &'static str,
-        /// The bank.
-        bank: u32,
+        command: Command,
+        /// Its bank.
+        bank: usize,
+        /// What came before.
+        before: Command,
+        /// Cycles between them.
+        passed: u64,
+        /// Cycles that must lie between them.
+        needed: u64,
+        /// The time in the data sheet.
+        time: &'static str,
     },
-    /// A command that needs a closed bank.
-    #[error("{command} while bank {bank} has an open row")]
-    Open {
+    /// A command does not fit the state of a bank.
+    #[error("in cycle {cycle}, {command:?} meets bank {bank}, whose row is {}", if *.open { "open" } else { "closed" })]
+    Bank {
+        /// The cycle.
+        cycle: u64,
         /// The command.
-        command: &'static str,
+        command: Command,
         /// The bank.
-        bank: u32,
+        bank: usize,
+        /// Whether a row of it is open.
+        open: bool,
     },
-    /// Initialisation out of order.
-    #[error("{command} comes before {before} during initialisation")]
-    Order {
+    /// The chip is not yet initialised for a command.
+    #[error("in cycle {cycle}, {command:?} comes before the chip is initialised: {missing}")]
+    Uninitialised {
+        /// The cycle.
+        cycle: u64,
         /// The command.
-        command: &'static str,
+        command: Command,
         /// What has to come first.
-        before: &'static str,
+        missing: &'static str,
     },
-    /// A mode that the model or the chip does not have.
-    #[error("the mode register is set to {mode:#x} of bank {bank}, and {expected:#x} of bank 0 is expected")]
-    Mode {
-        /// The address pins.
-        mode: u32,
-        /// The bank pins.
-        bank: u32,
-        /// Burst length 1 and the CAS latency.
-        expected: u32,
+    /// Refreshes are late.
+    #[error("in cycle {cycle}, {command:?} comes while {late} refreshes are due; t_refi of the chip allows for one")]
+    Refresh {
+        /// The cycle.
+        cycle: u64,
+        /// The command that uses the chip all the same.
+        command: Command,
+        /// Refreshes that are due.
+        late: i32,
     },
-    /// Two drivers.
-    #[error("the controller drives dq while the SDRAM drives it")]
-    Contention,
-    /// No driver.
-    #[error("WRITE in bank {bank} while the controller does not drive dq")]
-    Floating {
-        /// The bank.
-        bank: u32,
+    /// Both sides drive the data pins.
+    #[error("in cycle {cycle}, the board drives the data pins, and the chip does so less than a cycle before or after")]
+    Contention {
+        /// The cycle.
+        cycle: u64,
     },
-    /// A command that this controller should not use.
-    #[error("{what} is not expected of this controller")]
-    Unexpected {
-        /// The command.
+    /// Something that the chip or this model does not know.
+    #[error("in cycle {cycle}, {what}")]
+    Unknown {
+        /// The cycle.
+        cycle: u64,
+        /// What.
         what: &'static str,
     },
 }
 
-/// Least cycles, rounded up.
-struct Least {
-    rcd: i64,
-    rp: i64,
-    ras: i64,
-    rc: i64,
-    rfc: i64,
-    wr: i64,
-    mrd: i64,
-    init: i64,
-}
-
-#[derive(Clone, Copy)]
+/// When something happened last in a bank, in cycles.
+#[derive(Clone, Copy, Debug, Default)]
 struct Bank {
     row: Option<u32>,
-    activated: i64,
-    precharged: i64,
-    written: i64,
+    activated: u64,
+    precharged: u64,
+    written: u64,
+}
+
+/// Cycles that must lie between commands.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    rcd: u64,
+    rp: u64,
+    ras: u64,
+    rc: u64,
+    rfc: u64,
+    wr: u64,
+    mrd: u64,
+    init: u64,
 }
 
 /// The chip.
+#[derive(Clone, Debug)]
 pub struct Model {
-    chip: Sdram,
-    least: Least,
-    /// Picoseconds between two refreshes, times the clock.
-    refresh_interval: u64,
-    bytes: Vec<u8>,
-    banks: Vec<Bank>,
-    now: i64,
-    enabled: Option<i64>,
-    refreshed: i64,
-    mode_set: i64,
-    cleared: bool,
+    facts: Sdram,
+    times: Times,
+    now: u64,
+    /// The cycle in which the clock was enabled.
+    awake: Option<u64>,
+    banks: [Bank; MAX_BANKS],
+    refreshed: u64,
+    mode_set: u64,
+    closed_all: bool,
+    first_refreshes: u32,
     ready: bool,
-    /// Time since a refresh fell due, in the unit of `refresh_interval`, and refreshes owed.
-    since_due: u64,
-    owed: i32,
-    /// Bit k: the chip drives k cycles from now.
-    drives: u32,
-    slots: [Dq; SLOTS as usize],
-    noise: u32,
-    counts: Counts,
-    violation: Option<Violation>,
+    /// Time since a refresh fell due, in picoseconds times the clock's frequency, and that between two.
+    elapsed: u64,
+    interval: u64,
+    late: i32,
+    words: Vec<u32>,
+    /// Words to drive after coming edges.
+    ring: [Option<u32>; RING],
+    /// The mask of the edge before, and whether the chip drove after the two edges before.
+    mask: u32,
+    drove: [bool; 2],
 }
 
+/// Long ago: before every time that is asked for.
+const NEVER: u64 = 1 << 40;
+
 impl Model {
-    /// A chip just powered up, filled with zeros, at a clock.
-    pub fn new(chip: &Sdram, clock_hz: u32) -> Model {
-        let least = |time: u32| (u64::from(time) * u64::from(clock_hz)).div_ceil(PICOSECONDS) as i64;
-        let bank = Bank { row: None, activated: NEVER, precharged: NEVER, written: NEVER };
+    /// A chip that has just got power, at a clock of so many hertz. Its words hold anything.
+    pub fn new(facts: &Sdram, clock_hz: u32) -> Model {
+        let hz = u128::from(clock_hz);
+        let cycles = |time: u64| (u128::from(time) * hz).div_ceil(u128::from(SECOND)) as u64;
+        let times = Times {
+            rcd: cycles(facts.t_rcd),
+            rp: cycles(facts.t_rp),
+            ras: cycles(facts.t_ras),
+            rc: cycles(facts.t_rc),
+            rfc: cycles(facts.t_rfc),
+            wr: cycles(facts.t_wr),
+            mrd: cycles(facts.t_mrd),
+            init: cycles(facts.t_init),
+        };
+        let words = (facts.bytes() / u64::from(facts.data_bits / 8)) as usize;
         Model {
-            least: Least {
-                rcd: least(chip.t_rcd),
-                rp: least(chip.t_rp),
-                ras: least(chip.t_ras),
-                rc: least(chip.t_rc),
-                rfc: least(chip.t_rfc),
-                wr: least(chip.t_wr),
-                mrd: least(chip.t_mrd),
-                init: least(chip.t_init),
-            },
-            refresh_interval: u64::from(chip.t_refi) * u64::from(clock_hz),
-            bytes: vec![0; chip.bytes() as usize],
-            banks: vec![bank; 1 << chip.bank_bits],
-            now: 0,
-            enabled: None,
-            refreshed: NEVER,
-            mode_set: NEVER,
-            cleared: false,
+            facts: facts.clone(),
+            times,
+            now: NEVER,
+            awake: None,
+            banks: [Bank::default(); MAX_BANKS],
+            refreshed: 0,
+            mode_set: 0,
+            closed_all: false,
+            first_refreshes: 0,
             ready: false,
-            since_due: 0,
-            owed: 0,
-            drives: 0,
-            slots: [Dq::default(); SLOTS as usize],
-            noise: 0x2545_f491,
-            counts: Counts::default(),
-            violation: None,
-            chip: chip.clone(),
+            elapsed: 0,
+            interval: facts.t_refi.saturating_mul(u64::from(clock_hz)),
+            late: 0,
+            words: vec![0; words],
+            ring: [None; RING],
+            mask: 0,
+            drove: [false; 2],
         }
     }
 
-    /// What was wrong first, if anything.
-    pub fn violation(&self) -> Option<&Violation> {
-        self.violation.as_ref()
-    }
-
-    /// Commands so far.
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// The content in the order of byte addresses: row, bank, column, byte.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The content, to change it behind the controller's back.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-
-    /// One cycle with these pins.
-    pub fn step(&mut self, pins: &Pins) -> Dq {
-        if pins.cke {
-            self.enabled.get_or_insert(self.now);
-            if !pins.cs_n {
-                self.command(pins);
-            }
-        } else if self.enabled.is_some() {
-            self.wrong(Rule::Unexpected { what: "a stopped clock (cke low)" });
-        }
-        if pins.dq_oe && self.drives & 1 != 0 {
-            self.wrong(Rule::Contention);
-        }
-        // A mask stops the output of two clocks later.
-        if pins.dqm != 0 {
-            let slot = (self.now as u64 + 1 + u64::from(self.chip.capture_delay)) % SLOTS;
-            self.slots[slot as usize].driven &= !spread(pins.dqm);
-        }
-        if self.ready {
-            self.since_due += PICOSECONDS;
-            if self.since_due >= self.refresh_interval {
-                self.since_due -= self.refresh_interval;
-                self.owed += 1;
-                if self.owed > POSTPONED {
-                    self.wrong(Rule::Refresh);
-                }
-            }
-        }
-        let out = std::mem::take(&mut self.slots[(self.now as u64 % SLOTS) as usize]);
-        self.noise ^= self.noise << 13;
-        self.noise ^= self.noise >> 17;
-        self.noise ^= self.noise << 5;
-        self.drives >>= 1;
+    /// One rising edge of the clock; gives what the data pins carry until the next edge, which is where the board samples them.
+    ///
+    /// # Errors
+    /// The first rule that the edge breaks. The model goes on as if the rule did not exist.
+    pub fn step(&mut self, pins: &ChipPins) -> Result<u32, Violation> {
         self.now += 1;
-        self.counts.cycles += 1;
-        Dq { value: (out.value & out.driven) | (self.noise & !out.driven), driven: out.driven }
+        self.elapsed += SECOND;
+        if self.elapsed >= self.interval {
+            self.elapsed -= self.interval;
+            self.late += 1;
+        }
+        let result = if pins.cke {
+            self.awake.get_or_insert(self.now);
+            self.command(pins)
+        } else {
+            Ok(())
+        };
+        let slot = (self.now as usize) % RING;
+        let driven = self.ring[slot].take();
+        let drives = driven.is_some();
+        let contends = pins.dq_oe && (drives || self.drove[0] || self.drove[1]);
+        self.drove = [drives, self.drove[0]];
+        let noise = (self.now as u32).wrapping_mul(0x9e37_79b9) ^ 0x5a5a_5a5a;
+        let hidden = self.bytes(self.mask);
+        self.mask = pins.dqm;
+        let data = driven.map_or(noise, |data| data & !hidden | noise & hidden);
+        result?;
+        if contends {
+            return Err(Violation::Contention { cycle: self.cycle() });
+        }
+        Ok(data & self.all())
     }
 
-    fn command(&mut self, pins: &Pins) {
-        let bank = pins.ba & ((1 << self.chip.bank_bits) - 1);
+    /// The word at a number of words from the start, as the board counts: row, bank, column.
+    pub fn word(&self, at: usize) -> u32 {
+        (self.words[at] ^ scramble(at)) & self.all()
+    }
+
+    /// Edges so far.
+    pub fn cycle(&self) -> u64 {
+        self.now - NEVER
+    }
+
+    fn command(&mut self, pins: &ChipPins) -> Result<(), Violation> {
+        if pins.cs_n {
+            return Ok(());
+        }
+        let bank = pins.ba as usize & ((1 << self.facts.bank_bits) - 1);
+        let all = pins.a >> 10 & 1 != 0;
         match (pins.ras_n, pins.cas_n, pins.we_n) {
-            (true, true, true) => {}
+            (true, true, true) => Ok(()),
             (false, true, true) => self.activate(bank, pins.a),
             (true, false, true) => self.read(bank, pins),
             (true, false, false) => self.write(bank, pins),
-            (false, true, false) => self.precharge(bank, pins.a & ALL != 0),
+            (false, true, false) => self.precharge(bank, all),
             (false, false, true) => self.refresh(),
-            (false, false, false) => self.set_mode(bank, pins.a),
-            (true, true, false) => self.wrong(Rule::Unexpected { what: "BURST TERMINATE" }),
+            (false, false, false) => self.set_mode(pins.a),
+            (true, true, false) => self.unknown("a burst is to end, and there are no bursts"),
         }
     }
 
-    fn activate(&mut self, bank: u32, a: u32) {
-        let command = "ACTIVATE";
-        self.settled(command, bank);
-        self.initialised(command);
-        let state = self.banks[bank as usize];
-        if state.row.is_some() {
-            self.wrong(Rule::Open { command, bank });
-        }
-        self.after(command, bank, "a precharge", state.precharged, "tRP", self.least.rp);
-        self.after(command, bank, "the activation before", state.activated, "tRC", self.least.rc);
-        let now = self.now;
-        let state = &mut self.banks[bank as usize];
-        state.row = Some(a & ((1 << self.chip.row_bits) - 1));
-        state.activated = now;
-        self.counts.activates += 1;
+    fn activate(&mut self, bank: usize, row: u32) -> Result<(), Violation> {
+        let command = Command::Activate;
+        let found =
+            self.used(command).and(self.settled(command, bank)).and(self.is(command, bank, false)).and_then(|()| {
+                let Bank { activated, precharged, .. } = self.banks[bank];
+                self.after(command, bank, Command::Precharge, precharged, self.times.rp, "t_rp")?;
+                self.after(command, bank, Command::Activate, activated, self.times.rc, "t_rc")
+            });
+        self.banks[bank].row = Some(row & ((1 << self.facts.row_bits) - 1));
+        self.banks[bank].activated = self.now;
+        found
     }
 
-    /// The place of a column in the content, if the bank has an open row.
-    fn column(&mut self, command: &'static str, bank: u32, a: u32) -> Option<usize> {
-        self.settled(command, bank);
-        if a & ALL != 0 {
-            self.wrong(Rule::Unexpected { what: "an automatic precharge (A10 set)" });
-        }
-        let state = self.banks[bank as usize];
-        let Some(row) = state.row else {
-            self.wrong(Rule::Closed { command, bank });
-            return None;
-        };
-        self.after(command, bank, "the activation", state.activated, "tRCD", self.least.rcd);
-        let (columns, banks) = (self.chip.column_bits, self.chip.bank_bits);
-        let word = (((row as usize) << banks | bank as usize) << columns) | (a & ((1 << columns) - 1)) as usize;
-        Some(word * (self.chip.data_bits / 8) as usize)
+    fn read(&mut self, bank: usize, pins: &ChipPins) -> Result<(), Violation> {
+        self.open(Command::Read, bank, pins)?;
+        let word = self.word(self.place(bank, pins.a));
+        let slot = (self.now as usize + self.facts.cas_latency as usize - 1) % RING;
+        self.ring[slot] = Some(word);
+        Ok(())
     }
 
-    fn read(&mut self, bank: u32, pins: &Pins) {
-        let Some(at) = self.column("READ", bank, pins.a) else { return };
-        let width = (self.chip.data_bits / 8) as usize;
-        let mut value = [0; 4];
-        value[..width].copy_from_slice(&self.bytes[at..at + width]);
-        let (latency, delay) = (self.chip.cas_latency, self.chip.capture_delay);
-        let slot = (self.now as u64 + u64::from(latency + delay - 1)) % SLOTS;
-        let driven = if width == 4 { u32::MAX } else { 0xffff };
-        self.slots[slot as usize] = Dq { value: u32::from_le_bytes(value), driven };
-        // From the chip's edge before the data are due to the one after, half cycles that touch two of the controller's.
-        self.drives |= ((1 << (2 + delay)) - 1) << (latency - 1);
-        self.counts.reads += 1;
+    fn write(&mut self, bank: usize, pins: &ChipPins) -> Result<(), Violation> {
+        let found = self.open(Command::Write, bank, pins);
+        let (at, hidden) = (self.place(bank, pins.a), self.bytes(pins.dqm));
+        let old = self.word(at);
+        self.words[at] = (old & hidden | pins.dq & !hidden) ^ scramble(at);
+        self.banks[bank].written = self.now;
+        found?;
+        if pins.dq_oe { Ok(()) } else { self.unknown("a word is written, and the board does not drive the data pins") }
     }
 
-    fn write(&mut self, bank: u32, pins: &Pins) {
-        let Some(at) = self.column("WRITE", bank, pins.a) else { return };
-        if !pins.dq_oe {
-            self.wrong(Rule::Floating { bank });
+    fn precharge(&mut self, bank: usize, all: bool) -> Result<(), Violation> {
+        let command = Command::Precharge;
+        let mut found = self.settled(command, bank);
+        if self.awake.is_some_and(|awake| self.now - awake < self.times.init) && !self.closed_all {
+            found = found.and(Err(Violation::Uninitialised {
+                cycle: self.cycle(),
+                command,
+                missing: "t_init has not passed since power came",
+            }));
         }
-        for byte in 0..(self.chip.data_bits / 8) as usize {
-            if pins.dqm >> byte & 1 == 0 {
-                self.bytes[at + byte] = (pins.dq_out >> (8 * byte)) as u8;
+        if !self.closed_all && !all {
+            found = found.and(self.uninitialised(command, "a PRECHARGE of all banks comes first"));
+        }
+        self.closed_all |= all;
+        for at in 0..1 << self.facts.bank_bits {
+            if !all && at != bank {
+                continue;
             }
+            let Bank { row, activated, written, .. } = self.banks[at];
+            if row.is_some() {
+                found = found
+                    .and(self.after(command, at, Command::Activate, activated, self.times.ras, "t_ras"))
+                    .and(self.after(command, at, Command::Write, written, self.times.wr, "t_wr"));
+            }
+            if row.is_some() || !self.ready {
+                self.banks[at].precharged = self.now;
+            }
+            self.banks[at].row = None;
         }
-        self.banks[bank as usize].written = self.now;
-        self.counts.writes += 1;
+        found
     }
 
-    fn precharge(&mut self, bank: u32, all: bool) {
-        let command = "PRECHARGE";
-        self.settled(command, bank);
-        self.cleared |= all;
-        let chosen = if all { 0..self.banks.len() as u32 } else { bank..bank + 1 };
-        for bank in chosen {
-            let state = self.banks[bank as usize];
-            // A bank without an open row takes no notice.
-            if state.row.is_some() {
-                self.after(command, bank, "the activation", state.activated, "tRAS", self.least.ras);
-                self.after(command, bank, "the last write", state.written, "tWR", self.least.wr);
-            }
-            if state.row.is_some() || !self.ready {
-                let now = self.now;
-                let state = &mut self.banks[bank as usize];
-                state.row = None;
-                state.precharged = now;
-            }
-        }
-        self.counts.precharges += 1;
-    }
-
-    fn refresh(&mut self) {
-        self.all_closed("REFRESH");
+    fn refresh(&mut self) -> Result<(), Violation> {
+        let found = self.quiet(Command::Refresh);
         self.refreshed = self.now;
-        self.owed = (self.owed - 1).max(-POSTPONED);
-        self.counts.refreshes += 1;
+        self.first_refreshes += u32::from(self.first_refreshes < FIRST_REFRESHES);
+        self.late = (self.late - 1).max(AHEAD);
+        found
     }
 
-    fn set_mode(&mut self, bank: u32, a: u32) {
-        self.all_closed("MODE REGISTER SET");
-        let expected = self.chip.cas_latency << 4;
-        if a != expected || bank != 0 {
-            self.wrong(Rule::Mode { mode: a, bank, expected });
+    fn set_mode(&mut self, mode: u32) -> Result<(), Violation> {
+        let command = Command::SetMode;
+        let mut found = self.quiet(command);
+        if self.first_refreshes < FIRST_REFRESHES {
+            found = found.and(self.uninitialised(command, "8 refreshes come first"));
+        }
+        if mode & 0xf != 0 || mode >> 7 & 3 != 0 {
+            found = found.and(self.unknown("a mode with bursts is set"));
+        }
+        if mode >> 4 & 7 != self.facts.cas_latency {
+            found = found.and(self.unknown("a CAS latency is set that the chip has not at this clock"));
         }
         self.mode_set = self.now;
-    }
-
-    /// What a command to the whole chip asks for.
-    fn all_closed(&mut self, command: &'static str) {
-        self.settled(command, 0);
-        if !self.cleared {
-            self.wrong(Rule::Order { command, before: "a PRECHARGE of all banks" });
-        }
-        for bank in 0..self.banks.len() as u32 {
-            let state = self.banks[bank as usize];
-            if state.row.is_some() {
-                self.wrong(Rule::Open { command, bank });
-            }
-            self.after(command, bank, "a precharge", state.precharged, "tRP", self.least.rp);
-            self.after(command, bank, "the activation before", state.activated, "tRC", self.least.rc);
-        }
-    }
-
-    /// What every command asks for.
-    fn settled(&mut self, command: &'static str, bank: u32) {
-        let enabled = self.enabled.unwrap_or(self.now);
-        self.after(command, bank, "power and clock", enabled, "tINIT", self.least.init);
-        self.after(command, bank, "a refresh", self.refreshed, "tRFC", self.least.rfc);
-        self.after(command, bank, "setting the mode", self.mode_set, "tMRD", self.least.mrd);
-    }
-
-    fn initialised(&mut self, command: &'static str) {
-        if self.ready {
-            return;
-        }
-        if self.counts.refreshes < FIRST_REFRESHES {
-            self.wrong(Rule::Order { command, before: "two REFRESHes" });
-        }
-        if self.mode_set == NEVER {
-            self.wrong(Rule::Order { command, before: "MODE REGISTER SET" });
-        }
         self.ready = true;
-        (self.since_due, self.owed) = (0, 0);
+        (self.late, self.elapsed) = (0, 0);
+        found
+    }
+
+    /// READ and WRITE need an open row.
+    fn open(&mut self, command: Command, bank: usize, pins: &ChipPins) -> Result<(), Violation> {
+        self.used(command)?;
+        self.settled(command, bank)?;
+        self.is(command, bank, true)?;
+        self.after(command, bank, Command::Activate, self.banks[bank].activated, self.times.rcd, "t_rcd")?;
+        if pins.a >> self.facts.column_bits != 0 {
+            return self.unknown("a column does not exist, or its row is to close by itself");
+        }
+        Ok(())
+    }
+
+    /// REFRESH and the setting of the mode need every row closed.
+    fn quiet(&self, command: Command) -> Result<(), Violation> {
+        if !self.closed_all {
+            return self.uninitialised(command, "a PRECHARGE of all banks comes first");
+        }
+        for bank in 0..1 << self.facts.bank_bits {
+            self.is(command, bank, false)?;
+            let Bank { activated, precharged, .. } = self.banks[bank];
+            self.after(command, bank, Command::Precharge, precharged, self.times.rp, "t_rp")?;
+            self.after(command, bank, Command::Activate, activated, self.times.rc, "t_rc")?;
+        }
+        self.settled(command, 0)
+    }
+
+    /// What every command needs.
+    fn settled(&self, command: Command, bank: usize) -> Result<(), Violation> {
+        self.after(command, bank, Command::Refresh, self.refreshed, self.times.rfc, "t_rfc")?;
+        self.after(command, bank, Command::SetMode, self.mode_set, self.times.mrd, "t_mrd")
+    }
+
+    /// What every use needs.
+    fn used(&mut self, command: Command) -> Result<(), Violation> {
+        if !self.ready {
+            return self.uninitialised(command, "its mode is set first");
+        }
+        if self.late > LATE {
+            let late = std::mem::take(&mut self.late);
+            return Err(Violation::Refresh { cycle: self.cycle(), command, late });
+        }
+        Ok(())
+    }
+
+    fn is(&self, command: Command, bank: usize, open: bool) -> Result<(), Violation> {
+        match self.banks[bank].row.is_some() == open {
+            true => Ok(()),
+            false => Err(Violation::Bank { cycle: self.cycle(), command, bank, open: !open }),
+        }
     }
 
     fn after(
-        &mut self,
-        command: &'static str,
-        bank: u32,
-        after: &'static str,
-        since: i64,
+        &self,
+        command: Command,
+        bank: usize,
+        before: Command,
+        at: u64,
+        needed: u64,
         time: &'static str,
-        least: i64,
-    ) {
-        let elapsed = self.now - since;
-        if elapsed < least {
-            self.wrong(Rule::Early { command, bank, after, time, elapsed, least });
+    ) -> Result<(), Violation> {
+        let passed = self.now - at;
+        if passed >= needed {
+            return Ok(());
         }
+        Err(Violation::TooSoon { cycle: self.cycle(), command, bank, before, passed, needed, time })
     }
 
-    #[cold]
-    fn wrong(&mut self, rule: Rule) {
-        let cycle = self.now as u64;
-        self.violation.get_or_insert(Violation { cycle, rule });
+    fn uninitialised(&self, command: Command, missing: &'static str) -> Result<(), Violation> {
+        Err(Violation::Uninitialised { cycle: self.cycle(), command, missing })
+    }
+
+    fn unknown(&self, what: &'static str) -> Result<(), Violation> {
+        Err(Violation::Unknown { cycle: self.cycle(), what })
+    }
+
+    fn place(&self, bank: usize, column: u32) -> usize {
+        let row = self.banks[bank].row.unwrap_or(0) as usize;
+        let columns = self.facts.column_bits;
+        (row << self.facts.bank_bits | bank) << columns | column as usize & ((1 << columns) - 1)
+    }
+
+    /// The bits of the bytes that a mask hides.
+    fn bytes(&self, mask: u32) -> u32 {
+        (0..self.facts.data_bits / 8)
+            .filter(|byte| mask >> byte & 1 != 0)
+            .fold(0, |bits, byte| bits | 0xff << (8 * byte))
+    }
+
+    fn all(&self) -> u32 {
+        u32::MAX >> (32 - self.facts.data_bits)
     }
 }
 
-/// A bit for each byte as all bits of the byte.
-fn spread(bytes: u32) -> u32 {
-    (0..4).filter(|byte| bytes >> byte & 1 != 0).map(|byte| 0xff << (8 * byte)).sum()
+/// What is in a word that nobody has written.
+fn scramble(at: usize) -> u32 {
+    (at as u32).wrapping_add(1).wrapping_mul(0x85eb_ca6b)
+}
+
+impl Chip for Model {
+    fn edge(&mut self, pins: &ChipPins) -> Result<u32, String> {
+        self.step(pins).map_err(|violation| format!("the memory chip is misused: {violation}"))
+    }
 }

@@ -1,469 +1,356 @@
-//! SDR SDRAM: a memory behind its controller, with the rows of all banks kept open.
+//! SDR SDRAM: the chip's facts, and its controller.
 //!
 //! ```text
-//!  command --> [ row, bank, column, words left ] --> look: is the row open? --> close --> open --> stream --> pins
-//!  wdata   --> a part of 16 or 32 bits a cycle -----------------------------------------------------------> dq_out
-//!  dq_in   --> [ input register ] --> [ parts of a word ] --> rdata
-//!  timer   --> a refresh is due: between two commands, or while a word to write is waited for
+//!  command --> [ bank, row, column, words left ] --> row open? --no--> PRECHARGE, ACTIVATE
+//!                                                        | yes
+//!  wdata --> a part of the word --> dq_out, dqm          v
+//!  rdata <-- [ parts ] <-- [ dq_in ] <-- so many cycles after READ, a READ or WRITE a cycle
+//!
+//!  [ cycles until refresh ] --> due --> PRECHARGE of all banks, REFRESH
 //! ```
 //!
 //! | port | width | meaning |
 //! |---|---|---|
-//! | `valid`, `ready`, `write`, `address`, `beats` | 1, 1, 1, word address, 5 | a command of 1 to 16 words of 64 bits; it never crosses a multiple of 16 words |
-//! | `wvalid`, `wdata`, `wstrb`, `wnext` | 1, 64, 8, 1 | a word to write, and that it is taken |
-//! | `rvalid`, `rdata`, `rlast` | 1, 64, 1 | a word read; nobody can hold it up |
-//! | `idle` | 1 | no command and no data are under way |
-//! | `sdram_cke` ... `sdram_dqm`, `sdram_dq_out`, `sdram_dq_oe` | | the chip, all of them registers |
-//! | `sdram_dq_in` | `data_bits` | what the chip drives |
+//! | `valid`, `ready`, `write`, `address`, `beats` | 1, 1, 1, bus word address, 5 | a command |
+//! | `wvalid`, `wdata`, `wstrb`, `wnext` | 1, bus, bus / 8, 1 | a bus word to write, and that it is taken |
+//! | `rvalid`, `rdata`, `rlast` | 1, bus, 1 | a bus word read; nobody can hold it up |
+//! | `cke`, `cs_n`, `ras_n`, `cas_n`, `we_n`, `ba`, `a`, `dqm` | | the chip's pins, all of them registers |
+//! | `dq_out`, `dq_oe`, `dq_in` | data, 1, data | the data pins; `dq_in` goes to a register at once |
 //!
-//! Byte addresses are, from the top: row, bank, column, byte; 128 bytes, the longest command, lie in one row. The chip works with
-//! a burst length of 1 and gets a command for each of its words.
+//! A command lies in one row; the machine's bursts do, because they end where as many bytes as the longest one begin again. Rows
+//! stay open until their bank is needed for another one or refreshed. A byte address is, from the top: row, bank, column.
 //!
-//! | latency, in cycles, from the command taken | |
-//! |---|---|
-//! | first word read, row open | 4 + CAS latency + `capture_delay` + parts of a word |
-//! | row closed | tRCD more |
-//! | another row open | tRP + tRCD more, and what is left of tRAS and tWR |
-//! | throughput in a row | a part a cycle; a command occupies the controller for 3 cycles more |
+//! Commands: the first READ or WRITE of a command leaves two cycles after it is taken where its row is open, then one a cycle; a
+//! word read arrives CAS latency plus two cycles after its READ. The next command is taken in the cycle after the last READ or
+//! WRITE; a WRITE waits until every word read has arrived, so that chip and board never drive the data pins in one cycle or in
+//! adjacent ones.
 //!
-//! A write goes out no sooner than a cycle after the input register has taken the last word of the reads before it. A part none
-//! of whose bytes is written is no command at all, so chips whose dqm is tied low do where masks cover whole parts. Automatic
-//! precharge is not used. Two activations are at least six cycles apart, so tRRD needs no counter.
+//! The chip's clock is the board's, inverted: the chip samples in the middle of a cycle, and what it drives is caught by
+//! registers at the pins in the middle of a cycle (see `wrapper.rs`), as if both had one clock and all wires half a cycle.
 
 use serde::{Deserialize, Serialize};
-use tandem_rtl::{Fsm, MemoryStyle, Module, Net, clog2};
-use thiserror::Error;
+use tandem_rtl::{MemoryStyle, Module, Net, clog2};
 
 use crate::size::BURST_BITS;
 
-/// Bits of a word of the port.
-const WORD: u32 = 64;
-/// Words of the longest command, as a power of two; it lies within an aligned block of as many.
-const LOG_BURST: u32 = 4;
-/// Bit of the address pins that makes a precharge one of all banks.
-const ALL: u32 = 10;
-/// Refreshes before the chip is used, at most 8.
+/// Picoseconds of a second.
+const SECOND: u64 = 1_000_000_000_000;
+/// REFRESH commands before the mode register is set.
 const FIRST_REFRESHES: u32 = 8;
+/// The bit of `a` that makes a PRECHARGE one of all banks.
+const ALL_BANKS: u32 = 10;
 
-/// A SDR SDRAM chip and the least times that it asks for, in picoseconds; where boards carry different chips, the longest.
+/// A SDR SDRAM chip: its shape, and its least times in picoseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sdram {
-    /// Data pins: 16 or 32.
+    /// Width of the data bus: 16 or 32.
     pub data_bits: u32,
-    /// Bits of a row.
+    /// Bits of a row address, 11 to 13.
     pub row_bits: u32,
-    /// Bits of a column.
+    /// Bits of a column address, 8 to 10.
     pub column_bits: u32,
-    /// Bits of a bank.
+    /// Bits of a bank address, 1 or 2.
     pub bank_bits: u32,
-    /// Cycles from a read to its data: 2 or 3.
+    /// Cycles from READ to its data, 2 or 3.
     pub cas_latency: u32,
-    /// Cycles that data are on their way to the input register, beyond the CAS latency.
-    ///
-    /// Cycles are counted between rising edges of the core's clock. With a read on the pins from edge `t` on, the input register
-    /// takes the data at edge `t + cas_latency + capture_delay`. The chip's clock is the core's, later by `phase` (half a cycle
-    /// where it is inverted); its output is valid from tAC after one edge of that clock to tOH after the next, and `delay` is what
-    /// the clock takes to the chip and the data take back. So
-    ///
-    /// * 0 needs `phase + tAC + delay + setup <= period`: inverted, up to about 50 MHz on an FPGA with `delay` = 4 ns;
-    /// * 1 needs `phase + tAC + delay + setup <= 2 * period` and `phase + tOH + delay >= period + hold`: inverted, from about
-    ///   80 MHz on.
-    ///
-    /// Between the two, a phase of a quarter of a cycle and 0 do.
-    pub capture_delay: u32,
-    /// From the activation of a row to a read or write in it.
-    pub t_rcd: u32,
-    /// From a precharge to the next activation of the bank.
-    pub t_rp: u32,
-    /// From the activation of a row to its precharge.
-    pub t_ras: u32,
-    /// Between two activations of a bank.
-    pub t_rc: u32,
-    /// From a refresh to the next command.
-    pub t_rfc: u32,
-    /// From the last word written to the precharge of the bank.
-    pub t_wr: u32,
-    /// From setting the mode register to the next command.
-    pub t_mrd: u32,
-    /// Between two refreshes, on average and at most.
-    pub t_refi: u32,
-    /// From stable power and clock to the first command.
-    pub t_init: u32,
-}
-
-/// A chip or a clock that the controller cannot serve (Invalid).
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SdramError {
-    /// A number that is not one of those possible.
-    #[error("the SDRAM has {name} = {value}, and the controller knows {possible}; change it in the board's memory")]
-    Number {
-        /// The number's name.
-        name: &'static str,
-        /// The number.
-        value: u32,
-        /// What it may be.
-        possible: &'static str,
-    },
-    /// Refreshes too close together.
-    #[error(
-        "the SDRAM needs a refresh every {refi} cycles (t_refi) at {clock_hz} Hz, and the longest command with a refresh takes \
-         {needed}; raise the clock"
-    )]
-    Refresh {
-        /// Cycles between two refreshes.
-        refi: u32,
-        /// The clock.
-        clock_hz: u32,
-        /// The longest time without a refresh.
-        needed: u32,
-    },
-}
-
-/// The times in cycles.
-struct Cycles {
-    rcd: u32,
-    rp: u32,
-    /// From an activation to a precharge, for tRAS and tRC.
-    ras: u32,
-    rfc: u32,
-    wr: u32,
-    mrd: u32,
-    refi: u32,
-    init: u32,
+    /// Whether the byte masks are wired; where they are not, words are written whole.
+    pub masks: bool,
+    /// ACTIVATE to READ or WRITE.
+    pub t_rcd: u64,
+    /// PRECHARGE to the next command of the bank.
+    pub t_rp: u64,
+    /// ACTIVATE to PRECHARGE.
+    pub t_ras: u64,
+    /// ACTIVATE to ACTIVATE of the same bank.
+    pub t_rc: u64,
+    /// REFRESH to the next command.
+    pub t_rfc: u64,
+    /// Last data written to PRECHARGE.
+    pub t_wr: u64,
+    /// Mode register set to the next command.
+    pub t_mrd: u64,
+    /// From one REFRESH to the next on average, at most.
+    pub t_refi: u64,
+    /// From power and clock to the first command.
+    pub t_init: u64,
 }
 
 impl Sdram {
-    /// Bytes.
+    /// Bytes of the chip.
     pub fn bytes(&self) -> u64 {
         u64::from(self.data_bits / 8) << (self.row_bits + self.column_bits + self.bank_bits)
     }
 
-    /// Whether the controller can serve this chip at this clock.
-    ///
-    /// # Errors
-    /// [`SdramError`] says what is out of range.
-    pub fn check(&self, clock_hz: u32) -> Result<(), SdramError> {
-        let numbers = [
-            ("data_bits", self.data_bits, matches!(self.data_bits, 16 | 32), "16 and 32"),
-            ("row_bits", self.row_bits, (11..=13).contains(&self.row_bits), "11 to 13"),
-            ("column_bits", self.column_bits, (8..=10).contains(&self.column_bits), "8 to 10"),
-            ("bank_bits", self.bank_bits, (1..=2).contains(&self.bank_bits), "1 and 2"),
-            ("cas_latency", self.cas_latency, (2..=3).contains(&self.cas_latency), "2 and 3"),
-            ("capture_delay", self.capture_delay, self.capture_delay <= 2, "0 to 2"),
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> u64 {
+        u64::from(self.data_bits / 8) << self.column_bits
+    }
+
+    /// What is wrong with the facts, if anything.
+    pub(super) fn problem(&self, clock_hz: u32) -> Option<String> {
+        let ranges = [
+            ("row_bits", self.row_bits, 11..=13),
+            ("column_bits", self.column_bits, 8..=10),
+            ("bank_bits", self.bank_bits, 1..=2),
+            ("cas_latency", self.cas_latency, 2..=3),
         ];
-        for (name, value, good, possible) in numbers {
-            if !good {
-                return Err(SdramError::Number { name, value, possible });
+        for (name, value, range) in ranges {
+            if !range.contains(&value) {
+                return Some(format!("{name} = {value}, which is not from {} to {}", range.start(), range.end()));
             }
         }
-        let times = self.cycles(clock_hz);
-        let parts = WORD / self.data_bits;
-        // A command to the longest wait, and the refresh itself.
-        let needed = (parts << LOG_BURST) + 8 + self.cas_latency + self.capture_delay + times.wr + times.ras;
-        let needed = needed + 2 * times.rp + times.rcd + times.rfc;
-        let refi = times.refi;
-        if refi < needed { Err(SdramError::Refresh { refi, clock_hz, needed }) } else { Ok(()) }
+        if ![16, 32].contains(&self.data_bits) {
+            return Some(format!("data_bits = {}, which is neither 16 nor 32", self.data_bits));
+        }
+        let times = [
+            ("t_rcd", self.t_rcd),
+            ("t_rp", self.t_rp),
+            ("t_ras", self.t_ras),
+            ("t_rc", self.t_rc),
+            ("t_rfc", self.t_rfc),
+            ("t_wr", self.t_wr),
+            ("t_mrd", self.t_mrd),
+        ];
+        // A counter of a few bits, and no command waits as long as a refresh takes to come round.
+        for (name, time) in times {
+            if time > 1_000_000 {
+                return Some(format!("{name} = {time} ps, which is more than 1 us"));
+            }
+        }
+        let clock_hz = u64::from(clock_hz);
+        if at_most(self.t_refi, clock_hz) < 128 {
+            return Some(format!("t_refi = {} ps, which is less than 128 cycles of {clock_hz} Hz", self.t_refi));
+        }
+        (self.t_init > SECOND / 100).then(|| format!("t_init = {} ps, which is more than 10 ms", self.t_init))
     }
 
     fn cycles(&self, clock_hz: u32) -> Cycles {
-        const PICOSECONDS: u64 = 1_000_000_000_000;
-        let product = |time: u32| u64::from(time) * u64::from(clock_hz);
-        let up = |time: u32| (product(time).div_ceil(PICOSECONDS) as u32).max(1);
-        let rp = up(self.t_rp);
+        let of = |time| (u128::from(time).saturating_mul(u128::from(clock_hz))).div_ceil(SECOND.into()).max(1) as u64;
+        let rp = of(self.t_rp);
         Cycles {
-            rcd: up(self.t_rcd),
+            rcd: of(self.t_rcd),
             rp,
-            ras: up(self.t_ras).max(up(self.t_rc).saturating_sub(rp)),
-            rfc: up(self.t_rfc),
-            wr: up(self.t_wr),
-            mrd: up(self.t_mrd),
-            refi: (product(self.t_refi) / PICOSECONDS) as u32,
-            init: up(self.t_init),
+            // A row that is closed no sooner than this is opened again after t_rc.
+            ras: of(self.t_ras).max(of(self.t_rc).saturating_sub(rp)),
+            rfc: of(self.t_rfc),
+            wr: of(self.t_wr),
+            mrd: of(self.t_mrd),
+            refi: at_most(self.t_refi, clock_hz.into()),
+            init: of(self.t_init),
         }
     }
 }
 
+/// Whole cycles within a time.
+fn at_most(time: u64, clock_hz: u64) -> u64 {
+    (u128::from(time) * u128::from(clock_hz) / u128::from(SECOND)) as u64
+}
+
+/// The times in cycles of the clock.
+struct Cycles {
+    rcd: u64,
+    rp: u64,
+    ras: u64,
+    rfc: u64,
+    wr: u64,
+    mrd: u64,
+    refi: u64,
+    init: u64,
+}
+
+/// What goes to the chip in a cycle: `ras_n`, `cas_n`, `we_n`.
+mod command {
+    pub const NOTHING: u128 = 0b111;
+    pub const ACTIVATE: u128 = 0b011;
+    pub const READ: u128 = 0b101;
+    pub const WRITE: u128 = 0b100;
+    pub const PRECHARGE: u128 = 0b010;
+    pub const REFRESH: u128 = 0b001;
+    pub const SET_MODE: u128 = 0b000;
+}
+
+/// A counter that goes down to zero and stays there.
+fn countdown<'m>(m: &'m Module, name: &str, longest: u64) -> Net<'m> {
+    let counter = m.reg(name, clog2(longest as usize), 0);
+    m.when(counter.any(), || counter.set(counter.dec()));
+    counter
+}
+
 /// The controller.
-///
-/// # Panics
-/// Where [`Sdram::check`] finds fault.
-pub fn sdram(chip: &Sdram, clock_hz: u32) -> Module {
+pub fn controller(sdram: &Sdram, clock_hz: u32, bus: u32) -> Module {
     let m = Module::new("sdram_memory");
-    describe(&m, chip, clock_hz, FIRST_REFRESHES);
-    m
-}
-
-/// The same controller as `sdram_proof`, with what is to be proven of its commands.
-///
-/// | property | |
-/// |---|---|
-/// | `opens_closed`, `accesses_open` | a row is opened in a bank without one, and words are moved in a bank with one |
-/// | `all_closed` | refreshes and the mode register come while no bank has an open row |
-/// | `drives_alone` | the controller drives the data pins with a write alone, and with no word read on its way |
-/// | `in_step`, `state_known`, `bank_as_state` | what makes these inductive: the banks as the controller has them |
-///
-/// # Panics
-/// Where [`Sdram::check`] finds fault.
-pub fn proof(chip: &Sdram, clock_hz: u32) -> Module {
-    let m = Module::new("sdram_proof");
-    let p = describe(&m, chip, clock_hz, 1);
-    let [ras, cas, we] = p.command.map(|pin| !pin);
-    let activates = (ras & !cas & !we).named("activates");
-    let precharges = (ras & !cas & we).named("precharges");
-    let accesses = (!ras & cas).named("accesses");
-    let to_all = (ras & cas).named("to_all");
-    // The banks with an open row, as the commands have it.
-    let banks = p.open.width();
-    let seen = m.reg("seen_open", banks, 0);
-    let this = m.cat(&(0..banks).map(|bank| p.ba.is(bank.into())).collect::<Vec<_>>()).named("pin_bank");
-    let closed = this | p.a.bit(ALL).repeat(banks);
-    let after = activates.mux(seen | this, precharges.mux(seen & !closed, seen)).named("seen_after");
-    seen.set(after);
-    let is_seen = (seen & this).any().named("is_seen");
-    m.assert_always("opens_closed", !activates | !is_seen);
-    m.assert_always("accesses_open", !accesses | is_seen);
-    m.assert_always("all_closed", !to_all | !seen.any());
-    m.assert_always("drives_alone", !p.oe | (accesses & we & !p.flight.any()));
-
-    let at = |name: &str| p.state.at(name);
-    m.assert_always("in_step", after.eq(p.open));
-    m.assert_always("state_known", p.state.state().below(STATES.len() as u128));
-    let closed = (!at("open") | !p.bank_open)
-        & (!at("decide") | p.hit | p.other | !p.bank_open)
-        & (!(at("start") | at("refresh") | at("mode")) | !p.open.any());
-    let opened = (!at("stream") | p.bank_open) & (!at("decide") | !p.hit | p.bank_open);
-    m.assert_always("bank_as_state", closed & opened);
-    m
-}
-
-/// The states of the controller.
-const STATES: &[&str] = &["start", "clear", "refresh", "mode", "rest", "look", "decide", "close", "open", "stream"];
-
-/// What a proof speaks of.
-struct Parts<'m> {
-    /// ras_n, cas_n, we_n at the pins.
-    command: [Net<'m>; 3],
-    ba: Net<'m>,
-    a: Net<'m>,
-    oe: Net<'m>,
-    /// The banks with an open row, as the controller has it.
-    open: Net<'m>,
-    bank_open: Net<'m>,
-    hit: Net<'m>,
-    other: Net<'m>,
-    flight: Net<'m>,
-    state: Fsm<'m>,
-}
-
-/// Counts down from what it is set to, to zero.
-struct Countdown<'m> {
-    left: Net<'m>,
-}
-
-impl<'m> Countdown<'m> {
-    fn new(m: &'m Module, name: &str, most: u32) -> Self {
-        let left = m.reg(name, clog2(most as usize + 1), 0);
-        m.when(left.any(), || left.set(left.dec()));
-        Countdown { left }
-    }
-
-    /// The next command comes so many cycles after the one of now.
-    fn start(&self, cycles: u32) {
-        self.left.set_to((cycles - 1).into());
-    }
-
-    fn runs(&self) -> Net<'m> {
-        self.left.any()
-    }
-}
-
-fn describe<'m>(m: &'m Module, chip: &Sdram, clock_hz: u32, first_refreshes: u32) -> Parts<'m> {
-    let checked = chip.check(clock_hz);
-    assert!(checked.is_ok(), "{checked:?}");
-    let times = chip.cycles(clock_hz);
-    let (data_bits, rows, columns, banks) = (chip.data_bits, chip.row_bits, chip.column_bits, chip.bank_bits);
-    let (parts, bytes) = (WORD / data_bits, data_bits / 8);
+    let t = sdram.cycles(clock_hz);
+    let (data, banks) = (sdram.data_bits, sdram.bank_bits);
+    let parts = bus / data;
     let log_parts = parts.trailing_zeros();
-    let word_columns = columns - log_parts;
+    let address_bits = sdram.row_bits + banks + sdram.column_bits - log_parts;
     let (valid, write) = (m.input("valid", 1), m.input("write", 1));
-    let (address, beats) = (m.input("address", rows + banks + word_columns), m.input("beats", BURST_BITS));
-    let (wvalid, wdata, wstrb) = (m.input("wvalid", 1), m.input("wdata", WORD), m.input("wstrb", WORD / 8));
-    let dq_in = m.input("sdram_dq_in", data_bits);
-    let no = m.lit(0, 1);
+    let (address, beats) = (m.input("address", address_bits), m.input("beats", BURST_BITS));
+    let (wvalid, wdata, wstrb) = (m.input("wvalid", 1), m.input("wdata", bus), m.input("wstrb", bus / 8));
+    let (no, yes) = (m.lit(0, 1), m.lit(1, 1));
 
-    let state = m.fsm("state", STATES);
-    let at = |name: &str| state.at(name).named(&format!("at_{name}"));
+    // The pins.
+    let asked = m.var("asked", m.lit(command::NOTHING, 3));
+    let select = m.var("selected_bank", m.lit(0, banks));
+    let lines = m.var("address_lines", m.lit(0, sdram.row_bits));
+    let starting = m.reg("starting", 1, 1);
+    let mask = m.var("mask", starting.repeat(data / 8));
+    let drives = m.var("drives", no);
+    let pins = m.reg("pins", 3, command::NOTHING);
+    pins.set(asked);
+    let quiet = m.reg("quiet", 1, 1);
+    quiet.set(no);
+    let awake = m.reg("awake", 1, 0);
+    awake.set(yes);
+    m.output("cke", awake);
+    m.output("cs_n", quiet);
+    for (bit, name) in ["we_n", "cas_n", "ras_n"].into_iter().enumerate() {
+        m.output(name, pins.bit(bit as u32));
+    }
+    m.output("ba", register(&m, "bank_pins", select));
+    m.output("a", register(&m, "address_pins", lines));
+    m.output("dqm", register(&m, "mask_pins", mask));
+    m.output("dq_oe", m.delay("drive_pins", drives));
+    let caught = register(&m, "caught", m.input("dq_in", data));
 
-    // The timer measures the time to the first command, then the one between two refreshes.
-    let timer_bits = clog2(times.init.max(times.refi) as usize + 1) + 1;
-    let timer = m.reg("timer", timer_bits, (times.init - 1).into());
+    // Times: until any command, until a row may be closed, until something is due.
+    let longest = [t.rcd, t.rp, t.rfc, t.mrd].into_iter().max().unwrap_or(1);
+    let wait = countdown(&m, "wait_time", longest);
+    let since_open = countdown(&m, "open_time", t.ras);
+    let since_write = countdown(&m, "write_time", t.wr);
+    let may = (!wait.any()).named("may");
+    let may_close = (may & !since_open.any() & !since_write.any()).named("may_close");
+    let slow_bits = clog2(t.init.max(t.refi) as usize + 1);
+    let slow = m.reg("slow", slow_bits, t.init.into());
+    let round = (!slow.any()).named("round");
+    slow.set(round.mux(m.lit(u128::from(t.refi) - 1, slow_bits), slow.dec()));
     let due = m.reg("due", 1, 0);
-    let tick = timer.sign().named("tick");
-    timer.set(tick.mux(m.lit((times.refi - 2).into(), timer_bits), timer.dec()));
-
-    // The next command waits for the one before; a precharge waits for tRAS and tWR of any bank.
-    let hold = Countdown::new(m, "hold", times.rcd.max(times.rp).max(times.rfc).max(times.mrd));
-    let (since_open, since_write) =
-        (Countdown::new(m, "since_open", times.ras), Countdown::new(m, "since_write", times.wr));
-    let free = (!hold.runs()).named("is_free");
-    let closable = (free & !since_open.runs() & !since_write.runs()).named("closable");
+    let after = |counter: Net<'_>, cycles: u64| counter.set_to(u128::from(cycles) - 1);
 
     // The command at hand.
-    let (active, writes) = (m.reg("active", 1, 0), m.data_reg("writes", 1));
-    let (row, bank) = (m.data_reg("row", rows), m.data_reg("bank", banks));
-    let (column, left) = (m.data_reg("column", columns), m.data_reg("left", BURST_BITS));
-    let ready = (at("rest") & !due).named("is_ready");
-    let taken = (ready & valid).named("taken");
-    m.when(ready, || {
-        writes.set(write);
-        row.set(address.bits(word_columns + banks, rows));
-        bank.set(address.bits(word_columns, banks));
-        column.set(m.cat(&[m.lit(0, log_parts), address.bits(0, word_columns)]));
-        left.set(beats);
-    });
-    m.when(taken, || {
-        active.set_to(1);
-        state.go("look");
-    });
+    let state = m.fsm("state", &["power", "close", "refresh", "mode", "idle", "look", "work"]);
+    let (bank, row) = (m.data_reg("bank", banks), m.data_reg("row", sdram.row_bits));
+    let (column, writes) = (m.data_reg("column", sdram.column_bits), m.data_reg("writes", 1));
+    let left = m.data_reg("left", BURST_BITS + log_parts);
+    let (hit, open) = (m.data_reg("hit", 1), m.data_reg("open", 1));
+    let (opened, first) = (m.reg("opened", 1 << banks, 0), m.reg("refreshes", 3, 0));
+    let rows = m.memory("rows", banks, sdram.row_bits, MemoryStyle::Distributed);
+    let this_bank = m.cat(&(0..1 << banks).map(|at| bank.is(at)).collect::<Vec<_>>()).named("this_bank");
+    select.set(bank);
+    lines.set(row);
 
-    // The open rows.
-    let open = m.reg("is_open", 1 << banks, 0);
-    let open_rows = m.memory("open_rows", banks, rows, MemoryStyle::Distributed);
-    let this_bank = m.cat(&(0..1 << banks).map(|number| bank.is(number)).collect::<Vec<_>>()).named("this_bank");
-    let (hit, other) = (m.data_reg("hit", 1), m.data_reg("other", 1));
-    let bank_open = (open & this_bank).any().named("bank_open");
-    let same = open_rows.read_now("open_row", bank).eq(row).named("same_row");
-    m.when(at("look"), || {
-        hit.set(bank_open & same);
-        other.set(bank_open & !same);
-        state.go("decide");
-    });
-    m.when(at("decide"), || {
-        state.go("open");
-        m.when(hit, || state.go("stream"));
-        m.when(other, || state.go("close"));
-    });
-
-    // Reads on their way: bit 0 while on the pins, the last while in the input register.
-    let depth = chip.cas_latency + chip.capture_delay + 1;
-    let (flight, flight_last) = (m.reg("flight", depth, 0), m.data_reg("flight_last", depth));
-    let part = column.bits(0, log_parts);
-    let part_last = part.all().named("part_last");
-    let streams = (at("stream") & free).named("streams");
-    let reads_part = (streams & !writes).named("reads_part");
-    let writes_part = (streams & writes & wvalid & !flight.any()).named("writes_part");
-    let strobe = wstrb.pick(part, bytes).named("strobe");
-    let moves = (reads_part | writes_part).named("moves");
-    let last = (part_last & left.is(1)).named("is_last");
-    m.when(moves, || {
-        let low = LOG_BURST + log_parts;
-        column.set(m.cat(&[column.bits(0, low).inc(), column.bits(low, columns - low)]));
-        m.when(part_last, || left.set(left.dec()));
-        m.when(last, || {
-            active.set_to(0);
-            state.go("rest");
-        });
-    });
-    // A word that does not come must not keep the refresh away.
-    m.when(at("stream") & writes & !wvalid & due, || state.go("clear"));
-    m.when(at("rest") & due, || state.go("clear"));
-
-    // Commands: ras, cas, we.
-    let setup = m.reg("setup", 4, (16 - first_refreshes).into());
-    let starting = setup.sign().named("starting");
-    let command = |active: Net<'m>, name: &str| active.named(name);
-    let clears = command(at("clear") & closable, "clears");
-    let refreshes = command(at("refresh") & free, "refreshes");
-    let sets_mode = command(at("mode") & free, "sets_mode");
-    let closes = command(at("close") & closable, "closes");
-    let opens = command(at("open") & free, "opens");
-    let writes_data = command(writes_part & strobe.any(), "writes_data");
-    m.when(at("start") & tick, || state.go("clear"));
-    m.when(clears, || {
-        open.set_to(0);
-        hold.start(times.rp);
+    m.when(state.at("power") & round, || state.go("close"));
+    m.when(state.at("close") & may_close, || {
+        asked.set_to(command::PRECHARGE);
+        lines.set_to(1 << ALL_BANKS);
+        opened.set_to(0);
+        after(wait, t.rp);
         state.go("refresh");
     });
-    m.when(refreshes, || {
+    m.when(state.at("refresh") & may, || {
+        asked.set_to(command::REFRESH);
         due.set_to(0);
-        hold.start(times.rfc);
-        m.when_else(active, || state.go("look"), || state.go("rest"));
-        m.when(starting, || {
-            setup.set(setup.inc());
-            m.when_else(setup.all(), || state.go("mode"), || state.go("refresh"));
-        });
+        after(wait, t.rfc);
+        first.set(first.inc());
+        m.when_else(
+            starting,
+            || m.when(first.is(u128::from(FIRST_REFRESHES) - 1), || state.go("mode")),
+            || state.go("idle"),
+        );
     });
-    m.when(sets_mode, || {
-        hold.start(times.mrd);
-        state.go("rest");
+    m.when(state.at("mode") & may, || {
+        asked.set_to(command::SET_MODE);
+        // A word a command, and the CAS latency.
+        lines.set_to(u128::from(sdram.cas_latency) << 4);
+        select.set_to(0);
+        after(wait, t.mrd);
+        starting.set_to(0);
+        state.go("idle");
     });
-    m.when(closes, || {
-        open.set(open & !this_bank);
-        hold.start(times.rp);
-        state.go("open");
+    m.when(round & !state.at("power"), || due.set_to(1));
+    let idle = state.at("idle").named("is_idle");
+    let ready = (idle & !due).named("is_ready");
+    m.when(idle & due, || m.when_else(opened.any(), || state.go("close"), || state.go("refresh")));
+    m.when(idle, || {
+        let low = sdram.column_bits - log_parts;
+        column.set(m.cat(&[m.lit(0, log_parts), address.bits(0, low)]));
+        bank.set(address.bits(low, banks));
+        row.set(address.bits(low + banks, sdram.row_bits));
+        left.set(m.cat(&[m.lit(0, log_parts), beats]));
+        writes.set(write);
+        m.when(ready & valid, || state.go("look"));
     });
-    m.when(opens, || {
-        open.set(open | this_bank);
-        hold.start(times.rcd);
-        since_open.start(times.ras);
-        state.go("stream");
+    let stored_row = rows.read_now("stored_row", bank);
+    m.when(state.at("look"), || {
+        open.set((opened & this_bank).any());
+        hit.set((opened & this_bank).any() & row.eq(stored_row));
+        state.go("work");
     });
-    open_rows.write(opens, bank, row);
-    m.when(writes_data, || since_write.start(times.wr));
-    m.when(tick & !starting, || due.set_to(1));
+    let work = state.at("work").named("working");
+    m.when(work & !hit & open & may_close, || {
+        asked.set_to(command::PRECHARGE);
+        lines.set_to(0);
+        open.set_to(0);
+        after(wait, t.rp);
+    });
+    let activates = (work & !hit & !open & may).named("activates");
+    m.when(activates, || {
+        asked.set_to(command::ACTIVATE);
+        opened.set(opened | this_bank);
+        open.set_to(1);
+        hit.set_to(1);
+        after(wait, t.rcd);
+        after(since_open, t.ras);
+    });
+    rows.write(activates, bank, row);
 
-    // Pins.
-    let pin = |name: &str, reset: u128, next: Net<'m>| {
-        let pin = m.reg(format!("pin_{name}"), next.width(), reset);
-        pin.set(next);
-        m.output(format!("sdram_{name}"), pin);
-        pin
-    };
-    let data_pin = |name: &str, next: Net<'m>| {
-        let pin = m.data_reg(format!("pin_{name}"), next.width());
-        pin.set(next);
-        m.output(format!("sdram_{name}"), pin);
-        pin
-    };
-    pin("cke", 0, !no);
-    pin("cs_n", 1, no);
-    let ras = opens | clears | closes | refreshes | sets_mode;
-    let cas = reads_part | writes_data | refreshes | sets_mode;
-    let we = writes_data | clears | closes | sets_mode;
-    let [ras_n, cas_n, we_n] =
-        [("ras_n", ras), ("cas_n", cas), ("we_n", we)].map(|(name, active)| pin(name, 1, !active));
-    let ba = data_pin("ba", bank & (!at("mode")).repeat(banks));
-    let pins = rows;
-    let column_pins = m.cat(&[column, at("clear").repeat(1)]);
-    let column_pins = if columns < ALL { m.cat(&[column, m.lit(0, ALL - columns), at("clear")]) } else { column_pins };
-    let column_pins = column_pins.zext(pins).named("column_pins");
-    let mode = m.lit((chip.cas_latency << 4).into(), pins);
-    let a = data_pin("a", at("mode").mux(mode, at("open").mux(row, column_pins)));
-    pin("dqm", (1 << bytes) - 1, (!strobe & writes_data.repeat(bytes)) | starting.repeat(bytes));
-    data_pin("dq_out", wdata.pick(part, data_bits));
-    let oe = pin("dq_oe", 0, writes_data);
-
-    // Data read.
-    let captured = m.data_reg("captured", data_bits);
-    captured.set(dq_in);
-    flight.set(m.cat(&[reads_part, flight.bits(0, depth - 1)]));
-    flight_last.set(m.cat(&[last, flight_last.bits(0, depth - 1)]));
-    let arrives = flight.sign().named("arrives");
-    let word = m.data_reg("word", WORD);
-    let got = m.reg("got", log_parts, 0);
-    m.when(arrives, || {
-        word.set(m.cat(&[word.bits(data_bits, WORD - data_bits), captured]));
-        got.set(got.inc());
+    // Words. Where no READ is under way, the data pins are the board's.
+    let stages = sdram.cas_latency + 2;
+    let flight = m.reg("flight", stages, 0);
+    let last_flight = m.data_reg("last_flight", stages);
+    let goes = (work & hit & may).named("goes");
+    let reads = (goes & !writes).named("reads");
+    let puts = (goes & writes & wvalid & !flight.any()).named("puts");
+    let last = left.is(1).named("last");
+    let part = column.bits(0, log_parts).named("part");
+    let strobe = wstrb.pick(part, data / 8).named("part_strobe");
+    m.when(reads | puts, || {
+        column.set(column.inc());
+        left.set(left.dec());
+        m.when(last, || state.go("idle"));
     });
-    let rvalid = m.delay("word_complete", arrives & got.all());
-    let rlast = m.delay("word_last", flight_last.sign());
-
+    m.when(goes, || lines.set(column.zext(sdram.row_bits)));
+    m.when(reads, || asked.set_to(command::READ));
+    let written = if sdram.masks { puts } else { puts & strobe.any() };
+    m.when(written, || {
+        asked.set_to(command::WRITE);
+        drives.set_to(1);
+        mask.set(!strobe);
+        after(since_write, t.wr);
+    });
+    m.output("dq_out", register(&m, "data_pins", wdata.pick(part, data)));
     m.output("ready", ready);
-    m.output("wnext", writes_part & part_last);
-    m.output("rvalid", rvalid);
-    m.output("rdata", word);
-    m.output("rlast", rlast & rvalid);
-    m.output("idle", at("rest") & !flight.any() & !rvalid);
-    Parts { command: [ras_n, cas_n, we_n], ba, a, oe, open, bank_open, hit, other, flight, state }
+    m.output("wnext", puts & part.all());
+
+    flight.set(m.cat(&[reads, flight.bits(0, stages - 1)]));
+    last_flight.set(m.cat(&[last, last_flight.bits(0, stages - 1)]));
+    let arrives = flight.sign().named("arrives");
+    let got = m.reg("got", log_parts, 0);
+    let before = m.data_reg("parts_before", bus - data);
+    m.when(arrives, || {
+        got.set(got.inc());
+        before.set(m.cat(&[before, caught]).bits(data, bus - data));
+    });
+    m.output("rvalid", arrives & got.all());
+    m.output("rdata", m.cat(&[before, caught]));
+    m.output("rlast", last_flight.sign());
+    m
+}
+
+/// A register without a value after reset.
+fn register<'m>(m: &'m Module, name: &str, net: Net<'m>) -> Net<'m> {
+    let reg = m.data_reg(name, net.width());
+    reg.set(net);
+    reg
 }
