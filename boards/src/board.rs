@@ -235,12 +235,16 @@ impl Memory {
     /// What it is, in words.
     pub fn describe(&self) -> String {
         let bytes = self.bytes();
-        let size = if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) };
+        let size = match bytes {
+            0..0x10_0000 => format!("{} KiB", bytes >> 10),
+            0x10_0000..0x4000_0000 => format!("{} MiB", bytes >> 20),
+            _ => format!("{} GiB", bytes >> 30),
+        };
         let kind = match self {
-            Memory::Sdram(sdram) => return format!("{size} SDRAM, {} bits", sdram.data_bits),
-            Memory::Spram => "single-port RAM",
+            Memory::Sdram(sdram) => return format!("{size} SDRAM x{}", sdram.data_bits),
+            Memory::Spram => "SPRAM",
             Memory::BlockRam { .. } => "block RAM",
-            Memory::ProcessorDdr { .. } => "DDR of the processor",
+            Memory::ProcessorDdr { .. } => "shared DDR",
         };
         format!("{size} {kind}")
     }
@@ -250,7 +254,7 @@ impl Host {
     /// What it is, in words.
     pub fn describe(&self) -> String {
         match self {
-            Host::Uart { baud, via } => format!("UART at {baud} baud: {via}"),
+            Host::Uart { baud, .. } => format!("UART, {} Mbaud", f64::from(*baud) / 1e6),
             Host::Axi { base, .. } => format!("AXI at {base:#x}"),
         }
     }

@@ -31,6 +31,7 @@ pub mod run;
 mod sha256;
 pub mod timing;
 mod tools;
+mod trial;
 pub mod vivado;
 
 pub use board::{Board, Budget, Direction, Flow, Host, Memory, Options, Oscillator, Port, Sdram};
@@ -44,6 +45,7 @@ pub use plan::Plan;
 pub use report::Report;
 pub use sha256::sha256;
 pub use tools::{Tool, Tools};
+pub use trial::trial_design;
 
 /// The name of the top module.
 pub const TOP: &str = "top";

@@ -95,9 +95,11 @@ impl Timing {
             .fmax
             .into_iter()
             .map(|(name, fmax)| {
-                // The tools round the period; a clock that is meant to be ours must reach ours.
-                let own = (fmax.constraint * board.derate / wanted - 1.0).abs() < 1e-3;
-                let required_mhz = if own { wanted } else { fmax.constraint * board.derate };
+                // What nextpnr is told to reach is more than the clock where its figures are derated, unless it derives the
+                // constraint from the PLL; and it rounds the period.
+                let near = |mhz: f64| (fmax.constraint / mhz - 1.0).abs() < 1e-3;
+                let own = near(wanted) || near(wanted / board.derate);
+                let required_mhz = if own { wanted } else { fmax.constraint };
                 let fmax_derated = fmax.achieved * board.derate;
                 let met = fmax_derated >= required_mhz;
                 // nextpnr marks nets that it routes as clocks.

@@ -56,12 +56,20 @@ impl Session {
     /// One sentence naming the segment, the option, or the tool that is missing; a configuration that does not exist.
     pub fn open(graph: Graph, options: &DeviceOptions) -> Result<Session> {
         options.check()?;
-        let (hw, device) = (options.hw()?.to_owned(), &options.device);
-        let config = hardware::resolve(&hw)?;
-        let model = match device {
-            DeviceKind::Tsim => Some(options.simulation.model(&config)?),
+        let model = match options.device {
+            DeviceKind::Tsim => Some(options.simulation.model(&hardware::resolve(options.hw()?)?)?),
             DeviceKind::Fsim | DeviceKind::Link(_) | DeviceKind::Cpu => None,
         };
+        Session::with_model(graph, options, model)
+    }
+
+    /// Plans and compiles a graph for a model of the hardware that is there already, or for another device.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn with_model(graph: Graph, options: &DeviceOptions, model: Option<Arc<Model>>) -> Result<Session> {
+        let (hw, device) = (options.hw()?.to_owned(), &options.device);
+        let config = hardware::resolve(&hw)?;
         let mut refused: HashMap<String, String> = HashMap::new();
         loop {
             let plan = plan(&graph, device, &config, &refused);

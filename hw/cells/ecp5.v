@@ -464,3 +464,67 @@ module TRELLIS_IO(inout B, input I, T, output O);
     end
   endgenerate
 endmodule
+
+// What place and route makes of LUT4, PFUMX, L6MUX21, CCU2C and TRELLIS_DPR16X4: one look-up table of a slice. `UPPER` is not a
+// parameter of nextpnr: it tells that the multiplexer joins two others and not two look-up tables.
+module TRELLIS_COMB(
+  input A, B, C, D, M, FCI, F1, FXA, FXB, WD, WAD0, WAD1, WAD2, WAD3, WRE, WCK, DI0, DI1, output F, FCO, OFX
+);
+  parameter MODE = "LOGIC";
+  parameter [15:0] INITVAL = 16'h0000;
+  parameter CCU2_INJECT1 = "NO";
+  parameter WREMUX = "WRE";
+  parameter WCKMUX = "WCK";
+  parameter UPPER = 0;
+  generate
+    if (MODE == "CCU2") begin : carry
+      TANDEM_CARRY_BIT #(.INIT(INITVAL), .INJECT1(CCU2_INJECT1)) half(.A(A), .B(B), .C(C), .D(D), .CI(FCI), .S(F), .CO(FCO));
+    end else if (MODE == "DPRAM") begin : ram
+      reg [15:0] bits = INITVAL;
+      wire write = WREMUX == "1" ? 1'b1 : WREMUX == "0" ? 1'b0 : WREMUX == "INV" ? ~WRE : WRE;
+      if (WCKMUX == "INV") begin : falling
+        always @(negedge WCK) if (write) bits[{WAD3, WAD2, WAD1, WAD0}] <= WD;
+      end else begin : rising
+        always @(posedge WCK) if (write) bits[{WAD3, WAD2, WAD1, WAD0}] <= WD;
+      end
+      assign F = bits[{A, C, B, D}];
+      assign FCO = 1'b0;
+    end else if (MODE == "LOGIC") begin : logic_table
+      assign F = INITVAL[{D, C, B, A}];
+      assign FCO = 1'b0;
+    end else begin : other
+      TANDEM_NOT_MODELLED mode();
+    end
+  endgenerate
+  assign OFX = UPPER ? (M ? FXB : FXA) : (M ? F1 : F);
+endmodule
+
+// Address and data on their way to the look-up tables that are written.
+module TRELLIS_RAMW(
+  input A0, B0, C0, D0, A1, B1, C1, D1, output WDO0, WDO1, WDO2, WDO3, WADO0, WADO1, WADO2, WADO3
+);
+  assign {WADO3, WADO2, WADO1, WADO0} = {A0, C0, B0, D0};
+  assign {WDO3, WDO2, WDO1, WDO0} = {B1, D1, A1, C1};
+endmodule
+
+// A gate before a clock network.
+module DCCA(input CLKI, CE, output CLKO);
+  assign CLKO = CLKI & CE;
+endmodule
+
+// A phase-locked loop, without its arithmetic: every output is the input clock.
+module EHXPLLL(
+  input CLKI, CLKFB, PHASESEL1, PHASESEL0, PHASEDIR, PHASESTEP, PHASELOADREG, STDBY, PLLWAKESYNC, RST, ENCLKOP, ENCLKOS, ENCLKOS2,
+  ENCLKOS3, output CLKOP, CLKOS, CLKOS2, CLKOS3, LOCK, INTLOCK, REFCLK, CLKINTFB
+);
+  parameter CLKI_DIV = 1, CLKFB_DIV = 1, CLKOP_DIV = 8, CLKOS_DIV = 8, CLKOS2_DIV = 8, CLKOS3_DIV = 8;
+  parameter CLKOP_ENABLE = "ENABLED", CLKOS_ENABLE = "DISABLED", CLKOS2_ENABLE = "DISABLED", CLKOS3_ENABLE = "DISABLED";
+  parameter CLKOP_CPHASE = 0, CLKOS_CPHASE = 0, CLKOS2_CPHASE = 0, CLKOS3_CPHASE = 0;
+  parameter CLKOP_FPHASE = 0, CLKOS_FPHASE = 0, CLKOS2_FPHASE = 0, CLKOS3_FPHASE = 0;
+  parameter FEEDBK_PATH = "CLKOP", CLKOP_TRIM_POL = "RISING", CLKOP_TRIM_DELAY = 0, CLKOS_TRIM_POL = "RISING", CLKOS_TRIM_DELAY = 0;
+  parameter OUTDIVIDER_MUXA = "DIVA", OUTDIVIDER_MUXB = "DIVB", OUTDIVIDER_MUXC = "DIVC", OUTDIVIDER_MUXD = "DIVD";
+  parameter PLL_LOCK_MODE = 0, PLL_LOCK_DELAY = 200, STDBY_ENABLE = "DISABLED", REFIN_RESET = "DISABLED", SYNC_ENABLE = "DISABLED";
+  parameter INT_LOCK_STICKY = "ENABLED", DPHASE_SOURCE = "DISABLED", PLLRST_ENA = "DISABLED", INTFB_WAKE = "DISABLED";
+  assign {CLKOP, CLKOS, CLKOS2, CLKOS3, REFCLK, CLKINTFB} = {6{CLKI}};
+  assign {LOCK, INTLOCK} = {2{~(RST && PLLRST_ENA == "ENABLED")}};
+endmodule

@@ -1,8 +1,9 @@
 //! The GEMM array: products, adder trees and accumulation; LANE runs on its first column.
 //!
 //! ```text
-//!  P3 inp x wgt --> [ products ] --> P4 tree --> [ partial sums ] --> P5 tree --> [ sum ] --> P6 + acc --> [ result ] --> P7 write
-//!     lane vector --> column 0                                             ACC read         ^-- forwarded from P7 and P8
+//!  P3 inp x wgt --> [ products ] --> P4 tree --> [ partial sums ] --> P5 tree ------> [ sum ] --> P6 + ------> [ result ] --> P7 write
+//!     lane vector --> column 0          ACC read                         acc -----> [ held ] ----^
+//!                                                                         ^-- forwarded from P7 and P8; P6 from P7
 //! ```
 //!
 //! | port | width | meaning |
@@ -12,8 +13,8 @@
 //! | `clear`, `lane`, `max`, `overwrite` | 1 | GEMM with reset; LANE and its flags: stay while the instruction runs |
 //! | `part` | log block_in | P2: the vector within a WGT element that LANE reads |
 //! | `inp`, `vector`, `wgt` | elements, lanes * 8 | P3: the operands |
-//! | `acc_read`, `acc_index`, `acc` | 1, index, element | P5, P6: the accumulator |
-//! | `write`, `write_index`, `result` | 1, index, element | P7: the accumulator's new value |
+//! | `acc_read`, `acc_index`, `acc` | 1, index, element | P4, P5: the accumulator |
+//! | `write`, `write_index`, `result` | 1, index, element | P7: the accumulator's new value; zero where nothing is written |
 //!
 //! A micro-op a cycle, also on one accumulator again and again: a result that is not written yet is forwarded, and then ACC is
 //! not read, so that no word is read and written in the same cycle. Latency [`GEMM_LATENCY`] cycles from `fire` to the write.
@@ -43,10 +44,10 @@ pub fn gemm(sizes: &Sizes) -> Module {
     let wgt = m.input("wgt", config.wgt_elem_bytes() as u32 * 8);
     let acc = m.input("acc", lanes * 32);
 
-    // Valid and destination of the stages 3 to 7, and of the one behind the write.
+    // Valid and destination of the stages 3 to 7.
     let mut stages = Vec::new();
     let (mut valid, mut index) = (fire, dst);
-    for stage in 3..=8 {
+    for stage in 3..=7 {
         let (held, held_dst) = (m.reg(format!("valid_{stage}"), 1, 0), m.data_reg(format!("dst_{stage}"), log_acc));
         held.set(valid);
         m.when(valid, || held_dst.set(index));
@@ -113,29 +114,34 @@ pub fn gemm(sizes: &Sizes) -> Module {
         sums.push(sum);
     }
 
-    // P5 reads the accumulator, unless P7 writes it now: then it is forwarded from behind the write.
+    // P4 reads the accumulator, unless P7 writes it now: then it is forwarded from behind the write. Who is ahead is known a
+    // cycle before it matters.
     let needs_acc = !clear & !(lane & overwrite);
-    let collides = (stage(7).0 & stage(5).1.eq(stage(7).1)).named("collides");
-    let reads = (stage(5).0 & needs_acc & !collides).named("reads_acc");
+    let collides = (stage(7).0 & stage(4).1.eq(stage(7).1)).named("collides");
+    let reads = (stage(4).0 & needs_acc & !collides).named("reads_acc");
+    let written_before = m.delay("forward_8", collides);
+    let computed_before = m.delay("forward_7", stage(6).0 & stage(4).1.eq(stage(6).1));
+    let ahead = m.delay("forward_now", stage(6).0 & stage(5).1.eq(stage(6).1));
 
-    // P6: accumulate, on the newest value there is.
-    let ahead = (stage(7).0 & stage(6).1.eq(stage(7).1)).named("forward_7");
-    let behind = (stage(8).0 & stage(6).1.eq(stage(8).1)).named("forward_8");
+    // P5 holds the newest value there is; P6 accumulates, on the result of the micro-op right before where it is the same one.
     let mut results = Vec::new();
     for (at, (sum, old)) in sums.iter().zip(acc.lanes(lanes)).enumerate() {
         let result = m.data_reg(format!("result_{at}"), 32);
         let written = m.data_reg(format!("written_{at}"), 32);
         m.when(stage(7).0, || written.set(result));
-        let value = ahead.mux(result, behind.mux(written, old)).named(&format!("value_{at}"));
+        let held = m.data_reg(format!("held_{at}"), 32);
+        m.when(stage(5).0, || held.set(computed_before.mux(result, written_before.mux(written, old))));
+        let value = ahead.mux(result, held).named(&format!("value_{at}"));
         let sum = sum.sext(32);
         let greater = value.lt_signed(sum).mux(sum, value);
         let accumulated = (lane & max).mux(greater, value + sum);
         let chosen = (lane & overwrite).mux(sum, accumulated);
-        m.when(stage(6).0, || result.set(clear.mux(m.lit(0, 32), chosen)));
+        // Zero where nothing is written, so that ACC can join its writers by OR.
+        m.when_else(stage(6).0, || result.set(clear.mux(m.lit(0, 32), chosen)), || result.set_to(0));
         results.push(result);
     }
     m.output("acc_read", reads);
-    m.output("acc_index", stage(5).1);
+    m.output("acc_index", stage(4).1);
     m.output("write", stage(7).0);
     m.output("write_index", stage(7).1);
     m.output("result", m.cat(&results));

@@ -15,7 +15,7 @@
 //! | memory engine | `read_engine.rs`, `write_engine.rs` |
 //! | scratchpads | `scratchpad.rs` (UOP, INP, WGT), `accumulator.rs` (ACC, OUT) |
 //! | micro-ops and hazards | `sequencer.rs` |
-//! | arithmetic | `gemm.rs`, [`alu`] |
+//! | arithmetic | `gemm.rs`, `operand.rs`, [`alu`] |
 //! | one of several requesters at a time | [`arbiter`] |
 //! | what an FPGA's cells do, to simulate netlists | [`cells`] |
 //!
@@ -35,6 +35,7 @@ pub mod issue;
 mod leaf;
 mod load;
 mod loader;
+mod operand;
 pub mod queue;
 pub mod read_engine;
 mod rows;

@@ -240,7 +240,7 @@ fn describe(m: &Module, words: u32, log_bus_bytes: u32, log_outstanding: u32) ->
     m.output("fault", fault);
     m.output("fault_client", fault_client);
     m.output("axi_arvalid", arvalid);
-    m.output("axi_araddr", araddr);
+    m.output("axi_araddr", araddr.resize(32));
     m.output("axi_arlen", arlen);
     m.output("axi_arsize", m.lit(log_bus_bytes.into(), 3));
     m.output("axi_arburst", m.lit(1, 2));

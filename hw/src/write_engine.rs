@@ -276,7 +276,7 @@ fn describe(m: &Module, words: u32, log_bus_bytes: u32, log_outstanding: u32, lo
     m.output("idle", idle);
     m.output("fault", fault);
     m.output("axi_awvalid", awvalid);
-    m.output("axi_awaddr", awaddr);
+    m.output("axi_awaddr", awaddr.resize(32));
     m.output("axi_awlen", awlen);
     m.output("axi_awsize", m.lit(log_bus_bytes.into(), 3));
     m.output("axi_awburst", m.lit(1, 2));

@@ -6,6 +6,7 @@
 
 pub mod block;
 pub mod expression;
+pub mod gates;
 pub mod layer;
 pub mod proof;
 pub mod random;

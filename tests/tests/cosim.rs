@@ -75,6 +75,27 @@ fn more_output_than_input_lanes_equal_the_functional_simulator() {
     check(&machine("in4-out16", [1, 4, 16, 64], [4096, 1024, 8192, 16384]), 14);
 }
 
+/// The facts that make a machine small, one by one and together.
+#[test]
+fn machines_that_leave_something_out_equal_the_functional_simulator() {
+    let small = |name: &str, block: u32, facts: &dyn Fn(HwFacts) -> HwFacts| {
+        let base = machine(name, [1, block, block, 64], [1024, 2048, 16384, 8192]);
+        HwConfig::new(facts(base.facts().clone())).unwrap()
+    };
+    check(&small("one-lane", 8, &|f| HwFacts { alu_lanes: Some(1), ..f }), 21);
+    check(&small("two-lanes-of-four", 4, &|f| HwFacts { alu_lanes: Some(2), float_requant: false, ..f }), 22);
+    check(&small("short-queues", 4, &|f| HwFacts { insn_queue_depth: 16, counters: false, dram_bits: 23, ..f }), 23);
+    let all = HwFacts {
+        insn_queue_depth: 32,
+        alu_lanes: Some(2),
+        float_requant: false,
+        dram_bits: 22,
+        counters: false,
+        ..machine("batch-and-all", [2, 4, 8, 128], [1024, 2048, 8192, 16384]).facts().clone()
+    };
+    check(&HwConfig::new(all).unwrap(), 24);
+}
+
 /// A machine without queues.
 fn sequential(name: &str, block: u32, buffers: [u32; 4]) -> HwConfig {
     let facts = machine(name, [1, block, block, 64], buffers).facts().clone();

@@ -1,52 +1,290 @@
-//! `tandem gates`
-use crate::hardware;
-use crate::{Outcome, stdout, tools, verilated};
-use anyhow::{Result, anyhow};
-use clap::Args;
-use std::time::Duration;
-use tandem_sim::Kernel;
-use tandem_sim::cosim::{Checker, Generator, Party};
-use tandem_sim::netlist::{Family, Netlist, Wheels, synthesise};
-use tandem_sim::tsim::{TsimBus, TsimOptions, Variant};
+//! `tandem gates`: what synthesis, and place and route, made of the hardware runs in the hardware's place, and does the same.
 
-/// Options
+use crate::link::LinkOptions;
+use crate::options::{DeviceKind, DeviceOptions, Format, InputOptions, ModelOptions};
+use crate::session::Session;
+use crate::simulation::SimulationOptions;
+use crate::table::{grouped, table};
+use crate::{Outcome, expect, hardware, input, model, stdout, tools, verilated};
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_hw::TOP;
+use tandem_isa::HwConfig;
+use tandem_sim::Kernel;
+use tandem_sim::cosim::{Checker, CosimReport, Generator, Party};
+use tandem_sim::netlist::{
+    CHIP, ECP5_LARGEST, Family, Netlist, Wheels, chip_shim, chip_verilog, round_trip_ecp5, route_ecp5, routed_verilog,
+    synthesise,
+};
+use tandem_sim::tsim::{Model, TsimBus, TsimOptions, Variant};
+
+/// Wall-clock time for one program.
+const PATIENCE: Duration = Duration::from_secs(1800);
+/// Mismatches after which there is nothing more to learn.
+const ENOUGH: usize = 10;
+/// A netlist does not tell what its units wait for, so that a long computation must not count as hanging.
+const WATCHDOG: u64 = 50_000_000;
+
+/// Options of `tandem gates`.
+///
+/// The netlist runs random programs against the functional simulator: events, counters and memory must be the same, bit for bit.
+/// Exit code 1 when anything differs.
 #[derive(Args)]
 pub struct Options {
-    /// The family.
+    /// The family of FPGAs: ecp5, ice40 or gowin.
     #[arg(long)]
     family: Family,
-    /// hw
-    #[arg(long)]
+    /// What is proven: synth, the netlist of yosys; route, the netlist after place and route on the largest chip of the family,
+    /// and that its bitstream survives unpacking and packing (ecp5).
+    #[arg(long, value_enum, default_value = "synth")]
+    level: Level,
+    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
+    #[arg(long, value_name = "PRESET|FILE", default_value = "tiny")]
     hw: String,
-    /// programs
+    /// How many programs; some come with sequels that read what they left behind.
     #[arg(long, default_value_t = 20)]
     programs: u64,
-    /// seed
+    /// Chooses the programs, and where place and route begins.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Hold up every channel of the memory bus at random.
+    #[arg(long)]
+    stress: bool,
+    /// A .tflite, .onnx or .graph file to run on the netlist too, compared with the CPU; it needs --input.
+    #[arg(long, value_name = "MODEL", requires = "input")]
+    model: Option<PathBuf>,
+    /// Input files of the model, as for `tandem run`.
+    #[arg(long, value_name = "F[,F2]", requires = "model")]
+    input: Option<String>,
+    #[command(flatten)]
+    inputs: InputOptions,
+    /// Samples of the input that are run.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    limit: usize,
+    /// Form of the result.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
 }
 
-/// run
+/// How far down a netlist is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Level {
+    /// After synthesis.
+    Synth,
+    /// After place and route.
+    Route,
+}
+
+/// The netlist in the hardware's place.
+struct Gates {
+    verilog: String,
+    cells: usize,
+    /// Bytes of the bitstream that was packed, unpacked and packed again.
+    bitstream: Option<usize>,
+}
+
+/// A network on the netlist.
+struct Network {
+    name: String,
+    samples: usize,
+    compared: expect::Comparison,
+}
+
+impl Level {
+    /// The sentence of the report.
+    fn proven(self) -> &'static str {
+        match self {
+            Level::Synth => "the netlist after synthesis is the RTL",
+            Level::Route => "the netlist after place and route is the RTL",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Level::Synth => "synth",
+            Level::Route => "route",
+        }
+    }
+}
+
+/// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     let config = hardware::resolve(&options.hw)?;
-    let cache = tools::model_cache();
-    let wheels = Wheels::in_folder(&tools::folder().ok_or_else(|| anyhow!("no tools"))?, &cache.join("yowasp"))?;
-    let t = std::time::Instant::now();
-    let json = synthesise(&wheels, options.family, &tandem_hw::verilog(&config), tandem_hw::TOP, &cache)?;
-    let netlist = Netlist::parse(&json, tandem_hw::TOP)?;
-    stdout::complain(&format!("synth {:?}, {} cells", t.elapsed(), netlist.cells.len()));
-    let text = format!("{}\n{}", options.family.cells(), netlist.verilog());
-    let t = std::time::Instant::now();
-    let model = verilated::model(&config, Some(&text), Variant { netlist: true, ..Variant::default() })?;
-    stdout::complain(&format!("model {:?}", t.elapsed()));
-    let t = std::time::Instant::now();
-    let bus = TsimBus::new(model, TsimOptions { trace: true, scramble: true, ..TsimOptions::default() })?;
+    let gates = gates(options, &config)?;
+    let variant = Variant { netlist: true, ..Variant::default() };
+    let model = verilated::model(&config, Some(&gates.verilog), variant)?;
+    let report = programs(options, &config, Arc::clone(&model))?;
+    let network = match (&options.model, &options.input) {
+        (Some(path), Some(files)) => Some(network(options, path, files, model)?),
+        _ => None,
+    };
+    let text = match options.format {
+        Format::Json => format!("{}\n", as_json(options, &config, &gates, &report, network.as_ref())),
+        Format::Table => as_table(options, &gates, &report, network.as_ref()),
+    };
+    stdout::emit(&text)?;
+    for mismatch in &report.mismatches {
+        stdout::complain(&format!("mismatch: {mismatch}"));
+    }
+    let differs = network.as_ref().is_some_and(|network| network.compared.mismatches > 0);
+    Ok(if report.mismatches.is_empty() && !differs { Outcome::Good } else { Outcome::Negative })
+}
+
+/// Synthesises the hardware, and places and routes it where that is asked for.
+fn gates(options: &Options, config: &HwConfig) -> Result<Gates> {
+    let (family, cache) = (options.family, tools::model_cache());
+    if options.level == Level::Route && family != Family::Ecp5 {
+        bail!(
+            "--level route: no chip of {family} has the pins of the core alone; use --level synth, or --family ecp5, whose \
+             largest package has them"
+        );
+    }
+    let folder = tools::folder().context("the tools are missing: run `cargo x setup`, or set TANDEM_TOOLS")?;
+    let wheels = Wheels::in_folder(&folder, &cache.join("yowasp"))?;
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.set_message("synthesis");
+    let rtl = tandem_hw::verilog(config);
+    let cells = family.cells();
+    let gates = match options.level {
+        Level::Synth => {
+            let netlist = Netlist::parse(&synthesise(&wheels, family, &rtl, TOP, &cache)?, TOP)?;
+            Gates { verilog: format!("{cells}\n{}", netlist.verilog()), cells: netlist.cells.len(), bitstream: None }
+        }
+        Level::Route => {
+            let json = synthesise(&wheels, family, &(rtl + &chip_verilog(config)), CHIP, &cache)?;
+            bar.set_message("place and route");
+            let routed = route_ecp5(&wheels, &json, ECP5_LARGEST, options.seed, &cache)?;
+            bar.set_message("bits, and back");
+            let bits = round_trip_ecp5(&wheels, &routed.config, &cache)?;
+            let netlist = routed_verilog(&routed.json, CHIP)?;
+            Gates {
+                cells: netlist.lines().filter(|line| line.contains(" c") && line.ends_with(");")).count(),
+                verilog: format!("{cells}\n{netlist}\n{}", chip_shim(config)),
+                bitstream: Some(bits.len()),
+            }
+        }
+    };
+    bar.finish_and_clear();
+    Ok(gates)
+}
+
+/// Random programs on the netlist and on the functional simulator.
+fn programs(options: &Options, config: &HwConfig, model: Arc<Model>) -> Result<CosimReport> {
+    let stress = options.stress.then_some(options.seed);
+    let tsim = TsimOptions { trace: true, scramble: true, watchdog_cycles: WATCHDOG, stress, ..TsimOptions::default() };
+    let bus = TsimBus::new(model, tsim)?;
     let monitor = bus.monitor();
-    let device = Party::new("gates", bus, move || monitor.trace());
-    let mut checker = Checker::new(&config, Party::fsim(&config, 0, Kernel::best()), device)?
-        .limit(Duration::from_secs(600))
-        .stop_after(3);
-    let report = checker.run(&Generator::new(&config, options.seed), 0..options.programs, |_| true)?;
-    stdout::complain(&format!("{:?} {} cycles {:?}", report.mismatches, report.cycles, t.elapsed()));
-    Ok(Outcome::Good)
+    let device = Party::new("the netlist", bus, move || monitor.trace());
+    let reference = Party::fsim(config, 0, Kernel::best());
+    let mut checker = Checker::new(config, reference, device)?.limit(PATIENCE).stop_after(ENOUGH);
+    let bar = ProgressBar::new(options.programs);
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} programs, {eta} left") {
+        bar.set_style(style);
+    }
+    let ran = checker.run(&Generator::new(config, options.seed), 0..options.programs, |_| {
+        bar.inc(1);
+        true
+    });
+    bar.finish_and_clear();
+    ran.map_err(|e| anyhow!("{e}"))
+}
+
+/// A network on the netlist, and on the CPU.
+fn network(options: &Options, path: &std::path::Path, files: &str, model: Arc<Model>) -> Result<Network> {
+    let load = || {
+        let options = ModelOptions { model: path.to_path_buf(), arith: None, cut_at: None, dim: Vec::new() };
+        model::load(&options)
+    };
+    let graph = load()?;
+    let samples = input::samples(&graph, files, &options.inputs, Some(options.limit))?;
+    let name = graph.name.clone();
+    let device = |device, simulation| {
+        let (hw, link) = (Some(options.hw.clone()), LinkOptions::default());
+        DeviceOptions { device, hw, link, simulation }
+    };
+    let on_cpu = Session::with_model(load()?, &device(DeviceKind::Cpu, SimulationOptions::default()), None)?
+        .run(&samples, None)?;
+    // The functional simulator looks at each program first: what it refuses says nothing about the netlist.
+    let simulation = SimulationOptions { watchdog: Some(WATCHDOG), ..SimulationOptions::default() };
+    let mut session = Session::with_model(graph, &device(DeviceKind::Tsim, simulation), Some(model))?;
+    let found = session.run(&samples, None)?;
+    let compared = expect::compare_bytes(&expect::bytes(&on_cpu), &session.graph, &found, false)?;
+    Ok(Network { name, samples: samples.len(), compared })
+}
+
+fn as_table(options: &Options, gates: &Gates, report: &CosimReport, network: Option<&Network>) -> String {
+    let header = ["what ran on the netlist", "runs", "cycles", "mismatches"];
+    let mut rows = vec![vec![
+        format!("{} random programs and their sequels", grouped(report.cases)),
+        grouped(2 * report.programs),
+        grouped(report.cycles),
+        report.mismatches.len().to_string(),
+    ]];
+    if let Some(network) = network {
+        rows.push(vec![
+            format!("{}, {} elements compared with the CPU", network.name, grouped(network.compared.elements as u64)),
+            network.samples.to_string(),
+            "-".to_owned(),
+            network.compared.mismatches.to_string(),
+        ]);
+    }
+    let mut text = table(&header, &[1, 2, 3], rows);
+    let (family, level) = (options.family, options.level.name());
+    let differs = !report.mismatches.is_empty() || network.is_some_and(|network| network.compared.mismatches > 0);
+    let verdict = if differs { "NOT proven" } else { "proven" };
+    text.push_str(&format!(
+        "{verdict} at level {level} of {family} with {} cells: {}\n",
+        grouped(gates.cells as u64),
+        options.level.proven()
+    ));
+    if let Some(bytes) = gates.bitstream {
+        text.push_str(&format!(
+            "the bitstream of {} bytes, unpacked and packed again, is the same\n",
+            grouped(bytes as u64)
+        ));
+    }
+    text
+}
+
+fn as_json(
+    options: &Options,
+    config: &HwConfig,
+    gates: &Gates,
+    report: &CosimReport,
+    network: Option<&Network>,
+) -> serde_json::Value {
+    let network = network.map(|network| {
+        json!({
+            "model": network.name,
+            "samples": network.samples,
+            "elements": network.compared.elements,
+            "mismatches": network.compared.mismatches,
+        })
+    });
+    json!({
+        "family": options.family.name(),
+        "level": options.level.name(),
+        "hw": options.hw,
+        "config_digest": format!("{:#010x}", config.digest()),
+        "seed": options.seed,
+        "stress": options.stress,
+        "cells": gates.cells,
+        "bitstream_bytes": gates.bitstream,
+        "programs": report.cases,
+        "sequels": report.programs - report.cases,
+        "instructions": report.instructions,
+        "cycles": report.cycles,
+        "mismatches": report.mismatches.len(),
+        "details": report.mismatches.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "network": network,
+    })
 }

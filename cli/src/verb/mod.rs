@@ -60,7 +60,7 @@ pub enum Verb {
     /// List boards, simulate one, or reach one from elsewhere.
     #[command(subcommand)]
     Board(board::Verb),
-    /// Compare what synthesis made of the hardware with the functional simulator.
+    /// Prove that a netlist, after synthesis or after place and route, does what the hardware does.
     Gates(gates::Options),
     /// List the tools and libraries that were found, and what each enables.
     Doctor(doctor::Options),

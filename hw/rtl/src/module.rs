@@ -79,13 +79,20 @@ pub(crate) enum Statement {
 pub(crate) struct Instance {
     pub name: String,
     pub module: String,
-    /// Of a cell that is described elsewhere: its parameters, and the pin of its clock; it has no reset.
-    pub foreign: Option<(Vec<(String, String)>, Option<String>)>,
+    /// Of a cell that is described elsewhere; it has no reset.
+    pub foreign: Option<Foreign>,
     pub clocked: bool,
     pub pins: Vec<(String, u32)>,
     pub outputs: Vec<(String, u32)>,
     /// Outputs that nothing reads.
     pub open: Vec<String>,
+}
+
+/// What a cell of an FPGA has that a module has not.
+pub(crate) struct Foreign {
+    pub parameters: Vec<(String, String)>,
+    /// The pin of its clock.
+    pub clock: Option<String>,
 }
 
 pub(crate) struct Property {
@@ -283,7 +290,10 @@ impl Module {
         let mut instance = Instance {
             name: name.to_owned(),
             module: cell.to_owned(),
-            foreign: Some((parameters.iter().map(own).collect(), clock.map(str::to_owned))),
+            foreign: Some(Foreign {
+                parameters: parameters.iter().map(own).collect(),
+                clock: clock.map(str::to_owned),
+            }),
             clocked: clock.is_some(),
             pins: pins.iter().map(|(pin, net)| ((*pin).to_owned(), self.own(*net))).collect(),
             outputs: Vec::new(),

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use crate::memory::{MemoryStyle, MemoryText};
-use crate::module::{Inner, Instance, Module, Statement, StorageKind};
+use crate::module::{Foreign, Inner, Instance, Module, Statement, StorageKind};
 use crate::net::{Binary, Node, Reduce};
 use crate::place::{Branch, MODULE, Placed, Places, Region};
 
@@ -343,7 +343,7 @@ impl<'i> Printer<'i> {
         match &instance.foreign {
             None if instance.clocked => pins.extend([".clock(clock)".to_owned(), ".reset(reset)".to_owned()]),
             None => {}
-            Some((values, clock)) => {
+            Some(Foreign { parameters: values, clock }) => {
                 pins.extend(clock.iter().map(|pin| format!(".{pin}(clock)")));
                 let values: Vec<String> = values.iter().map(|(name, value)| format!(".{name}({value})")).collect();
                 if !values.is_empty() {

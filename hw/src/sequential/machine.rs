@@ -383,13 +383,9 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
         m.output(format!("finish_{name}"), finishes & unit);
         let overflow = walker.get("overflow") | walks.get("out_of_range");
         m.output(format!("fault_overflow_{name}"), overflow & unit);
-        let beyond = if name == "compute" {
-            (walker.get("out_of_reach") & unit) | far
-        } else {
-            walker.get("out_of_reach") & unit
-        };
-        m.output(format!("fault_reach_{name}"), beyond);
+        m.output(format!("fault_reach_{name}"), walker.get("out_of_reach") & unit);
     }
+    m.output("fault_reach_fetch", far);
     m.output("fault_uop", walks.get("undecodable"));
     m.output("push", tokens.get("push"));
     m.output("pop", tokens.get("pop"));

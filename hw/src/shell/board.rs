@@ -4,14 +4,20 @@
 //! |---|---|---|
 //! | `clock`, `reset` | 1 | the clock; reset, active high, for at least a cycle |
 //! | `uart_rx`, `uart_tx` | 1 | the serial line |
-//! | `led` | as the board has | heartbeat, running, done or stopped by an error, host |
+//! | `led` | as the board has | heartbeat, running, done, stopped by an error, host |
+//! | `sdram_cke`, `sdram_cs_n`, `sdram_ras_n`, `sdram_cas_n`, `sdram_we_n`, `sdram_ba`, `sdram_a`, `sdram_dqm`, `sdram_dq_out`, `sdram_dq_oe`, `sdram_dq_in` | as the chip has | only with SDRAM, see `sdram.rs` |
+//!
+//! Every output is a register. A word of the core's registers or of memory that the bridge asks for takes a few cycles; see
+//! `bridge.rs` and the memory's file.
 
 use tandem_isa::{HwConfig, Reg};
-use tandem_rtl::{Module, Net};
+use tandem_rtl::{Module, Net, Outputs};
 
-use super::bridge::bridge;
+use super::bridge::{Words, bridge};
+use super::direct::direct;
 use super::port::port;
-use super::ram::{LOG_SPRAM_WORDS, block_ram, spram};
+use super::ram::{LOG_SPRAM_WORDS, RamKind, block_ram, spram};
+use super::sdram::controller;
 use super::uart::{receiver, transmitter};
 use super::{Memory, Shell, ShellError};
 use crate::size::Sizes;
@@ -24,10 +30,16 @@ pub const BOARD: &str = "board";
 const MAGIC: u32 = 0x5444_4d31;
 /// Version of the bridge and of the shell's words.
 const VERSION: u32 = 0x0001_0000;
+/// The shell's word with the number of frames refused.
+const REFUSALS: usize = 5;
+/// The shell's word that lets plain commands in again.
+const UNLOCK: u128 = 6;
 /// Cycles between two looks at a silent plain command, as a power of two.
 const LOG_TICK: u32 = 20;
 /// Bits of the counter whose highest bit is the heartbeat.
 const HEARTBEAT_BITS: u32 = 24;
+/// The outputs to a chip of SDRAM.
+const SDRAM_PINS: [&str; 10] = ["cke", "cs_n", "ras_n", "cas_n", "we_n", "ba", "a", "dqm", "dq_out", "dq_oe"];
 /// Outputs of the core that only a simulator looks at.
 const PROBES: [&str; 17] = [
     "probe_load_begin",
@@ -65,28 +77,36 @@ fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
     let m = Module::new(BOARD);
     let (no, yes) = (m.lit(0, 1), m.lit(1, 1));
     let log_bytes = shell.memory.bytes().trailing_zeros();
-    let (bus, low) = (sizes.bus, sizes.log_bus_bytes);
+    let bus = sizes.bus;
 
     // The line and the bridge.
     let rx = m.instance("receiver", &receiver(divisor), &[("line", m.input("uart_rx", 1))]);
     let beats = m.reg("heartbeat", HEARTBEAT_BITS, 0);
     beats.set(beats.inc());
-    let tick = beats.bits(0, LOG_TICK).all().named("tick");
-    let (tx_ready, done, rdata) = (m.var("tx_ready", no), m.var("done", no), m.var("rdata", m.lit(0, 32)));
-    let [failed, missing, unlock] = ["failed", "missing", "unlock"].map(|name| m.var(name, no));
+    let tick = (beats.bit(LOG_TICK) ^ m.delay("tick_before", beats.bit(LOG_TICK))).named("tick");
+    let (tx_ready, done, core_data) = (m.var("tx_ready", no), m.var("done", no), m.var("core_data", m.lit(0, 32)));
+    let memory_data = m.var("memory_data", m.lit(0, bus));
+    let [failed, missing, own, from_core, unlock] =
+        ["failed", "missing", "own", "from_core", "unlock"].map(|name| m.var(name, no));
+    let mut constants = [0; 8];
+    constants[..5].copy_from_slice(&[MAGIC, VERSION, shell.memory.bytes() as u32, shell.clock_hz, shell.baud]);
+    let words = Words { constants, refusals: REFUSALS };
     let host = m.instance(
         "host",
-        &bridge(),
+        &bridge(bus, log_bytes, &words),
         &[
             ("rx_valid", rx.get("valid")),
             ("rx_data", rx.get("data")),
             ("tx_ready", tx_ready),
             ("done", done),
-            ("rdata", rdata),
             ("failed", failed),
             ("missing", missing),
+            ("own", own),
+            ("from_core", from_core),
             ("tick", tick),
             ("unlock", unlock),
+            ("core_data", core_data),
+            ("memory_data", memory_data),
         ],
     );
     let pins = [("valid", host.get("tx_valid")), ("data", host.get("tx_data"))];
@@ -176,12 +196,11 @@ fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
     });
 
     // Memory.
-    let [ready, wnext, mem_rvalid, mem_rlast] =
-        ["mem_ready", "mem_wnext", "mem_rvalid", "mem_rlast"].map(|name| m.var(name, no));
-    let mem_rdata = m.var("mem_rdata", m.lit(0, bus));
-    let shared = m.instance(
-        "shared",
-        &port(sizes, log_bytes),
+    let shared = memory(
+        &m,
+        sizes,
+        shell,
+        log_bytes,
         &[
             ("axi_arvalid", core.get("m_axi_arvalid")),
             ("axi_araddr", core.get("m_axi_araddr")),
@@ -199,11 +218,6 @@ fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
             ("bridge_write", write),
             ("bridge_address", address.bits(0, log_bytes - 2)),
             ("bridge_wdata", wdata),
-            ("mem_ready", ready),
-            ("mem_wnext", wnext),
-            ("mem_rvalid", mem_rvalid),
-            ("mem_rdata", mem_rdata),
-            ("mem_rlast", mem_rlast),
         ],
     );
     arready.set(shared.get("axi_arready"));
@@ -215,50 +229,19 @@ fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
     wready.set(shared.get("axi_wready"));
     bvalid.set(shared.get("axi_bvalid"));
     bresp.set(shared.get("axi_bresp"));
-    let commands: [(&str, Net<'_>); 7] = [
-        ("valid", shared.get("mem_valid")),
-        ("write", shared.get("mem_write")),
-        ("address", shared.get("mem_address")),
-        ("beats", shared.get("mem_beats")),
-        ("wvalid", shared.get("mem_wvalid")),
-        ("wdata", shared.get("mem_wdata")),
-        ("wstrb", shared.get("mem_wstrb")),
-    ];
-    let memory = match &shell.memory {
-        Memory::Spram => {
-            debug_assert_eq!(log_bytes - low, LOG_SPRAM_WORDS);
-            m.instance("memory", &spram(), &commands)
-        }
-        Memory::BlockRam { .. } => m.instance("memory", &block_ram(bus, log_bytes - low), &commands),
-    };
-    ready.set(memory.get("ready"));
-    wnext.set(memory.get("wnext"));
-    mem_rvalid.set(memory.get("rvalid"));
-    mem_rdata.set(memory.get("rdata"));
-    mem_rlast.set(memory.get("rlast"));
 
-    // The shell's own words.
-    let refusals = m.reg("refusals", 16, 0);
-    m.when(host.get("refused") & !refusals.all(), || refusals.set(refusals.inc()));
-    let number = |value: u32| m.lit(value.into(), 32);
-    let words = [
-        number(MAGIC),
-        number(VERSION),
-        number(shell.memory.bytes() as u32),
-        number(shell.clock_hz),
-        number(shell.baud),
-        refusals.zext(32),
-        number(0),
-        number(0),
-    ];
-    let own = m.cat(&words).named("own_words").pick(address.bits(0, 3), 32);
-    let own = own & (!address.bits(3, 7).any()).repeat(32);
-    unlock.set(of_shell & write & address.bits(0, 10).is(6) & wdata.bit(0));
-
+    unlock.set(of_shell & write & address.bits(0, 3).is(UNLOCK) & wdata.bit(0));
     done.set(answered | shared.get("bridge_done") | of_shell | nowhere);
     missing.set(nowhere);
-    failed.set((core.get("s_axil_bvalid") & core.get("s_axil_bresp").any()) | core.get("s_axil_rresp").any());
-    rdata.set(of_memory.mux(shared.get("bridge_rdata"), of_core.mux(core.get("s_axil_rdata"), own)));
+    own.set(of_shell);
+    from_core.set(of_core);
+    // Only the upper bit of a response tells an error.
+    failed.set(
+        (core.get("s_axil_bvalid") & core.get("s_axil_bresp").bit(1))
+            | (core.get("s_axil_rvalid") & core.get("s_axil_rresp").bit(1)),
+    );
+    core_data.set(core.get("s_axil_rdata"));
+    memory_data.set(shared.get("bridge_rdata"));
 
     // Lights.
     if shell.leds > 0 {
@@ -270,4 +253,60 @@ fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
     // Registers of the machine lie in the first kilobyte of their window.
     debug_assert!(Reg::ALL.iter().all(|reg| reg.offset() < 1 << 12));
     m
+}
+
+/// The memory behind its port; gives the port's outputs.
+fn memory<'m>(m: &'m Module, sizes: &Sizes, shell: &Shell, log_bytes: u32, pins: &[(&str, Net<'m>)]) -> Outputs<'m> {
+    let (bus, words) = (sizes.bus, log_bytes - sizes.log_bus_bytes);
+    let kind = match &shell.memory {
+        Memory::Spram => RamKind::Spram,
+        _ => RamKind::Block,
+    };
+    let single = sizes.config.insn_queue_depth().is_none();
+    if single && !matches!(shell.memory, Memory::Sdram(_)) {
+        return m.instance("shared", &direct(sizes, log_bytes, kind), pins);
+    }
+    let no = m.lit(0, 1);
+    let [ready, wnext, rvalid, rlast] =
+        ["mem_ready", "mem_wnext", "mem_rvalid", "mem_rlast"].map(|name| m.var(name, no));
+    let rdata = m.var("mem_rdata", m.lit(0, bus));
+    let mut pins = pins.to_vec();
+    pins.extend([
+        ("mem_ready", ready),
+        ("mem_wnext", wnext),
+        ("mem_rvalid", rvalid),
+        ("mem_rdata", rdata),
+        ("mem_rlast", rlast),
+    ]);
+    let shared = m.instance("shared", &port(sizes, log_bytes), &pins);
+    let mut commands: Vec<(&str, Net<'_>)> = vec![
+        ("valid", shared.get("mem_valid")),
+        ("write", shared.get("mem_write")),
+        ("address", shared.get("mem_address")),
+        ("beats", shared.get("mem_beats")),
+        ("wvalid", shared.get("mem_wvalid")),
+        ("wdata", shared.get("mem_wdata")),
+        ("wstrb", shared.get("mem_wstrb")),
+    ];
+    let memory = match &shell.memory {
+        Memory::Spram => {
+            debug_assert_eq!(words, LOG_SPRAM_WORDS);
+            m.instance("memory", &spram(), &commands)
+        }
+        Memory::BlockRam { .. } => m.instance("memory", &block_ram(bus, words), &commands),
+        Memory::Sdram(sdram) => {
+            commands.push(("dq_in", m.input("sdram_dq_in", sdram.data_bits)));
+            let memory = m.instance("memory", &controller(sdram, shell.clock_hz, bus), &commands);
+            for pin in SDRAM_PINS {
+                m.output(format!("sdram_{pin}"), memory.get(pin));
+            }
+            memory
+        }
+    };
+    ready.set(memory.get("ready"));
+    wnext.set(memory.get("wnext"));
+    rvalid.set(memory.get("rvalid"));
+    rdata.set(memory.get("rdata"));
+    rlast.set(memory.get("rlast"));
+    shared
 }

@@ -11,8 +11,10 @@
 //! |---|---|
 //! | bytes on the line | `uart.rs` |
 //! | frames, commands, words | `bridge.rs` |
-//! | the core's bus and the bridge on one memory | `port.rs` |
+//! | the core's bus and the bridge on one memory | `port.rs`; `direct.rs` for a machine without queues |
 //! | memories inside the FPGA | `ram.rs` |
+//! | SDRAM | `sdram.rs` |
+//! | all of it with the core, for any vendor | `board.rs` |
 //!
 //! The bridge's address space, in bytes: device memory from 0, the core's registers from `0xf000_0000`, the words of the shell from
 //! `0xf000_1000`: magic `TDM1`, version, bytes of memory, clock in hertz, baud, frames refused; a 1 written to word 6 lets plain
@@ -20,15 +22,20 @@
 
 mod board;
 mod bridge;
+mod direct;
 mod port;
 mod ram;
+mod sdram;
 mod uart;
 
 use serde::{Deserialize, Serialize};
 use tandem_isa::HwConfig;
 use thiserror::Error;
 
+use crate::size::BURST_BEATS;
+
 pub use board::{BOARD, board_verilog};
+pub use sdram::{Sdram, controller};
 pub use uart::LEAST_DIVISOR;
 
 /// The shell of a board.
@@ -49,6 +56,8 @@ pub struct Shell {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Memory {
+    /// A chip of SDRAM.
+    Sdram(Sdram),
     /// The four 32 KB single-port RAMs of an iCE40 UltraPlus.
     Spram,
     /// Block RAM.
@@ -87,6 +96,12 @@ pub enum ShellError {
         /// How far away the nearest rate is.
         percent: u32,
     },
+    /// A chip that there is no controller for.
+    #[error("the SDRAM has {problem}; correct the facts of the chip")]
+    Sdram {
+        /// What is wrong.
+        problem: String,
+    },
     /// A memory that the machine cannot use.
     #[error("{what} is a memory of {bytes} bytes, and the machine {needs}; {remedy}")]
     Memory {
@@ -105,6 +120,7 @@ impl Memory {
     /// Bytes.
     pub fn bytes(&self) -> u64 {
         match self {
+            Memory::Sdram(sdram) => sdram.bytes(),
             Memory::Spram => 8 << ram::LOG_SPRAM_WORDS,
             Memory::BlockRam { bytes } => (*bytes).into(),
         }
@@ -112,6 +128,7 @@ impl Memory {
 
     fn name(&self) -> &'static str {
         match self {
+            Memory::Sdram(_) => "SDRAM",
             Memory::Spram => "SPRAM",
             Memory::BlockRam { .. } => "block RAM",
         }
@@ -125,7 +142,7 @@ impl Shell {
     /// [`ShellError::Baud`] and [`ShellError::BaudError`].
     pub fn divisor(&self) -> Result<u32, ShellError> {
         let (clock_hz, baud) = (self.clock_hz, self.baud);
-        let divisor = if baud == 0 { 0 } else { (clock_hz + baud / 2) / baud };
+        let divisor = clock_hz.saturating_add(baud / 2).checked_div(baud).unwrap_or(0);
         if divisor < LEAST_DIVISOR {
             return Err(ShellError::Baud { baud, clock_hz, divisor });
         }
@@ -148,6 +165,22 @@ impl Shell {
         let reach = 1u64 << config.dram_bits();
         if reach < bytes {
             return bad(format!("reaches {reach} bytes (dram_bits = {})", config.dram_bits()), "raise dram_bits");
+        }
+        if let Memory::Sdram(sdram) = &self.memory {
+            if let Some(problem) = sdram.problem(self.clock_hz) {
+                return Err(ShellError::Sdram { problem });
+            }
+            let burst = u64::from(BURST_BEATS) * config.bus_bytes() as u64;
+            if sdram.row_bytes() < burst {
+                let row = sdram.row_bytes();
+                return bad(format!("has bursts of {burst} bytes, more than a row's {row}"), "use fewer bus_bits");
+            }
+            let part = sdram.data_bits as usize / 8;
+            let element = config.out_elem_bytes();
+            if !sdram.masks && !element.is_multiple_of(part) {
+                let needs = format!("writes elements of {element} bytes, where only {part} at a time can be written");
+                return bad(needs, "choose a larger block_out or batch");
+            }
         }
         if self.memory == Memory::Spram && config.bus_bytes() != 8 {
             return bad(format!("has a bus of {} bits", config.bus_bytes() * 8), "use bus_bits = 64");

@@ -34,18 +34,40 @@ pub(crate) fn block_ram(bus: u32, log_words: u32) -> Module {
 pub(crate) fn spram() -> Module {
     let m = Module::new("spram_memory");
     let access = commands(&m, 64, LOG_SPRAM_WORDS);
-    let (yes, no) = (m.lit(1, 1), m.lit(0, 1));
     let selected = access.writes | access.reads;
+    m.output("rdata", spram_cells(&m, access.writes, selected, access.address, access.data, access.strobe));
+    m
+}
+
+/// A RAM inside the FPGA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RamKind {
+    /// Four SB_SPRAM256KA.
+    Spram,
+    /// Block RAM.
+    Block,
+}
+
+/// The four cells side by side; gives the word of the cycle before.
+pub(super) fn spram_cells<'m>(
+    m: &'m Module,
+    writes: Net<'m>,
+    selected: Net<'m>,
+    address: Net<'m>,
+    data: Net<'m>,
+    strobe: Net<'m>,
+) -> Net<'m> {
+    let (yes, no) = (m.lit(1, 1), m.lit(0, 1));
     let words: Vec<Net<'_>> = (0..4)
         .map(|part| {
-            let mask = access.strobe.bits(2 * part, 2);
+            let mask = strobe.bits(2 * part, 2);
             // A bit for each four.
             let mask = m.cat(&[mask.bit(0).repeat(2), mask.bit(1).repeat(2)]);
             let pins = [
-                ("ADDRESS", access.address),
-                ("DATAIN", access.data.bits(16 * part, 16)),
+                ("ADDRESS", address),
+                ("DATAIN", data.bits(16 * part, 16)),
                 ("MASKWREN", mask),
-                ("WREN", access.writes),
+                ("WREN", writes),
                 ("CHIPSELECT", selected),
                 ("STANDBY", no),
                 ("SLEEP", no),
@@ -55,8 +77,7 @@ pub(crate) fn spram() -> Module {
             m.cell(&name, "SB_SPRAM256KA", &[], Some("CLOCK"), &pins, &[("DATAOUT", 16)]).get("DATAOUT")
         })
         .collect();
-    m.output("rdata", m.cat(&words));
-    m
+    m.cat(&words)
 }
 
 /// An access to a RAM.

@@ -14,17 +14,30 @@
 //! | running yosys and its companions | `wheels.rs`, `synthesis.rs` |
 //! | netlists as values | `json.rs` |
 //! | netlists as Verilog | `verilog.rs` |
+//! | what nextpnr-ecp5 leaves unsaid after routing | `routed.rs` |
+//! | the core on a chip of its own | `chip.rs` |
+//! | place and route, round trips through bits | `route.rs` |
+//! | iCE40: from the bits back to a netlist | `ice40/` |
 //! | faults to find | `plant.rs` |
 
+mod chip;
 mod error;
 mod family;
+pub mod ice40;
 mod json;
+mod plant;
+mod route;
+mod routed;
 mod synthesis;
 mod verilog;
 mod wheels;
 
+pub use chip::{CHIP, chip_shim, chip_verilog};
 pub use error::NetlistError;
 pub use family::Family;
 pub use json::{Bit, Cell, Direction, Netlist, Parameter, Pin, Port};
+pub use plant::{Fault, Plant};
+pub use route::{ECP5_LARGEST, ECP5_SMALLEST, RoutedEcp5, bits_ice40, rebuild_ice40, round_trip_ecp5, route_ecp5};
+pub use routed::{complete, routed_verilog};
 pub use synthesis::{synthesise, synthesise_with};
 pub use wheels::Wheels;

@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use super::plant::{Plant, plant};
 use super::{Bit, Direction, Netlist, Parameter};
 
 impl Netlist {
     /// The module as Verilog. Nets have names of their own; ports keep theirs.
-    ///
-    /// `keep` tells which parameters of a type of cells stay, by name.
     pub fn verilog(&self) -> String {
+        self.verilog_with(&[])
+    }
+
+    /// The module with faults in it; `+mutant=1` chooses the first.
+    pub fn verilog_with(&self, faults: &[Plant]) -> String {
+        let planted = plant(self, faults);
         let mut out = String::with_capacity(self.cells.len() * 160);
         let names: Vec<String> = self.ports.iter().map(|port| identifier(&port.name)).collect();
         let _ = writeln!(out, "module {}({});", identifier(&self.name), names.join(", "));
@@ -51,6 +56,7 @@ impl Netlist {
                 Direction::Inout => Ok(()),
             };
         }
+        out.push_str(&planted.text);
         for (at, cell) in self.cells.iter().enumerate() {
             let _ = write!(out, "  {}", identifier(&cell.kind));
             let values: Vec<String> = cell
@@ -62,7 +68,15 @@ impl Netlist {
                 let _ = write!(out, " #({})", values.join(", "));
             }
             let pins: Vec<String> = (cell.pins.iter().filter(|pin| !pin.bits.is_empty()))
-                .map(|pin| format!(".{}({})", identifier(&pin.name), joined(&pin.bits, &pads)))
+                .map(|pin| {
+                    let bits: Vec<String> = (pin.bits.iter().enumerate())
+                        .map(|(bit, net)| {
+                            let instead = planted.instead.get(&(at, pin.name.clone(), bit));
+                            instead.cloned().unwrap_or_else(|| one(net, &pads))
+                        })
+                        .collect();
+                    format!(".{}({})", identifier(&pin.name), list(&bits))
+                })
                 .collect();
             let _ = writeln!(out, " c{at}({});", pins.join(", "));
         }
@@ -72,16 +86,24 @@ impl Netlist {
 }
 
 fn joined(bits: &[Bit], pads: &BTreeMap<u32, String>) -> String {
-    let one = |bit: &Bit| match bit {
+    list(&bits.iter().map(|bit| one(bit, pads)).collect::<Vec<_>>())
+}
+
+fn one(bit: &Bit, pads: &BTreeMap<u32, String>) -> String {
+    match bit {
         Bit::Zero => "1'b0".to_owned(),
         Bit::One => "1'b1".to_owned(),
         Bit::Any => "1'bx".to_owned(),
         Bit::Open => "1'bz".to_owned(),
         Bit::Net(net) => pads.get(net).cloned().unwrap_or_else(|| format!("n{net}")),
-    };
+    }
+}
+
+/// Bits joined, the lowest one given first.
+fn list(bits: &[String]) -> String {
     match bits {
-        [bit] => one(bit),
-        bits => format!("{{{}}}", bits.iter().rev().map(one).collect::<Vec<_>>().join(", ")),
+        [bit] => bit.clone(),
+        bits => format!("{{{}}}", bits.iter().rev().map(String::as_str).collect::<Vec<_>>().join(", ")),
     }
 }
 

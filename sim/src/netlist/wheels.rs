@@ -26,6 +26,11 @@ impl Wheels {
         Ok(wheels)
     }
 
+    /// The folder that `cargo x setup` made.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A tool that runs in `folder`. It sees nothing outside, so that all paths are relative.
     ///
     /// # Errors

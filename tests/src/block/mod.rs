@@ -93,29 +93,27 @@ impl Block {
             ports.extend([("clock".to_owned(), 1), ("reset".to_owned(), 1)]);
         }
         ports.extend(module.ports().into_iter().map(|port| (port.name, port.width)));
+        let mut block = Block::of_text(verilator, module.name(), &module.verilog(), ports)?;
+        block.clocked = module.is_clocked();
+        block.reset();
+        Ok(block)
+    }
+
+    /// Builds a bench for a Verilog text with these ports, the names and the widths. Nothing is reset.
+    pub fn of_text(verilator: &Verilator, top: &str, verilog: &str, ports: Vec<(String, u32)>) -> Result<Block> {
         let list: String =
             ports.iter().enumerate().map(|(number, (name, _))| format!("PORT({number}, {name})\n")).collect();
-        let verilog = module.verilog();
         let runtime = verilator.runtime()?;
         let made_by = runtime.display().to_string();
-        let parts = [made_by.as_str(), BENCH, list.as_str(), module.name(), verilog.as_str()].map(str::as_bytes);
-        let name = format!("{}-{}.so", module.name(), digest(&parts));
+        let parts = [made_by.as_str(), BENCH, list.as_str(), top, verilog].map(str::as_bytes);
+        let name = format!("{top}-{}.so", digest(&parts));
         let library = kept(&name, |folder| {
-            fs::write(folder.join("block.v"), &verilog)?;
+            fs::write(folder.join("block.v"), verilog)?;
             fs::write(folder.join("bench.cpp"), BENCH)?;
             fs::write(folder.join("ports.inc"), &list)?;
             let mut verilate = verilator.tools.verilate();
             verilate.args(["--cc", "-O3", "--x-assign", "unique", "--x-initial", "unique", "--assert", "-Wno-fatal"]);
-            verilate.args([
-                "--quiet",
-                "--prefix",
-                "Vblock",
-                "--Mdir",
-                "model",
-                "--top-module",
-                module.name(),
-                "block.v",
-            ]);
+            verilate.args(["--quiet", "--prefix", "Vblock", "--Mdir", "model", "--top-module", top, "block.v"]);
             run(verilate.current_dir(folder))?;
             let mut sources = vec![folder.join("bench.cpp")];
             for entry in fs::read_dir(folder.join("model"))? {
@@ -135,9 +133,7 @@ impl Block {
         let words = ports.iter().map(|(_, width)| width.div_ceil(32) as usize).collect();
         let model = sys::Model::open(library.as_os_str(), words).context(name)?;
         let ports = ports.into_iter().enumerate().map(|(at, (name, width))| (name, (at, width))).collect();
-        let mut block = Block { model, ports, clocked: module.is_clocked() };
-        block.reset();
-        Ok(block)
+        Ok(Block { model, ports, clocked: false })
     }
 
     /// Sets an input to a number.
