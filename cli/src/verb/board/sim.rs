@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tandem_boards::{Board, Host, Memory as BoardMemory};
 use tandem_hw::cells;
-use tandem_hw::shell::{Memory, Shell, board_verilog};
+use tandem_hw::shell::{Memory, Sdram, Shell, board_verilog};
 use tandem_sim::board::{BoardModel, BoardOptions, BoardSim, Cable, CableCounts, CableFaults, Chip};
+use tandem_sim::sdram::Model;
 use tandem_sim::tsim::Variant;
 
 /// Options of `tandem board sim`.
@@ -127,10 +128,18 @@ fn board_text(options: &Options) -> Result<Text> {
         verilog: board_verilog(&config, &shell)?,
         cells: cells.to_owned(),
         netlist: false,
-        chip: None,
+        chip: chip(&shell),
         clock_hz: shell.clock_hz,
         baud: shell.baud,
     })
+}
+
+/// The memory chip of a shell.
+fn chip(shell: &Shell) -> Option<Box<dyn Chip>> {
+    match &shell.memory {
+        Memory::Sdram(facts) => Some(Box::new(Model::new(facts, shell.clock_hz))),
+        Memory::Spram | Memory::BlockRam { .. } => None,
+    }
 }
 
 /// The shell of a board.
@@ -141,8 +150,25 @@ fn shell(board: &Board) -> Result<Shell> {
     let memory = match &board.memory {
         BoardMemory::Spram => Memory::Spram,
         BoardMemory::BlockRam { bytes } => Memory::BlockRam { bytes: u32::try_from(*bytes)? },
-        BoardMemory::Sdram(_) | BoardMemory::ProcessorDdr { .. } => {
-            bail!("--board {}: its memory cannot be simulated", board.name)
+        BoardMemory::Sdram(chip) => Memory::Sdram(Sdram {
+            data_bits: chip.data_bits,
+            row_bits: chip.row_bits,
+            column_bits: chip.column_bits,
+            bank_bits: chip.bank_bits,
+            cas_latency: chip.cas_latency,
+            masks: !board.absent_ports.contains("sdram_dqm"),
+            t_rcd: chip.t_rcd_ps,
+            t_rp: chip.t_rp_ps,
+            t_ras: chip.t_ras_ps,
+            t_rc: chip.t_rc_ps,
+            t_rfc: chip.t_rfc_ps,
+            t_wr: chip.t_wr_ps,
+            t_mrd: chip.t_mrd_ps,
+            t_refi: chip.t_refi_ps,
+            t_init: chip.t_init_ps,
+        }),
+        BoardMemory::ProcessorDdr { .. } => {
+            bail!("--board {}: its memory is that of a processor; use --device tsim", board.name)
         }
     };
     Ok(Shell { clock_hz: u32::try_from(board.clock_hz)?, baud, leds: board.leds, memory })
