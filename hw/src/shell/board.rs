@@ -158,6 +158,7 @@ fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
         ("m_axi_wlast", 1),
         ("m_axi_bready", 1),
         ("probe_running", 1),
+        ("probe_failed", 1),
         ("irq", 1),
     ]);
     let register = m.cat(&[m.lit(0, 2), address.bits(0, 10)]).named("register");
@@ -246,7 +247,8 @@ fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
     // Lights.
     if shell.leds > 0 {
         let running = core.get("probe_running");
-        let lights = [beats.sign(), running, core.get("irq"), host.get("active")];
+        let failed = core.get("probe_failed");
+        let lights = [beats.sign(), running, core.get("irq") & !failed, failed, host.get("active")];
         let lights: Vec<Net<'_>> = (0..shell.leds as usize).map(|led| lights.get(led).copied().unwrap_or(no)).collect();
         m.output("led", m.delay("lights", m.cat(&lights)));
     }
