@@ -18,7 +18,9 @@ const LONG: u64 = 200_000;
 
 fn model(verilog: &str) -> Option<Arc<BoardModel>> {
     let tools = tool::verilator()?;
-    Some(BoardModel::build(verilog, "", &tools, &tool::cache().join("models"), Variant::default(), &mut |_| {}).unwrap())
+    Some(
+        BoardModel::build(verilog, "", &tools, &tool::cache().join("models"), Variant::default(), &mut |_| {}).unwrap(),
+    )
 }
 
 /// The echo board whose bits take so many cycles.
@@ -154,7 +156,8 @@ fn a_chip_sees_its_pins_and_what_it_refuses_stops_the_board() {
     let Some(model) = model(CHIP) else { return };
     let seen = Arc::default();
     let options = BoardOptions::new(CLOCK, 3_000_000);
-    let mut board = BoardSim::new(Arc::clone(&model), options.clone(), Some(Box::new(Rows(Arc::clone(&seen))))).unwrap();
+    let mut board =
+        BoardSim::new(Arc::clone(&model), options.clone(), Some(Box::new(Rows(Arc::clone(&seen))))).unwrap();
     assert_eq!(answer(&mut board, &[7], 1), [8]);
     let expected = ChipPins { cke: true, cas_n: true, we_n: true, ba: 2, a: 7, dqm: 3, ..ChipPins::default() };
     assert_eq!(*seen.lock().unwrap(), [expected]);

@@ -12,7 +12,9 @@ pub enum BoardSimError {
     #[error(transparent)]
     Model(#[from] TsimError),
     /// The serial line is faster than the clock can follow (Invalid).
-    #[error("a bit of the serial line must take at least 4 cycles of the clock, and at {baud} bit/s and {clock_hz} Hz it does not")]
+    #[error(
+        "a bit of the serial line must take at least 4 cycles of the clock, and at {baud} bit/s and {clock_hz} Hz it does not"
+    )]
     Baud {
         /// Clock of the board.
         clock_hz: u64,

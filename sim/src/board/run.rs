@@ -71,8 +71,7 @@ impl BoardSim {
         }
         let waves = options.waves.as_deref().map(Waves::create).transpose()?.map(Arc::new);
         let sink = waves.clone().map(|waves| -> Box<WaveSink> { Box::new(move |text| waves.feed(text)) });
-        let raw =
-            RawBoardOptions { seed: scramble.unwrap_or(0), clock_hz, baud, scramble: scramble.is_some().into() };
+        let raw = RawBoardOptions { seed: scramble.unwrap_or(0), clock_hz, baud, scramble: scramble.is_some().into() };
         Ok(BoardSim { sim: Sim::new(model, &raw, chip, sink), options, received: Vec::new(), waves })
     }
 
@@ -110,8 +109,7 @@ impl BoardSim {
     /// As [`BoardSim::run`].
     pub fn run_until(&mut self, cycles: u64, until: Until) -> Result<bool, BoardSimError> {
         let flag = |on: bool, bit: u32| if on { bit } else { 0 };
-        let stops =
-            flag(until.received, stop::RECEIVED) | flag(until.sent, stop::SENT) | flag(until.leds, stop::LEDS);
+        let stops = flag(until.received, stop::RECEIVED) | flag(until.sent, stop::SENT) | flag(until.leds, stop::LEDS);
         let stopped = self.sim.run(cycles, stops);
         self.received.extend_from_slice(self.sim.bytes());
         match self.violation() {
