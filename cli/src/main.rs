@@ -12,6 +12,7 @@ mod hardware;
 mod input;
 mod labels;
 mod launch;
+mod link;
 mod model;
 mod options;
 mod picture;

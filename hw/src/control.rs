@@ -34,6 +34,9 @@ use crate::size::Sizes;
 /// Low bits of INSN_ADDR that read zero: a stream begins at a multiple of the widest bus word.
 const INSN_ALIGN_BITS: u32 = 6;
 
+/// Bits of the number of a register, as a power of two.
+const LOG_REGISTERS: u32 = 5;
+
 /// The block.
 pub(crate) fn control(sizes: &Sizes) -> Module {
     let m = Module::new("control");
@@ -128,6 +131,7 @@ struct Parts<'m> {
 }
 
 fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
+    let config = &sizes.config;
     let (yes, no) = (m.lit(1, 1), m.lit(0, 1));
     let bit = |name: &str| m.input(name, 1);
     let (awvalid, awaddr) = (bit("axil_awvalid"), m.input("axil_awaddr", 12));
@@ -199,12 +203,13 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
 
     let write = (both & wfull & !running & !flush).named("writes");
     let register = |reg: Reg, low: u32| {
-        let held = m.reg(reg.name().to_ascii_lowercase(), 32 - low, 0);
-        m.when(write & write_to(reg), || held.set(wvalue.bits(low, 32 - low)));
+        let width = 32 - low - config.written_bits(reg).leading_zeros();
+        let held = m.reg(reg.name().to_ascii_lowercase(), width, 0);
+        m.when(write & write_to(reg), || held.set(wvalue.bits(low, width)));
         if low == 0 {
-            held
+            held.zext(32)
         } else {
-            m.cat(&[m.lit(0, low), held]).named(&format!("{}_full", reg.name().to_ascii_lowercase()))
+            m.cat(&[m.lit(0, low), held]).zext(32).named(&format!("{}_full", reg.name().to_ascii_lowercase()))
         }
     };
     let insn_count = register(Reg::InsnCount, 0);
@@ -243,7 +248,10 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     let dead = m.reg("dead", 3, 0);
     let starved = (starved & reads_idle & writes_idle & running & !launch).named("starved");
     m.when_else(starved, || m.when(!dead.all(), || dead.set(dead.inc())), || dead.set_to(0));
-    let first_blocked = {
+    let first_blocked = if config.insn_queue_depth().is_none() {
+        // There is one instruction at hand, whichever unit it is of.
+        index[0]
+    } else {
         let key = |unit: usize| blocked[unit].mux(index[unit], m.lit(0xffff_ffff, 32));
         let (a, b, c) = (key(0).named("key_load"), key(1).named("key_compute"), key(2).named("key_store"));
         let ab = a.lt(b).mux(a, b).named("key_first");
@@ -283,6 +291,9 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
 
     // Counters.
     let counter = |reg: Reg, step: Net<'_>| {
+        if reg != Reg::Cycles && !config.has_counters() {
+            return (reg, m.lit(0, 32));
+        }
         let count = m.reg(reg.name().to_ascii_lowercase(), 32, 0);
         let sum = (count.zext(33) + step.zext(33)).named(&format!("{}_sum", reg.name().to_ascii_lowercase()));
         m.when(step.any(), || count.set(sum.bit(32).mux(m.lit(0xffff_ffff, 32), sum.bits(0, 32))));
@@ -329,7 +340,14 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     ];
     values.extend(bases);
     values.extend(counters);
-    let value = values.iter().fold(m.lit(0, 32), |rest, (reg, value)| raddr.is(reg.offset().into()).mux(*value, rest));
+    // By the number of the word; whatever is not a register reads 0.
+    let word = |number: u32| {
+        let found = values.iter().find(|(reg, _)| reg.offset() == 4 * number);
+        found.map_or(m.lit(0, 32), |(_, value)| *value)
+    };
+    let words: Vec<Net<'_>> = (0..1 << LOG_REGISTERS).map(word).collect();
+    let elsewhere = raddr.bits(2 + LOG_REGISTERS, 10 - LOG_REGISTERS).any() | raddr.bits(0, 2).any();
+    let value = m.cat(&words).named("words").pick(raddr.bits(2, LOG_REGISTERS), 32) & (!elsewhere).repeat(32);
     m.when(ar_held, || {
         ar_held.set_to(0);
         rvalid.set_to(1);

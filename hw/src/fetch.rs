@@ -133,14 +133,14 @@ pub fn fetch(sizes: &Sizes) -> Module {
     m
 }
 
-struct Decoded<'m> {
+pub(crate) struct Decoded<'m> {
     /// The unit: load, compute, store.
-    target: [Net<'m>; 3],
-    illegal: Net<'m>,
+    pub target: [Net<'m>; 3],
+    pub illegal: Net<'m>,
 }
 
 /// Which queue an instruction belongs to, and whether it is none, from the instruction table.
-fn decode<'m>(m: &'m Module, sizes: &Sizes, insn: Net<'m>) -> Decoded<'m> {
+pub(crate) fn decode<'m>(m: &'m Module, sizes: &Sizes, insn: Net<'m>) -> Decoded<'m> {
     let opcode = insn.bits(0, 3);
     let extension = sizes.config.profile().has_extension();
     let memory_type = sizes.field(insn, "Load", "memory_type");

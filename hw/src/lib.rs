@@ -38,6 +38,8 @@ pub mod read_engine;
 mod rows;
 mod scratchpad;
 mod sequencer;
+mod sequential;
+pub mod shell;
 mod size;
 mod store;
 pub mod token;
@@ -57,12 +59,21 @@ pub const TOP: &str = "tandem";
 /// # Panics
 /// Where the description itself is wrong (an input without a driver): a bug of this crate, not of a configuration.
 pub fn verilog(config: &HwConfig) -> String {
-    let mut top = top::Top::new(&size::Sizes::new(config));
+    let sizes = size::Sizes::new(config);
+    if config.insn_queue_depth().is_some() {
+        let top = top::Top::new(&sizes);
+        top.children() + &print(top)
+    } else {
+        let top = sequential::Top::new(&sizes);
+        top.children() + &print(top)
+    }
+}
+
+fn print(mut top: impl Block) -> String {
     top.connect_all();
     if let Err(problem) = check_all(&top) {
         panic!("the wiring of the accelerator is not complete: {problem:?}");
     }
     let text = generate_verilog_unchecked(&top);
-    let text = text.replace("module top(", &format!("module {TOP}(")).replace("top$", &format!("{TOP}_"));
-    top.children() + &text
+    text.replace("module top(", &format!("module {TOP}(")).replace("top$", &format!("{TOP}_"))
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IsaError, MemoryType, RequantMode, TOKEN_QUEUE_DEPTH};
+use crate::{IsaError, MemoryType, Reg, RequantMode, TOKEN_QUEUE_DEPTH};
 
 /// Smallest accepted number of micro-ops in the UOP scratchpad.
 const MIN_UOP_DEPTH: usize = 64;
@@ -103,7 +103,8 @@ pub struct HwFacts {
     #[serde(default = "thirty_two", skip_serializing_if = "is_thirty_two")]
     pub dram_bits: u32,
     /// Instructions that each queue holds: 16, 32, 64, 128, 256 or 512. With 0 there are no queues: instructions run one after
-    /// another in the order of the stream.
+    /// another in the order of the stream, on a machine with one lane of tensor ALU, `batch` 1, equal blocks, a bus of 64 bits and
+    /// no REQUANT `float`.
     #[serde(default = "full_queue", skip_serializing_if = "is_full_queue")]
     pub insn_queue_depth: u32,
     /// Lanes of the tensor ALU, a power of two: a vector of `batch * block_out` lanes takes as many turns as it needs. Absent:
@@ -376,6 +377,18 @@ impl HwConfig {
         self.facts.dram_bits
     }
 
+    /// The bits of a register that hold what the host writes, on this machine: see [`Reg::written_bits`]. An address has
+    /// `dram_bits`, and INSN_COUNT as many as DRAM holds instructions.
+    pub fn written_bits(&self, reg: Reg) -> u32 {
+        let low = |bits: u32| u32::MAX >> (32 - bits.min(32));
+        reg.written_bits()
+            & match reg {
+                Reg::InsnCount if self.dram_bits() < 32 => low(self.dram_bits() - 3),
+                Reg::Control => u32::MAX,
+                _ => low(self.dram_bits()),
+            }
+    }
+
     /// Instructions that each queue holds. `None`: there are no queues, and instructions run in the order of the stream.
     pub fn insn_queue_depth(&self) -> Option<usize> {
         (self.facts.insn_queue_depth > 0).then_some(self.facts.insn_queue_depth as usize)
@@ -558,6 +571,21 @@ fn check_facts(facts: &HwFacts) -> Result<(), IsaError> {
             format!("use a power of two up to {lanes} (batch * block_out)"),
         );
     }
+    if facts.insn_queue_depth == 0 {
+        let sequential = [
+            ("batch", facts.batch == 1, facts.batch.to_string(), "1"),
+            ("block_in", facts.block_in == facts.block_out, facts.block_in.to_string(), "the value of block_out"),
+            ("bus_bits", facts.bus_bits == 64, facts.bus_bits.to_string(), "64"),
+            ("alu_lanes", facts.alu_lanes == Some(1), facts.alu_lanes.unwrap_or(lanes).to_string(), "1"),
+            ("float_requant", !facts.float_requant, facts.float_requant.to_string(), "false"),
+        ];
+        for (field, fine, value, only) in sequential {
+            if !fine {
+                let remedy = format!("a machine without queues (insn_queue_depth = 0) has {only} here");
+                return bad(field, value, remedy);
+            }
+        }
+    }
     let fixed = [
         ("inp_bits", facts.inp_bits, 8),
         ("wgt_bits", facts.wgt_bits, 8),
@@ -679,7 +707,7 @@ mod tests {
         assert_eq!(HwConfig::new(same).unwrap(), vta);
         let others = [
             HwFacts { dram_bits: 17, ..facts() },
-            HwFacts { insn_queue_depth: 0, ..facts() },
+            HwFacts { insn_queue_depth: 0, alu_lanes: Some(1), float_requant: false, ..facts() },
             HwFacts { alu_lanes: Some(1), ..facts() },
             HwFacts { float_requant: false, ..facts() },
             HwFacts { counters: false, ..facts() },
@@ -692,11 +720,24 @@ mod tests {
         for facts in [
             HwFacts { dram_bits: 15, ..facts() },
             HwFacts { insn_queue_depth: 8, ..facts() },
+            HwFacts { insn_queue_depth: 0, alu_lanes: Some(1), ..facts() },
+            HwFacts { insn_queue_depth: 0, alu_lanes: Some(1), float_requant: false, batch: 2, ..facts() },
             HwFacts { alu_lanes: Some(3), ..facts() },
             HwFacts { alu_lanes: Some(32), ..facts() },
         ] {
             assert!(matches!(HwConfig::new(facts).unwrap_err(), IsaError::ConfigValue { .. }));
         }
+    }
+
+    #[test]
+    fn registers_hold_addresses_in_dram_and_as_many_instructions_as_fit() {
+        let config = HwConfig::new(HwFacts { dram_bits: 17, ..facts() }).unwrap();
+        assert_eq!(config.written_bits(Reg::InpBase), 0x1_f000);
+        assert_eq!(config.written_bits(Reg::InsnAddr), 0x1_ffc0);
+        assert_eq!(config.written_bits(Reg::InsnCount), 0x3fff);
+        assert_eq!(config.written_bits(Reg::Control), Reg::Control.written_bits());
+        let wide = HwConfig::new(facts()).unwrap();
+        assert!(Reg::ALL.iter().all(|&reg| wide.written_bits(reg) == reg.written_bits()));
     }
 
     #[test]

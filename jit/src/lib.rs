@@ -12,8 +12,10 @@
 //! | `window.rs` | convolution, depthwise, dense and pooling: loads, GEMM or LANE, stores |
 //! | `eltwise.rs` | addition, multiplication and requantisation of whole activations |
 //! | `transfer.rs` | rectangles in DRAM, with padding, as loads and stores |
+//! | `nest.rs` | iteration spaces as loops and micro-ops |
 //! | `emit.rs` | the instruction stream, its tokens, the barrier |
 //! | `uop.rs` | the micro-op kernels in DRAM and their cache in the scratchpad |
+//! | `merge.rs` | neighbours of a queue become one instruction |
 //! | `memory.rs` | which activation lies where in DRAM, and for how long |
 #![forbid(unsafe_code)]
 
@@ -22,12 +24,15 @@ mod emit;
 mod layout;
 mod lower;
 mod memory;
+mod merge;
+mod nest;
 mod tile;
 mod transfer;
 mod uop;
 mod window;
 
 pub use layout::Binding;
+pub use merge::merge;
 
 use crate::emit::Emitter;
 use crate::layout::Geometry;
@@ -106,7 +111,7 @@ pub fn compile(graph: &Graph, config: &HwConfig) -> Result<Compiled, JitError> {
     let geometry = Geometry::new(config);
     let rows = graph.inputs.first().and_then(|&v| layout::dims(&graph.ty(v).shape)).map_or(1, |d| d.n);
     let samples = if rows == 1 { config.batch() } else { 1 };
-    let places = memory::plan(graph, &geometry)?;
+    let places = memory::plan(graph, &geometry, emit::section_align(config))?;
     let mut emitter = Emitter::new(config, places.sections.clone());
     for (index, (node, layer)) in graph.nodes.iter().zip(layers).enumerate() {
         match layer {

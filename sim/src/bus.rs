@@ -258,7 +258,7 @@ impl SimDevice {
                     Err(error) => self.stop(error),
                 }
             }
-            _ => self.regs.launch.write(reg, value),
+            _ => self.regs.launch.write(self.machine.config(), reg, value),
         }
     }
 }

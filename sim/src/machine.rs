@@ -117,8 +117,8 @@ impl Default for Options {
 
 impl Launch {
     /// Keeps what is written to a register that a launch reads; other registers are not its own.
-    pub(crate) fn write(&mut self, reg: Reg, value: u32) {
-        let value = value & reg.written_bits();
+    pub(crate) fn write(&mut self, config: &HwConfig, reg: Reg, value: u32) {
+        let value = value & config.written_bits(reg);
         match reg {
             Reg::InsnCount => self.insn_count = value,
             Reg::InsnAddr => self.insn_addr = value,

@@ -64,7 +64,10 @@ fn a_token_behind_a_full_queue_is_out_of_sight() {
 
 #[test]
 fn a_machine_has_the_queues_of_its_configuration() {
-    let with = |insn_queue_depth| HwConfig::new(HwFacts { insn_queue_depth, ..config().facts().clone() }).unwrap();
+    let with = |insn_queue_depth| {
+        let facts = HwFacts { insn_queue_depth, alu_lanes: Some(1), float_requant: false, ..config().facts().clone() };
+        HwConfig::new(facts).unwrap()
+    };
     run_on(&with(16), &behind(Queue::Load, 16)).unwrap();
     let error = run_on(&with(16), &behind(Queue::Load, 17)).unwrap_err();
     assert!(error.to_string().ends_with("is not fetched: the load queue is full (16)"), "{error}");

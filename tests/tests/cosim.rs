@@ -8,6 +8,8 @@ use tandem_tests::tool;
 
 /// Cases for each machine and memory; `tandem cosim` runs as many as one likes.
 const CASES: u64 = 60;
+/// The same for machines without queues, which take ten times as long.
+const SEQUENTIAL_CASES: u64 = 15;
 
 /// A small machine: batch, input and output lanes, bus width, and the four buffers in bytes.
 fn machine(name: &str, [batch, block_in, block_out, bus_bits]: [u32; 4], buffers: [u32; 4]) -> HwConfig {
@@ -30,6 +32,7 @@ fn machine(name: &str, [batch, block_in, block_out, bus_bits]: [u32; 4], buffers
 }
 
 fn check(config: &HwConfig, seed: u64) {
+    let cases = if config.insn_queue_depth().is_some() { CASES } else { SEQUENTIAL_CASES };
     let Some(tools) = tool::verilator() else { return };
     let cache = tool::cache().join("models");
     let model = Model::build(config, &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
@@ -45,10 +48,10 @@ fn check(config: &HwConfig, seed: u64) {
         let hardware = Party::new("tsim", bus, move || monitor.trace());
         let reference = Party::fsim(config, 0, Kernel::best());
         let mut checker = Checker::new(config, reference, hardware).unwrap();
-        let report = checker.run(&Generator::new(config, seed), 0..CASES, |_| true).unwrap();
+        let report = checker.run(&Generator::new(config, seed), 0..cases, |_| true).unwrap();
         assert!(report.mismatches.is_empty(), "{:?} with {memory}: {:#?}", config.name(), report.mismatches);
-        assert_eq!(report.cases, CASES);
-        assert!(report.programs > CASES && report.cycles > 100_000, "the programs do something");
+        assert_eq!(report.cases, cases);
+        assert!(report.programs > cases && report.cycles > 100_000, "the programs do something");
     }
 }
 
@@ -70,6 +73,19 @@ fn four_batch_rows_on_a_bus_wider_than_an_element_equal_the_functional_simulator
 #[test]
 fn more_output_than_input_lanes_equal_the_functional_simulator() {
     check(&machine("in4-out16", [1, 4, 16, 64], [4096, 1024, 8192, 16384]), 14);
+}
+
+/// A machine without queues.
+fn sequential(name: &str, block: u32, buffers: [u32; 4]) -> HwConfig {
+    let facts = machine(name, [1, block, block, 64], buffers).facts().clone();
+    HwConfig::new(HwFacts { insn_queue_depth: 0, alu_lanes: Some(1), float_requant: false, dram_bits: 25, ..facts })
+        .unwrap()
+}
+
+#[test]
+fn machines_without_queues_equal_the_functional_simulator() {
+    check(&sequential("sequential-4", 4, [1024, 2048, 4096, 8192]), 16);
+    check(&sequential("sequential-8", 8, [2048, 4096, 16384, 16384]), 17);
 }
 
 #[test]

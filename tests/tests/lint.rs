@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tandem_isa::HwConfig;
+use tandem_isa::{HwConfig, HwFacts};
 use tandem_sim::tsim::Tools;
 use tandem_tests::tool;
 
@@ -54,6 +54,24 @@ fn the_designs_of_odd_configurations_are_clean() {
     for (number, config) in odd.into_iter().chain((0..SEEDS).map(HwConfig::sample)).enumerate() {
         let said = lint(&tools, &format!("odd-{number}"), &tandem_hw::verilog(&config));
         assert_eq!(said, "", "{}", config.to_toml());
+    }
+}
+
+#[test]
+fn the_designs_without_queues_are_clean() {
+    let Some(tools) = tool::verilator() else { return };
+    for block in [4, 8] {
+        let facts = config(1, block, block, 64).facts().clone();
+        let facts = HwFacts {
+            insn_queue_depth: 0,
+            alu_lanes: Some(1),
+            float_requant: false,
+            dram_bits: 17,
+            counters: false,
+            ..facts
+        };
+        let config = HwConfig::new(facts).unwrap();
+        assert_eq!(lint(&tools, &format!("sequential-{block}"), &tandem_hw::verilog(&config)), "");
     }
 }
 

@@ -41,7 +41,7 @@ pub enum Verb {
     Asm(asm::AsmOptions),
     /// Disassemble instruction words to .vta text.
     Disasm(asm::DisasmOptions),
-    /// Execute a program on a simulator.
+    /// Execute a program on a simulator or a board.
     Exec(exec::Options),
     /// Print the instruction set of a configuration.
     Isa(isa::Options),
@@ -54,11 +54,11 @@ pub enum Verb {
     Bitstream(bitstream::Options),
     /// Load a bitstream onto a board.
     Flash(flash::Options),
-    /// Show the boards.
-    #[command(subcommand)]
-    Board(board::Verb),
     /// Compare the hardware with the functional simulator on random programs.
     Cosim(cosim::Options),
+    /// Show boards, and reach them from elsewhere.
+    #[command(subcommand)]
+    Board(board::Verb),
     /// List the tools and libraries that were found, and what each enables.
     Doctor(doctor::Options),
 }
@@ -84,8 +84,8 @@ impl Verb {
             Verb::Verilog(options) => verilog::run(&options),
             Verb::Bitstream(options) => bitstream::run(&options),
             Verb::Flash(options) => flash::run(&options),
-            Verb::Board(verb) => board::run(&verb),
             Verb::Cosim(options) => cosim::run(&options),
+            Verb::Board(verb) => board::run(&verb),
             Verb::Doctor(options) => doctor::run(&options),
         }
     }

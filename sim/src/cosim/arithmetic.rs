@@ -157,6 +157,7 @@ impl Maker<'_> {
     fn requant_from(&mut self, set: usize, src: Index, dst: Index) -> Option<Vec<Insn>> {
         let (_, suited) = *self.space.params.get(set)?;
         let mode = if self.random.once_in(4) { self.random.pick(RequantMode::ALL) } else { suited };
+        let mode = if self.config.has_requant(mode) { mode } else { RequantMode::default() };
         let saturate = !self.random.once_in(3);
         self.emit([dst, src, self.unused()], |nest| nested!(Requant, nest, mode: mode, saturate: saturate))
     }

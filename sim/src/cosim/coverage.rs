@@ -50,7 +50,7 @@ impl Coverage {
                 expect("transfer", format!("loadpad {memory_type}"));
             }
             expect("transfer", "store outinp".to_owned());
-            for mode in RequantMode::ALL {
+            for mode in RequantMode::ALL.iter().filter(|mode| config.has_requant(**mode)) {
                 expect("arithmetic", format!("requant {mode}"));
                 expect("arithmetic", format!("requant {mode} saturate"));
             }

@@ -60,6 +60,7 @@ pub(super) struct Placed {
     buf: DmaBuf,
     spacer: DmaBuf,
     regs: [(Reg, u32); 7],
+    config: HwConfig,
     /// Everything from the program's base: image, gap, instructions.
     bytes: Vec<u8>,
 }
@@ -167,7 +168,7 @@ impl Party {
         let [uop, inp, wgt, acc, out] = bases;
         let insn_addr = (Reg::InsnAddr, (base + insn_offset) | random.below(INSN_ADDR_ALIGN));
         let regs = [uop, inp, wgt, acc, out, insn_addr, (Reg::InsnCount, insns.len() as u32)];
-        Ok(Placed { buf, spacer, regs, bytes })
+        Ok(Placed { buf, spacer, regs, bytes, config: program.config.clone() })
     }
 
     /// Gives the memory of a program back.
@@ -185,7 +186,8 @@ impl Party {
         let mut readback = None;
         for (reg, value) in placed.regs {
             self.bus.write32(reg, value).map_err(|e| failed(self, e))?;
-            let (kept, found) = (value & reg.written_bits(), self.bus.read32(reg).map_err(|e| failed(self, e))?);
+            let (kept, found) =
+                (value & placed.config.written_bits(reg), self.bus.read32(reg).map_err(|e| failed(self, e))?);
             if kept != found {
                 readback.get_or_insert((reg, kept, found));
             }

@@ -5,12 +5,12 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{BuildStep, Tools, TsimError, Variant};
+use super::{BuildStep, Tools, TsimError};
 
 /// Version of this build recipe beyond its flags: a change rebuilds every model.
 const RECIPE: &str = "1";
-/// The C++ around the model.
-pub(super) const HARNESS: &str = include_str!("harness.cpp");
+/// What every harness includes.
+const DESIGN: (&str, &str) = ("design.h", include_str!("design.h"));
 /// Of the model and of the harness. At 256 multipliers with g++ 12, in millions of cycles per CPU second: `-O1` 0.58, `-O2` 0.62,
 /// `-O3` 0.63 for 1.4 times the compile time, `-Os` 0.46, `-march=native` no different.
 const FAST: &[&str] = &["-O2"];
@@ -31,10 +31,6 @@ const DEFINES: &[&str] = &[
 ];
 const VERILATOR: &[&str] = &[
     "--cc",
-    "--prefix",
-    "Vtandem",
-    "--top-module",
-    "tandem",
     "-O3",
     "--x-assign",
     "fast",
@@ -49,14 +45,24 @@ const VERILATOR: &[&str] = &[
     "-Wno-lint",
     "-Wno-style",
 ];
+/// The library in a finished folder.
+pub(crate) const LIBRARY: &str = "libtandem.so";
 /// Verilator's own sources that every model links.
 const RUNTIME: [&str; 2] = ["verilated.cpp", "verilated_threads.cpp"];
 
 /// A library, its sources and its logs in one folder.
-pub(super) struct Recipe<'a> {
+pub(crate) struct Recipe<'a> {
     pub tools: &'a Tools,
-    pub variant: Variant,
-    pub bus_bits: usize,
+    /// The top module; the class of the design is called after it, with a `V` before it.
+    pub top: &'static str,
+    /// The C++ around the design.
+    pub harness: &'static str,
+    /// Whether signals can be recorded.
+    pub waves: bool,
+    /// What the harness is told about the design, in the form `NAME=VALUE`.
+    pub defines: Vec<String>,
+    /// Flags of Verilator beside those of every model.
+    pub flags: &'static [&'static str],
 }
 
 /// One file to compile.
@@ -78,13 +84,14 @@ impl Recipe<'_> {
             self.version(&self.tools.cxx, "the C++ compiler", "install one, or set CXX to its path")?,
             self.verilator_flags(),
             self.flags(FAST),
-            HARNESS,
+            [DESIGN.1, self.harness].concat(),
         ))
     }
 
     /// Everything that the run-time objects depend on.
     pub fn runtime_key(&self) -> Result<String, TsimError> {
-        Ok(format!("runtime\n{}", self.key()?.replace(HARNESS, "")))
+        let plain = Recipe { top: "", harness: "", defines: Vec::new(), flags: &[], ..*self };
+        Ok(format!("runtime\n{}", plain.key()?.replace(DESIGN.1, "")))
     }
 
     /// Translates and compiles the Verilog in `folder`; gives the library's path.
@@ -98,7 +105,7 @@ impl Recipe<'_> {
         runtime: &[PathBuf],
         progress: &mut dyn FnMut(BuildStep),
     ) -> Result<PathBuf, TsimError> {
-        let (source, objects) = (folder.join("tandem.v"), folder.join("obj"));
+        let (source, objects) = (folder.join(format!("{}.v", self.top)), folder.join("obj"));
         write(&source, verilog)?;
         std::fs::create_dir_all(&objects).map_err(file("make", &objects))?;
         progress(BuildStep::Verilate);
@@ -107,7 +114,8 @@ impl Recipe<'_> {
         verilator.arg("--Mdir").arg(&objects).arg(&source);
         run(verilator, "Verilator", &folder.join("verilator.log"))?;
         let harness = objects.join("harness.cpp");
-        write(&harness, HARNESS)?;
+        write(&harness, self.harness)?;
+        write(&objects.join(DESIGN.0), DESIGN.1)?;
         let mut units = vec![self.unit(&harness, FAST)];
         let mut sources: Vec<PathBuf> = list(&objects)?.into_iter().filter(|f| *f != harness && is(f, "cpp")).collect();
         // The longest file first, so that the last one is not compiled alone.
@@ -119,7 +127,7 @@ impl Recipe<'_> {
         }));
         self.compile(&units, &folder.join("compile.log"), progress)?;
         progress(BuildStep::Link);
-        let library = folder.join("libtandem.so");
+        let library = folder.join(LIBRARY);
         let mut linker = Command::new(&self.tools.cxx);
         linker.args(["-shared", "-fPIC", "-Wl,-Bsymbolic", "-o"]).arg(&library);
         linker.args(units.iter().map(|unit| &unit.object)).args(runtime).arg("-pthread");
@@ -154,12 +162,16 @@ impl Recipe<'_> {
     }
 
     fn runtime_sources(&self) -> Vec<&'static str> {
-        let waves = self.variant.waves.then_some("verilated_vcd_c.cpp");
+        let waves = self.waves.then_some("verilated_vcd_c.cpp");
         RUNTIME.into_iter().chain(waves).collect()
     }
 
-    fn verilator_flags(&self) -> Vec<&'static str> {
-        if self.variant.waves { vec!["--trace-vcd"] } else { Vec::new() }
+    fn verilator_flags(&self) -> Vec<String> {
+        let mut flags: Vec<String> = self.flags.iter().map(|flag| (*flag).to_owned()).collect();
+        flags.extend(["--top-module", self.top, "--prefix"].map(str::to_owned));
+        flags.push(format!("V{}", self.top));
+        flags.extend(self.waves.then(|| "--trace-vcd".to_owned()));
+        flags
     }
 
     fn unit(&self, source: &Path, optimise: &[&str]) -> Unit {
@@ -167,7 +179,7 @@ impl Recipe<'_> {
     }
 
     fn flags(&self, optimise: &[&str]) -> Vec<String> {
-        let waves = u32::from(self.variant.waves);
+        let waves = u32::from(self.waves);
         let include = self.tools.include();
         let mut flags: Vec<String> = [ALWAYS, DEFINES, optimise].concat().into_iter().map(str::to_owned).collect();
         flags.extend([
@@ -175,10 +187,10 @@ impl Recipe<'_> {
             format!("-DVM_TRACE_VCD={waves}"),
             "-DVM_TRACE_FST=0".to_owned(),
             "-DVM_TRACE_SAIF=0".to_owned(),
-            format!("-DTANDEM_BUS_BITS={}", self.bus_bits),
             format!("-I{}", include.display()),
             format!("-I{}", include.join("vltstd").display()),
         ]);
+        flags.extend(self.defines.iter().map(|define| format!("-D{define}")));
         flags
     }
 
@@ -227,7 +239,7 @@ impl Recipe<'_> {
 }
 
 /// Runs a tool; what it says goes to `log`, which stays where it fails.
-fn run(mut command: Command, tool: &str, log: &Path) -> Result<(), TsimError> {
+pub(crate) fn run(mut command: Command, tool: &str, log: &Path) -> Result<(), TsimError> {
     let shown = format!("{command:?}\n");
     let output = command.stdin(Stdio::null()).output().map_err(|error| TsimError::Missing {
         what: format!("{tool} ({})", command.get_program().to_string_lossy()),
@@ -244,11 +256,11 @@ fn run(mut command: Command, tool: &str, log: &Path) -> Result<(), TsimError> {
     Err(TsimError::Build { tool: tool.to_owned(), first, log: log.to_path_buf() })
 }
 
-pub(super) fn write(path: &Path, text: &str) -> Result<(), TsimError> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), TsimError> {
     std::fs::write(path, text).map_err(file("write", path))
 }
 
-pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> TsimError {
+pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> TsimError {
     let path = path.to_path_buf();
     move |error| TsimError::File { action, path, detail: error.to_string() }
 }

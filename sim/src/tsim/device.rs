@@ -185,7 +185,7 @@ impl Tsim {
             _ => {
                 if self.state != State::Running {
                     // What the hardware keeps of it.
-                    self.launch.write(reg, value);
+                    self.launch.write(self.model.config(), reg, value);
                 }
                 self.access(true, reg, value).map(drop)
             }

@@ -11,6 +11,8 @@ use crate::transfer::Rows;
 
 /// Cycles that a unit may take for each step of its instruction before it counts as stuck.
 const CYCLES_PER_STEP: u64 = 64;
+/// The same for each lane, where there are no queues and the tensor ALU works on a lane and a bit at a time.
+const SEQUENTIAL_CYCLES_PER_LANE: u64 = 256;
 
 /// The units that have something to do, and what keeps each.
 pub(super) fn waits(view: &RawView, fetched: &Fetched, config: &HwConfig) -> Vec<Waits> {
@@ -32,12 +34,16 @@ pub(super) fn waits(view: &RawView, fetched: &Fetched, config: &HwConfig) -> Vec
 
 /// Whether a unit still has reason to be busy: a long loop moves nothing that a watchdog sees.
 pub(super) fn is_computing(view: &RawView, fetched: &Fetched, config: &HwConfig) -> bool {
+    let cycles_per_step = match config.insn_queue_depth() {
+        Some(_) => CYCLES_PER_STEP,
+        None => SEQUENTIAL_CYCLES_PER_LANE * config.block_out() as u64,
+    };
     (0..3).any(|index| {
         let state = UnitState::of(view.state[index]);
         let busy = matches!(state, UnitState::Busy | UnitState::Hazard);
         let since = view.now.saturating_sub(view.begun_at[index]);
         let steps = || fetched.insn(view.insn[index], config).map_or(0, |insn| steps(&insn));
-        busy && since < steps().saturating_mul(CYCLES_PER_STEP)
+        busy && since < steps().saturating_mul(cycles_per_step)
     })
 }
 

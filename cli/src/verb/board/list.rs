@@ -1,36 +1,32 @@
-//! `tandem board`: the boards.
+//! The boards as a table.
 
 use crate::options::Format;
 use crate::table::table;
 use crate::{Outcome, stdout};
 use anyhow::Result;
-use clap::Subcommand;
+use clap::Args;
 use serde_json::json;
 use tandem_boards::{Board, Memory};
 
-/// What to do with boards.
-#[derive(Subcommand)]
-pub enum Verb {
-    /// List the boards.
-    List {
-        /// Form of the result.
-        #[arg(long, value_enum, default_value = "table")]
-        format: Format,
-    },
+/// Options of `tandem board list`.
+#[derive(Args)]
+pub struct Options {
+    /// Form of the result.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
 }
 
 /// Runs the verb.
-pub fn run(verb: &Verb) -> Result<Outcome> {
-    match verb {
-        Verb::List { format } => {
-            let boards = tandem_boards::names().into_iter().map(tandem_boards::find).collect::<Result<Vec<_>, _>>()?;
-            let text = match format {
-                Format::Json => format!("{}\n", json!({ "boards": boards.iter().map(facts).collect::<Vec<_>>() })),
-                Format::Table => list(&boards),
-            };
-            stdout::emit(&text)?;
-        }
-    }
+///
+/// # Errors
+/// Where a manifest is wrong.
+pub fn run(options: &Options) -> Result<Outcome> {
+    let boards = tandem_boards::names().into_iter().map(tandem_boards::find).collect::<Result<Vec<_>, _>>()?;
+    let text = match options.format {
+        Format::Json => format!("{}\n", json!({ "boards": boards.iter().map(facts).collect::<Vec<_>>() })),
+        Format::Table => list(&boards),
+    };
+    stdout::emit(&text)?;
     Ok(Outcome::Good)
 }
 

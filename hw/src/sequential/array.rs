@@ -1,0 +1,115 @@
+//! The GEMM array of the sequential machine, with the accumulators' adder; LANE runs on its first column.
+//!
+//! ```text
+//!  P2 fire --> INP, WGT --> P3 [ products ] --> P4 [ sum ] --> P5 + acc --> ACC, a micro-op a cycle
+//!                                            ACC read   ^---- [ result ] of the micro-op before
+//! ```
+//!
+//! | port | width | meaning |
+//! |---|---|---|
+//! | `fire`, `dst` | 1, index | P2: a micro-op of GEMM or LANE reads its operands, which are at the inputs in the next cycle |
+//! | `clear`, `lane`, `overwrite` | 1 | GEMM with reset; LANE and its flag: stay while the instruction runs |
+//! | `unit`, `minus` | 1 | P2: the weight is 1, or with `minus` -1: LANE with `max` |
+//! | `part` | log block_in | P2: the vector within a WGT element that LANE reads |
+//! | `inp`, `wgt` | elements | P3: the operands |
+//! | `acc_read`, `acc_index`, `acc` | 1, index, element | P4, P5: the accumulator |
+//! | `write`, `write_index`, `result` | lanes, index, element | P5: the accumulator's new value |
+//! | `busy` | 1 | a micro-op is in the pipeline |
+//!
+//! LANE with `max` and without `overwrite` takes two passes: the first one subtracts the inputs to see which accumulators are
+//! less, the second one writes these alone. The passes, and micro-ops of this kind, are two cycles apart.
+
+use tandem_rtl::{Module, Net, balanced, clog2};
+
+use crate::size::Sizes;
+
+/// The block.
+pub(crate) fn array(sizes: &Sizes) -> Module {
+    let m = Module::new("sequential_array");
+    let config = &sizes.config;
+    let block = config.block_out() as u32;
+    let log_acc = config.log_acc_depth();
+    let fire = m.input("fire", 1);
+    let dst = m.input("dst", log_acc);
+    let [clear, lane, overwrite] = ["clear", "lane", "overwrite"].map(|name| m.input(name, 1));
+    let (unit, minus) = (m.input("unit", 1), m.input("minus", 1));
+    let part = m.input("part", block.trailing_zeros());
+    let inp = m.input("inp", block * 8);
+    let wgt = m.input("wgt", block * block * 8);
+    let acc = m.input("acc", block * 32);
+
+    let mut stages = Vec::new();
+    let (mut valid, mut index) = (fire, dst);
+    for stage in 3..=6 {
+        let (held, held_dst) = (m.reg(format!("valid_{stage}"), 1, 0), m.data_reg(format!("dst_{stage}"), log_acc));
+        held.set(valid);
+        held_dst.set(index);
+        stages.push((held, held_dst));
+        (valid, index) = (held, held_dst);
+    }
+    let stage = |number: usize| stages[number - 3];
+    let (part_3, unit_3) = (m.data_reg("part_3", part.width()), m.data_reg("unit_3", 1));
+    let minuses: Vec<Net<'_>> = (3..=5).map(|stage| m.data_reg(format!("minus_{stage}"), 1)).collect();
+    part_3.set(part);
+    unit_3.set(unit);
+    minuses[0].set(minus);
+    minuses[1].set(minuses[0]);
+    minuses[2].set(minuses[1]);
+
+    // P3: products; LANE uses those of column 0 alone.
+    let inputs = inp.lanes(block);
+    let lane_weights = wgt.pick(part_3, block * 8).named("lane_weights").lanes(block);
+    let units = minuses[0].repeat(7);
+    let one = m.cat(&[m.lit(1, 1), units]).named("one");
+    let mut sums = Vec::new();
+    for (o, weights) in wgt.lanes(block).into_iter().enumerate() {
+        let row: Vec<Net<'_>> = weights
+            .lanes(block)
+            .into_iter()
+            .enumerate()
+            .map(|(i, w)| {
+                let (x, w) = match i {
+                    0 => (lane.mux(inputs[o], inputs[0]), lane.mux(unit_3.mux(one, lane_weights[o]), w)),
+                    _ => (inputs[i] & (!lane).repeat(8), w),
+                };
+                let product = m.data_reg(format!("product_{o}_{i}"), 16);
+                m.when(stage(3).0, || product.set(x.mul_signed(w)));
+                product
+            })
+            .collect();
+        // P4.
+        let width = 16 + clog2(row.len());
+        let whole = balanced(&row.iter().map(|value| value.sext(width)).collect::<Vec<_>>(), |a, b| a + b);
+        let sum = m.data_reg(format!("sum_{o}"), width);
+        m.when_else(clear, || sum.set_to(0), || sum.set(whole));
+        sums.push(sum);
+    }
+
+    // P5, on the newest value there is.
+    let minus_5 = minuses[2];
+    let fresh = (clear | (lane & overwrite) | (unit & !minus_5)).named("fresh");
+    let ahead = (stage(6).0 & stage(5).1.eq(stage(6).1)).named("ahead");
+    let (mut results, mut writes) = (Vec::new(), Vec::new());
+    for (o, (sum, old)) in sums.iter().zip(acc.lanes(block)).enumerate() {
+        let result = m.data_reg(format!("result_{o}"), 32);
+        let value = ahead.mux(result, old) & (!fresh).repeat(32);
+        let sum = sum.sext(32);
+        let total = (value + sum).named(&format!("total_{o}"));
+        result.set(total);
+        results.push(total);
+        // Less than the input: the difference is negative, or it would be but for an overflow.
+        let less = m.data_reg(format!("less_{o}"), 1);
+        let overflow = value.sign().eq(sum.sign()) & total.sign().ne(value.sign());
+        m.when(stage(5).0 & minus_5, || less.set(total.sign() ^ overflow));
+        writes.push(stage(5).0 & !minus_5 & (less | !unit | overwrite));
+    }
+    // What P5 writes now is not read but taken from behind the write.
+    let collides = (stage(5).0 & stage(4).1.eq(stage(5).1)).named("collides");
+    m.output("acc_read", stage(4).0 & !collides);
+    m.output("acc_index", stage(4).1);
+    m.output("write", m.cat(&writes));
+    m.output("write_index", stage(5).1);
+    m.output("result", m.cat(&results));
+    m.output("busy", m.any_of(&[stage(3).0, stage(4).0, stage(5).0]));
+    m
+}

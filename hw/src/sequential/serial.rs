@@ -1,0 +1,304 @@
+//! The tensor ALU of the sequential machine: one lane at a time, a multiplier bit at a time.
+//!
+//! ```text
+//!            +--> V --(and, xor)--+
+//!  ACC word -+                    + --> sum --> H (33 bits)      H is above L: 65 bits that shift right together
+//!            +--> L <-- H        H                               a result is in the low 32 bits of H
+//! ```
+//!
+//! | port | width | meaning |
+//! |---|---|---|
+//! | `start` | 1 | an operation begins; its inputs stay until `done` |
+//! | `requant`, `opcode`, `mode`, `saturate`, `use_imm`, `imm` | 1, 3, 2, 1, 1, 32 | as in the instruction |
+//! | `dst`, `src` | index | its accumulators |
+//! | `read`, `read_index`, `acc` | 1, index, element | ACC, which answers a cycle later and holds the word |
+//! | `write`, `lane`, `result` | 1, log lanes, 32 | a lane of `acc[dst]` |
+//! | `done` | 1 | the last lane is written in this cycle |
+//!
+//! Bit for bit as [`tandem_isa::semantics`], without the mode `float`. A lane takes 5 to 8 cycles for an operation of ALU without a
+//! multiplication or a shift, 41 for MUL, and some 50 and the shifts for REQUANT.
+//!
+//! The product of V and the multiplier in L: V is added to H where the lowest bit of L is set, and H and L shift right; the last
+//! bit has a negative weight. Without the last shift H is the product over 2^31, which mode `double` asks for. `behind` is the
+//! last bit that was shifted out of a quotient, `later` whether one before it was set; see `alu.rs` for the roundings.
+
+use tandem_isa::{AluOpcode, RequantMode};
+use tandem_rtl::Module;
+
+use crate::size::Sizes;
+
+/// The block.
+pub(crate) fn serial(sizes: &Sizes) -> Module {
+    let m = Module::new("serial_alu");
+    let (log_acc, lanes) = (sizes.config.log_acc_depth(), sizes.lanes);
+    let log_lanes = lanes.trailing_zeros();
+    let start = m.input("start", 1);
+    let (requant, opcode) = (m.input("requant", 1), m.input("opcode", 3));
+    let (mode, saturate) = (m.input("mode", 2), m.input("saturate", 1));
+    let (use_imm, imm) = (m.input("use_imm", 1), m.input("imm", 32));
+    let (dst, src) = (m.input("dst", log_acc), m.input("src", log_acc));
+    let acc = m.input("acc", lanes * 32);
+
+    let alu = |op: AluOpcode| (!requant & opcode.is(op.code().into())).named(&format!("is_{op}"));
+    let [add, mul, mov] = [AluOpcode::Add, AluOpcode::Mul, AluOpcode::Mov].map(alu);
+    let [min, max, clamp] = [AluOpcode::Min, AluOpcode::Max, AluOpcode::Clamp].map(alu);
+    let [shr, rshr] = [AluOpcode::Shr, AluOpcode::Rshr].map(alu);
+    let re = |r: RequantMode| requant & mode.is(r.code().into());
+    let double = re(RequantMode::DoubleRounding).named("is_double");
+    let half_up = re(RequantMode::SingleRounding).named("is_single");
+
+    let step = m.fsm(
+        "step",
+        &[
+            "idle", "post", "left", "up", "bias", "scale_by", "scale", "multiply", "once", "bound", "down", "low",
+            "round", "offset", "lower", "compare", "take", "upper", "operand", "plain", "write",
+        ],
+    );
+    let at = |name: &str| step.at(name).named(&format!("at_{name}"));
+    let lane = m.reg("at_lane", log_lanes, 0);
+    let (v, h, l) = (m.data_reg("v", 32), m.data_reg("h", 33), m.data_reg("l", 32));
+    let count = m.data_reg("count", 6);
+    let (lost, behind, later) = (m.data_reg("lost", 1), m.data_reg("behind", 1), m.data_reg("later", 1));
+    // A quotient of more than 32 bits; the upper bound is compared; one more is added.
+    let (big, second, more) = (m.data_reg("big", 1), m.data_reg("second", 1), m.data_reg("more", 1));
+
+    let stored = acc.pick(lane, 32).named("stored");
+    let v_left = m.var("v_left", m.lit(0, 1));
+    let word = (use_imm & !requant & !v_left).mux(imm, stored).named("word");
+
+    // The adder.
+    let masked = m.var("masked", m.lit(0, 1));
+    let minus = m.var("minus", m.lit(0, 1));
+    let carry = m.var("carry", m.lit(0, 1));
+    let operand = ((v & (!masked).repeat(32)).sext(33) ^ minus.repeat(33)).named("adder_operand");
+    let sum = (m.cat(&[m.lit(1, 1), h]) + m.cat(&[carry, operand])).bits(1, 33).named("sum");
+    let sign = h.sign().named("sign");
+
+    // What the registers take. V: a word or a byte of one, the sum, twice itself, or L.
+    let byte_number = m.var("byte_number", m.lit(0, 2));
+    let byte = m.choose(byte_number, &[word.bits(0, 8), word.bits(8, 8), word.bits(16, 8)]).named("byte_of_word");
+    let [v_word, v_byte, v_sum, v_twice, v_low] =
+        ["v_word", "v_byte", "v_sum", "v_twice", "v_low"].map(|name| m.var(name, m.lit(0, 1)));
+    let twice = m.cat(&[m.lit(0, 1), v.bits(0, 31)]);
+    let loaded = v_byte.mux(byte.sext(32), word).named("loaded");
+    let inner = m.choose(m.cat(&[v_sum | v_low, v_twice | v_low]), &[loaded, sum.bits(0, 32), twice, l]);
+    m.when(m.any_of(&[v_word, v_byte, v_sum, v_twice, v_low]), || v.set(inner));
+    // H: nothing, the sum, or half of it; then L takes the lowest bit. L: a word too.
+    let [h_clear, h_sum, halve, l_word] = ["h_clear", "h_sum", "halve", "l_word"].map(|name| m.var(name, m.lit(0, 1)));
+    m.when(h_sum | halve, || h.set(halve.mux(sum.bits(1, 32).sext(33), sum)));
+    m.when(h_clear, || h.set_to(0));
+    m.when(l_word | halve, || l.set(l_word.mux(word, m.cat(&[l.bits(1, 31), sum.bit(0)]))));
+    // The counter: an amount, or one less.
+    let [c_pre, c_up, c_bits, c_down, c_none, c_less] =
+        ["c_pre", "c_up", "c_bits", "c_down", "c_none", "c_less"].map(|name| m.var(name, m.lit(0, 1)));
+
+    // Amounts of shifts, as `alu.rs` has them.
+    let back = word.sign().named("back");
+    let near = (word.bits(5, 27).all() & word.bits(0, 5).any()).named("near");
+    let magnitude = word.bits(0, 5).negate().named("magnitude");
+    let over_31 = word.bits(5, 27).any().named("over_31");
+    let up_to_31 = over_31.mux(m.lit(31, 5), word.bits(0, 5)).named("up_to_31");
+    let over_62 = word.bits(6, 26).any() | word.bits(1, 5).all();
+    let up_to_62 = back.mux(m.lit(0, 6), over_62.mux(m.lit(62, 6), word.bits(0, 6))).named("up_to_62");
+    let down_31 = near.mux(magnitude, m.lit(31, 5)).named("down_31");
+    let after_double = back.mux(down_31, m.lit(0, 5)).zext(6);
+    let counting = count.any().named("counting");
+    let amount = c_pre.mux(word.bits(24, 5).zext(6), c_up.mux(back.mux(magnitude, up_to_31).zext(6), m.lit(31, 6)));
+    let amount = c_down.mux(double.mux(after_double, up_to_62), amount);
+    m.when(m.any_of(&[c_pre, c_up, c_bits, c_down]), || count.set(amount));
+    m.when(c_less, || count.set(count.dec()));
+    m.when(c_none, || count.set_to(0));
+
+    let which = m.var("which", m.lit(0, 2));
+    let from_src = m.var("from_src", m.lit(0, 1));
+    let read = m.var("reads", m.lit(0, 1));
+    let parameter = |number: u128| {
+        read.set_to(1);
+        from_src.set_to(1);
+        which.set_to(number);
+    };
+    let less = big.mux(sign, sum.sign()).named("less");
+    let shifts_back = ((shr | rshr) & back).named("shifts_back");
+
+    m.when(at("idle"), || {
+        h_clear.set_to(1);
+        behind.set_to(0);
+        later.set_to(0);
+        big.set_to(0);
+        second.set_to(0);
+        more.set_to(0);
+        lost.set_to(0);
+        read.set(start);
+        m.when(requant, || parameter(3));
+        m.when(start, || m.when_else(requant, || step.go("post"), || step.go("left")));
+    });
+    m.when(at("post"), || {
+        c_pre.set_to(1);
+        lost.set(word.bits(29, 3).any());
+        read.set_to(1);
+        step.go("left");
+    });
+    m.when(at("left"), || {
+        // The immediate does not show here.
+        v_left.set_to(1);
+        v_word.set_to(1);
+        parameter(0);
+        m.when_else(requant, || step.go("up"), || step.go("operand"));
+    });
+    m.when(at("operand"), || {
+        // H becomes the left operand, V the right one; where V is to be shifted or multiplied it stays the left one.
+        h_sum.set_to(1);
+        v_word.set(!clamp & !mul & !shifts_back);
+        v_byte.set(clamp);
+        l_word.set_to(1);
+        h_clear.set(mov | mul | shifts_back);
+        c_up.set(shr | rshr);
+        c_bits.set(mul);
+        lost.set(shifts_back & !near);
+        step.go("compare");
+        m.when(add | mov, || step.go("plain"));
+        m.when(mul, || step.go("multiply"));
+        m.when(shr | rshr, || m.when_else(back, || step.go("up"), || step.go("down")));
+    });
+    m.when(at("up"), || {
+        masked.set(lost);
+        v_twice.set(counting);
+        c_less.set_to(1);
+        m.when(!counting, || {
+            h_sum.set_to(1);
+            m.when_else(requant, || step.go("bias"), || step.go("write"));
+        });
+    });
+    m.when(at("bias"), || {
+        v_word.set_to(1);
+        parameter(2);
+        step.go("scale_by");
+    });
+    m.when(at("scale_by"), || {
+        v_sum.set_to(1);
+        h_clear.set_to(1);
+        c_up.set_to(1);
+        c_none.set(!double | back);
+        parameter(1);
+        step.go("scale");
+    });
+    m.when(at("scale"), || {
+        v_twice.set(counting);
+        c_less.set(counting);
+        m.when(!counting, || {
+            l_word.set_to(1);
+            c_bits.set_to(1);
+            parameter(2);
+            step.go("multiply");
+        });
+    });
+    m.when(at("multiply"), || {
+        // The last bit of the multiplier has a negative weight; its product is not shifted in mode `double`.
+        masked.set(!l.bit(0));
+        minus.set(!counting & l.bit(0));
+        carry.set(!counting & l.bit(0));
+        halve.set(counting | !double);
+        h_sum.set_to(1);
+        c_less.set(counting);
+        m.when(!counting, || {
+            c_down.set_to(1);
+            c_none.set(!requant);
+            behind.set(double & l.bit(31));
+            m.when_else(double, || step.go("once"), || step.go("down"));
+        });
+    });
+    m.when(at("once"), || {
+        masked.set_to(1);
+        carry.set(behind);
+        h_sum.set_to(1);
+        behind.set_to(0);
+        step.go("bound");
+    });
+    m.when(at("bound"), || {
+        // Only the square of -2^31 leaves 32 bits, and gives one less.
+        masked.set_to(1);
+        minus.set_to(1);
+        h_sum.set(!h.bit(32) & h.bit(31));
+        step.go("down");
+    });
+    // Products shift out of L, what is in H alone out of H.
+    let wide = (mul | (requant & !double)).named("wide");
+    m.when(at("down"), || {
+        masked.set_to(1);
+        halve.set(counting);
+        c_less.set_to(1);
+        m.when_else(
+            counting,
+            || {
+                behind.set(wide.mux(l.bit(0), h.bit(0)));
+                later.set(later | behind);
+            },
+            || {
+                more.set(behind & !shr & (half_up | later | !sign));
+                v_low.set_to(1);
+                m.when_else(wide, || step.go("low"), || step.go("round"));
+            },
+        );
+    });
+    m.when(at("low"), || {
+        // Only a saturating REQUANT asks whether the quotient has more bits than V; its sign stays in H.
+        let beyond = (saturate & requant & h.bits(0, 32).ne(v.sign().repeat(32))).named("beyond");
+        big.set(beyond);
+        h_clear.set(!beyond);
+        step.go("round");
+    });
+    m.when(at("round"), || {
+        masked.set(!wide | big);
+        carry.set(more & !big);
+        h_sum.set_to(1);
+        parameter(3);
+        m.when_else(requant & saturate, || step.go("offset"), || step.go("write"));
+    });
+    m.when(at("offset"), || {
+        v_byte.set_to(1);
+        step.go("lower");
+    });
+    m.when(at("lower"), || {
+        h_sum.set(!big);
+        byte_number.set_to(1);
+        v_byte.set_to(1);
+        step.go("compare");
+    });
+    m.when(at("compare"), || {
+        minus.set_to(1);
+        carry.set_to(1);
+        // At the upper bound, and for MIN, the operand is taken where H is not less.
+        let takes = ((second | min) ^ less).named("takes");
+        h_clear.set(takes);
+        m.when_else(second | min | max, || step.go("write"), || step.go("upper"));
+        m.when(takes, || step.go("take"));
+    });
+    m.when(at("take"), || {
+        h_sum.set_to(1);
+        big.set_to(0);
+        m.when_else(second | min | max, || step.go("write"), || step.go("upper"));
+    });
+    m.when(at("upper"), || {
+        byte_number.set(m.cat(&[!requant, requant]));
+        v_byte.set_to(1);
+        second.set_to(1);
+        step.go("compare");
+    });
+    m.when(at("plain"), || {
+        h_sum.set_to(1);
+        step.go("write");
+    });
+    let last = lane.all().named("last_lane");
+    m.when(at("write"), || {
+        lane.set(lane.inc());
+        step.go("idle");
+    });
+
+    m.output("read", read);
+    m.output("read_index", from_src.mux(src, dst) + which.zext(log_acc));
+    m.output("write", at("write"));
+    m.output("lane", lane);
+    m.output("result", h.bits(0, 32));
+    m.output("done", at("write") & last);
+    m
+}
