@@ -1,6 +1,8 @@
 //! What place and route, and the bits themselves, make of small designs; and a miscompilation that a comparison finds.
 
-use tandem_sim::netlist::{ECP5_SMALLEST, Family, bits_ice40, rebuild_ice40, round_trip_ecp5, route_ecp5, routed_verilog};
+use tandem_sim::netlist::{
+    ECP5_SMALLEST, Family, bits_ice40, rebuild_ice40, round_trip_ecp5, route_ecp5, routed_verilog,
+};
 use tandem_tests::gates::{Bench, same};
 use tandem_tests::tool;
 
@@ -158,5 +160,8 @@ fn the_multipliers_that_synth_ice40_dsp_leaves_out_are_missed() {
     assert_eq!(bench.differ(PRODUCTS, "products", Family::Ice40, CYCLES).unwrap(), None);
     let (_, netlist) = bench.synthesise(PRODUCTS, "products", "synth_ice40 -device u -dsp").unwrap();
     let found = bench.pair(PRODUCTS, "", &netlist, Family::Ice40, &netlist.verilog()).unwrap().run(CYCLES);
-    assert!(found.is_some(), "this yosys may no longer miscompile: then -dsp can be used, and this test has done its work");
+    assert!(
+        found.is_some(),
+        "this yosys may no longer miscompile: then -dsp can be used, and this test has done its work"
+    );
 }

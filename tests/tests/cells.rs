@@ -22,7 +22,9 @@ fn registers() -> Design {
         for (value, name) in [("4'h0", "clear"), ("4'hf", "preset")] {
             for enable in ["", "if (go)"] {
                 let q = format!("q[{}:{}]", 4 * number + 3, 4 * number);
-                body.push_str(&format!("  always @({edge} clock) if (reset) {q} <= {value}; else {enable} {q} <= a[3:0];\n"));
+                body.push_str(&format!(
+                    "  always @({edge} clock) if (reset) {q} <= {value}; else {enable} {q} <= a[3:0];\n"
+                ));
                 number += 1;
                 let q = format!("q[{}:{}]", 4 * number + 3, 4 * number);
                 body.push_str(&format!(
@@ -32,9 +34,13 @@ fn registers() -> Design {
             }
         }
     }
-    let verilog = format!("module registers(input clock, reset, go, input [7:0] a, output reg [63:0] q);\n{body}endmodule\n");
-    let cells: &[(Family, &[&str])] =
-        &[(Ecp5, &["TRELLIS_FF"]), (Ice40, &["SB_DFFESR", "SB_DFFNR", "SB_DFFNESS", "SB_DFFES"]), (Gowin, &["DFFRE", "DFFNPE"])];
+    let verilog =
+        format!("module registers(input clock, reset, go, input [7:0] a, output reg [63:0] q);\n{body}endmodule\n");
+    let cells: &[(Family, &[&str])] = &[
+        (Ecp5, &["TRELLIS_FF"]),
+        (Ice40, &["SB_DFFESR", "SB_DFFNR", "SB_DFFNESS", "SB_DFFES"]),
+        (Gowin, &["DFFRE", "DFFNPE"]),
+    ];
     Design { name: "registers", verilog, cells }
 }
 
@@ -61,7 +67,13 @@ endmodule
 }
 
 /// A memory with one port to write and one to read, with contents to begin with.
-fn memory(name: &'static str, depth: u32, width: u32, lanes: u32, cells: &'static [(Family, &'static [&'static str])]) -> Design {
+fn memory(
+    name: &'static str,
+    depth: u32,
+    width: u32,
+    lanes: u32,
+    cells: &'static [(Family, &'static [&'static str])],
+) -> Design {
     let (bits, lane) = (depth.trailing_zeros(), width / lanes);
     let verilog = format!(
         "

@@ -156,11 +156,7 @@ fn gates(options: &Options, config: &HwConfig) -> Result<Gates> {
     let gates = match options.level {
         Level::Synth => {
             let netlist = Netlist::parse(&synthesise(&wheels, family, &rtl, TOP, &cache)?, TOP)?;
-            Gates {
-                verilog: format!("{cells}\n{}", netlist.verilog()),
-                cells: netlist.cells.len(),
-                bitstream: None,
-            }
+            Gates { verilog: format!("{cells}\n{}", netlist.verilog()), cells: netlist.cells.len(), bitstream: None }
         }
         Level::Route => {
             let json = synthesise(&wheels, family, &(rtl + &chip_verilog(config)), CHIP, &cache)?;
@@ -247,7 +243,10 @@ fn as_table(options: &Options, gates: &Gates, report: &CosimReport, network: Opt
         options.level.proven()
     ));
     if let Some(bytes) = gates.bitstream {
-        text.push_str(&format!("the bitstream of {} bytes, unpacked and packed again, is the same\n", grouped(bytes as u64)));
+        text.push_str(&format!(
+            "the bitstream of {} bytes, unpacked and packed again, is the same\n",
+            grouped(bytes as u64)
+        ));
     }
     text
 }

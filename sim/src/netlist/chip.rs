@@ -41,11 +41,17 @@ pub fn chip_verilog(config: &HwConfig) -> String {
     text.push_str("  tandem core(\n");
     let ports: Vec<String> = pins.iter().filter(|pin| !pin.inside.is_empty()).map(|pin| pin.inside.clone()).collect();
     let _ = write!(text, "    {}\n  );\n", ports.join(",\n    "));
-    for (pin, whole) in [("araddr", "araddr_whole"), ("awaddr", "awaddr_whole"), ("arlen", "arlen_whole"), ("awlen", "awlen_whole")] {
+    for (pin, whole) in
+        [("araddr", "araddr_whole"), ("awaddr", "awaddr_whole"), ("arlen", "arlen_whole"), ("awlen", "awlen_whole")]
+    {
         let _ = writeln!(text, "  assign {pin} = {whole}[{}:0];", width(&pins, pin) - 1);
     }
     for unit in ["load", "compute", "store"] {
-        let _ = writeln!(text, "  assign {unit}_insn = {unit}_insn_whole[{}:0];", width(&pins, &format!("{unit}_insn")) - 1);
+        let _ = writeln!(
+            text,
+            "  assign {unit}_insn = {unit}_insn_whole[{}:0];",
+            width(&pins, &format!("{unit}_insn")) - 1
+        );
     }
     text.push_str("endmodule\n");
     text

@@ -95,7 +95,8 @@ impl Netlist {
     pub fn parse(json: &str, module: &str) -> Result<Netlist, NetlistError> {
         let form = |problem: String| NetlistError::Form(problem);
         let value: Value = serde_json::from_str(json).map_err(|e| form(e.to_string()))?;
-        let modules = value.get("modules").and_then(Value::as_object).ok_or_else(|| form("it has no modules".into()))?;
+        let modules =
+            value.get("modules").and_then(Value::as_object).ok_or_else(|| form("it has no modules".into()))?;
         let top = modules.get(module).ok_or_else(|| {
             let names: Vec<&str> = modules.keys().map(String::as_str).collect();
             form(format!("it has no module `{module}`, only {}", names.join(", ")))
@@ -106,7 +107,8 @@ impl Netlist {
             netlist.ports.push(Port { name: name.clone(), direction, bits: bits(port.get("bits"), name)? });
         }
         for (name, cell) in object(top, "cells")? {
-            let kind = cell.get("type").and_then(Value::as_str).ok_or_else(|| form(format!("cell {name} has no type")))?;
+            let kind =
+                cell.get("type").and_then(Value::as_str).ok_or_else(|| form(format!("cell {name} has no type")))?;
             if kind == "$scopeinfo" {
                 continue;
             }

@@ -81,9 +81,8 @@ fn comb(cell: &Cell) -> Result<Option<Cell>, NetlistError> {
     if upper {
         cell.parameters.push(("UPPER".to_owned(), Parameter::Bits("1".to_owned())));
     }
-    cell.parameters.retain(|(name, _)| {
-        ["MODE", "INITVAL", "CCU2_INJECT1", "WREMUX", "WCKMUX", "UPPER"].contains(&name.as_str())
-    });
+    cell.parameters
+        .retain(|(name, _)| ["MODE", "INITVAL", "CCU2_INJECT1", "WREMUX", "WCKMUX", "UPPER"].contains(&name.as_str()));
     Ok(Some(cell))
 }
 

@@ -59,8 +59,11 @@ impl Netlist {
         out.push_str(&planted.text);
         for (at, cell) in self.cells.iter().enumerate() {
             let _ = write!(out, "  {}", identifier(&cell.kind));
-            let values: Vec<String> =
-                cell.parameters.iter().map(|(name, value)| format!(".{}({})", identifier(name), literal(value))).collect();
+            let values: Vec<String> = cell
+                .parameters
+                .iter()
+                .map(|(name, value)| format!(".{}({})", identifier(name), literal(value)))
+                .collect();
             if !values.is_empty() {
                 let _ = write!(out, " #({})", values.join(", "));
             }
@@ -137,7 +140,8 @@ mod tests {
 
     #[test]
     fn constants_are_written_in_their_width() {
-        let literals = ["0", "1", "0000000010001", "x1", "1000000000000000"].map(|b| literal(&Parameter::Bits(b.into())));
+        let literals =
+            ["0", "1", "0000000010001", "x1", "1000000000000000"].map(|b| literal(&Parameter::Bits(b.into())));
         assert_eq!(literals, ["1'h0", "1'h1", "13'h11", "2'h1", "16'h8000"]);
         assert_eq!(literal(&Parameter::Text("LSR".into())), "\"LSR\"");
     }

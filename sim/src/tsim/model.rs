@@ -145,7 +145,11 @@ impl Model {
 ///
 /// A second builder waits for the first, whose lock ends with its process. A failed build stays, under a name that ends in
 /// `failed`, and the log's path in the error points there.
-pub(crate) fn place(folder: &Path, complete: &str, make: impl FnOnce(&Path) -> Result<(), TsimError>) -> Result<(), TsimError> {
+pub(crate) fn place(
+    folder: &Path,
+    complete: &str,
+    make: impl FnOnce(&Path) -> Result<(), TsimError>,
+) -> Result<(), TsimError> {
     let parent = folder.parent().unwrap_or(folder);
     std::fs::create_dir_all(parent).map_err(file("make", parent))?;
     let lock = folder.with_extension("lock");

@@ -113,16 +113,7 @@ impl Block {
             fs::write(folder.join("ports.inc"), &list)?;
             let mut verilate = verilator.tools.verilate();
             verilate.args(["--cc", "-O3", "--x-assign", "unique", "--x-initial", "unique", "--assert", "-Wno-fatal"]);
-            verilate.args([
-                "--quiet",
-                "--prefix",
-                "Vblock",
-                "--Mdir",
-                "model",
-                "--top-module",
-                top,
-                "block.v",
-            ]);
+            verilate.args(["--quiet", "--prefix", "Vblock", "--Mdir", "model", "--top-module", top, "block.v"]);
             run(verilate.current_dir(folder))?;
             let mut sources = vec![folder.join("bench.cpp")];
             for entry in fs::read_dir(folder.join("model"))? {

@@ -26,13 +26,17 @@ impl Bits {
         let mut bits = Bits::default();
         let mut place = None;
         for (number, line) in text.lines().enumerate() {
-            let wrong = |what: &str| NetlistError::Form(format!("line {} of the unpacked bitstream: {what}", number + 1));
+            let wrong =
+                |what: &str| NetlistError::Form(format!("line {} of the unpacked bitstream: {what}", number + 1));
             let mut words = line.split_whitespace();
             let Some(first) = words.next() else { continue };
             if let Some(section) = first.strip_prefix('.') {
                 let numbers: Vec<u32> = words.clone().filter_map(|word| word.parse().ok()).collect();
                 let tile = || match numbers[..] {
-                    [x, y] => Ok((u8::try_from(x).map_err(|_| wrong("no tile"))?, u8::try_from(y).map_err(|_| wrong("no tile"))?)),
+                    [x, y] => Ok((
+                        u8::try_from(x).map_err(|_| wrong("no tile"))?,
+                        u8::try_from(y).map_err(|_| wrong("no tile"))?,
+                    )),
                     _ => Err(wrong("a tile has two numbers")),
                 };
                 place = match section {
@@ -55,7 +59,9 @@ impl Bits {
                 None => {}
                 Some((true, at)) => {
                     let digits = first.chars().map(|c| c.to_digit(16).map(|d| format!("{d:04b}")));
-                    let word = digits.collect::<Option<String>>().ok_or_else(|| wrong("a word of RAM in other than hex digits"))?;
+                    let word = digits
+                        .collect::<Option<String>>()
+                        .ok_or_else(|| wrong("a word of RAM in other than hex digits"))?;
                     bits.ram.entry(at).or_default().push(word);
                 }
                 Some((false, at)) => {
@@ -90,7 +96,9 @@ mod tests {
         assert_eq!([(0, 1), (1, 2), (0, 0), (5, 5)].map(|at| bits.bit((1, 0), at)), [true, true, false, false]);
         assert_eq!(bits.ram[&(6, 1)], ["00001010"]);
         assert_eq!(bits.extra, [[0, 330, 143]]);
-        for (text, part) in [(".io_tile 1", "line 1 of"), (".io_tile 1 0\n2", "other than 0 and 1"), (".what 1 2", "no known kind")] {
+        for (text, part) in
+            [(".io_tile 1", "line 1 of"), (".io_tile 1 0\n2", "other than 0 and 1"), (".what 1 2", "no known kind")]
+        {
             assert!(Bits::parse(text).unwrap_err().to_string().contains(part));
         }
     }

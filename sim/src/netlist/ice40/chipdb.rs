@@ -25,10 +25,13 @@ pub struct Chip {
     /// Parameters of blocks that lie in several tiles: block, parameter, tile, name of the bit.
     pub parameters: Vec<(usize, String, (u8, u8), String)>,
     /// Where pads have their input enables: pad, tile of the enable, number there.
-    pub input_enables: Vec<((u8, u8, u8), (u8, u8, u8))>,
+    pub input_enables: Vec<(Place, Place)>,
     /// Packages, and the block of each of their pins.
     pub packages: HashMap<String, HashMap<String, usize>>,
 }
+
+/// A tile, and a number within it.
+pub type Place = (u8, u8, u8);
 
 /// A block.
 #[derive(Clone, Debug)]
@@ -36,7 +39,7 @@ pub struct Block {
     /// What it is, as nextpnr calls it.
     pub kind: &'static str,
     /// Tile and number within it.
-    pub at: (u8, u8, u8),
+    pub at: Place,
     /// Its pins and the wires they are on.
     pub pins: Vec<(String, u32)>,
 }
@@ -107,7 +110,9 @@ impl Chip {
     /// [`NetlistError::Form`] where the file has another form than that of nextpnr 0.11.
     pub fn parse(bytes: &[u8]) -> Result<Chip, NetlistError> {
         read(&Picture(bytes)).ok_or_else(|| {
-            NetlistError::Form("the chip database is not of the form that nextpnr-ice40 0.11 has; run `cargo x setup`".into())
+            NetlistError::Form(
+                "the chip database is not of the form that nextpnr-ice40 0.11 has; run `cargo x setup`".into(),
+            )
         })
     }
 
@@ -140,7 +145,8 @@ fn read(file: &Picture<'_>) -> Option<Chip> {
     let mut inputs = HashMap::new();
     for at in 0..name_count {
         let name = file.text(names + 4 * at)?;
-        let number = name.strip_prefix("TILE_WIRE_LUTFF_").and_then(|rest| rest.split_once("_IN_")).map(|(_, number)| number);
+        let number =
+            name.strip_prefix("TILE_WIRE_LUTFF_").and_then(|rest| rest.split_once("_IN_")).map(|(_, number)| number);
         if let Some(number) = number.and_then(|number| number.parse::<u8>().ok()) {
             inputs.insert(at as u16, number);
         }
@@ -278,22 +284,104 @@ fn alphabetical(count: u32) -> Vec<u32> {
 
 /// The pins in the order of nextpnr. `NAME:16` stands for sixteen of them; with an asterisk they are sorted as text.
 const PINS: &[&str] = &[
-    "I0", "I1", "I2", "I3", "O", "LO", "CIN", "COUT", "CEN", "CLK", "SR",
-    "MASK_:16", "RDATA_:16", "WDATA_:16", "WADDR_:11", "RADDR_:11",
-    "WCLK", "WCLKE", "WE", "RCLK", "RCLKE", "RE",
-    "PACKAGE_PIN", "LATCH_INPUT_VALUE", "CLOCK_ENABLE", "INPUT_CLK", "OUTPUT_CLK", "OUTPUT_ENABLE",
-    "D_OUT_0", "D_OUT_1", "D_IN_0", "D_IN_1",
-    "USER_SIGNAL_TO_GLOBAL_BUFFER", "GLOBAL_BUFFER_OUTPUT",
-    "REFERENCECLK", "EXTFEEDBACK", "DYNAMICDELAY_:8", "LOCK", "PLLOUT_A", "PLLOUT_B", "PLLOUT_A_GLOBAL", "PLLOUT_B_GLOBAL",
-    "BYPASS", "RESETB", "LATCHINPUTVALUE", "SDO", "SDI", "SCLK",
-    "BOOT", "S0", "S1",
-    "ADDSUBBOT", "ADDSUBTOP", "AHOLD", "A_*:16", "BHOLD", "B_*:16", "CE", "CHOLD", "CI", "CO", "C_*:16", "DHOLD", "D_*:16",
-    "IRSTBOT", "IRSTTOP", "OHOLDBOT", "OHOLDTOP", "OLOADBOT", "OLOADTOP", "ORSTBOT", "ORSTTOP", "O_*:32",
-    "SIGNEXTIN", "SIGNEXTOUT", "ACCUMCI", "ACCUMCO",
-    "CLKHF", "CLKHFEN", "CLKHFPU", "CLKHF_FABRIC", "TRIM:10", "CLKLF", "CLKLFEN", "CLKLFPU", "CLKLF_FABRIC",
+    "I0",
+    "I1",
+    "I2",
+    "I3",
+    "O",
+    "LO",
+    "CIN",
+    "COUT",
+    "CEN",
+    "CLK",
+    "SR",
+    "MASK_:16",
+    "RDATA_:16",
+    "WDATA_:16",
+    "WADDR_:11",
+    "RADDR_:11",
+    "WCLK",
+    "WCLKE",
+    "WE",
+    "RCLK",
+    "RCLKE",
+    "RE",
+    "PACKAGE_PIN",
+    "LATCH_INPUT_VALUE",
+    "CLOCK_ENABLE",
+    "INPUT_CLK",
+    "OUTPUT_CLK",
+    "OUTPUT_ENABLE",
+    "D_OUT_0",
+    "D_OUT_1",
+    "D_IN_0",
+    "D_IN_1",
+    "USER_SIGNAL_TO_GLOBAL_BUFFER",
+    "GLOBAL_BUFFER_OUTPUT",
+    "REFERENCECLK",
+    "EXTFEEDBACK",
+    "DYNAMICDELAY_:8",
+    "LOCK",
+    "PLLOUT_A",
+    "PLLOUT_B",
+    "PLLOUT_A_GLOBAL",
+    "PLLOUT_B_GLOBAL",
+    "BYPASS",
+    "RESETB",
+    "LATCHINPUTVALUE",
+    "SDO",
+    "SDI",
+    "SCLK",
+    "BOOT",
+    "S0",
+    "S1",
+    "ADDSUBBOT",
+    "ADDSUBTOP",
+    "AHOLD",
+    "A_*:16",
+    "BHOLD",
+    "B_*:16",
+    "CE",
+    "CHOLD",
+    "CI",
+    "CO",
+    "C_*:16",
+    "DHOLD",
+    "D_*:16",
+    "IRSTBOT",
+    "IRSTTOP",
+    "OHOLDBOT",
+    "OHOLDTOP",
+    "OLOADBOT",
+    "OLOADTOP",
+    "ORSTBOT",
+    "ORSTTOP",
+    "O_*:32",
+    "SIGNEXTIN",
+    "SIGNEXTOUT",
+    "ACCUMCI",
+    "ACCUMCO",
+    "CLKHF",
+    "CLKHFEN",
+    "CLKHFPU",
+    "CLKHF_FABRIC",
+    "TRIM:10",
+    "CLKLF",
+    "CLKLFEN",
+    "CLKLFPU",
+    "CLKLF_FABRIC",
     // Of the blocks for I2C, SPI and LEDs, which there are no models of.
     "?:89",
-    "ADDRESS_*:14", "CHIPSELECT", "CLOCK", "DATAIN_*:16", "DATAOUT_*:16", "MASKWREN_:4", "POWEROFF", "SLEEP", "STANDBY", "WREN",
+    "ADDRESS_*:14",
+    "CHIPSELECT",
+    "CLOCK",
+    "DATAIN_*:16",
+    "DATAOUT_*:16",
+    "MASKWREN_:4",
+    "POWEROFF",
+    "SLEEP",
+    "STANDBY",
+    "WREN",
 ];
 
 #[cfg(test)]
@@ -302,7 +390,15 @@ mod tests {
 
     #[test]
     fn pins_are_numbered_as_in_nextpnr() {
-        let known = [(1, "I0"), (11, "SR"), (12, "MASK_0"), (27, "MASK_15"), (96, "D_IN_0"), (99, "GLOBAL_BUFFER_OUTPUT"), (108, "DYNAMICDELAY_6")];
+        let known = [
+            (1, "I0"),
+            (11, "SR"),
+            (12, "MASK_0"),
+            (27, "MASK_15"),
+            (96, "D_IN_0"),
+            (99, "GLOBAL_BUFFER_OUTPUT"),
+            (108, "DYNAMICDELAY_6"),
+        ];
         for (number, name) in known {
             assert_eq!(pin_name(number).as_deref(), Some(name));
         }

@@ -181,7 +181,8 @@ impl<'a> Rebuild<'a> {
     }
 
     fn add(&mut self, kind: &str, parameters: &[(&str, String)], pins: Vec<(&str, Direction, Vec<Bit>)>) {
-        let parameters = parameters.iter().map(|(name, bits)| ((*name).to_owned(), Parameter::Bits(bits.clone()))).collect();
+        let parameters =
+            parameters.iter().map(|(name, bits)| ((*name).to_owned(), Parameter::Bits(bits.clone()))).collect();
         let pins = (pins.into_iter())
             .map(|(name, direction, bits)| Pin { name: name.to_owned(), direction: Some(direction), bits })
             .collect();
@@ -351,14 +352,31 @@ impl<'a> Rebuild<'a> {
         let parameters: Vec<(String, String)> = (self.words(number, "IpConfig.").into_iter())
             .map(|(name, bits)| (name, bits.values().rev().map(|&on| bit(on)).collect()))
             .collect();
-        let borrowed: Vec<(&str, String)> = parameters.iter().map(|(name, bits)| (name.as_str(), bits.clone())).collect();
+        let borrowed: Vec<(&str, String)> =
+            parameters.iter().map(|(name, bits)| (name.as_str(), bits.clone())).collect();
         let mut pins = vec![("O", Output, self.bus(block, "O", 32, true))];
         for name in ["A", "B", "C", "D"] {
             pins.push((name, Input, self.bus(block, name, 16, false)));
         }
         for name in [
-            "AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT", "OLOADTOP", "OLOADBOT", "ADDSUBTOP",
-            "ADDSUBBOT", "OHOLDTOP", "OHOLDBOT", "CI", "CLK", "ACCUMCI", "SIGNEXTIN",
+            "AHOLD",
+            "BHOLD",
+            "CHOLD",
+            "DHOLD",
+            "IRSTTOP",
+            "IRSTBOT",
+            "ORSTTOP",
+            "ORSTBOT",
+            "OLOADTOP",
+            "OLOADBOT",
+            "ADDSUBTOP",
+            "ADDSUBBOT",
+            "OHOLDTOP",
+            "OHOLDBOT",
+            "CI",
+            "CLK",
+            "ACCUMCI",
+            "SIGNEXTIN",
         ] {
             pins.push((name, Input, vec![self.input(block, name, Bit::Zero)]));
         }
@@ -411,9 +429,9 @@ impl<'a> Rebuild<'a> {
                 (false, true) => Output,
                 (true, _) => Inout,
             };
-            let wanted = ["D_IN_0", "D_IN_1"].iter().any(|pin| {
-                Rebuild::wire(block, pin).is_some_and(|wire| self.read.contains(&wire))
-            });
+            let wanted = ["D_IN_0", "D_IN_1"]
+                .iter()
+                .any(|pin| Rebuild::wire(block, pin).is_some_and(|wire| self.read.contains(&wire)));
             let enable = chip.input_enables.iter().find(|(at, _)| *at == block.at).map(|(_, enable)| *enable);
             let enabled = enable.is_some_and(|(x, y, z)| {
                 // The oldest chips have this bit the other way round.
@@ -458,8 +476,25 @@ fn is_output(pin: &str) -> bool {
     let numbered = ["RDATA_", "O_", "DATAOUT_"].iter().any(|bus| pin.starts_with(bus));
     numbered
         || [
-            "O", "LO", "COUT", "D_IN_0", "D_IN_1", "GLOBAL_BUFFER_OUTPUT", "LOCK", "PLLOUT_A", "PLLOUT_B", "PLLOUT_A_GLOBAL",
-            "PLLOUT_B_GLOBAL", "SDO", "CO", "SIGNEXTOUT", "ACCUMCO", "CLKHF", "CLKHF_FABRIC", "CLKLF", "CLKLF_FABRIC",
+            "O",
+            "LO",
+            "COUT",
+            "D_IN_0",
+            "D_IN_1",
+            "GLOBAL_BUFFER_OUTPUT",
+            "LOCK",
+            "PLLOUT_A",
+            "PLLOUT_B",
+            "PLLOUT_A_GLOBAL",
+            "PLLOUT_B_GLOBAL",
+            "SDO",
+            "CO",
+            "SIGNEXTOUT",
+            "ACCUMCO",
+            "CLKHF",
+            "CLKHF_FABRIC",
+            "CLKLF",
+            "CLKLF_FABRIC",
         ]
         .contains(&pin)
 }
