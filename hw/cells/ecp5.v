@@ -325,13 +325,19 @@ module DP16KD(
     .CLK(CLKB), .RST(RSTB), .OCE(OCEB), .fill(read_b), .value(out_b), .Q(q_b)
   );
   wire clock_a = CLKAMUX == "INV" ? ~CLKA : CLKA, clock_b = CLKBMUX == "INV" ? ~CLKB : CLKB;
-  always @(posedge clock_a) if (write_a) begin
-    words[word_a] <= new_a[17:0];
-    if (DATA_WIDTH_A == 36) words[word_a | 10'd1] <= new_a[35:18];
-  end
+  // With two ports that write, each writes its own bits and leaves the others of the word to the other port.
+  integer bit_a, bit_b;
   generate
-    if (!WIDE) begin : second
-      always @(posedge clock_b) if (write_b) words[word_b] <= new_b[17:0];
+    if (WIDE) begin : one_writer
+      always @(posedge clock_a) if (write_a) begin
+        words[word_a] <= new_a[17:0];
+        if (DATA_WIDTH_A == 36) words[word_a | 10'd1] <= new_a[35:18];
+      end
+    end else begin : two_writers
+      always @(posedge clock_a) if (write_a)
+        for (bit_a = 0; bit_a < 18; bit_a = bit_a + 1) if (mask_a[bit_a]) words[word_a][bit_a] <= data_a[bit_a];
+      always @(posedge clock_b) if (write_b)
+        for (bit_b = 0; bit_b < 18; bit_b = bit_b + 1) if (mask_b[bit_b]) words[word_b][bit_b] <= data_b[bit_b];
     end
   endgenerate
   assign {

@@ -30,6 +30,7 @@ use tandem_isa::{BASE_ALIGN, ErrorCode, HwConfig, ISA_VERSION, MemoryType, Reg};
 use tandem_rtl::{Module, Net};
 
 use crate::size::Sizes;
+use crate::target::Target;
 
 /// Low bits of INSN_ADDR that read zero: a stream begins at a multiple of the widest bus word.
 const INSN_ALIGN_BITS: u32 = 6;
@@ -59,7 +60,7 @@ pub(crate) fn control(sizes: &Sizes) -> Module {
 /// | `reset_waits`, `reset_clears` | the accelerator is reset with both engines idle, which clears running, DONE and ERROR |
 pub fn proof(config: &HwConfig) -> Module {
     let m = Module::new("control_proof");
-    let c = describe(&m, &Sizes::new(config));
+    let c = describe(&m, &Sizes::new(config, &Target::default()));
     let count = |name: &str, more: Net<'_>, less: Net<'_>| {
         let open = m.reg(name, 2, 0);
         open.set(open + more.zext(2) - less.zext(2));

@@ -25,8 +25,7 @@ const NARROW: Sdram = Sdram {
     t_refi: 7_812_500,
     t_init: 10_000_000,
 };
-const WIDE: Sdram =
-    Sdram { data_bits: 32, row_bits: 11, column_bits: 8, t_rc: 65_000, t_refi: 15_625_000, ..NARROW };
+const WIDE: Sdram = Sdram { data_bits: 32, row_bits: 11, column_bits: 8, t_rc: 65_000, t_refi: 15_625_000, ..NARROW };
 
 /// A chip so slow that each of its times is what a controller waits for.
 const SLOW: Sdram = Sdram {
@@ -107,7 +106,13 @@ impl Bench {
     }
 
     /// Writes words, whose valid bytes are those of the strobes, with pauses.
-    fn write(&mut self, address: u64, data: &[(Vec<u32>, u128)], random: &mut Random, pause: usize) -> Result<(), Violation> {
+    fn write(
+        &mut self,
+        address: u64,
+        data: &[(Vec<u32>, u128)],
+        random: &mut Random,
+        pause: usize,
+    ) -> Result<(), Violation> {
         self.command(true, address, data.len())?;
         for (beat, (words, strobe)) in data.iter().enumerate() {
             for _ in 0..random.within(0, pause) {
@@ -162,7 +167,8 @@ fn traffic(bench: &mut Bench, facts: &Sdram, bus: u32, seed: u64, commands: usiz
                     let strobe = if random.once_in(3) { all } else { u128::from(random.bits()) & all };
                     // Without masks words are written whole or not at all.
                     let whole = (1u128 << part) - 1;
-                    let parts = (0..bus / 8 / part).map(|at| ((strobe >> (at * part) & 1) * whole) << (at * part)).sum();
+                    let parts =
+                        (0..bus / 8 / part).map(|at| ((strobe >> (at * part) & 1) * whole) << (at * part)).sum();
                     (words, if facts.masks { strobe } else { parts })
                 })
                 .collect();
@@ -250,7 +256,11 @@ fn a_controller_that_is_a_cycle_too_quick_is_found_out_by_name() {
     let equal = Sdram { t_rc: SLOW.t_ras + SLOW.t_rp, ..SLOW };
     let cases = [
         ("t_rcd", SLOW, Sdram { t_rcd: SLOW.t_rcd - cycle, ..SLOW }),
-        ("t_rp", equal.clone(), Sdram { t_rp: SLOW.t_rp - cycle, t_rc: equal.t_rc, t_ras: equal.t_ras + cycle, ..SLOW }),
+        (
+            "t_rp",
+            equal.clone(),
+            Sdram { t_rp: SLOW.t_rp - cycle, t_rc: equal.t_rc, t_ras: equal.t_ras + cycle, ..SLOW },
+        ),
         ("t_ras", equal.clone(), Sdram { t_ras: SLOW.t_ras - cycle, t_rc: equal.t_rc - cycle, ..SLOW }),
         ("t_rc", SLOW, Sdram { t_rc: SLOW.t_rc - cycle, ..SLOW }),
         ("t_rfc", SLOW, Sdram { t_rfc: SLOW.t_rfc - cycle, ..SLOW }),

@@ -21,7 +21,7 @@ use super::sdram::controller;
 use super::uart::{receiver, transmitter};
 use super::{Memory, Shell, ShellError};
 use crate::size::Sizes;
-use crate::{TOP, verilog};
+use crate::{TOP, Target, verilog_for};
 
 /// The name of the module with the core and its shell.
 pub const BOARD: &str = "board";
@@ -65,12 +65,12 @@ const PROBES: [&str; 17] = [
 ///
 /// # Errors
 /// [`ShellError`] where the shell cannot be built, or does not go with the machine.
-pub fn board_verilog(config: &HwConfig, shell: &Shell) -> Result<String, ShellError> {
+pub fn board_verilog(config: &HwConfig, target: &Target, shell: &Shell) -> Result<String, ShellError> {
     shell.check(config)?;
     let divisor = shell.divisor()?;
-    let sizes = Sizes::new(config);
+    let sizes = Sizes::new(config, target);
     let board = board(&sizes, shell, divisor);
-    Ok(verilog(config) + "\n" + &board.verilog())
+    Ok(verilog_for(config, target) + "\n" + &board.verilog())
 }
 
 fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
