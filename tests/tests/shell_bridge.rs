@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tandem_hw::cells;
 use tandem_hw::shell::{BOARD, Memory, Sdram, Shell, board_verilog};
+use tandem_hw::{Target, cells};
 use tandem_isa::{HwConfig, HwFacts, Reg};
 use tandem_sim::board::{BoardModel, BoardOptions, BoardSim, Chip};
 use tandem_sim::sdram::Model;
@@ -120,7 +120,7 @@ impl Bench {
     fn new(config: &HwConfig, memory: Memory, cells: &str, baud: u64, chip: Option<Box<dyn Chip>>) -> Option<Bench> {
         let tools = tool::verilator()?;
         let shell = Shell { clock_hz: CLOCK, baud: BAUD, leds: 5, memory };
-        let verilog = board_verilog(config, &shell).unwrap();
+        let verilog = board_verilog(config, &Target::default(), &shell).unwrap();
         let cache = tool::cache().join("models");
         let model = BoardModel::build(&verilog, cells, &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
         let options = BoardOptions { scramble: Some(3), ..BoardOptions::new(CLOCK.into(), baud) };
@@ -440,7 +440,7 @@ fn the_linter_finds_nothing() {
     for (config, memory) in boards {
         let what = format!("{memory:?}");
         let shell = Shell { clock_hz: CLOCK, baud: BAUD, leds: 5, memory };
-        let verilog = board_verilog(&config, &shell).unwrap() + cells::ICE40;
+        let verilog = board_verilog(&config, &Target::default(), &shell).unwrap() + cells::ICE40;
         // Outputs of the core that only a simulator looks at are open on purpose, and the text has more cells than are used.
         let options = ["-Wno-PINCONNECTEMPTY", "-Wno-MULTITOP"];
         assert_eq!(verilator.lint(BOARD, &verilog, &options).unwrap(), "", "{what}");

@@ -117,11 +117,13 @@ fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
     // Where a word lies: memory, the core's registers, the shell's own words.
     let (access, write) = (host.get("access"), host.get("write"));
     let (address, wdata) = (host.get("address"), host.get("wdata"));
+    // An address has been there for a cycle when its word is asked for.
     let high = address.bits(26, 4).all().named("is_high");
-    let within = !address.bits(11, 15).any();
-    let of_core = (access & high & within & !address.bit(10)).named("of_core");
-    let of_shell = (access & high & within & address.bit(10)).named("of_shell");
-    let of_memory = (access & !address.bits(log_bytes - 2, 32 - log_bytes).any()).named("of_memory");
+    let within = (high & !address.bits(11, 15).any()).named("is_within");
+    let here = |name: &str, net| (access & m.delay(name, net)).named(&format!("of_{name}"));
+    let of_core = here("core_window", within & !address.bit(10));
+    let of_shell = here("shell_window", within & address.bit(10));
+    let of_memory = here("memory_window", !address.bits(log_bytes - 2, 32 - log_bytes).any());
     let nowhere = (access & !of_core & !of_shell & !of_memory).named("of_nothing");
 
     // The core.
