@@ -24,7 +24,7 @@
 mod board;
 mod bridge;
 mod direct;
-mod port;
+pub mod port;
 mod ram;
 mod sdram;
 mod uart;
