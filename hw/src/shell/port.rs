@@ -130,7 +130,10 @@ pub(crate) fn port(sizes: &Sizes, log_bytes: u32) -> Module {
     let core_beats = write_now.mux(write_length, read_length);
     m.output("mem_beats", bridge_now.mux(m.lit(1, BURST_BITS), core_beats));
     m.output("mem_wvalid", offered & !beyond);
-    m.output("mem_wdata", of_bridge.mux(bridge.wdata.repeat(bus / 32), core.wdata));
+    // The word comes out of slow block RAM, and a cycle passes before it is needed.
+    let bridge_word = m.data_reg("bridge_word", 32);
+    bridge_word.set(bridge.wdata);
+    m.output("mem_wdata", of_bridge.mux(bridge_word.repeat(bus / 32), core.wdata));
     m.output("mem_wstrb", of_bridge.mux(bridge.strobe(&m, low), core.wstrb));
     m
 }
