@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tandem_hw::shell;
 use tandem_isa::HwConfig;
 
 use crate::BoardError;
@@ -232,28 +231,6 @@ impl Sdram {
     /// Bytes of the chip.
     pub fn bytes(&self) -> u64 {
         u64::from(self.data_bits / 8) << (self.row_bits + self.column_bits + self.bank_bits)
-    }
-
-    /// The chip as the controller wants to know it; `None` where a time is more than it can be told.
-    pub fn chip(&self, clock: &SdramClock) -> Option<shell::Sdram> {
-        let ps = |time: u64| u32::try_from(time).ok();
-        Some(shell::Sdram {
-            data_bits: self.data_bits,
-            row_bits: self.row_bits,
-            column_bits: self.column_bits,
-            bank_bits: self.bank_bits,
-            cas_latency: self.cas_latency,
-            capture_delay: clock.capture_delay,
-            t_rcd: ps(self.t_rcd_ps)?,
-            t_rp: ps(self.t_rp_ps)?,
-            t_ras: ps(self.t_ras_ps)?,
-            t_rc: ps(self.t_rc_ps)?,
-            t_rfc: ps(self.t_rfc_ps)?,
-            t_wr: ps(self.t_wr_ps)?,
-            t_mrd: ps(self.t_mrd_ps)?,
-            t_refi: ps(self.t_refi_ps)?,
-            t_init: ps(self.t_init_ps)?,
-        })
     }
 }
 

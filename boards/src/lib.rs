@@ -39,7 +39,7 @@ mod wrapper;
 pub use board::{Board, Budget, Direction, Flow, Host, Memory, Options, Oscillator, Port, Sdram, SdramClock};
 pub use catalogue::{find, load, names};
 pub use constraints::pins;
-pub use design::{core, design, shell};
+pub use design::{core, design, inside, shell, target};
 pub use error::{BoardError, Shortage};
 pub use make::{Bitstream, estimate};
 pub use placement::{Placed, Placement, blocks, placement};

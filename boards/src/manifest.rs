@@ -152,11 +152,6 @@ fn build(layer: Layer, place: &str, files: Files) -> Result<Board, BoardError> {
         (Memory::Sdram(_), Some(late)) if late.capture_delay > 1 => {
             return Err(wrong(format!("sdram_clock.capture_delay: {} is neither 0 nor 1", late.capture_delay)));
         }
-        (Memory::Sdram(sdram), Some(late)) => {
-            let chip = sdram.chip(late).ok_or_else(|| wrong("memory: a time is longer than 4 ms".to_owned()))?;
-            let hz = u32::try_from(clock_hz).map_err(|_| wrong(format!("clock_hz: {clock_hz} is too fast")))?;
-            chip.check(hz).map_err(|e| wrong(format!("memory: {e}")))?;
-        }
         _ => {}
     }
     let derate = layer.derate.unwrap_or(1.0);
