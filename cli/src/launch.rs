@@ -1,25 +1,30 @@
-//! One program at fixed addresses of a simulator's memory: what `tandem exec` runs.
+//! One program at fixed addresses of a device's memory: what `tandem exec` runs.
 
 use crate::cycles::Cycles;
+use crate::link::Link;
 use crate::simulation::{Simulation, SimulationOptions};
 use crate::table::{grouped, table};
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-use tandem_driver::{Bus, Bytes, Counters, DmaAddr, DriverError, run_at};
-use tandem_isa::{HwConfig, Trace};
+use tandem_driver::{Bus, Bytes, Counters, DmaAddr, DriverError, identify, run_at};
+use tandem_isa::{HwConfig, Reg, Trace, control};
 use tandem_sim::tsim::TsimBus;
 use tandem_sim::{Bases, Dram, Launch, Machine, Options as SimOptions, SimCounters};
 
 /// Zeros that are copied at a time.
 const ZEROS: usize = 1 << 20;
+/// Time for one run of a board.
+const PATIENCE: Duration = Duration::from_secs(600);
 
-/// A simulator with memory from address 0.
-pub enum Simulator {
+/// A device with memory from address 0.
+pub enum Host {
     /// The functional simulator.
     Functional(Box<Machine>, Dram),
-    /// The hardware.
+    /// The simulated hardware.
     Hardware(Box<TsimBus>, Box<Simulation>),
+    /// A board.
+    Board(Link),
 }
 
 /// What a run cost.
@@ -30,12 +35,12 @@ pub enum Cost {
     Hardware(Counters),
 }
 
-impl Simulator {
+impl Host {
     /// The functional simulator with this much memory, all zero.
     ///
     /// # Errors
     /// Memory that it does not have.
-    pub fn functional(config: &HwConfig, options: SimOptions, bytes: u64, limit: u64) -> Result<Simulator> {
+    pub fn functional(config: &HwConfig, options: SimOptions, bytes: u64, limit: u64) -> Result<Host> {
         let mut dram = Dram::new(limit);
         if !dram.map(0, bytes) {
             bail!("{bytes} bytes of memory are more than the simulator has");
@@ -44,7 +49,7 @@ impl Simulator {
         if let Some(memory) = dram.slice_mut(0, usize::try_from(bytes)?) {
             memory.fill(0);
         }
-        Ok(Simulator::Functional(Box::new(Machine::new(config, options)), dram))
+        Ok(Host::Functional(Box::new(Machine::new(config, options)), dram))
     }
 
     /// The hardware with this much memory, all zero.
@@ -57,7 +62,7 @@ impl Simulator {
         trace: bool,
         bytes: u64,
         limit: u64,
-    ) -> Result<Simulator> {
+    ) -> Result<Host> {
         let (mut bus, simulation) = options.open(options.model(config)?, trace, limit)?;
         bus.map(DmaAddr(0), Bytes(bytes))?;
         let zeros = vec![0; ZEROS];
@@ -65,7 +70,20 @@ impl Simulator {
             let len = usize::try_from((bytes - begin).min(ZEROS as u64))?;
             bus.copy_in(DmaAddr(u32::try_from(begin)?), zeros.get(..len).unwrap_or_default())?;
         }
-        Ok(Simulator::Hardware(Box::new(bus), Box::new(simulation)))
+        Ok(Host::Hardware(Box::new(bus), Box::new(simulation)))
+    }
+
+    /// A board, with this much of its memory zero.
+    ///
+    /// # Errors
+    /// Another configuration, memory that it does not have, a link that fails.
+    pub fn board(mut link: Link, config: &HwConfig, bytes: u64) -> Result<Host> {
+        identify(link.bus(), config)?;
+        link.bus().write32(Reg::Control, control::RESET)?;
+        link.map(DmaAddr(0), Bytes(bytes))?;
+        // Memory that nobody writes reads as zero, as on a simulator.
+        link.bus().copy_in(DmaAddr(0), &vec![0; usize::try_from(bytes)?])?;
+        Ok(Host::Board(link))
     }
 
     /// Writes memory.
@@ -75,11 +93,12 @@ impl Simulator {
     pub fn put(&mut self, addr: u64, bytes: &[u8]) -> Result<()> {
         let outside = || anyhow!("{} bytes at address {addr:#x} are not in memory", bytes.len());
         match self {
-            Simulator::Functional(_, dram) => {
+            Host::Functional(_, dram) => {
                 dram.slice_mut(addr, bytes.len()).ok_or_else(outside)?.copy_from_slice(bytes);
                 Ok(())
             }
-            Simulator::Hardware(bus, _) => Ok(bus.copy_in(DmaAddr(u32::try_from(addr)?), bytes)?),
+            Host::Hardware(bus, _) => Ok(bus.copy_in(DmaAddr(u32::try_from(addr)?), bytes)?),
+            Host::Board(link) => Ok(link.bus().copy_in(DmaAddr(u32::try_from(addr)?), bytes)?),
         }
     }
 
@@ -90,15 +109,12 @@ impl Simulator {
     pub fn get(&mut self, addr: u64, len: u64) -> Result<Vec<u8>> {
         let len = usize::try_from(len)?;
         match self {
-            Simulator::Functional(_, dram) => {
+            Host::Functional(_, dram) => {
                 let bytes = dram.slice(addr, len);
                 Ok(bytes.ok_or_else(|| anyhow!("{len} bytes at address {addr:#x} are not in memory"))?.to_vec())
             }
-            Simulator::Hardware(bus, _) => {
-                let mut bytes = vec![0; len];
-                bus.copy_out(DmaAddr(u32::try_from(addr)?), &mut bytes)?;
-                Ok(bytes)
-            }
+            Host::Hardware(bus, _) => read(&mut **bus, addr, len),
+            Host::Board(link) => read(link.bus(), addr, len),
         }
     }
 
@@ -108,11 +124,11 @@ impl Simulator {
     /// One sentence: the instruction and the rule that it breaks, or what the hardware waits for.
     pub fn run(&mut self, insn_addr: u32, insn_count: u32) -> Result<Cost> {
         match self {
-            Simulator::Functional(machine, dram) => {
+            Host::Functional(machine, dram) => {
                 let launch = Launch { insn_addr, insn_count, bases: Bases::default() };
                 Ok(Cost::Functional(machine.run(dram, &launch)?))
             }
-            Simulator::Hardware(bus, simulation) => {
+            Host::Hardware(bus, simulation) => {
                 let ran = run_hardware(bus, insn_addr, insn_count);
                 // What was recorded up to a failure shows how it came about.
                 let finished = simulation.finish();
@@ -120,14 +136,19 @@ impl Simulator {
                 finished?;
                 Ok(Cost::Hardware(counters))
             }
+            Host::Board(link) => {
+                let ran = run_at(link.bus(), DmaAddr(insn_addr), insn_count, PATIENCE);
+                Ok(Cost::Hardware(ran?))
+            }
         }
     }
 
     /// The events of the run.
     pub fn trace(&self) -> Trace {
         match self {
-            Simulator::Functional(machine, _) => machine.trace().clone(),
-            Simulator::Hardware(_, simulation) => simulation.trace(),
+            Host::Functional(machine, _) => machine.trace().clone(),
+            Host::Hardware(_, simulation) => simulation.trace(),
+            Host::Board(_) => Trace::default(),
         }
     }
 
@@ -147,19 +168,34 @@ impl Simulator {
         let mut text = table(&["counter", "value"], &[1], rows);
         match self.cycles(cost, config) {
             Some(cycles) => text.push_str(&cycles.text()),
+            None if self.is_measured() => {}
             None => text.push_str("Cycles are an estimate of the functional simulator, not a measurement.\n"),
         }
         text
     }
 
+    fn is_measured(&self) -> bool {
+        match self {
+            Host::Functional(..) => false,
+            Host::Hardware(..) => true,
+            Host::Board(link) => link.is_clocked(),
+        }
+    }
+
     fn cycles<'a>(&'a self, cost: &Cost, config: &'a HwConfig) -> Option<Cycles<'a>> {
         match (self, cost) {
-            (Simulator::Hardware(_, simulation), Cost::Hardware(counters)) => {
+            (Host::Hardware(_, simulation), Cost::Hardware(counters)) => {
                 Some(Cycles { simulation, config, counters: *counters, samples: None, useful_macs: None })
             }
             _ => None,
         }
     }
+}
+
+fn read(bus: &mut dyn Bus, addr: u64, len: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    bus.copy_out(DmaAddr(u32::try_from(addr)?), &mut bytes)?;
+    Ok(bytes)
 }
 
 /// The hardware's own watchdog finds out when it hangs, so there is no limit.

@@ -4,6 +4,7 @@
 //! told in one sentence.
 #![forbid(unsafe_code)]
 
+mod board;
 mod cycles;
 mod expect;
 mod file;
@@ -11,6 +12,7 @@ mod hardware;
 mod input;
 mod labels;
 mod launch;
+mod link;
 mod model;
 mod options;
 mod picture;

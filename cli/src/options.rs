@@ -1,9 +1,16 @@
 //! Options that several verbs share.
 
+use crate::link::{LinkKind, LinkOptions};
 use crate::simulation::SimulationOptions;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use tandem_ops::Arith;
+
+/// The accelerator of a simulator that nothing is said about.
+const HW: &str = "vta";
+/// The devices, for the help.
+const DEVICES: &str = "fsim|tsim|board:NAME|tcp:HOST:PORT|uio:DEVICE,BUFFER|cpu";
 
 /// A model and how to import it.
 #[derive(Args, Clone, Debug)]
@@ -24,13 +31,18 @@ pub struct ModelOptions {
 /// What runs the model.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceOptions {
-    /// fsim: the functional simulator of the VTA, and the CPU for the rest; tsim: the VTA's hardware, cycle by cycle, and the
-    /// CPU for the rest; cpu: the CPU alone.
-    #[arg(long, value_enum, default_value = "fsim")]
+    /// fsim: the functional simulator of the VTA; tsim: the VTA's hardware, cycle by cycle; board:NAME: a board on a serial
+    /// port; tcp:HOST:PORT: what `tandem board serve` exports there; uio:DEVICE,BUFFER: a core beside this processor; the CPU
+    /// does the rest. cpu: the CPU alone.
+    #[arg(long, value_parser = device, default_value = "fsim", value_name = DEVICES)]
     pub device: DeviceKind,
-    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
-    #[arg(long, value_name = "PRESET|FILE", default_value = "vta")]
-    pub hw: String,
+    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file [default: vta for a simulator; a board needs the
+    /// one that its bitstream was built for].
+    #[arg(long, value_name = "PRESET|FILE")]
+    pub hw: Option<String>,
+    /// How a board is reached.
+    #[command(flatten)]
+    pub link: LinkOptions,
     /// How the hardware is simulated.
     #[command(flatten)]
     pub simulation: SimulationOptions,
@@ -48,12 +60,14 @@ pub struct InputOptions {
 }
 
 /// Devices to choose from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
     /// The functional simulator of the VTA, and the CPU for the rest.
     Fsim,
     /// The VTA's hardware, cycle by cycle, and the CPU for the rest.
     Tsim,
+    /// A board, and the CPU for the rest.
+    Link(LinkKind),
     /// The CPU alone.
     Cpu,
 }
@@ -100,13 +114,47 @@ pub enum Normalize {
     MeanStd(Vec<f32>, Vec<f32>),
 }
 
+impl DeviceOptions {
+    /// The word that names the accelerator.
+    ///
+    /// # Errors
+    /// A board without one.
+    pub fn hw(&self) -> Result<&str> {
+        match (&self.hw, &self.device) {
+            (Some(hw), _) => Ok(hw),
+            (None, DeviceKind::Link(link)) => {
+                bail!("--device {}: give --hw with the configuration that the bitstream was built for", link.name())
+            }
+            (None, _) => Ok(HW),
+        }
+    }
+
+    /// Refuses options that are for another device.
+    ///
+    /// # Errors
+    /// One sentence naming the first of them.
+    pub fn check(&self) -> Result<()> {
+        self.simulation.check(self.device == DeviceKind::Tsim)?;
+        self.link.check(self.device.link())
+    }
+}
+
 impl DeviceKind {
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
+    /// The board, where it is one.
+    pub fn link(&self) -> Option<&LinkKind> {
         match self {
-            DeviceKind::Fsim => "fsim",
-            DeviceKind::Tsim => "tsim",
-            DeviceKind::Cpu => "cpu",
+            DeviceKind::Link(link) => Some(link),
+            DeviceKind::Fsim | DeviceKind::Tsim | DeviceKind::Cpu => None,
+        }
+    }
+
+    /// The name on the command line.
+    pub fn name(&self) -> String {
+        match self {
+            DeviceKind::Fsim => "fsim".to_owned(),
+            DeviceKind::Tsim => "tsim".to_owned(),
+            DeviceKind::Link(link) => link.name(),
+            DeviceKind::Cpu => "cpu".to_owned(),
         }
     }
 }
@@ -124,6 +172,19 @@ impl Normalize {
                 (x / 255.0 - at(mean, 0.0)) / at(std, 1.0)
             }
         }
+    }
+}
+
+/// A device, for clap.
+pub fn device(text: &str) -> Result<DeviceKind, String> {
+    match text {
+        "fsim" => Ok(DeviceKind::Fsim),
+        "tsim" => Ok(DeviceKind::Tsim),
+        "cpu" => Ok(DeviceKind::Cpu),
+        other => match LinkKind::parse(other) {
+            Some(link) => link.map(DeviceKind::Link),
+            None => Err(format!("use {}", DEVICES.replace('|', ", "))),
+        },
     }
 }
 

@@ -65,6 +65,7 @@ pub fn counters(session: &Session) -> String {
             text.push_str(&cycles.text());
             ""
         }
+        None if session.measured => "",
         None => "Cycles are an estimate of the functional simulator, not a measurement; ",
     };
     let _ = writeln!(text, "{source}MACs count padding lanes too. Configuration {} ({}).", session.hw, digest(session));
@@ -182,7 +183,7 @@ fn vta_rows(session: &Session) -> [(&'static str, &'static str, u64); 6] {
         ("uops", "executions", c.uops()),
         ("bytes_loaded", "bytes", c.bytes_loaded()),
         ("bytes_stored", "bytes", c.bytes_stored()),
-        (if session.simulation.is_some() { "cycles" } else { "cycles_estimate" }, "cycles", c.cycles),
+        (if session.measured { "cycles" } else { "cycles_estimate" }, "cycles", c.cycles),
     ]
 }
 

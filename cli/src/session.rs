@@ -36,6 +36,8 @@ pub struct Session {
     pub config: HwConfig,
     /// The name of the accelerator on the command line.
     pub hw: String,
+    /// Whether cycles are counted by hardware, simulated or not, and are no estimate.
+    pub measured: bool,
     /// The simulated hardware, where the device is one.
     pub simulation: Option<Simulation>,
 }
@@ -44,6 +46,7 @@ pub struct Session {
 struct Devices {
     backends: Vec<Box<dyn Backend>>,
     simulation: Option<Simulation>,
+    measured: bool,
 }
 
 impl Session {
@@ -52,10 +55,10 @@ impl Session {
     /// # Errors
     /// One sentence naming the segment, the option, or the tool that is missing; a configuration that does not exist.
     pub fn open(graph: Graph, options: &DeviceOptions) -> Result<Session> {
-        options.simulation.check(options.device == DeviceKind::Tsim)?;
+        options.check()?;
         let model = match options.device {
-            DeviceKind::Tsim => Some(options.simulation.model(&hardware::resolve(&options.hw)?)?),
-            DeviceKind::Fsim | DeviceKind::Cpu => None,
+            DeviceKind::Tsim => Some(options.simulation.model(&hardware::resolve(options.hw()?)?)?),
+            DeviceKind::Fsim | DeviceKind::Link(_) | DeviceKind::Cpu => None,
         };
         Session::with_model(graph, options, model)
     }
@@ -65,13 +68,14 @@ impl Session {
     /// # Errors
     /// As [`Session::open`].
     pub fn with_model(graph: Graph, options: &DeviceOptions, model: Option<Arc<Model>>) -> Result<Session> {
-        let (config, hw, device) = (hardware::resolve(&options.hw)?, options.hw.clone(), options.device);
+        let (hw, device) = (options.hw()?.to_owned(), &options.device);
+        let config = hardware::resolve(&hw)?;
         let mut refused: HashMap<String, String> = HashMap::new();
         loop {
             let plan = plan(&graph, device, &config, &refused);
-            let Devices { mut backends, simulation } = devices(options, &config, model.as_ref())?;
+            let Devices { mut backends, simulation, measured } = devices(options, &config, model.as_ref())?;
             match Executor::new(&graph, &plan, &mut backends) {
-                Ok(executor) => return Ok(Session { graph, plan, executor, config, hw, simulation }),
+                Ok(executor) => return Ok(Session { graph, plan, executor, config, hw, measured, simulation }),
                 Err(error) => match refusal(&error) {
                     // What the compiler refuses only when it sees it goes to the CPU, as if it had said so before.
                     Some((node, reason)) if !refused.contains_key(&node) => {
@@ -118,13 +122,15 @@ impl Session {
 }
 
 /// The plan of a graph for a device.
-pub fn plan(graph: &Graph, device: DeviceKind, config: &HwConfig, refused: &HashMap<String, String>) -> Plan {
+pub fn plan(graph: &Graph, device: &DeviceKind, config: &HwConfig, refused: &HashMap<String, String>) -> Plan {
     match device {
         DeviceKind::Cpu => on_cpu(graph, "--device cpu was asked for"),
-        DeviceKind::Fsim | DeviceKind::Tsim => partition(graph, |node| match refused.get(&node.name) {
-            Some(reason) => Err(reason.clone()),
-            None => tandem_jit::supports(graph, node, config),
-        }),
+        DeviceKind::Fsim | DeviceKind::Tsim | DeviceKind::Link(_) => {
+            partition(graph, |node| match refused.get(&node.name) {
+                Some(reason) => Err(reason.clone()),
+                None => tandem_jit::supports(graph, node, config),
+            })
+        }
     }
 }
 
@@ -151,15 +157,20 @@ pub fn bar(samples: usize) -> ProgressBar {
 }
 
 fn devices(options: &DeviceOptions, config: &HwConfig, model: Option<&Arc<Model>>) -> Result<Devices> {
-    let mut devices = Devices { backends: vec![Box::new(CpuBackend)], simulation: None };
+    let mut devices = Devices { backends: vec![Box::new(CpuBackend)], simulation: None, measured: false };
     if let Some(model) = model {
         let (bus, simulation) = options.simulation.open(Arc::clone(model), false, DRAM_LIMIT)?;
         let device = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the simulated hardware: {e}"))?;
         devices.backends.push(Box::new(VtaBackend::new(device).with_timeout(PATIENCE)));
-        devices.simulation = Some(simulation);
+        (devices.simulation, devices.measured) = (Some(simulation), true);
     } else if options.device == DeviceKind::Fsim {
         let bus = FsimBus::with_options(config, Options::default(), DRAM_LIMIT);
         let device = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the functional simulator: {e}"))?;
+        devices.backends.push(Box::new(VtaBackend::new(device)));
+    } else if let DeviceKind::Link(link) = &options.device {
+        let way = link.open(&options.link)?;
+        devices.measured = way.is_clocked();
+        let device = VtaDevice::open(way.into_bus(), config).map_err(|e| anyhow!("{}: {e}", link.name()))?;
         devices.backends.push(Box::new(VtaBackend::new(device)));
     }
     Ok(devices)

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use tandem_boards::BoardError;
 use tandem_sim::tsim::{Tools, TsimError};
 
 /// Verilator and a C++ compiler: from `TANDEM_TOOLS` and `CXX`, else from a folder `.tools` above the program or above the
@@ -39,6 +40,29 @@ pub fn compiler() -> Result<PathBuf, TsimError> {
 /// One sentence saying what to do where there is none.
 pub fn verilator(folder: &Path) -> Result<PathBuf, TsimError> {
     Tools::in_folder(folder, PathBuf::new()).map(|tools| tools.verilator())
+}
+
+/// The programs that make bitstreams: from `TANDEM_TOOLS`, else from a folder `.tools` as for [`find`].
+///
+/// # Errors
+/// One sentence saying what to do where there is no such folder.
+pub fn flow() -> Result<tandem_boards::Tools, BoardError> {
+    let missing = || BoardError::MissingTool {
+        tool: "the folder of the hardware tools".to_owned(),
+        place: "the folders above the program and above the current one".to_owned(),
+    };
+    Ok(tandem_boards::Tools::new(folder().ok_or_else(missing)?, model_cache().join("yowasp")))
+}
+
+/// The folder of what the steps to a bitstream made.
+pub fn flow_cache() -> PathBuf {
+    model_cache().join("flow")
+}
+
+/// A program on `PATH`.
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// Where the search for the folder of tools begins.

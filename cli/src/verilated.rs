@@ -14,6 +14,20 @@ use tandem_sim::tsim::{BuildStep, Model, Variant};
 /// One sentence: the tool that is missing and how to get it, or where the log of a failed build is.
 pub fn model(config: &HwConfig, verilog: Option<&str>, variant: Variant) -> Result<Arc<Model>> {
     let (tools, cache) = (tools::find()?, tools::model_cache());
+    with_bar(|progress| {
+        let built = match verilog {
+            Some(verilog) => Model::build_from(verilog, config, &tools, &cache, variant, progress),
+            None => Model::build(config, &tools, &cache, variant, progress),
+        };
+        built.context("the model of the hardware")
+    })
+}
+
+/// Builds a model with a bar that tells how far it is.
+///
+/// # Errors
+/// Those of `build`.
+pub fn with_bar<T>(build: impl FnOnce(&mut dyn FnMut(BuildStep)) -> Result<T>) -> Result<T> {
     let bar = ProgressBar::new(1);
     match ProgressStyle::with_template("building the model: {msg} {wide_bar} {elapsed}") {
         Ok(style) => bar.set_style(style),
@@ -30,10 +44,7 @@ pub fn model(config: &HwConfig, verilog: Option<&str>, variant: Variant) -> Resu
         BuildStep::Link => bar.set_message("linking"),
         BuildStep::Ready => {}
     };
-    let built = match verilog {
-        Some(verilog) => Model::build_from(verilog, config, &tools, &cache, variant, &mut progress),
-        None => Model::build(config, &tools, &cache, variant, &mut progress),
-    };
+    let built = build(&mut progress);
     bar.finish_and_clear();
-    built.context("the model of the hardware")
+    built
 }

@@ -50,6 +50,27 @@ pub trait Bus {
     /// The way to the device failed.
     fn write32(&mut self, reg: Reg, value: u32) -> Result<(), BusError>;
 
+    /// Reads consecutive registers, from `first` on. Where a register does not exist, 0.
+    ///
+    /// # Errors
+    /// The way to the device failed.
+    fn read_regs(&mut self, first: Reg, values: &mut [u32]) -> Result<(), BusError> {
+        for (value, offset) in values.iter_mut().zip((first.offset()..).step_by(4)) {
+            *value = Reg::from_offset(offset).map_or(Ok(0), |reg| self.read32(reg))?;
+        }
+        Ok(())
+    }
+
+    /// Writes consecutive registers, from `first` on.
+    ///
+    /// # Errors
+    /// The way to the device failed.
+    fn write_regs(&mut self, first: Reg, values: &[u32]) -> Result<(), BusError> {
+        let mut registers = values.iter().zip((first.offset()..).step_by(4));
+        registers
+            .try_for_each(|(&value, offset)| Reg::from_offset(offset).map_or(Ok(()), |reg| self.write32(reg, value)))
+    }
+
     /// Reserves device memory, aligned to 4096 bytes. Its content is undefined.
     ///
     /// # Errors
@@ -80,9 +101,65 @@ pub trait Bus {
     /// The way to the device failed.
     fn wait(&mut self, limit: Duration) -> Result<Waited, BusError>;
 
+    /// Restores the way to the device after it failed: opens the port of a board that was unplugged again.
+    ///
+    /// Reserved ranges stay reserved; what they hold may be lost.
+    ///
+    /// # Errors
+    /// The device is still away, or another one is in its place.
+    fn reopen(&mut self) -> Result<(), BusError> {
+        Ok(())
+    }
+
     /// What the bus knows about the device's last error beyond its registers. Simulators do, boards do not.
     fn diagnosis(&mut self) -> Option<String> {
         None
+    }
+}
+
+impl<B: Bus + ?Sized> Bus for Box<B> {
+    fn read32(&mut self, reg: Reg) -> Result<u32, BusError> {
+        (**self).read32(reg)
+    }
+
+    fn write32(&mut self, reg: Reg, value: u32) -> Result<(), BusError> {
+        (**self).write32(reg, value)
+    }
+
+    fn read_regs(&mut self, first: Reg, values: &mut [u32]) -> Result<(), BusError> {
+        (**self).read_regs(first, values)
+    }
+
+    fn write_regs(&mut self, first: Reg, values: &[u32]) -> Result<(), BusError> {
+        (**self).write_regs(first, values)
+    }
+
+    fn alloc(&mut self, bytes: Bytes) -> Result<DmaBuf, BusError> {
+        (**self).alloc(bytes)
+    }
+
+    fn free(&mut self, buf: DmaBuf) -> Result<(), BusError> {
+        (**self).free(buf)
+    }
+
+    fn copy_in(&mut self, dst: DmaAddr, src: &[u8]) -> Result<(), BusError> {
+        (**self).copy_in(dst, src)
+    }
+
+    fn copy_out(&mut self, src: DmaAddr, dst: &mut [u8]) -> Result<(), BusError> {
+        (**self).copy_out(src, dst)
+    }
+
+    fn wait(&mut self, limit: Duration) -> Result<Waited, BusError> {
+        (**self).wait(limit)
+    }
+
+    fn reopen(&mut self) -> Result<(), BusError> {
+        (**self).reopen()
+    }
+
+    fn diagnosis(&mut self) -> Option<String> {
+        (**self).diagnosis()
     }
 }
 

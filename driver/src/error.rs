@@ -50,8 +50,8 @@ pub enum BusError {
         /// Why it failed.
         detail: String,
     },
-    /// Nothing answers (Unavailable).
-    #[error("the device does not answer: {detail}")]
+    /// There is no way to the device, or nothing answers (Unavailable).
+    #[error("the device cannot be reached: {detail}")]
     Unavailable {
         /// What is missing, and the remedy.
         detail: String,
@@ -62,12 +62,14 @@ pub enum BusError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DriverError {
     /// The bus failed; the class is the bus error's.
-    #[error("{action}: {source}")]
+    #[error("{action}: {source}{}", so_far(snapshot))]
     Bus {
         /// What the driver was doing.
         action: &'static str,
         /// The bus error.
         source: BusError,
+        /// What was known of the registers: written or read since the launch, nothing outside of one.
+        snapshot: Snapshot,
     },
     /// Identification registers read as a bus without a device does (Unavailable).
     #[error("the device does not answer: {reg} reads {value:#010x}; check power, bitstream and address")]
@@ -79,8 +81,8 @@ pub enum DriverError {
     },
     /// The device was built from another configuration (Unsupported).
     #[error(
-        "the device was built from another configuration: its digest is {found:#010x}, expected {expected:#010x}; \
-         use the configuration that it was built from"
+        "the device was built for configuration {found:#010x}, and this program is for {expected:#010x}: build the bitstream \
+         with the same --hw, or run with the --hw that the bitstream was built with"
     )]
     Config {
         /// The digest the device reports.
@@ -133,6 +135,15 @@ pub enum DriverError {
         /// Size of the section.
         size: u32,
     },
+    /// What a program holds in device memory is lost with a device that was reset or unplugged (Fault).
+    #[error(
+        "the device was reset or unplugged and has lost section {section} of the program; write it again, then run the program \
+         again"
+    )]
+    Lost {
+        /// The section that the host wrote, or wants to read.
+        section: String,
+    },
     /// A loaded program of another device (Invalid).
     #[error("this program was loaded on another device")]
     Foreign,
@@ -156,6 +167,12 @@ pub enum DriverError {
         /// The time allowed.
         limit: Duration,
         /// All registers at that moment.
+        snapshot: Snapshot,
+    },
+    /// `CONTROL` reads as if nothing had been launched (Fault).
+    #[error("the device has forgotten the launch, so it was reset or has lost power; registers: {snapshot}")]
+    Forgotten {
+        /// All registers.
         snapshot: Snapshot,
     },
     /// `CONTROL` holds what no device reports (Fault).
@@ -204,14 +221,20 @@ impl DriverError {
                 None | Some(ErrorCode::None | ErrorCode::BusFault) => ErrorClass::Fault,
                 Some(_) => ErrorClass::Invalid,
             },
-            DriverError::Timeout { .. } | DriverError::Control { .. } => ErrorClass::Fault,
+            DriverError::Timeout { .. }
+            | DriverError::Control { .. }
+            | DriverError::Forgotten { .. }
+            | DriverError::Lost { .. } => ErrorClass::Fault,
         }
     }
 
-    /// The registers at the moment of a timeout or of a stop.
+    /// The registers at the moment of a timeout or of a stop, or what was known of them when the bus failed.
     pub fn snapshot(&self) -> Option<&Snapshot> {
         match self {
-            DriverError::Stopped { snapshot, .. }
+            DriverError::Bus { snapshot, .. } if snapshot.values.is_empty() => None,
+            DriverError::Bus { snapshot, .. }
+            | DriverError::Forgotten { snapshot }
+            | DriverError::Stopped { snapshot, .. }
             | DriverError::Timeout { snapshot, .. }
             | DriverError::Control { snapshot, .. } => Some(snapshot),
             _ => None,
@@ -223,6 +246,14 @@ impl Snapshot {
     /// The value of a register, where it could be read.
     pub fn get(&self, reg: Reg) -> Option<u32> {
         self.values.iter().find(|(at, _)| *at == reg).and_then(|(_, value)| *value)
+    }
+
+    /// Adds what a register holds, or replaces what it held.
+    pub(crate) fn note(&mut self, reg: Reg, value: u32) {
+        match self.values.iter_mut().find(|(at, _)| *at == reg) {
+            Some((_, known)) => *known = Some(value),
+            None => self.values.push((reg, Some(value))),
+        }
     }
 }
 
@@ -243,6 +274,10 @@ impl fmt::Display for Snapshot {
         }
         Ok(())
     }
+}
+
+fn so_far(snapshot: &Snapshot) -> String {
+    if snapshot.values.is_empty() { String::new() } else { format!("; last known registers: {snapshot}") }
 }
 
 fn stopped(code: u32, insn: u32, insn_text: Option<&str>, diagnosis: Option<&str>, snapshot: &Snapshot) -> String {

@@ -10,15 +10,16 @@
 //! |---|---|---|
 //! | `write`, `write_pad`, `write_index`, `write_chunk`, `write_sub`, `bus_word`, `pad_value` | | a load's write, as in `scratchpad.rs` |
 //! | `narrow` | 1 | the load is of ACC8: bytes, sign-extended |
-//! | `gemm_write`, `gemm_index`, `gemm_result` | 1, index, element | the GEMM array's write |
-//! | `alu_write`, `alu_index`, `alu_result` | 1, index, element | the tensor ALU's write |
+//! | `gemm_write`, `gemm_index`, `gemm_result` | 1, index, element | the GEMM array's write; zero where there is none |
+//! | `alu_write`, `alu_index`, `alu_result` | 1, index, alu_lanes * 32 | the tensor ALU's write: the next part of the vector |
 //! | `gemm_read`, `gemm_read_index` | 1, index | the GEMM array reads the destination port |
 //! | `alu_read`, `alu_read_index` | 1, index | the tensor ALU does |
 //! | `src_read`, `src_index` | 1, index | the source port |
 //! | `left`, `right` | element | what was read in the cycle before |
 //! | `out_lanes`, `out_index`, `out_data` | lanes, index, lanes * 8 | the same write for OUT (in block `out`) |
 //!
-//! Loads and arithmetic are instructions of the same in-order unit, so there is one writer at a time. Latency one cycle; two
+//! Loads and arithmetic are instructions of the same in-order unit, so there is one writer at a time. A load is written a cycle
+//! late, which no instruction behind it is early enough to see. Latency one cycle; two
 //! reads and a write a cycle, for which the memory is kept twice.
 
 use tandem_isa::MemoryType;
@@ -27,15 +28,20 @@ use tandem_rtl::{MemoryStyle, Module, Net};
 use crate::scratchpad::LoadPort;
 use crate::size::Sizes;
 
-/// Lanes in which ACC and OUT are written: a bus word's worth of accumulators, or the element.
+/// Lanes in which ACC and OUT are written: a bus word's worth of accumulators, or a turn's of the tensor ALU, or the element.
 pub(crate) fn write_lanes(sizes: &Sizes) -> u32 {
-    1 << sizes.element(MemoryType::Acc).log_chunks
+    sizes.turns.max(1 << sizes.element(MemoryType::Acc).log_chunks)
 }
 
 /// ACC.
 pub fn acc(sizes: &Sizes) -> Module {
     let m = Module::new("acc_scratchpad");
-    let load = LoadPort::declare(&m, sizes);
+    describe(&m, sizes);
+    m
+}
+
+fn describe<'m>(m: &'m Module, sizes: &Sizes) {
+    let load = LoadPort::declare(m, sizes);
     let narrow = m.input("narrow", 1);
     let (lanes, log_depth) = (sizes.lanes, sizes.config.log_acc_depth());
     let bits = lanes * 32;
@@ -44,7 +50,7 @@ pub fn acc(sizes: &Sizes) -> Module {
     let gemm_result = m.input("gemm_result", bits);
     let alu_write = m.input("alu_write", 1);
     let alu_index = m.input("alu_index", log_depth);
-    let alu_result = m.input("alu_result", bits);
+    let alu_result = m.input("alu_result", bits / sizes.turns);
     let gemm_read = m.input("gemm_read", 1);
     let gemm_read_index = m.input("gemm_read_index", log_depth);
     let alu_read = m.input("alu_read", 1);
@@ -52,25 +58,41 @@ pub fn acc(sizes: &Sizes) -> Module {
     let src_read = m.input("src_read", 1);
     let src_index = m.input("src_index", log_depth);
 
-    // Bytes: a bus word fills four times its width.
+    // Bytes: a bus word fills four times its width. Padding is bytes too.
     let (acc_elem, acc8_elem) = (sizes.element(MemoryType::Acc), sizes.element(MemoryType::Acc8));
-    let (wide_enable, wide_data) = load.element(&m, acc_elem);
-    let (byte_enable, byte_data) = load.element(&m, acc8_elem);
-    let extended: Vec<Net<'_>> = byte_data.lanes(lanes).into_iter().map(|byte| byte.sext(32)).collect();
+    let (wide_enable, wide_data) = load.words(m, acc_elem);
+    let (byte_enable, byte_data) = load.element(m, acc8_elem);
+    let byte = |(at, byte): (usize, Net<'m>)| byte.named(&format!("byte_{at}")).sext(32);
+    let extended: Vec<Net<'_>> = byte_data.lanes(lanes).into_iter().enumerate().map(byte).collect();
     let write_lanes = write_lanes(sizes);
-    // A chunk of bytes covers several lanes of the write port.
-    let per_byte_chunk = write_lanes / byte_enable.width().min(write_lanes);
-    let byte_lanes: Vec<Net<'_>> =
-        byte_enable.lanes(byte_enable.width()).into_iter().map(|lane| lane.repeat(per_byte_chunk)).collect();
-    let pad_lanes = load.pad_value.sext(32).repeat(lanes);
-    let loaded = narrow.mux(m.cat(&extended), wide_data);
-    let loaded = load.pad.mux(pad_lanes, loaded).named("loaded");
-    let load_lanes = narrow.mux(m.cat(&byte_lanes), wide_enable);
+    let spread = |enable: Net<'m>| {
+        let each = write_lanes / enable.width();
+        m.cat(&enable.lanes(enable.width()).into_iter().map(|lane| lane.repeat(each)).collect::<Vec<_>>())
+    };
+    let bytes = narrow | load.pad;
+    let chosen = bytes.mux(m.cat(&extended), wide_data);
+    let load_lanes = narrow.mux(spread(byte_enable), spread(wide_enable));
+    // A load's write waits a cycle; the word is zero where there is none.
+    let loaded = m.data_reg("loaded", bits);
+    m.when_else(load.write, || loaded.set(chosen), || loaded.set_to(0));
+    let loaded_lanes = m.reg("loaded_lanes", write_lanes, 0);
+    loaded_lanes.set(load_lanes);
+    let load_index = m.data_reg("load_index", log_depth);
+    m.when(load.write, || load_index.set(load.index.bits(0, log_depth)));
 
-    let computed = (gemm_write | alu_write).named("computed");
-    let enable = computed.mux(m.lit(1, 1).repeat(write_lanes), load_lanes).named("enable");
-    let index = gemm_write.mux(gemm_index, alu_write.mux(alu_index, load.index.bits(0, log_depth))).named("index");
-    let data = gemm_write.mux(gemm_result, alu_write.mux(alu_result, loaded)).named("data");
+    // The tensor ALU writes the vector turn by turn.
+    let (every, turns) = (m.lit(1, 1).repeat(write_lanes), sizes.turns);
+    let alu_lanes = if turns == 1 {
+        every
+    } else {
+        let turn = m.reg("turn", turns.trailing_zeros(), 0);
+        m.when(alu_write, || turn.set(turn.inc()));
+        spread(m.cat(&(0..turns).map(|at| turn.is(at.into())).collect::<Vec<_>>()))
+    };
+    let enable = gemm_write.mux(every, alu_write.mux(alu_lanes, loaded_lanes)).named("enable");
+    let index = gemm_write.mux(gemm_index, alu_write.mux(alu_index, load_index)).named("index");
+    let computed = (alu_write.repeat(bits) & alu_result.repeat(turns)).named("computed");
+    let data = (gemm_result | computed | loaded).named("data");
     let memory = m.memory("store", log_depth, bits, MemoryStyle::Block);
     memory.write(enable, index, data);
     let read_index = gemm_read.mux(gemm_read_index, alu_read_index);
@@ -81,7 +103,6 @@ pub fn acc(sizes: &Sizes) -> Module {
     m.output("out_lanes", enable);
     m.output("out_index", index);
     m.output("out_data", m.cat(&bytes));
-    m
 }
 
 /// OUT: the low bytes of every accumulator, for STORE.
@@ -101,25 +122,5 @@ pub fn out(sizes: &Sizes) -> Module {
     let memory = m.memory("store", log_depth, sizes.lanes * 8, MemoryStyle::Block);
     memory.write(write, write_index, write_data);
     m.output("element", memory.read("q", read, read_index));
-    m
-}
-
-/// The parameters of REQUANT at hand.
-///
-/// | port | width | meaning |
-/// |---|---|---|
-/// | `capture`, `which`, `word` | 1, 2, lanes * 32 | takes a vector: bias, multiplier, shift, post |
-/// | `bias`, `multiplier`, `shift`, `post` | lanes * 32 | the vectors |
-pub fn parameters(sizes: &Sizes) -> Module {
-    let m = Module::new("parameters");
-    let bits = sizes.lanes * 32;
-    let capture = m.input("capture", 1);
-    let which = m.input("which", 2);
-    let word = m.input("word", bits);
-    for (at, name) in ["bias", "multiplier", "shift", "post"].into_iter().enumerate() {
-        let held = m.data_reg(format!("{name}_held"), bits);
-        m.when(capture & which.is(at as u128), || held.set(word));
-        m.output(name, held);
-    }
     m
 }

@@ -46,6 +46,9 @@ use tandem_rtl::{Module, Net};
 /// Cycles from `valid` to `result_valid`.
 pub const ALU_LATENCY: u32 = 12;
 
+/// The greatest word.
+const HIGHEST: u128 = 0x7fff_ffff;
+
 /// What a lane is told: the name of a flag, and the levels at which the lane looks at it.
 const FLAGS: &[(&str, &[u32])] = &[
     ("requant", &[0]),
@@ -64,6 +67,9 @@ const FLAGS: &[(&str, &[u32])] = &[
     ("even", &[10]),
     ("bounds", &[0, 11]),
 ];
+
+/// The flags of [`FLAGS`] that mode `float` alone needs.
+const FLOAT_FLAGS: [&str; 2] = ["float", "even"];
 
 /// The words of a lane.
 const WORDS: [&str; 6] = ["left", "right", "bias", "multiplier", "shift", "post"];
@@ -123,11 +129,11 @@ impl<'m> Pipe<'m> {
     }
 }
 
-/// N lanes with their control.
+/// N lanes with their control; without `float` the mode of this name gives an undefined word.
 ///
 /// # Panics
 /// If `lanes` is 0.
-pub fn array(lanes: u32) -> Module {
+pub fn array(lanes: u32, has_float: bool) -> Module {
     let m = Module::new("tensor_alu");
     let valid = m.input("valid", 1);
     let (requant, opcode) = (m.input("requant", 1), m.input("opcode", 3));
@@ -163,7 +169,7 @@ pub fn array(lanes: u32) -> Module {
         _ => unreachable!("a flag of the table"),
     };
     let mut flags: Vec<(String, Net<'_>)> = Vec::new();
-    for (flag, levels) in FLAGS {
+    for (flag, levels) in FLAGS.iter().filter(|(flag, _)| has_float || !FLOAT_FLAGS.contains(flag)) {
         let (mut at, mut net) = (0, value(flag));
         for level in *levels {
             net = pipe.carry(at, *level, flag, net);
@@ -173,7 +179,7 @@ pub fn array(lanes: u32) -> Module {
     }
     pipe.finish();
 
-    let child = lane();
+    let child = lane(has_float);
     let results: Vec<Net<'_>> = (0..lanes as usize)
         .map(|lane| {
             let mut pins: Vec<(&str, Net<'_>)> = vec![("enable", enable)];
@@ -188,11 +194,11 @@ pub fn array(lanes: u32) -> Module {
 }
 
 /// One lane. Beside the words it has `enable`, a bit for each level of registers, and the flags with the level they are of.
-pub fn lane() -> Module {
+pub fn lane(has_float: bool) -> Module {
     let m = Module::new("alu_lane");
     let enable = m.input("enable", ALU_LATENCY);
     let mut flags: Vec<(String, Net<'_>)> = Vec::new();
-    for (flag, levels) in FLAGS {
+    for (flag, levels) in FLAGS.iter().filter(|(flag, _)| has_float || !FLOAT_FLAGS.contains(flag)) {
         for level in *levels {
             let name = format!("{flag}_{level}");
             flags.push((name.clone(), m.input(name, 1)));
@@ -205,7 +211,7 @@ pub fn lane() -> Module {
     let [left, right, bias, multiplier, shift, post] = WORDS.map(|name| m.input(name, 32));
     let mut p = Pipe::new(&m, enable);
     let zero = m.lit(0, 32);
-    let (low, high) = (m.lit(0x8000_0000, 32), m.lit(0x7fff_ffff, 32));
+    let (low, high) = (m.lit(0x8000_0000, 32), m.lit(HIGHEST, 32));
 
     // Level 1: what the words ask for.
     let (requant, shifts) = (flag("requant", 0), flag("shifts", 0));
@@ -223,7 +229,9 @@ pub fn lane() -> Module {
     let lost = p.reg(1, "lost", requant.mux(post.bits(29, 3).any(), shifts_back & !near));
     let double = flag("double", 0);
     let none = m.lit(0, 6);
-    let up = p.carry(0, 3, "up", (double & !back).mux(up_to_31.zext(6), none));
+    // Leading zeros of mode `float` need a bit more than the other shifts.
+    let up = (double & !back).mux(up_to_31, m.lit(0, 5));
+    let up = p.carry(0, 3, "up", if has_float { up.zext(6) } else { up });
     let after_double = back.mux(near.mux(magnitude, m.lit(31, 5)).zext(6), none);
     let forward = flag("scales", 0).mux(up_to_62, shifts.mux(up_to_31.zext(6), none));
     let down = p.carry(0, 5, "down", double.mux(after_double, back.mux(none, forward)));
@@ -255,11 +263,118 @@ pub fn lane() -> Module {
     // Level 3.
     let value = p.reg(3, "value", value + bias);
 
+    // Levels 4 to 6: what multiplies what.
+    let (value, factor, down, outside) = if has_float {
+        let Scaled { value, factor, down, outside } = scale_float(&m, &mut p, &flag, value, factor, up, down);
+        (value, factor, down, Some(outside))
+    } else {
+        let (value, up) = (p.reg(4, "value", value), p.reg(4, "up", up));
+        let value = p.reg(5, "value", value.shl(up));
+        let factor = p.carry(4, 6, "factor", factor);
+        (p.reg(6, "value", value), factor, p.carry(5, 9, "down", down), None)
+    };
+
+    // Levels 7 and 8: the halves of the words with each other, and their sum.
+    let (value_low, value_high) = (value.bits(0, 16).zext(17), value.bits(16, 16));
+    let (factor_low, factor_high) = (factor.bits(0, 16).zext(17), factor.bits(16, 16));
+    let low_part = p.reg(7, "product_low", value_low.mul_signed(factor_low).bits(0, 32));
+    let cross = p.reg(7, "product_cross", value_low.mul_signed(factor_high));
+    let crossed = p.reg(7, "product_crossed", value_high.mul_signed(factor_low));
+    let high_part = p.reg(7, "product_high", value_high.mul_signed(factor_high));
+    let outer = m.cat(&[low_part.bits(16, 16), high_part]).named("outer");
+    let inner = (cross.sext(34) + crossed.sext(34)).named("inner");
+    let product = p.reg(8, "product", m.cat(&[low_part.bits(0, 16), outer + inner.sext(48)]));
+
+    // Level 9. A float product has 47 or 48 bits; -2^47 counts as one of 47, which its zeros allow.
+    let double = flag("double", 8);
+    let word = if has_float {
+        let float = flag("float", 8);
+        let wide = (product.bit(47) ^ product.sign()).named("wide");
+        let kept =
+            double.mux(product.bits(31, 33), wide.mux(product.bits(24, 25).sext(33), product.bits(23, 26).sext(33)));
+        let kept = kept.named("kept");
+        let behind = wide.mux(product.bit(23), product.bit(22));
+        let later = product.bits(0, 22).any() | (wide & product.bit(22));
+        let plus = double.mux(product.bit(30), behind & (later | kept.bit(0)));
+        let once = (kept + plus.zext(33)).named("once");
+        let aligned = wide.mux(m.cat(&[m.lit(0, 1), once]), once.sext(34));
+        let floating = m.cat(&[m.lit(0, 7), aligned]).sext(64);
+        p.choose(9, "word", double | float, double.mux(doubled(&m, once), floating), product)
+    } else {
+        let once = (product.bits(31, 33) + product.bit(30).zext(33)).named("once");
+        p.choose(9, "word", double, doubled(&m, once), product)
+    };
+
+    // Level 10.
+    let (quotient, behind, later) = shift_right(&m, word, down);
+    let quotient = p.reg(10, "quotient", quotient);
+    let behind = p.reg(10, "behind", behind);
+    let later = p.reg(10, "later", later);
+
+    // Level 11. The rounding joins the zero point, so that there is one wide adder.
+    let even = if has_float { flag("even", 10).mux(quotient.bit(0), m.lit(1, 1)) } else { m.lit(1, 1) };
+    let tie = flag("away", 10).mux(!quotient.sign(), even);
+    let plus = flag("nearest", 10) & behind & (later | tie);
+    let step = (offset.sext(9) + plus.zext(9)).named("step");
+    let sum = p.reg(11, "sum", quotient + step.sext(64));
+
+    // Level 12.
+    let minus = outside.as_ref().map_or(sum.sign(), |far| far.huge.mux(far.minus, sum.sign())).named("below_zero");
+    let fits = |bits: u32| {
+        let rest = sum.bits(bits - 1, 65 - bits);
+        let fits = rest.all() | !rest.any();
+        outside.as_ref().map_or(fits, |far| !far.huge & fits)
+    };
+    let in_byte = fits(8).named("in_byte");
+    let byte = sum.bits(0, 8).named("byte_of_sum");
+    let below = in_byte.mux(byte.lt_signed(lower), minus);
+    let above = in_byte.mux(upper.lt_signed(byte), !minus);
+    let bounded = below.mux(floor, above.mux(upper, byte)).sext(32);
+    let mut whole = sum.bits(0, 32);
+    if has_float {
+        let in_word = fits(32).named("in_word");
+        whole = (flag("float", 11) & !in_word).mux(minus.mux(low, high), whole);
+    }
+    let result = p.reg(12, "result", flag("bounds", 11).mux(bounded, whole));
+    m.output("result", result);
+    p.finish();
+    m
+}
+
+/// The high word of a doubled product, which leaves 32 bits only for the square of -2^31.
+fn doubled<'m>(m: &'m Module, once: Net<'m>) -> Net<'m> {
+    (!once.bit(32) & once.bit(31)).mux(m.lit(HIGHEST, 32), once.bits(0, 32)).sext(64)
+}
+
+/// What is multiplied, and how far the product is shifted to the right.
+struct Scaled<'m> {
+    value: Net<'m>,
+    factor: Net<'m>,
+    down: Net<'m>,
+    outside: Outside<'m>,
+}
+
+/// A product whose point lies to the right of the word, 2^31 or more, infinity included; and its sign.
+struct Outside<'m> {
+    huge: Net<'m>,
+    minus: Net<'m>,
+}
+
+/// Levels 4 to 6 of a lane with the mode `float`.
+fn scale_float<'m>(
+    m: &'m Module,
+    p: &mut Pipe<'m>,
+    flag: &dyn Fn(&str, u32) -> Net<'m>,
+    value: Net<'m>,
+    factor: Net<'m>,
+    up: Net<'m>,
+    down: Net<'m>,
+) -> Scaled<'m> {
     // Level 4. Of a negative number the complement is counted: where the magnitude is a power of two that is one zero too
     // many, and the magnitude becomes 2^32, which the 33 bits of the next level hold.
     let float = flag("float", 3);
     let negative = value.sign();
-    let zeros = leading_zeros(&m, value ^ negative.repeat(32));
+    let zeros = leading_zeros(m, value ^ negative.repeat(32));
     let up = p.choose(4, "up", float, zeros, up);
     let some = p.reg(4, "some", value.any());
     let negative_4 = p.reg(4, "negative", negative);
@@ -273,7 +388,7 @@ pub fn lane() -> Module {
     let mantissa = m.cat(&[fraction, m.lit(1, 9)]).named("mantissa");
     let mantissa = minus.mux(mantissa.negate(), mantissa);
     let void_5 = p.reg(5, "void", void);
-    let factor = p.choose(5, "factor", float, void.mux(zero, mantissa), factor);
+    let factor = p.choose(5, "factor", float, void.mux(m.lit(0, 32), mantissa), factor);
     // The product's point: how far to shift right the product whose low 16 bits level 9 cuts off.
     let distance = p.reg(5, "distance", up.zext(10) + m.lit(126, 10) - exponent.zext(10));
     let minus = p.carry(4, 11, "minus", minus);
@@ -287,56 +402,8 @@ pub fn lane() -> Module {
     let factor = p.reg(6, "factor", factor);
     let far = distance.bits(6, 3).any().mux(m.lit(63, 6), distance.bits(0, 6));
     let down = p.carry(5, 9, "down", float.mux(far, down));
-    // The point lies to the right of the word: 2^31 or more, infinity included.
     let huge = p.carry(5, 11, "huge", float & distance.sign() & !void_5);
-
-    // Levels 7 and 8.
-    let product = p.reg(7, "product", value.mul_signed(factor));
-    let product = p.reg(8, "product", product);
-
-    // Level 9. A float product has 47 or 48 bits; -2^47 counts as one of 47, which its zeros allow.
-    let (double, float) = (flag("double", 8), flag("float", 8));
-    let wide = (product.bit(47) ^ product.sign()).named("wide");
-    let kept = double.mux(product.bits(31, 33), wide.mux(product.bits(24, 25).sext(33), product.bits(23, 26).sext(33)));
-    let kept = kept.named("kept");
-    let behind = wide.mux(product.bit(23), product.bit(22));
-    let later = product.bits(0, 22).any() | (wide & product.bit(22));
-    let plus = double.mux(product.bit(30), behind & (later | kept.bit(0)));
-    let once = (kept + plus.zext(33)).named("once");
-    // Only the square of -2^31 leaves 32 bits.
-    let doubled = (!once.bit(32) & once.bit(31)).mux(high, once.bits(0, 32)).sext(64);
-    let aligned = wide.mux(m.cat(&[m.lit(0, 1), once]), once.sext(34));
-    let floating = m.cat(&[m.lit(0, 7), aligned]).sext(64);
-    let word = p.choose(9, "word", double | float, double.mux(doubled, floating), product);
-
-    // Level 10.
-    let (quotient, behind, later) = shift_right(&m, word, down);
-    let quotient = p.reg(10, "quotient", quotient);
-    let behind = p.reg(10, "behind", behind);
-    let later = p.reg(10, "later", later);
-
-    // Level 11. The rounding joins the zero point, so that there is one wide adder.
-    let tie = flag("away", 10).mux(!quotient.sign(), flag("even", 10).mux(quotient.bit(0), m.lit(1, 1)));
-    let plus = flag("nearest", 10) & behind & (later | tie);
-    let step = (offset.sext(9) + plus.zext(9)).named("step");
-    let sum = p.reg(11, "sum", quotient + step.sext(64));
-
-    // Level 12.
-    let minus = huge.mux(minus, sum.sign()).named("below_zero");
-    let fits = |bits: u32| {
-        let rest = sum.bits(bits - 1, 65 - bits);
-        !huge & (rest.all() | !rest.any())
-    };
-    let (in_byte, in_word) = (fits(8).named("in_byte"), fits(32).named("in_word"));
-    let byte = sum.bits(0, 8).named("byte_of_sum");
-    let below = in_byte.mux(byte.lt_signed(lower), minus);
-    let above = in_byte.mux(upper.lt_signed(byte), !minus);
-    let bounded = below.mux(floor, above.mux(upper, byte)).sext(32);
-    let whole = (flag("float", 11) & !in_word).mux(minus.mux(low, high), sum.bits(0, 32));
-    let result = p.reg(12, "result", flag("bounds", 11).mux(bounded, whole));
-    m.output("result", result);
-    p.finish();
-    m
+    Scaled { value, factor, down, outside: Outside { huge, minus } }
 }
 
 /// How many zeros stand before the first one, of 32 bits: a tree of halves.

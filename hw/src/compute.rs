@@ -31,7 +31,7 @@
 //! An instruction begins when the one before it has left every pipeline.
 
 use tandem_isa::MemoryType;
-use tandem_rtl::{Module, Net};
+use tandem_rtl::Module;
 
 use crate::issue;
 use crate::load::{Placed, Transfer};
@@ -42,7 +42,7 @@ use crate::size::Sizes;
 pub fn compute(sizes: &Sizes) -> Module {
     let m = Module::new("compute");
     let config = &sizes.config;
-    let unit = issue::place(&m, &["prev", "next"]);
+    let unit = issue::place(&m, sizes, &["prev", "next"]);
     let uop_base = m.input("uop_base", 32);
     let acc_base = m.input("acc_base", 32);
     let request_ready = m.input("request_ready", 1);
@@ -64,15 +64,10 @@ pub fn compute(sizes: &Sizes) -> Module {
     let memory_type = sizes.field(insn, "Load", "memory_type");
     let of = |wanted: MemoryType| memory_type.is(wanted.code().into());
     let (is_uop, is_acc8) = (of(MemoryType::Uop).named("is_uop"), of(MemoryType::Acc8).named("is_acc8"));
-    let by_type = |uop: u128, acc8: u128, acc: u128, width: u32| {
-        is_uop.mux(m.lit(uop, width), is_acc8.mux(m.lit(acc8, width), m.lit(acc, width)))
-    };
-    let log_bytes = |memory_type: MemoryType| u128::from(sizes.element(memory_type).log_bytes);
-    let (uop_depth, acc_depth) = (config.uop_depth() as u128, config.acc_depth() as u128);
     let transfer = Transfer {
+        types: &[MemoryType::Acc, MemoryType::Uop, MemoryType::Acc8],
+        kind: m.cat(&[is_uop, is_acc8]),
         base: is_uop.mux(uop_base, acc_base),
-        log_elem: by_type(log_bytes(MemoryType::Uop), log_bytes(MemoryType::Acc8), log_bytes(MemoryType::Acc), 4),
-        depth: by_type(uop_depth, acc_depth, acc_depth, 17),
         start: start & loads & !nothing,
         request_ready,
         data_valid,
@@ -175,25 +170,5 @@ pub fn compute(sizes: &Sizes) -> Module {
     m.output("out_of_reach", out_of_reach);
     m.output("undecodable", fires.get("undecodable"));
     unit.pass_on(&m);
-    m
-}
-
-/// The operands of the tensor ALU, a cycle after their micro-op has fired.
-///
-/// | port | width | meaning |
-/// |---|---|---|
-/// | `fire` | 1 | a micro-op reads its operands |
-/// | `use_imm`, `imm`, `right` | 1, 32, lanes * 32 | the immediate, or what the source port of ACC has read |
-/// | `valid`, `value` | 1, lanes * 32 | the operand in the next cycle |
-pub fn operand(sizes: &Sizes) -> Module {
-    let m = Module::new("operand");
-    let fire = m.input("fire", 1);
-    let use_imm = m.input("use_imm", 1);
-    let imm = m.input("imm", 32);
-    let right = m.input("right", sizes.lanes * 32);
-    let fired = m.delay("fired", fire);
-    let chosen: Net<'_> = use_imm.mux(imm.repeat(sizes.lanes), right);
-    m.output("valid", fired);
-    m.output("value", chosen);
     m
 }

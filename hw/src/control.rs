@@ -30,6 +30,7 @@ use tandem_isa::{BASE_ALIGN, ErrorCode, HwConfig, ISA_VERSION, MemoryType, Reg};
 use tandem_rtl::{Module, Net};
 
 use crate::size::Sizes;
+use crate::target::Target;
 
 /// Low bits of INSN_ADDR that read zero: a stream begins at a multiple of the widest bus word.
 const INSN_ALIGN_BITS: u32 = 6;
@@ -59,7 +60,7 @@ pub(crate) fn control(sizes: &Sizes) -> Module {
 /// | `reset_waits`, `reset_clears` | the accelerator is reset with both engines idle, which clears running, DONE and ERROR |
 pub fn proof(config: &HwConfig) -> Module {
     let m = Module::new("control_proof");
-    let c = describe(&m, &Sizes::new(config));
+    let c = describe(&m, &Sizes::new(config, &Target::default()));
     let count = |name: &str, more: Net<'_>, less: Net<'_>| {
         let open = m.reg(name, 2, 0);
         open.set(open + more.zext(2) - less.zext(2));
@@ -68,7 +69,8 @@ pub fn proof(config: &HwConfig) -> Module {
     let b_taken = (c.bvalid & c.bready).named("b_taken");
     let addresses = count("open_addresses", c.awvalid & !c.aw_held, b_taken);
     let values = count("open_values", c.wvalid & !c.w_held, b_taken);
-    let reads = count("open_reads", c.arvalid & c.arready, c.rvalid & c.rready);
+    let r_taken = (c.rvalid & c.rready).named("r_taken");
+    let reads = count("open_reads", c.arvalid & c.arready, r_taken);
 
     let stalled = m.delay("b_stalled", c.bvalid & !c.bready);
     m.assert_always("write_answer_holds", !stalled | (c.bvalid & c.bresp.eq(m.delay("bresp_before", c.bresp))));
@@ -150,6 +152,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     let (reads_idle, writes_idle) = (bit("reads_idle"), bit("writes_idle"));
     let fetch_index = m.input("fetch_index", 32);
     let (illegal, misplaced) = (bit("fault_illegal"), bit("fault_misplaced"));
+    let reach_fetch = bit("fault_reach_fetch");
     let overflow = units.map(|unit| m.input(format!("fault_overflow_{unit}"), 1));
     let reach = units.map(|unit| m.input(format!("fault_reach_{unit}"), 1));
     let uop = bit("fault_uop");
@@ -225,16 +228,17 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
         seen_finish.set_to(0);
     });
 
-    // Faults, the first one that shows.
+    // Faults, the first one that shows: its code, and where the number of its instruction comes from.
     let code = |code: ErrorCode| m.lit(code.code().into(), 4);
     let fail = m.var("fail", no);
     let fail_code = m.var("fail_code", m.lit(0, 4));
-    let fail_insn = m.var("fail_insn", m.lit(0, 32));
-    let fault = |condition: Net<'_>, kind: ErrorCode, insn: Net<'_>| {
+    let fail_source = m.var("fail_source", m.lit(0, 3));
+    let (of_fetch, last, earliest) = (3, 4, 5);
+    let fault = |condition: Net<'_>, kind: ErrorCode, source: u128| {
         m.when(condition, || {
             fail.set(yes);
             fail_code.set(code(kind));
-            fail_insn.set(insn);
+            fail_source.set_to(source);
         });
     };
     let quiet = (m.all_of(&idle) & writes_idle & reads_idle).named("quiet");
@@ -254,21 +258,33 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     } else {
         let key = |unit: usize| blocked[unit].mux(index[unit], m.lit(0xffff_ffff, 32));
         let (a, b, c) = (key(0).named("key_load"), key(1).named("key_compute"), key(2).named("key_store"));
-        let ab = a.lt(b).mux(a, b).named("key_first");
-        ab.lt(c).mux(ab, c)
+        // A deadlock stands for several cycles before it counts as one, so there is time to compare one by one.
+        let key = m.data_reg("key_first", 32);
+        let first = m.data_reg("first_blocked", 32);
+        m.when(starved, || {
+            key.set(a.lt(b).mux(a, b));
+            first.set(key.lt(c).mux(key, c));
+        });
+        first
     };
-    fault(rested & !seen_finish, ErrorCode::NoFinish, insn_count.dec());
-    fault(rested & seen_finish & tokens_left, ErrorCode::SurplusToken, insn_count.dec());
-    fault(dead.all() & starved, ErrorCode::Deadlock, first_blocked);
-    fault(write_fault, ErrorCode::BusFault, index[2]);
-    fault(read_fault, ErrorCode::BusFault, m.choose(read_client, &[fetch_index, index[0], index[1]]));
-    for unit in 0..3 {
-        fault(reach[unit], ErrorCode::DramRange, index[unit]);
-        fault(overflow[unit], ErrorCode::SramRange, index[unit]);
+    fault(rested & !seen_finish, ErrorCode::NoFinish, last);
+    fault(rested & seen_finish & tokens_left, ErrorCode::SurplusToken, last);
+    fault(dead.all() & starved, ErrorCode::Deadlock, earliest);
+    fault(write_fault, ErrorCode::BusFault, 2);
+    for (client, source) in [of_fetch, 0, 1].into_iter().enumerate() {
+        fault(read_fault & read_client.is(client as u128), ErrorCode::BusFault, source);
     }
-    fault(uop, ErrorCode::IllegalInsn, index[1]);
-    fault(misplaced, ErrorCode::NoFinish, fetch_index);
-    fault(illegal, ErrorCode::IllegalInsn, fetch_index);
+    for unit in 0..3 {
+        fault(reach[unit], ErrorCode::DramRange, unit as u128);
+        fault(overflow[unit], ErrorCode::SramRange, unit as u128);
+    }
+    fault(uop, ErrorCode::IllegalInsn, 1);
+    fault(reach_fetch, ErrorCode::DramRange, of_fetch);
+    fault(misplaced, ErrorCode::NoFinish, of_fetch);
+    fault(illegal, ErrorCode::IllegalInsn, of_fetch);
+    let [of_load, of_compute, of_store] = index;
+    let sources = [of_load, of_compute, of_store, fetch_index, insn_count.dec(), first_blocked];
+    let fail_insn = m.choose(fail_source, &sources).named("fail_insn");
     m.when(finished, || seen_finish.set_to(1));
     m.when(running & fail, || {
         running.set_to(0);
@@ -324,7 +340,9 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     let raddr = m.data_reg("raddr", 12);
     let rvalid = m.reg("rvalid", 1, 0);
     let rdata = m.data_reg("rdata", 32);
-    m.when(arvalid & !ar_held & !rvalid, || {
+    let no_address = (!ar_held).named("no_address");
+    let no_answer = (!rvalid).named("no_answer");
+    m.when(arvalid & no_address & no_answer, || {
         ar_held.set_to(1);
         raddr.set(araddr);
     });

@@ -11,16 +11,17 @@
 //! | `ready_load`, `ready_compute`, `ready_store` | 1 | the queue has room |
 //! | `halt` | 1 | dispatch nothing more |
 //! | `to_load`, `to_compute`, `to_store` | 1 | `entry` is an instruction for this queue |
-//! | `entry` | 160 | the instruction, and its index above it |
+//! | `entry` | 128 + index | the instruction, and its index above it |
 //! | `complete`, `blocked` | 1 | everything has been dispatched; the next instruction waits for room in its queue |
 //! | `at` | 32 | the index of the next instruction |
 //! | `illegal`, `misplaced` | 1 | the instruction `at` does not decode; it is a FINISH before the end |
+//! | `out_of_reach` | 1 | the stream begins or runs beyond the last address |
 //! | `state` | 3 | 0 idle, 1 busy, 4 waits for data, 7 waits for room in a queue |
 //!
 //! Latency three cycles and the memory's; an instruction a cycle, or every two cycles on a bus of 64 bits.
 
 use tandem_isa::{MemoryType, forms};
-use tandem_rtl::{MemoryStyle, Module, Net};
+use tandem_rtl::{Module, Net};
 
 use crate::burst::burst;
 use crate::queue::queue;
@@ -28,8 +29,6 @@ use crate::size::{BURST_BITS, INDEX_BITS, INSN_BITS, Sizes};
 
 /// Words that wait to be decoded, as a power of two: two bursts.
 const LOG_WORDS: u32 = 5;
-/// Bits of the length of a stream in bus words.
-const STREAM_BITS: u32 = 36;
 
 /// The block.
 pub fn fetch(sizes: &Sizes) -> Module {
@@ -45,15 +44,24 @@ pub fn fetch(sizes: &Sizes) -> Module {
 
     // Requests, as far as the words have room.
     let low = sizes.log_bus_bytes;
-    let bytes = m.cat(&[m.lit(0, 4), count]);
-    let beats = (bytes + m.lit((1 << low) - 1, 36)).named("rounded").bits(low, 36 - low).zext(STREAM_BITS);
+    // A stream that is longer than memory is not begun.
+    let (bits, stream) = (sizes.config.dram_bits(), sizes.index);
+    let mut too_long = m.lit(0, 1);
+    if stream < 32 {
+        too_long = count.bits(stream, 32 - stream).any() | address.bits(bits, 32 - bits).any();
+    }
+    let far = m.reg("far", 1, 0);
+    m.when(start, || far.set(too_long));
+    let bytes = m.cat(&[m.lit(0, 4), count.bits(0, stream)]);
+    let rounding = m.lit((1 << low) - 1, stream + 4);
+    let beats = (bytes + rounding).named("rounded").bits(low, stream + 4 - low);
     let reserved = m.reg("reserved", LOG_WORDS + 1, 0);
     let fits = reserved.le(m.lit(16, LOG_WORDS + 1)).named("fits");
     let bursts = m.instance(
         "bursts",
-        &burst("fetch_burst", sizes.word_address, STREAM_BITS),
+        &burst("fetch_burst", sizes.word_address, beats.width()),
         &[
-            ("start", start),
+            ("start", start & !too_long),
             ("address", address.bits(low, sizes.word_address)),
             ("beats", beats),
             ("burst_ready", request_ready),
@@ -62,7 +70,7 @@ pub fn fetch(sizes: &Sizes) -> Module {
     let take = m.var("take", m.lit(0, 1));
     let words = m.instance(
         "words",
-        &queue("fetch_words", sizes.bus, LOG_WORDS, MemoryStyle::Distributed),
+        &queue("fetch_words", sizes.bus, LOG_WORDS, sizes.small()),
         &[("in_valid", data_valid), ("in_data", data), ("out_ready", take), ("flush", m.lit(0, 1))],
     );
     let there = words.get("out_valid");
@@ -71,8 +79,8 @@ pub fn fetch(sizes: &Sizes) -> Module {
     reserved.set(reserved + asked - (take & there).zext(LOG_WORDS + 1));
 
     // One instruction at a time.
-    let left = m.reg("left", 32, 0);
-    let index = m.reg("index", INDEX_BITS, 0);
+    let left = m.reg("left", stream, 0);
+    let index = m.reg("index", stream, 0);
     let accept = m.var("accept", m.lit(0, 1));
     let (whole, insn) = if sizes.bus < INSN_BITS {
         let low_half = m.data_reg("low_half", sizes.bus);
@@ -106,7 +114,7 @@ pub fn fetch(sizes: &Sizes) -> Module {
     let fine = (whole & !halt & !illegal & !misplaced).named("fine");
     accept.set(fine & open);
     m.when(start, || {
-        left.set(count);
+        left.set(count.bits(0, stream));
         index.set_to(0);
     });
     m.when(accept, || {
@@ -121,7 +129,8 @@ pub fn fetch(sizes: &Sizes) -> Module {
         m.output(name, fine & target[unit]);
     }
     m.output("entry", m.cat(&[insn, index]));
-    m.output("at", index);
+    m.output("at", index.resize(INDEX_BITS));
+    m.output("out_of_reach", (left.any() & far) | bursts.get("beyond"));
     // Only what has room is asked for.
     m.output("data_ready", m.lit(1, 1));
     m.output("complete", !left.any());

@@ -6,7 +6,7 @@
 //!
 //! | port | width | meaning |
 //! |---|---|---|
-//! | `head_valid`, `head`, `head_ready` | 1, 160, 1 | the unit's instruction queue |
+//! | `head_valid`, `head`, `head_ready` | 1, 128 + index, 1 | the unit's instruction queue |
 //! | `available_prev`, `available_next` | 1 | there is a token from that neighbour |
 //! | `full_prev`, `full_next` | 1 | there is no room for a token to that neighbour |
 //! | `halt` | 1 | begin nothing more |
@@ -14,7 +14,7 @@
 //! | `detail` | 3 | what the unit is doing, as `state` reports it while an instruction runs |
 //! | `begins`, `finishes` | 1 | pulses |
 //! | `start` | 1 | the first cycle in which `insn` holds the instruction |
-//! | `insn`, `index` | 128, 32 | the instruction at hand |
+//! | `insn`, `index` | 128, index | the instruction at hand |
 //! | `pop_prev`, `pop_next`, `push_prev`, `push_next` | 1 | tokens taken with `begins` and given with `finish` |
 //! | `state` | 3 | the codes of the probes |
 //! | `blocked` | 1 | an instruction waits for a token |
@@ -24,13 +24,13 @@
 
 use tandem_rtl::{Module, Net, Outputs};
 
-use crate::size::{INDEX_BITS, INSN_BITS};
+use crate::size::{INDEX_BITS, INSN_BITS, Sizes};
 use crate::tokens::queues;
 
 /// The block; it is the same for all units.
-fn issue() -> Module {
+fn issue(index_bits: u32) -> Module {
     let m = Module::new("issue");
-    describe(&m);
+    describe(&m, index_bits);
     m
 }
 
@@ -46,9 +46,9 @@ pub(crate) struct Issued<'m> {
 
 /// Puts the block into a unit with these neighbours of `prev` and `next`. Its inputs from the instruction queue and from the
 /// token queues become inputs of the unit.
-pub(crate) fn place<'m>(m: &'m Module, neighbours: &'static [&'static str]) -> Issued<'m> {
+pub(crate) fn place<'m>(m: &'m Module, sizes: &Sizes, neighbours: &'static [&'static str]) -> Issued<'m> {
     let head_valid = m.input("head_valid", 1);
-    let head = m.input("head", INSN_BITS + INDEX_BITS);
+    let head = m.input("head", INSN_BITS + sizes.index);
     // A neighbour that is not there never holds anything up.
     let token = |what: &str, side: &'static str, absent: u128| {
         if neighbours.contains(&side) { m.input(format!("{what}_{side}"), 1) } else { m.lit(absent, 1) }
@@ -59,7 +59,7 @@ pub(crate) fn place<'m>(m: &'m Module, neighbours: &'static [&'static str]) -> I
     let (done, detail) = (m.var("done", m.lit(0, 1)), m.var("detail", m.lit(1, 3)));
     let outputs = m.instance(
         "issue",
-        &issue(),
+        &issue(sizes.index),
         &[
             ("head_valid", head_valid),
             ("head", head),
@@ -84,9 +84,10 @@ impl<'m> Issued<'m> {
 
     /// Makes what queues, tokens, control and probes see of the block outputs of the unit.
     pub fn pass_on(&self, m: &'m Module) {
-        for port in ["head_ready", "begins", "finishes", "index", "state", "blocked", "idle"] {
+        for port in ["head_ready", "begins", "finishes", "state", "blocked", "idle"] {
             m.output(port, self.get(port));
         }
+        m.output("index", self.get("index").resize(INDEX_BITS));
         for side in self.neighbours {
             for port in ["pop", "push"].map(|what| format!("{what}_{side}")) {
                 m.output(port.as_str(), self.get(&port));
@@ -117,7 +118,7 @@ impl<'m> Issued<'m> {
 /// | `at_hand_right` | what makes these inductive |
 pub fn proof(bits: u32) -> Module {
     let m = Module::new("issue_proof");
-    let u = describe(&m);
+    let u = describe(&m, INDEX_BITS);
     // Queues 0 and 1 are those from and to the unit before, 3 and 2 those from and to the unit behind.
     let [given_prev, taken_prev, taken_next, given_next] =
         ["given_prev", "taken_prev", "taken_next", "given_next"].map(|name| m.input(name, 1));
@@ -215,9 +216,9 @@ struct Parts<'m> {
     blocked: Net<'m>,
 }
 
-fn describe(m: &Module) -> Parts<'_> {
+fn describe(m: &Module, index_bits: u32) -> Parts<'_> {
     let head_valid = m.input("head_valid", 1);
-    let head = m.input("head", INSN_BITS + INDEX_BITS);
+    let head = m.input("head", INSN_BITS + index_bits);
     let available_prev = m.input("available_prev", 1);
     let available_next = m.input("available_next", 1);
     let full_prev = m.input("full_prev", 1);
@@ -229,7 +230,7 @@ fn describe(m: &Module) -> Parts<'_> {
     let running = m.reg("running", 1, 0);
     let started = m.reg("started", 1, 0);
     let insn = m.data_reg("insn_now", INSN_BITS);
-    let index = m.data_reg("index_now", INDEX_BITS);
+    let index = m.data_reg("index_now", index_bits);
 
     let pops = (head.bit(3), head.bit(4));
     let lacks_prev = (pops.0 & !available_prev).named("lacks_prev");
@@ -243,7 +244,7 @@ fn describe(m: &Module) -> Parts<'_> {
     m.when(begins, || {
         running.set_to(1);
         insn.set(head.bits(0, INSN_BITS));
-        index.set(head.bits(INSN_BITS, INDEX_BITS));
+        index.set(head.bits(INSN_BITS, index_bits));
     });
     m.when(finishes, || running.set_to(0));
 
@@ -253,7 +254,7 @@ fn describe(m: &Module) -> Parts<'_> {
     let missing = lacks_prev.mux(code(2), lacks_next.mux(code(3), code(1)));
     let (pop_prev, pop_next) = (begins & pops.0, begins & pops.1);
     let (push_prev, push_next) = (finishes & pushes.0, finishes & pushes.1);
-    let index_now = running.mux(index, head.bits(INSN_BITS, INDEX_BITS));
+    let index_now = running.mux(index, head.bits(INSN_BITS, index_bits));
     m.output("head_ready", begins);
     m.output("begins", begins);
     m.output("finishes", finishes);

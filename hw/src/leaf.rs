@@ -12,7 +12,7 @@ leaf! {
             axil_rready finished fetch_complete fetch_blocked idle_load idle_compute idle_store blocked_load
             blocked_compute blocked_store index_load index_compute index_store tokens_left reads_idle
             writes_idle fetch_index fault_illegal fault_misplaced fault_overflow_load fault_overflow_compute
-            fault_overflow_store fault_reach_load fault_reach_compute fault_reach_store fault_uop fault_read
+            fault_overflow_store fault_reach_fetch fault_reach_load fault_reach_compute fault_reach_store fault_uop fault_read
             fault_read_client fault_write acc8_element acc_element inp_element wgt_element uop_element
             out_element count_write count_gemm count_alu count_lane;
         out
@@ -29,7 +29,7 @@ leaf! {
             start address count request_ready data_valid data ready_load ready_compute ready_store halt;
         out
             request_valid request_address request_beats to_load to_compute to_store entry at complete illegal
-            misplaced blocked state data_ready;
+            misplaced out_of_reach blocked state data_ready;
     }
 }
 
@@ -114,22 +114,12 @@ leaf! {
 }
 
 leaf! {
-    /// The tensor ALU's operand; see `compute.rs`.
+    /// What the tensor ALU works on; see `operand.rs`.
     Operand {
         in
-            fire use_imm imm right;
+            fire use_imm imm left right capture which;
         out
-            valid value;
-    }
-}
-
-leaf! {
-    /// The parameters of REQUANT; see `accumulator.rs`.
-    Parameters {
-        in
-            capture which word;
-        out
-            bias multiplier shift post;
+            valid left_now right_now bias multiplier shift post;
     }
 }
 

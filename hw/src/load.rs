@@ -14,7 +14,7 @@
 //! | `write_pad`, `write_index`, `write_chunk`, `write_sub` | | as in `loader.rs` |
 //! | `pad_value` | 8 | the padding of every lane |
 //! | `inp_element`, `wgt_element` | 1 | an element came from DRAM: for the counters |
-//! | `overflow`, `out_of_reach` | 1 | an element beyond the scratchpad; a DRAM address beyond 32 bits |
+//! | `overflow`, `out_of_reach` | 1 | an element beyond the scratchpad; an address beyond DRAM |
 //! | `begins`, `finishes`, `index`, `pop_next`, `push_next`, `state`, `blocked`, `idle` | | as in `issue.rs` |
 
 use tandem_isa::MemoryType;
@@ -28,7 +28,7 @@ use crate::size::Sizes;
 /// The block.
 pub fn load(sizes: &Sizes) -> Module {
     let m = Module::new("load");
-    let unit = issue::place(&m, &["next"]);
+    let unit = issue::place(&m, sizes, &["next"]);
     let inp_base = m.input("inp_base", 32);
     let wgt_base = m.input("wgt_base", 32);
     let request_ready = m.input("request_ready", 1);
@@ -37,11 +37,10 @@ pub fn load(sizes: &Sizes) -> Module {
     let insn = unit.get("insn");
     let (start, nothing) = (unit.get("start"), !sizes.field(insn, "Load", "x_size").any());
     let is_inp = sizes.field(insn, "Load", "memory_type").is(MemoryType::Inp.code().into()).named("is_inp");
-    let (inp, wgt) = (sizes.element(MemoryType::Inp), sizes.element(MemoryType::Wgt));
     let transfer = Transfer {
+        types: &[MemoryType::Wgt, MemoryType::Inp],
+        kind: is_inp,
         base: is_inp.mux(inp_base, wgt_base),
-        log_elem: is_inp.mux(m.lit(inp.log_bytes.into(), 4), m.lit(wgt.log_bytes.into(), 4)),
-        depth: is_inp.mux(m.lit(sizes.config.inp_depth() as u128, 17), m.lit(sizes.config.wgt_depth() as u128, 17)),
         start: start & !nothing,
         request_ready,
         data_valid,
@@ -70,9 +69,10 @@ pub fn load(sizes: &Sizes) -> Module {
 
 /// What a unit adds to an instruction to have its rows moved.
 pub(crate) struct Transfer<'m> {
+    /// What may be moved, and the number of what is.
+    pub types: &'static [MemoryType],
+    pub kind: Net<'m>,
     pub base: Net<'m>,
-    pub log_elem: Net<'m>,
-    pub depth: Net<'m>,
     pub start: Net<'m>,
     pub request_ready: Net<'m>,
     pub data_valid: Net<'m>,
@@ -82,7 +82,7 @@ pub(crate) struct Transfer<'m> {
 pub(crate) struct Placed<'m> {
     pub loader: Outputs<'m>,
     pub pad_value: Net<'m>,
-    /// The first address has more than 32 bits: nothing is started, and this stays set until the next reset.
+    /// The first byte is beyond DRAM and nothing is started, or a later one is; this stays set until the next reset.
     pub out_of_reach: Net<'m>,
 }
 
@@ -93,14 +93,22 @@ impl<'m> Transfer<'m> {
         let field = |field: &str| sizes.field(insn, "Load", field);
         let dram_base = padded.mux(sizes.field(insn, "LoadPad", "dram_base").zext(32), field("dram_base"));
         let pad_value = padded.mux(sizes.field(insn, "LoadPad", "pad_value"), m.lit(0, 8)).named("pad_byte");
-        let offset = dram_base.zext(REACH_BITS).shl(self.log_elem);
-        let FirstByte { address, start, out_of_reach } = first_byte(m, self.start, self.base, offset);
+        let offsets: Vec<Net<'m>> = self
+            .types
+            .iter()
+            .map(|&memory_type| match sizes.element(memory_type).log_bytes {
+                0 => dram_base.zext(REACH_BITS),
+                log => m.cat(&[m.lit(0, log), dram_base]).zext(REACH_BITS),
+            })
+            .collect();
+        let offset = m.choose(self.kind, &offsets);
+        let FirstByte { address, start, out_of_reach } = first_byte(m, sizes, self.start, self.base, offset);
         let loader = m.instance(
             "rows",
-            &loader(name, sizes),
+            &loader(name, sizes, self.types),
             &[
                 ("start", start),
-                ("log_elem", self.log_elem),
+                ("kind", self.kind),
                 ("sram_base", field("sram_base")),
                 ("dram_address", address),
                 ("y_size", field("y_size")),
@@ -110,11 +118,11 @@ impl<'m> Transfer<'m> {
                 ("y_pad_1", field("y_pad_1")),
                 ("x_pad_0", field("x_pad_0")),
                 ("x_pad_1", field("x_pad_1")),
-                ("depth", self.depth),
                 ("request_ready", self.request_ready),
                 ("data_valid", self.data_valid),
             ],
         );
+        let out_of_reach = out_of_reach | loader.get("beyond");
         Placed { loader, pad_value, out_of_reach }
     }
 }

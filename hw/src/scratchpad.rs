@@ -52,20 +52,25 @@ impl<'m> LoadPort<'m> {
     /// Enables of the lanes of an element, and its data: a bus word in the lane of its chunk, or the element within the bus
     /// word, or padding everywhere.
     pub fn element(&self, m: &'m Module, element: Element) -> (Net<'m>, Net<'m>) {
+        let (enable, data) = self.words(m, element);
+        (enable, self.pad.mux(self.pad_value.repeat(data.width() / 8), data))
+    }
+
+    /// The same without the padding.
+    pub fn words(&self, m: &'m Module, element: Element) -> (Net<'m>, Net<'m>) {
         let bits = 8 << element.log_bytes;
-        let padding = self.pad_value.repeat(bits / 8);
         if element.log_chunks == 0 {
             let data = if element.log_subs == 0 {
                 self.bus_word
             } else {
                 self.bus_word.pick(self.sub.bits(0, element.log_subs), bits)
             };
-            return (self.write, self.pad.mux(padding, data));
+            return (self.write, data);
         }
         let lanes = 1 << element.log_chunks;
         let chunk = self.chunk.bits(0, element.log_chunks);
         let enables: Vec<Net<'_>> = (0..lanes).map(|lane| self.write & (self.pad | chunk.is(lane.into()))).collect();
-        (m.cat(&enables), self.pad.mux(padding, self.bus_word.repeat(lanes)))
+        (m.cat(&enables), self.bus_word.repeat(lanes))
     }
 }
 

@@ -23,12 +23,14 @@
 //! | `out_of_range`, `undecodable` | 1 | an index beyond its scratchpad; a micro-op with reserved bits: the block stands still |
 //!
 //! A micro-op a cycle. The pipeline of GEMM and LANE forwards by itself; micro-ops of the tensor ALU wait until what they read
-//! has been written. The parameters of REQUANT are read when they change, which takes five cycles and an empty pipeline.
+//! has been written, and one follows another when the tensor ALU has had its turns. The parameters of REQUANT are read when they
+//! change, which takes five cycles, or four times the turns and one, and an empty pipeline.
 
-use tandem_rtl::Module;
+use tandem_rtl::{Module, Net};
 
 use crate::alu::ALU_LATENCY;
-use crate::gemm::GEMM_LATENCY;
+use crate::gemm;
+use crate::operand;
 use crate::size::Sizes;
 
 /// The block.
@@ -149,24 +151,19 @@ pub fn sequencer(sizes: &Sizes) -> Module {
     let wgt_fits = is_lane.mux(wgt.below((config.wgt_vectors()) as u128), wgt.below(1 << log_wgt));
     let in_range = (dst_fits & (src_fits | !reads_src) & (wgt_fits | !reads_wgt)).named("in_range");
 
-    // What the tensor ALU has in flight: the first stage holds what fired in the cycle before.
-    let depth = ALU_LATENCY as usize + 1;
     let fire = m.var("fires", m.lit(0, 1));
-    let mut flight = Vec::new();
-    let (mut valid, mut index) = (fire & slow, dst.bits(0, log_acc));
-    for stage in 0..depth {
-        let held = m.reg(format!("flight_{stage}"), 1, 0);
-        let held_dst = m.data_reg(format!("flight_dst_{stage}"), log_acc);
-        held.set(valid);
-        m.when(valid, || held_dst.set(index));
-        flight.push((held, held_dst));
-        (valid, index) = (held, held_dst);
-    }
-    let quick = m.reg("quick", GEMM_LATENCY, 0);
-    quick.set(m.cat(&[fire & !slow, quick.bits(0, GEMM_LATENCY - 1)]));
-    let in_flight = m.any_of(&flight.iter().map(|(held, _)| *held).collect::<Vec<_>>()).named("in_flight");
+    let at_work = (fire & slow).named("fires_slow");
+    let flight = if sizes.turns == 1 {
+        each_cycle(&m, at_work, dst.bits(0, log_acc))
+    } else {
+        in_turns(&m, sizes, at_work, dst.bits(0, log_acc))
+    };
+    let quick = m.reg("quick", gemm::latency(sizes), 0);
+    quick.set(m.cat(&[fire & !slow, quick.bits(0, quick.width() - 1)]));
+    let in_flight = m.any_of(&flight.slots.iter().map(|(held, _)| *held).collect::<Vec<_>>()).named("in_flight");
     let (dst_now, src_now) = (dst.bits(0, log_acc).named("dst_now"), src.bits(0, log_acc).named("src_now"));
     let conflicts: Vec<_> = flight
+        .slots
         .iter()
         .map(|(held, held_dst)| *held & (held_dst.eq(dst_now) | (reads_src & held_dst.eq(src_now))))
         .collect();
@@ -178,7 +175,14 @@ pub fn sequencer(sizes: &Sizes) -> Module {
     let step = m.reg("param_step", 3, 0);
     let missing = (is_requant & !(param_valid & param_src.eq(src_now))).named("param_missing");
     let sound = (valid_2 & in_range & !strange).named("sound");
-    let param_read = (sound & missing & !in_flight & !step.bit(2)).named("reads_param");
+    // A vector, or a parameter vector, takes as many cycles as the tensor ALU needs turns.
+    let pace = (sizes.turns > 1).then(|| m.reg("pace", sizes.turns.trailing_zeros(), 0));
+    let paced = pace.map_or(m.lit(0, 1), |pace| pace.any().named("paced"));
+    let param_read = (sound & missing & !in_flight & !step.bit(2) & !paced).named("reads_param");
+    if let Some(pace) = pace {
+        m.when(paced, || pace.set(pace.dec()));
+        m.when(at_work | param_read, || pace.set_to(u128::from(sizes.turns) - 1));
+    }
     let param_index = (src_now + step.zext(log_acc)).named("param_at");
     let capture = m.reg("capture", 1, 0);
     let which = m.data_reg("which", 2);
@@ -196,9 +200,8 @@ pub fn sequencer(sizes: &Sizes) -> Module {
     let own = (dst_now - param_src).lt(m.lit(4, log_acc)).named("writes_params");
     m.when((fire & own) | start, || param_valid.set_to(0));
 
-    fire.set(sound & !conflict & !missing);
+    fire.set(sound & !conflict & !missing & !(paced & slow));
     advance.set(!valid_2 | fire);
-    let late = flight.last().copied();
 
     m.output("uop_read", issue);
     m.output("uop_index", at.bits(0, log_uop));
@@ -210,10 +213,55 @@ pub fn sequencer(sizes: &Sizes) -> Module {
     m.output("param_index", param_index);
     m.output("param_capture", capture);
     m.output("param_which", which);
-    m.output("late_dst", late.map_or(dst_now, |(_, held_dst)| held_dst));
+    m.output("late_dst", flight.late);
     m.output("busy", active | valid_1 | valid_2 | in_flight | quick.any());
     m.output("hazard", sound & (conflict | missing));
     m.output("out_of_range", valid_2 & !in_range & !strange);
     m.output("undecodable", valid_2 & strange);
     m
+}
+
+/// The accumulators that the tensor ALU is working on.
+struct Flight<'m> {
+    /// Whether there is one, and which.
+    slots: Vec<(Net<'m>, Net<'m>)>,
+    /// The accumulator whose result leaves in this cycle.
+    late: Net<'m>,
+}
+
+/// A vector a cycle: an accumulator for each stage of the pipeline. The first stage holds what fired in the cycle before.
+fn each_cycle<'m>(m: &'m Module, fires: Net<'m>, dst: Net<'m>) -> Flight<'m> {
+    let mut slots = Vec::new();
+    let (mut valid, mut index) = (fires, dst);
+    for stage in 0..=ALU_LATENCY {
+        let held = m.reg(format!("flight_{stage}"), 1, 0);
+        let held_dst = m.data_reg(format!("flight_dst_{stage}"), dst.width());
+        held.set(valid);
+        m.when(valid, || held_dst.set(index));
+        slots.push((held, held_dst));
+        (valid, index) = (held, held_dst);
+    }
+    Flight { slots, late: index }
+}
+
+/// A vector every so many cycles: as many accumulators as fit into the pipeline at that distance, the newest one first.
+fn in_turns<'m>(m: &'m Module, sizes: &Sizes, fires: Net<'m>, dst: Net<'m>) -> Flight<'m> {
+    // From the cycle behind the one in which it fires to the one in which its last part is written.
+    let cycles = operand::latency(sizes) + ALU_LATENCY + sizes.turns - 1;
+    let places = cycles.div_ceil(sizes.turns);
+    let under_way = m.reg("under_way", cycles, 0);
+    under_way.set(m.cat(&[fires, under_way.bits(0, cycles - 1)]));
+    let leaves = under_way.sign();
+    let held = m.reg("flights", places, 0);
+    m.when(fires & !leaves, || held.set(m.cat(&[m.lit(1, 1), held.bits(0, places - 1)])));
+    m.when(!fires & leaves, || held.set(m.cat(&[held.bits(1, places - 1), m.lit(0, 1)])));
+    let (mut slots, mut index, mut late) = (Vec::new(), dst, dst);
+    for place in 0..places {
+        let held_dst = m.data_reg(format!("flight_dst_{place}"), dst.width());
+        m.when(fires, || held_dst.set(index));
+        late = if place == 0 { held_dst } else { held.bit(place).mux(held_dst, late) };
+        slots.push((held.bit(place), held_dst));
+        index = held_dst;
+    }
+    Flight { slots, late }
 }

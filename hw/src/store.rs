@@ -13,7 +13,7 @@
 //! | `request_*`, `data_valid`, `data_ready`, `data`, `strobe` | | the write engine |
 //! | `written` | 1 | the write engine has nothing under way |
 //! | `out_element` | 1 | an element went out: for the counters |
-//! | `overflow`, `out_of_reach` | 1 | an element beyond the scratchpad; a DRAM address beyond 32 bits |
+//! | `overflow`, `out_of_reach` | 1 | an element beyond the scratchpad; an address beyond DRAM |
 //! | `begins`, `finishes`, `index`, `pop_prev`, `push_prev`, `state`, `blocked`, `idle` | | as in `issue.rs` |
 //!
 //! An instruction finishes when every burst has its response, so that a token says that DRAM holds the bytes. Latency four
@@ -30,7 +30,7 @@ use crate::size::Sizes;
 /// The block.
 pub fn store(sizes: &Sizes) -> Module {
     let m = Module::new("store");
-    let unit = issue::place(&m, &["prev"]);
+    let unit = issue::place(&m, sizes, &["prev"]);
     let out_base = m.input("out_base", 32);
     let bits = sizes.lanes * 8;
     let element = m.input("element", bits);
@@ -45,18 +45,19 @@ pub fn store(sizes: &Sizes) -> Module {
     let nothing = (!x_size.any() | !y_size.any()).named("nothing");
     let out = sizes.element(MemoryType::Out);
     let log_elem = out.log_bytes;
-    let bytes = |name: &str| m.cat(&[m.lit(0, log_elem), field(name)]).zext(REACH_BITS);
+    let bytes = |name: &str| m.cat(&[m.lit(0, log_elem), field(name)]);
     let wanted = unit.get("start") & !nothing;
-    let FirstByte { address, start, out_of_reach } = first_byte(&m, wanted, out_base, bytes("dram_base"));
+    let offset = bytes("dram_base").zext(REACH_BITS);
+    let FirstByte { address, start, out_of_reach } = first_byte(&m, sizes, wanted, out_base, offset);
     let walk = m.instance(
         "walk",
-        &rows("store_walk", sizes),
+        &rows("store_walk", sizes, sizes.row_bytes(out)),
         &[
             ("start", start),
             ("address", address),
             ("rows", y_size),
-            ("row_bytes", bytes("x_size").bits(0, 32)),
-            ("stride_bytes", bytes("x_stride").bits(0, 32)),
+            ("row_bytes", bytes("x_size")),
+            ("stride_bytes", bytes("x_stride")),
             ("burst_ready", request_ready),
         ],
     );
@@ -123,7 +124,7 @@ pub fn store(sizes: &Sizes) -> Module {
         Words { valid, data, strobe: m.cat(&strobes) }
     };
 
-    let stride = bytes("x_stride").bits(0, 32);
+    let stride = bytes("x_stride");
     m.when(start, || {
         busy.set_to(1);
         index.set(field("sram_base").zext(17));
@@ -158,6 +159,7 @@ pub fn store(sizes: &Sizes) -> Module {
     });
     m.when(start, || have.set_to(0));
 
+    let out_of_reach = out_of_reach | walk.get("beyond");
     let quiet = !busy & !walk.get("more") & written & !start;
     unit.done.set((nothing | (quiet & !unit.get("start"))) & !out_of_reach & !stuck);
     m.when((busy & !data_ready) | (!busy & !start), || unit.detail.set_to(5));

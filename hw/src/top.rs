@@ -18,17 +18,18 @@
 use std::collections::BTreeMap;
 
 use rust_hdl::prelude::*;
-use tandem_isa::INSN_QUEUE_DEPTH;
-use tandem_rtl::{MemoryStyle, Module};
+use tandem_isa::RequantMode;
+use tandem_rtl::Module;
 
 use crate::block::Bus;
 use crate::leaf::{
-    AccPad, Compute, Control, Fetch, Gemm, InpPad, InsnQueue, Load, Operand, OutPad, Parameters, Probes, Reads, Store,
-    TensorAlu, Tokens, UopPad, WgtPad, Writes,
+    AccPad, Compute, Control, Fetch, Gemm, InpPad, InsnQueue, Load, Operand, OutPad, Probes, Reads, Store, TensorAlu,
+    Tokens, UopPad, WgtPad, Writes,
 };
-use crate::size::{INDEX_BITS, INSN_BITS, Sizes};
+use crate::size::{INSN_BITS, Sizes};
 use crate::{
-    accumulator, alu, compute, control, fetch, gemm, load, queue, read_engine, scratchpad, store, tokens, write_engine,
+    accumulator, alu, compute, control, fetch, gemm, load, operand, queue, read_engine, scratchpad, store, tokens,
+    write_engine,
 };
 
 /// The top of the design.
@@ -109,7 +110,6 @@ pub(crate) struct Top {
     gemm: Gemm,
     tensor_alu: TensorAlu,
     operand: Operand,
-    parameters: Parameters,
     uop: UopPad,
     inp: InpPad,
     wgt: WgtPad,
@@ -124,8 +124,9 @@ pub(crate) struct Top {
 impl Top {
     pub fn new(sizes: &Sizes) -> Top {
         let bus = sizes.bus;
-        let depth = (INSN_QUEUE_DEPTH as u32).trailing_zeros();
-        let insns = queue::queue("insn_queue", INSN_BITS + INDEX_BITS, depth, MemoryStyle::Block);
+        let (log_depth, style) = sizes.insn_queue();
+        let float = sizes.config.has_requant(RequantMode::Float);
+        let insns = queue::queue("insn_queue", INSN_BITS + sizes.index, log_depth, style);
         let mut children = BTreeMap::new();
         let mut keep = |module: Module| {
             for (name, text) in module.children() {
@@ -208,9 +209,8 @@ impl Top {
             compute: Compute::new(&keep(compute::compute(sizes))),
             store: Store::new(&keep(store::store(sizes))),
             gemm: Gemm::new(&keep(gemm::gemm(sizes))),
-            tensor_alu: TensorAlu::new(&keep(alu::array(sizes.lanes))),
-            operand: Operand::new(&keep(compute::operand(sizes))),
-            parameters: Parameters::new(&keep(accumulator::parameters(sizes))),
+            tensor_alu: TensorAlu::new(&keep(alu::array(sizes.lanes / sizes.turns, float))),
+            operand: Operand::new(&keep(operand::operand(sizes))),
             uop: UopPad::new(&keep(scratchpad::uop(sizes))),
             inp: InpPad::new(&keep(scratchpad::inp(sizes))),
             wgt: WgtPad::new(&keep(scratchpad::wgt(sizes))),
@@ -218,7 +218,7 @@ impl Top {
             out: OutPad::new(&keep(accumulator::out(sizes))),
             reads: Reads::new(&keep(read_engine::read_engine(sizes))),
             writes: Writes::new(&keep(write_engine::write_engine(sizes))),
-            probes: Probes::new(&keep(probes())),
+            probes: Probes::new(&keep(probes(log_depth + 1))),
             _children: BTreeMap::new(),
         };
         top._children = children;
@@ -258,8 +258,6 @@ impl Logic for Top {
         self.tensor_alu.reset.next = self.control.core_reset.val();
         self.operand.clock.next = self.clock.val();
         self.operand.reset.next = self.control.core_reset.val();
-        self.parameters.clock.next = self.clock.val();
-        self.parameters.reset.next = self.control.core_reset.val();
         self.uop.clock.next = self.clock.val();
         self.uop.reset.next = self.control.core_reset.val();
         self.inp.clock.next = self.clock.val();
@@ -343,6 +341,7 @@ impl Logic for Top {
         self.control.fetch_index.next = self.fetch.at.val();
         self.control.fault_illegal.next = self.fetch.illegal.val();
         self.control.fault_misplaced.next = self.fetch.misplaced.val();
+        self.control.fault_reach_fetch.next = self.fetch.out_of_reach.val();
         self.control.fault_uop.next = self.compute.undecodable.val();
         self.control.fault_read.next = self.reads.fault.val();
         self.control.fault_read_client.next = self.reads.fault_client.val();
@@ -497,21 +496,21 @@ impl Logic for Top {
         self.operand.fire.next = self.compute.fire_slow.val();
         self.operand.use_imm.next = self.compute.use_imm.val();
         self.operand.imm.next = self.compute.imm.val();
+        self.operand.left.next = self.acc.left.val();
         self.operand.right.next = self.acc.right.val();
-        self.parameters.capture.next = self.compute.param_capture.val();
-        self.parameters.which.next = self.compute.param_which.val();
-        self.parameters.word.next = self.acc.right.val();
+        self.operand.capture.next = self.compute.param_capture.val();
+        self.operand.which.next = self.compute.param_which.val();
         self.tensor_alu.valid.next = self.operand.valid.val();
         self.tensor_alu.requant.next = self.compute.alu_requant.val();
         self.tensor_alu.opcode.next = self.compute.alu_opcode.val();
         self.tensor_alu.mode.next = self.compute.alu_mode.val();
         self.tensor_alu.saturate.next = self.compute.alu_saturate.val();
-        self.tensor_alu.left.next = self.acc.left.val();
-        self.tensor_alu.right.next = self.operand.value.val();
-        self.tensor_alu.bias.next = self.parameters.bias.val();
-        self.tensor_alu.multiplier.next = self.parameters.multiplier.val();
-        self.tensor_alu.shift.next = self.parameters.shift.val();
-        self.tensor_alu.post.next = self.parameters.post.val();
+        self.tensor_alu.left.next = self.operand.left_now.val();
+        self.tensor_alu.right.next = self.operand.right_now.val();
+        self.tensor_alu.bias.next = self.operand.bias.val();
+        self.tensor_alu.multiplier.next = self.operand.multiplier.val();
+        self.tensor_alu.shift.next = self.operand.shift.val();
+        self.tensor_alu.post.next = self.operand.post.val();
         self.acc.alu_write.next = self.tensor_alu.result_valid.val();
         self.acc.alu_index.next = self.compute.late_dst.val();
         self.acc.alu_result.next = self.tensor_alu.result.val();
@@ -555,9 +554,8 @@ impl Logic for Top {
 }
 
 /// The levels of the instruction queues side by side.
-fn probes() -> Module {
+fn probes(width: u32) -> Module {
     let m = Module::new("probes");
-    let width = (INSN_QUEUE_DEPTH as u32).trailing_zeros() + 1;
     let levels = ["level_load", "level_compute", "level_store"].map(|name| m.input(name, width).zext(16));
     m.output("queued", m.cat(&levels));
     m

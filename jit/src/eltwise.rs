@@ -19,8 +19,8 @@ pub(crate) fn emit(
     inputs: &[u32],
     output: u32,
 ) -> Result<(), JitError> {
-    const CONTEXTS: usize = 2;
     let config = e.config();
+    let contexts = tile::contexts(config);
     let g = Geometry::new(config);
     let params = params(layer, &g);
     let param_count = params.len() / config.acc_elem_bytes();
@@ -36,18 +36,18 @@ pub(crate) fn emit(
         });
     }
     let regions = inputs.len();
-    let inp_cap = tile::inp_capacity(config, &g, true, CONTEXTS);
-    let acc_cap = (config.acc_depth() - param_count) / 2;
+    let inp_cap = tile::inp_capacity(config, &g, true, contexts);
+    let acc_cap = (config.acc_depth() - param_count) / contexts;
     let cells = (inp_cap / g.inp_per_cell / regions).min(acc_cap / g.out_per_cell / regions).max(1);
     let total = g.groups(layer.dims.n) * g.blocks(layer.dims.c) * layer.dims.h * layer.dims.w;
     for (tile, begin) in (0..total).step_by(cells).enumerate() {
         let run = Run {
             g: &g,
             cells: cells.min(total - begin),
-            inp: (tile % CONTEXTS) * inp_cap,
-            acc: param_count + (tile % 2) * acc_cap,
+            inp: (tile % contexts) * inp_cap,
+            acc: param_count + (tile % contexts) * acc_cap,
         };
-        e.begin_load(tile, CONTEXTS);
+        e.begin_load(tile, contexts);
         for (region, &input) in inputs.iter().enumerate() {
             let count = (run.cells * g.inp_per_cell) as u32;
             e.issue(Load {
@@ -61,7 +61,7 @@ pub(crate) fn emit(
             });
         }
         e.end_load();
-        e.begin_tile(tile);
+        e.begin_tile(tile, contexts);
         e.begin_group();
         e.issue_all((0..regions).map(|region| run.spread(region)).collect());
         e.end_group();

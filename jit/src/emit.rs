@@ -4,13 +4,19 @@
 //! `push`, merged into the last instruction of the queue. A NOP carries a flag where no instruction can.
 
 use crate::JitError;
+use crate::merge::merge;
+use crate::nest::{Axis, Nest};
 use crate::uop::UopCache;
+use std::collections::VecDeque;
 use tandem_isa::{
     Alu, Dep, Finish, Gemm, HwConfig, Insn, Lane, Load, MemoryType, Program, Queue, Requant, Role, Section, Uop,
 };
 
-/// Alignment of a section: a multiple of every element size of every configuration.
-pub(crate) const SECTION_ALIGN: u64 = 1024;
+/// Alignment of a section: whole elements of every memory, and whole words of the bus.
+pub(crate) fn section_align(config: &HwConfig) -> u64 {
+    let elements = [config.inp_elem_bytes(), config.wgt_elem_bytes(), config.acc_elem_bytes(), config.bus_bytes()];
+    elements.into_iter().max().unwrap_or(1) as u64
+}
 
 /// A neighbour of a queue: LOAD comes before COMPUTE, COMPUTE before STORE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,9 +36,9 @@ pub(crate) struct Emitter<'c> {
     last: [Option<usize>; 3],
     /// Pops that wait for the next instruction of each queue.
     pending: [Dep; 3],
-    /// Tokens pushed compute -> load and store -> compute that nobody has popped yet.
-    free_loads: u32,
-    free_tiles: u32,
+    /// Instructions that pushed a token compute -> load or store -> compute that nobody has popped yet.
+    free_loads: VecDeque<usize>,
+    free_tiles: VecDeque<usize>,
 }
 
 fn slot(queue: Queue) -> usize {
@@ -53,8 +59,8 @@ impl<'c> Emitter<'c> {
             uop_loads: Vec::new(),
             last: [None; 3],
             pending: [Dep::default(); 3],
-            free_loads: 0,
-            free_tiles: 0,
+            free_loads: VecDeque::new(),
+            free_tiles: VecDeque::new(),
         }
     }
 
@@ -64,7 +70,7 @@ impl<'c> Emitter<'c> {
 
     /// Adds a section of constants and returns its offset in bytes.
     pub fn constants(&mut self, name: String, role: Role, data: Vec<u8>) -> Result<u32, JitError> {
-        let offset = next_offset(&self.sections);
+        let offset = next_offset(&self.sections, section_align(self.config));
         let end = offset + data.len() as u64;
         if end > u64::from(u32::MAX) {
             return Err(JitError::Exhausted { bytes: end, limit: u64::from(u32::MAX) });
@@ -98,8 +104,8 @@ impl<'c> Emitter<'c> {
         }
     }
 
-    /// Makes the last instruction of `queue` send a token to its neighbour.
-    pub fn push(&mut self, queue: Queue, to: Side) {
+    /// Makes the last instruction of `queue` send a token to its neighbour, and returns its index.
+    pub fn push(&mut self, queue: Queue, to: Side) -> usize {
         self.flush(queue);
         let taken = |dep: Dep| match to {
             Side::Prev => dep.push_prev,
@@ -117,6 +123,7 @@ impl<'c> Emitter<'c> {
             Side::Prev => dep.push_prev = true,
             Side::Next => dep.push_next = true,
         }
+        last
     }
 
     /// Gives held pops an instruction of their own.
@@ -172,12 +179,18 @@ impl<'c> Emitter<'c> {
         }
     }
 
+    /// Issues `insn` over the loop nest of `axes`, whose sources lie in ACC or are not read.
+    pub fn issue_nest(&mut self, base: Uop, axes: &[Axis], insn: impl Into<Insn>) {
+        let steps = Nest::new(self.config, self.config.acc_depth(), base, axes, &[]).steps(self.config, insn);
+        self.issue_all(steps);
+    }
+
     /// Begins the loads of group `index` of a layer with `contexts` halves of INP and WGT: waits until the group that used
     /// the same half has been computed.
     pub fn begin_load(&mut self, index: usize, contexts: usize) {
         if index >= contexts {
             self.pop(Queue::Load, Side::Next);
-            self.free_loads -= 1;
+            self.free_loads.pop_front();
         }
     }
 
@@ -191,16 +204,16 @@ impl<'c> Emitter<'c> {
     }
 
     pub fn end_group(&mut self) {
-        self.push(Queue::Compute, Side::Prev);
-        self.free_loads += 1;
+        let pusher = self.push(Queue::Compute, Side::Prev);
+        self.free_loads.push_back(pusher);
     }
 
-    /// Begins output tile `index` of a layer with two halves of ACC: waits until the tile that used the same half has been
-    /// stored.
-    pub fn begin_tile(&mut self, index: usize) {
-        if index >= 2 {
+    /// Begins output tile `index` of a layer with `contexts` parts of ACC: waits until the tile that used the same part has
+    /// been stored.
+    pub fn begin_tile(&mut self, index: usize, contexts: usize) {
+        if index >= contexts {
             self.pop(Queue::Compute, Side::Next);
-            self.free_tiles -= 1;
+            self.free_tiles.pop_front();
         }
     }
 
@@ -211,20 +224,26 @@ impl<'c> Emitter<'c> {
     }
 
     pub fn end_store(&mut self) {
-        self.push(Queue::Store, Side::Prev);
-        self.free_tiles += 1;
+        let pusher = self.push(Queue::Store, Side::Prev);
+        self.free_tiles.push_back(pusher);
     }
 
     /// Orders everything before against everything after: the next load runs when the last store is done, and no token is
     /// left over.
     pub fn barrier(&mut self) {
-        for _ in 0..std::mem::take(&mut self.free_tiles) {
+        // Tokens that nobody waits for are not pushed: they are the youngest of their queue.
+        for pusher in self.free_loads.drain(..) {
+            self.insns[pusher].dep_mut().push_prev = false;
+        }
+        let last_store = self.free_tiles.pop_back();
+        for pusher in self.free_tiles.drain(..) {
+            self.insns[pusher].dep_mut().push_prev = false;
+        }
+        if last_store.is_some() {
             self.pop(Queue::Compute, Side::Next);
         }
         self.push(Queue::Compute, Side::Prev);
-        for _ in 0..std::mem::take(&mut self.free_loads) + 1 {
-            self.pop(Queue::Load, Side::Next);
-        }
+        self.pop(Queue::Load, Side::Next);
     }
 
     /// Closes the program.
@@ -246,14 +265,15 @@ impl<'c> Emitter<'c> {
                 }
             }
         }
-        for insn in &self.insns {
+        let insns = merge(&self.insns);
+        for insn in &insns {
             insn.encode(self.config)?;
         }
-        Ok(Program { config: self.config.clone(), sections: self.sections, insns: self.insns })
+        Ok(Program { config: self.config.clone(), sections: self.sections, insns })
     }
 }
 
 /// First free offset behind these sections.
-pub(crate) fn next_offset(sections: &[Section]) -> u64 {
-    sections.iter().map(|s| s.end()).max().unwrap_or(0).next_multiple_of(SECTION_ALIGN)
+pub(crate) fn next_offset(sections: &[Section], align: u64) -> u64 {
+    sections.iter().map(|s| s.end()).max().unwrap_or(0).next_multiple_of(align)
 }

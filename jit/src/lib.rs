@@ -12,8 +12,10 @@
 //! | `window.rs` | convolution, depthwise, dense and pooling: loads, GEMM or LANE, stores |
 //! | `eltwise.rs` | addition, multiplication and requantisation of whole activations |
 //! | `transfer.rs` | rectangles in DRAM, with padding, as loads and stores |
+//! | `nest.rs` | iteration spaces as loops and micro-ops |
 //! | `emit.rs` | the instruction stream, its tokens, the barrier |
 //! | `uop.rs` | the micro-op kernels in DRAM and their cache in the scratchpad |
+//! | `merge.rs` | neighbours of a queue become one instruction |
 //! | `memory.rs` | which activation lies where in DRAM, and for how long |
 #![forbid(unsafe_code)]
 
@@ -22,12 +24,15 @@ mod emit;
 mod layout;
 mod lower;
 mod memory;
+mod merge;
+mod nest;
 mod tile;
 mod transfer;
 mod uop;
 mod window;
 
 pub use layout::Binding;
+pub use merge::merge;
 
 use crate::emit::Emitter;
 use crate::layout::Geometry;
@@ -64,9 +69,9 @@ pub enum JitError {
     /// Invalid: a tensor handed in for packing does not fit its binding.
     #[error("{0}")]
     Invalid(String),
-    /// Exhausted: the program needs more than the 32-bit address space.
+    /// Exhausted: the program needs more than the machine's address space.
     #[error(
-        "the program needs {bytes} bytes of DRAM, more than the {limit} that 32-bit addresses reach; split the segment"
+        "the program needs {bytes} bytes of DRAM, more than the {limit} that the machine's addresses reach; split the segment"
     )]
     Exhausted {
         /// Bytes needed.
@@ -87,7 +92,11 @@ pub fn supports(graph: &Graph, node: &Node, config: &HwConfig) -> Result<(), Str
     if !config.profile().has_extension() {
         return Err(format!("profile {} has no exact requantisation", config.profile().name()));
     }
-    lower::lower(graph, node).map(|_| ())
+    let layer = lower::lower(graph, node)?;
+    match layer.modes().into_iter().find(|&mode| !config.has_requant(mode)) {
+        Some(mode) => Err(format!("this machine has no REQUANT mode `{}`", mode.name())),
+        None => Ok(()),
+    }
 }
 
 /// Compiles a segment.
@@ -106,7 +115,7 @@ pub fn compile(graph: &Graph, config: &HwConfig) -> Result<Compiled, JitError> {
     let geometry = Geometry::new(config);
     let rows = graph.inputs.first().and_then(|&v| layout::dims(&graph.ty(v).shape)).map_or(1, |d| d.n);
     let samples = if rows == 1 { config.batch() } else { 1 };
-    let places = memory::plan(graph, &geometry)?;
+    let places = memory::plan(graph, &geometry, emit::section_align(config))?;
     let mut emitter = Emitter::new(config, places.sections.clone());
     for (index, (node, layer)) in graph.nodes.iter().zip(layers).enumerate() {
         match layer {
@@ -131,5 +140,10 @@ pub fn compile(graph: &Graph, config: &HwConfig) -> Result<Compiled, JitError> {
     };
     let (inputs, outputs) = (binding(&graph.inputs), binding(&graph.outputs));
     let program = emitter.finish()?;
+    let bytes = program.sections.iter().map(|section| section.end()).max().unwrap_or(0);
+    let limit = 1u64 << config.dram_bits();
+    if bytes > limit {
+        return Err(JitError::Exhausted { bytes, limit });
+    }
     Ok(Compiled { program, inputs, outputs, samples })
 }

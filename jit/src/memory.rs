@@ -2,7 +2,7 @@
 //! share over time.
 
 use crate::JitError;
-use crate::emit::{SECTION_ALIGN, next_offset};
+use crate::emit::next_offset;
 use crate::layout::{Geometry, dims};
 use crate::lower::is_alias;
 use tandem_graph::{Graph, ValueId};
@@ -26,8 +26,8 @@ impl Places {
     }
 }
 
-/// Places the activations of a segment. A value that an alias node makes lies where its operand lies.
-pub(crate) fn plan(graph: &Graph, geometry: &Geometry) -> Result<Places, JitError> {
+/// Places the activations of a segment at multiples of `align` bytes. A value that an alias node makes lies where its operand lies.
+pub(crate) fn plan(graph: &Graph, geometry: &Geometry, align: u64) -> Result<Places, JitError> {
     let mut root: Vec<usize> = (0..graph.values.len()).collect();
     for node in graph.nodes.iter().filter(|n| is_alias(&n.op)) {
         root[node.outputs[0].0] = root[node.inputs[0].0];
@@ -40,7 +40,7 @@ pub(crate) fn plan(graph: &Graph, geometry: &Geometry) -> Result<Places, JitErro
     }
     let bytes = |value: usize| {
         let size = dims(&graph.values[value].ty.shape).map_or(0, |d| geometry.bytes(d));
-        size.next_multiple_of(SECTION_ALIGN)
+        size.next_multiple_of(align)
     };
     let mut sections: Vec<Section> = Vec::new();
     let mut places: Vec<Option<(usize, u32)>> = vec![None; graph.values.len()];
@@ -50,12 +50,12 @@ pub(crate) fn plan(graph: &Graph, geometry: &Geometry) -> Result<Places, JitErro
             let r = root[id.0];
             if places[r].is_none() {
                 places[r] = Some((sections.len(), 0));
-                add(&mut sections, format!("{name}{k}"), role, bytes(r))?;
+                add(&mut sections, align, format!("{name}{k}"), role, bytes(r))?;
                 places[r] = Some((sections.len() - 1, sections[sections.len() - 1].offset));
             }
         }
     }
-    let base = next_offset(&sections);
+    let base = next_offset(&sections, align);
     let scratch = sections.len();
     // (offset, end, last node that reads it) of what is alive.
     let mut live: Vec<(u64, u64, usize)> = Vec::new();
@@ -82,7 +82,7 @@ pub(crate) fn plan(graph: &Graph, geometry: &Geometry) -> Result<Places, JitErro
         }
     }
     if high > 0 {
-        add(&mut sections, "scratch".into(), Role::Scratch, high)?;
+        add(&mut sections, align, "scratch".into(), Role::Scratch, high)?;
     }
     for value in 0..root.len() {
         places[value] = places[root[value]];
@@ -94,8 +94,8 @@ fn exhausted(bytes: u64) -> JitError {
     JitError::Exhausted { bytes, limit: u64::from(u32::MAX) }
 }
 
-fn add(sections: &mut Vec<Section>, name: String, role: Role, size: u64) -> Result<(), JitError> {
-    let offset = next_offset(sections);
+fn add(sections: &mut Vec<Section>, align: u64, name: String, role: Role, size: u64) -> Result<(), JitError> {
+    let offset = next_offset(sections, align);
     let end = offset.saturating_add(size);
     if end > u64::from(u32::MAX) {
         return Err(exhausted(end));

@@ -20,8 +20,12 @@ pub(crate) struct Tile {
     pub depth: usize,
     /// Taps of a load group: all of them, some whole rows of the kernel, or some taps of one row.
     pub taps: Taps,
-    /// Halves of INP and WGT: 2, or 1 where a half would hold nothing.
+    /// Parts of INP: 2, or 1 where a half would hold nothing or nothing runs beside it.
     pub contexts: usize,
+    /// Parts of WGT: as many, or 1 where the weights of the layer stay.
+    pub wgt_contexts: usize,
+    /// Whether ACC holds the parameters of all output cells, not of one chunk.
+    pub all_params: bool,
 }
 
 /// The taps of a load group: `rows` kernel rows of `columns` taps.
@@ -29,6 +33,12 @@ pub(crate) struct Tile {
 pub(crate) struct Taps {
     pub rows: usize,
     pub columns: usize,
+}
+
+/// Parts into which a schedule that fills one while another is computed divides the scratchpads.
+pub(crate) fn contexts(config: &HwConfig) -> usize {
+    // Where instructions run one after another, a second part would only make tiles smaller.
+    if config.insn_queue_depth().is_some() { 2 } else { 1 }
 }
 
 /// What a layer needs of the scratchpads.
@@ -39,6 +49,16 @@ pub(crate) struct Demand {
     /// Passes over the weights; 0 for a maximum.
     pub passes: usize,
     pub lanes: bool,
+    /// Parameter sets of REQUANT: one for each output vector, or a single one for all of them.
+    pub params: Params,
+}
+
+/// How many parameters a layer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Params {
+    None,
+    Shared,
+    PerVector,
 }
 
 /// Rows or columns of input that `extent` outputs and `taps` taps touch.
@@ -69,9 +89,19 @@ pub(crate) fn param_vectors(vectors: usize) -> usize {
     4 * vectors
 }
 
-/// Vectors of one of the two contexts of ACC, beside the parameters of `cells` cells.
-pub(crate) fn acc_capacity(config: &HwConfig, geometry: &Geometry, cells: usize) -> usize {
-    config.acc_depth().saturating_sub(param_vectors(cells * geometry.out_per_cell)) / 2
+/// Output vectors whose parameters are in ACC at once.
+pub(crate) fn held_params(g: &Geometry, demand: &Demand, cells: usize, all_params: bool) -> usize {
+    match demand.params {
+        Params::None => 0,
+        Params::Shared => 1,
+        Params::PerVector if all_params => g.blocks(demand.output.c) * g.out_per_cell,
+        Params::PerVector => cells * g.out_per_cell,
+    }
+}
+
+/// Vectors of one context of ACC, beside the parameters of `held` vectors.
+pub(crate) fn acc_capacity(config: &HwConfig, held: usize) -> usize {
+    config.acc_depth().saturating_sub(param_vectors(held)) / contexts(config)
 }
 
 /// Taps of one lane-wise weight element: an element holds BLOCK_IN vectors, a tap needs one for each vector of a cell.
@@ -83,15 +113,26 @@ pub(crate) fn taps_per_element(geometry: &Geometry) -> usize {
 pub(crate) fn choose(config: &HwConfig, demand: &Demand) -> Tile {
     let geometry = Geometry::new(config);
     let mut best: Option<(u64, Tile)> = None;
-    for contexts in [2, 1] {
-        search(config, &geometry, demand, contexts, &mut best);
+    for contexts in (1..=contexts(config)).rev() {
+        for all_params in [true, false] {
+            search(config, &geometry, demand, contexts, all_params, &mut best);
+        }
         if best.is_some() {
             break;
         }
     }
     // The smallest tile fits every configuration that the validating constructor lets through.
     best.map_or(
-        Tile { cells: 1, height: 1, width: 1, depth: 1, taps: Taps { rows: 1, columns: 1 }, contexts: 1 },
+        Tile {
+            cells: 1,
+            height: 1,
+            width: 1,
+            depth: 1,
+            taps: Taps { rows: 1, columns: 1 },
+            contexts: 1,
+            wgt_contexts: 1,
+            all_params: false,
+        },
         |(_, tile)| tile,
     )
 }
@@ -105,13 +146,19 @@ fn cuts(n: usize) -> Vec<usize> {
     cuts
 }
 
-fn search(config: &HwConfig, g: &Geometry, demand: &Demand, contexts: usize, best: &mut Option<(u64, Tile)>) {
+fn search(
+    config: &HwConfig,
+    g: &Geometry,
+    demand: &Demand,
+    contexts: usize,
+    all_params: bool,
+    best: &mut Option<(u64, Tile)>,
+) {
     let (out, input, slide) = (demand.output, demand.input, demand.slide);
     let [kh, kw] = slide.kernel;
     let out_cells = g.blocks(out.c);
     let in_cells = g.blocks(input.c);
     let inp_cap = inp_capacity(config, g, demand.lanes, contexts);
-    let wgt_cap = wgt_capacity(config, demand.lanes, contexts);
     let mut tap_cuts = vec![Taps { rows: kh, columns: kw }];
     tap_cuts.extend(cuts(kh).into_iter().filter(|&r| r < kh).map(|rows| Taps { rows, columns: kw }));
     tap_cuts.extend(cuts(kw).into_iter().filter(|&c| c < kw).map(|columns| Taps { rows: 1, columns }));
@@ -120,7 +167,7 @@ fn search(config: &HwConfig, g: &Geometry, demand: &Demand, contexts: usize, bes
         if vectors > config.uop_depth() {
             continue;
         }
-        let acc_cap = acc_capacity(config, g, cells);
+        let acc_cap = acc_capacity(config, held_params(g, demand, cells, all_params));
         for height in cuts(out.h) {
             for width in cuts(out.w) {
                 if vectors * height * width > acc_cap {
@@ -154,11 +201,14 @@ fn search(config: &HwConfig, g: &Geometry, demand: &Demand, contexts: usize, bes
                         } else {
                             vectors * depth * g.inp_per_cell * demand.passes * count
                         };
-                        if inp > inp_cap || wgt > wgt_cap {
+                        // Weights that are loaded once share WGT with none that come later.
+                        let stay = whole && (demand.lanes || depth >= in_cells) && cells >= out_cells;
+                        let wgt_contexts = if stay { 1 } else { contexts };
+                        if inp > inp_cap || wgt > wgt_capacity(config, demand.lanes, wgt_contexts) {
                             continue;
                         }
-                        let tile = Tile { cells, height, width, depth, taps, contexts };
-                        let cost = estimate(config, g, demand, &tile, inp as u64, wgt as u64);
+                        let tile = Tile { cells, height, width, depth, taps, contexts, wgt_contexts, all_params };
+                        let cost = estimate(config, g, demand, &tile, wgt as u64);
                         if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                             *best = Some((cost, tile));
                         }
@@ -170,28 +220,87 @@ fn search(config: &HwConfig, g: &Geometry, demand: &Demand, contexts: usize, bes
 }
 
 /// A rough count of cycles, to compare tiles of one layer.
-fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile, inp: u64, wgt: u64) -> u64 {
-    const LOAD_CYCLES: u64 = 40;
-    const INSN_CYCLES: u64 = 6;
-    let bus = config.bus_bytes() as u64;
-    let [kh, kw] = demand.slide.kernel;
+fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile, wgt: u64) -> u64 {
+    /// Of a transfer beside its data, and of an instruction of GEMM or LANE or of the tensor ALU beside its loops.
+    const TRANSFER: u64 = 40;
+    const GEMM: u64 = 8;
+    const ALU: u64 = 16;
+    /// What does not overlap where it could.
+    const SLACK: u64 = 8;
+    let (out, image, slide) = (demand.output, demand.input, &demand.slide);
+    let [kh, kw] = slide.kernel;
     let parts = |n: usize, size: usize| n.div_ceil(size) as u64;
-    let chunks = parts(g.blocks(demand.output.c), tile.cells);
-    let spatial =
-        parts(demand.output.h, tile.height) * parts(demand.output.w, tile.width) * g.groups(demand.output.n) as u64;
+    let chunks = parts(g.blocks(out.c), tile.cells);
+    let spatial = parts(out.h, tile.height) * parts(out.w, tile.width) * g.groups(out.n) as u64;
     let tap_groups = parts(kh, tile.taps.rows) * parts(kw, tile.taps.columns);
-    let depth_groups = if demand.lanes { 1 } else { parts(g.blocks(demand.input.c), tile.depth) };
+    let depth_groups = if demand.lanes { 1 } else { parts(g.blocks(image.c), tile.depth) };
     let groups = tap_groups * depth_groups;
     let tiles = chunks * spatial;
-    let inp_bytes = tiles * groups * inp * config.inp_elem_bytes() as u64;
-    let wgt_loads = if groups == 1 { chunks } else { tiles * groups };
-    let wgt_bytes = wgt_loads * wgt * config.wgt_elem_bytes() as u64;
-    let count = (tile.taps.rows * tile.taps.columns * demand.passes.max(1)) as u64;
-    let insns_per_group = if demand.lanes { count } else { count * (tile.depth * g.inp_per_cell) as u64 };
-    let loads = tiles * groups * (tile.depth as u64) + wgt_loads;
-    let vectors = (tile.cells * g.out_per_cell) as u64;
-    (inp_bytes + wgt_bytes) / bus
-        + loads * LOAD_CYCLES
-        + tiles * (groups * insns_per_group + vectors + tile.cells as u64) * INSN_CYCLES
-        + tiles * vectors * (tile.height * tile.width) as u64
+    let bus = config.bus_bytes();
+    // A transfer of some blocks, each of rows of pixels: how many instructions, and how many words of the bus.
+    let transfer = |blocks: usize, rows: usize, columns: usize, contiguous: bool, pixel: usize| {
+        let (pieces, bytes) = if contiguous { (1, rows * columns * pixel) } else { (rows, columns * pixel) };
+        let instructions = if contiguous { 1 } else { blocks };
+        (instructions as u64, (blocks * pieces * bytes.div_ceil(bus)) as u64)
+    };
+    let rows = reach(tile.height, slide.stride[0], tile.taps.rows, slide.dilation[0]);
+    let columns = reach(tile.width, slide.stride[1], tile.taps.columns, slide.dilation[1]);
+    let padded = slide.pad != [0, 0] || rows > image.h || columns > image.w;
+    let pixel = g.batch * g.cell;
+    let (loads, load_words) = transfer(tile.depth, rows, columns, !padded && (columns == image.w || rows == 1), pixel);
+    let whole_rows = tile.width == out.w || tile.height == 1;
+    let (stores, store_words) = transfer(tile.cells, tile.height, tile.width, whole_rows, pixel);
+    let stay = tap_groups * depth_groups == 1;
+    let wgt_loads = if stay { chunks } else { tiles * groups };
+    let wgt_words = wgt * (config.wgt_elem_bytes().div_ceil(bus)) as u64;
+    // The longest two axes are loops, and micro-ops enumerate the others.
+    let pixels = tile.height * tile.width;
+    let one_axis = tile.height == 1 || tile.width == 1 || slide.stride[0] * columns == slide.stride[1] * tile.width;
+    let mut axes = [
+        if one_axis { pixels } else { tile.height },
+        if one_axis { 1 } else { tile.width },
+        if demand.lanes { 1 } else { tile.depth },
+        if demand.lanes { 1 } else { g.inp_per_cell },
+        demand.passes.max(1),
+        tile.taps.rows,
+        tile.taps.columns,
+        tile.cells,
+        g.out_per_cell,
+    ];
+    axes.sort_unstable();
+    let uops: usize = axes[..axes.len() - 2].iter().product();
+    let kernels = uops.div_ceil(config.uop_depth()) as u64;
+    let sweeps = kernels + u64::from(demand.lanes);
+    // Each context has micro-ops of its own, which are loaded again where they do not stay.
+    let variants = (tile.contexts * contexts(config)).min((tiles * groups) as usize);
+    let kernel_loads = if uops * variants <= config.uop_depth() { variants as u64 } else { tiles * groups * kernels };
+    let kernel_words = (uops * 4).div_ceil(bus) as u64;
+    let vectors = tile.cells * g.out_per_cell;
+    let reset = if demand.lanes { 0 } else { GEMM + (vectors * pixels) as u64 };
+    let param_loads = match demand.params {
+        Params::None => 0,
+        Params::PerVector if !tile.all_params => chunks,
+        Params::Shared | Params::PerVector => 1,
+    };
+    let requant = if demand.params == Params::None { 0 } else { vectors as u64 * (ALU + pixels as u64) };
+    let sums = kh * kw * demand.passes.max(1) * if demand.lanes { 1 } else { g.blocks(image.c) * g.inp_per_cell };
+    let work = g.groups(out.n) * out.h * out.w * g.blocks(out.c) * g.out_per_cell * sums;
+    let load = loads * TRANSFER + load_words;
+    let store = stores * TRANSFER + store_words;
+    let queues = [
+        tiles * groups * load + wgt_loads * (TRANSFER + wgt_words),
+        work as u64
+            + tiles * (groups * sweeps * GEMM + reset + requant)
+            + kernel_loads * (TRANSFER + kernel_words)
+            + param_loads * TRANSFER,
+        tiles * store,
+    ];
+    let one_after_another = queues.iter().sum::<u64>();
+    match config.insn_queue_depth() {
+        None => one_after_another,
+        // The queues overlap, but not the first load, the last store and what comes before it.
+        Some(_) => {
+            queues.into_iter().max().unwrap_or(0) + load + wgt_words + requant + store + one_after_another / SLACK
+        }
+    }
 }

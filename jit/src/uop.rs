@@ -1,7 +1,6 @@
 //! Micro-op kernels: one copy of each in DRAM, the recently used ones in the scratchpad.
 
 use std::collections::HashMap;
-use std::collections::VecDeque;
 use tandem_isa::Uop;
 
 /// Where a kernel is, and whether it must be loaded first.
@@ -14,43 +13,51 @@ pub(crate) struct Placed {
 
 /// The kernels of a program and the state of the micro-op scratchpad as the compute queue will see it.
 pub(crate) struct UopCache {
-    depth: usize,
     dram: Vec<Uop>,
-    known: HashMap<Vec<Uop>, u32>,
-    /// (first entry, length, DRAM position) of the resident kernels, oldest first.
-    resident: VecDeque<(usize, usize, u32)>,
+    /// Where each micro-op stands in `dram`.
+    places: HashMap<Uop, Vec<u32>>,
+    /// What the scratchpad holds.
+    resident: Vec<Option<Uop>>,
     head: usize,
 }
 
 impl UopCache {
     pub fn new(depth: usize) -> Self {
-        Self { depth, dram: Vec::new(), known: HashMap::new(), resident: VecDeque::new(), head: 0 }
+        Self { dram: Vec::new(), places: HashMap::new(), resident: vec![None; depth], head: 0 }
     }
 
-    /// Makes a kernel of 1 to `depth` micro-ops resident. New kernels go behind the last one, wrapping to the start of the
-    /// scratchpad, and push out what they overlap.
+    /// Makes a kernel of 1 to `depth` micro-ops resident. A part of what is there already serves as well; a new kernel goes
+    /// behind the last one, wrapping to the start of the scratchpad, over whatever is there.
     pub fn place(&mut self, kernel: &[Uop]) -> Placed {
-        debug_assert!(!kernel.is_empty() && kernel.len() <= self.depth);
-        let position = match self.known.get(kernel) {
-            Some(&p) => p,
-            None => {
-                let p = self.dram.len() as u32;
-                self.dram.extend_from_slice(kernel);
-                self.known.insert(kernel.to_vec(), p);
-                p
-            }
-        };
-        if let Some(&(sram, ..)) = self.resident.iter().find(|r| r.2 == position && r.1 == kernel.len()) {
-            return Placed { sram: sram as u32, load_from: None };
+        debug_assert!(!kernel.is_empty() && kernel.len() <= self.resident.len());
+        let same = |held: &[Option<Uop>]| held.iter().zip(kernel).all(|(held, uop)| *held == Some(*uop));
+        if let Some(at) = self.resident.windows(kernel.len()).position(same) {
+            return Placed { sram: at as u32, load_from: None };
         }
-        if self.head + kernel.len() > self.depth {
+        let position = self.position(kernel);
+        if self.head + kernel.len() > self.resident.len() {
             self.head = 0;
         }
-        let (begin, end) = (self.head, self.head + kernel.len());
-        self.resident.retain(|&(at, len, _)| at + len <= begin || end <= at);
-        self.resident.push_back((begin, kernel.len(), position));
-        self.head = end;
+        let begin = self.head;
+        self.head += kernel.len();
+        for (held, uop) in self.resident[begin..self.head].iter_mut().zip(kernel) {
+            *held = Some(*uop);
+        }
         Placed { sram: begin as u32, load_from: Some(position) }
+    }
+
+    /// Where a kernel stands in DRAM: within what is there, or behind it.
+    fn position(&mut self, kernel: &[Uop]) -> u32 {
+        let begins_at = |&at: &u32| self.dram[at as usize..].starts_with(kernel);
+        if let Some(at) = self.places.get(&kernel[0]).and_then(|places| places.iter().copied().find(begins_at)) {
+            return at;
+        }
+        let position = self.dram.len() as u32;
+        for (uop, at) in kernel.iter().zip(position..) {
+            self.places.entry(*uop).or_default().push(at);
+        }
+        self.dram.extend_from_slice(kernel);
+        position
     }
 
     /// Every kernel, in the order of the DRAM section.
@@ -76,13 +83,24 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_what_is_there_serves_as_well() {
+        let mut cache = UopCache::new(8);
+        cache.place(&kernel(1, 6));
+        let part = cache.place(&kernel(1, 6)[2..5]);
+        assert_eq!((part.sram, part.load_from), (2, None));
+        cache.place(&kernel(2, 8));
+        assert_eq!(cache.place(&kernel(1, 6)[2..5]).load_from, Some(2));
+        assert_eq!(cache.into_dram().len(), 14);
+    }
+
+    #[test]
     fn a_wrapping_kernel_pushes_out_what_it_overlaps() {
         let mut cache = UopCache::new(8);
         cache.place(&kernel(1, 3));
         cache.place(&kernel(2, 3));
         let third = cache.place(&kernel(3, 4));
         assert_eq!((third.sram, third.load_from), (0, Some(6)));
-        // Both older kernels overlapped entries 0..4; each comes back from its one copy in DRAM.
+        // Both older kernels lost entries; each comes back from its one copy in DRAM.
         assert_eq!(cache.place(&kernel(2, 3)).load_from, Some(3));
         assert_eq!(cache.place(&kernel(1, 3)).load_from, Some(0));
         assert_eq!(cache.into_dram().len(), 10);

@@ -2,17 +2,19 @@
 //!
 //! For every chunk of output cells and every tile of output pixels, groups of loads bring a window of the input and its
 //! weights into one half of INP and WGT while the other half is computed; then the tile is requantised and stored while
-//! the next tile is computed in the other half of ACC. Consecutive iterations of an instruction write different
-//! accumulators: one instruction covers one tap of one input element over all pixels of the tile.
+//! the next tile is computed in the other half of ACC. On a machine that runs one instruction after another, halves are
+//! wholes. Weights and parameters that fit stay. What a group computes is one iteration space (`nest.rs`): pixels, cells, taps
+//! and passes, in one instruction as far as its micro-ops fit. Elements of weights that are all zero are left out.
 
 use crate::JitError;
 use crate::emit::Emitter;
 use crate::layout::Geometry;
 use crate::lower::{Post, Window, WindowKind};
-use crate::tile::{self, Demand, Taps, Tile};
+use crate::nest::{Axis, Nest};
+use crate::tile::{self, Demand, Params, Taps, Tile};
 use crate::transfer::{Picture, each_block};
 use std::ops::Range;
-use tandem_isa::{Alu, AluOpcode, Gemm, Insn, Lane, Load, MemoryType, Requant, Role, Store, Uop};
+use tandem_isa::{Alu, AluOpcode, Gemm, Lane, Load, MemoryType, Requant, Role, Store, Uop};
 
 /// An output tile: pixels and cells, and its place in ACC.
 struct Output {
@@ -43,6 +45,7 @@ struct Schedule<'a> {
     layer: &'a Window,
     geometry: Geometry,
     tile: Tile,
+    demand: Demand,
     passes: usize,
     lanes: bool,
     constants: Constants,
@@ -65,10 +68,15 @@ pub(crate) fn emit(
         WindowKind::Lane { weights } => (weights.len(), true),
         WindowKind::Max => (0, true),
     };
-    let demand = Demand { input: layer.input, output: layer.output, slide: layer.slide, passes, lanes };
+    let params = match &layer.post {
+        Post::Requant { params, .. } if params.windows(2).all(|pair| pair[0] == pair[1]) => Params::Shared,
+        Post::Requant { .. } => Params::PerVector,
+        Post::Clamp(_) => Params::None,
+    };
+    let demand = Demand { input: layer.input, output: layer.output, slide: layer.slide, passes, lanes, params };
     let tile = tile::choose(config, &demand);
-    let constants = constants(emitter, index, layer, &geometry)?;
-    Schedule { layer, geometry, tile, passes, lanes, constants, input, output }.emit(emitter);
+    let constants = constants(emitter, index, layer, &geometry, params)?;
+    Schedule { layer, geometry, tile, demand, passes, lanes, constants, input, output }.emit(emitter);
     Ok(())
 }
 
@@ -83,16 +91,19 @@ impl Schedule<'_> {
         let (g, tile, out) = (&self.geometry, self.tile, self.layer.output);
         let out_cells = g.blocks(out.c);
         let in_cells = g.blocks(self.layer.input.c);
-        let param_vectors = if matches!(self.layer.post, Post::Requant { .. }) { tile.cells } else { 0 };
-        let acc_base = tile::param_vectors(param_vectors * g.out_per_cell);
-        let acc_cap = tile::acc_capacity(config, g, tile.cells);
+        let held = tile::held_params(g, &self.demand, tile.cells, tile.all_params);
+        let acc_contexts = tile::contexts(config);
+        let acc_base = tile::param_vectors(held);
+        let acc_cap = tile::acc_capacity(config, held);
         let inp_cap = tile::inp_capacity(config, g, self.lanes, tile.contexts);
-        let wgt_cap = tile::wgt_capacity(config, self.lanes, tile.contexts);
+        let wgt_cap = tile::wgt_capacity(config, self.lanes, tile.wgt_contexts);
         let [kh, kw] = self.layer.slide.kernel;
         let whole = tile.taps == Taps { rows: kh, columns: kw } && (self.lanes || tile.depth >= in_cells);
         let (mut tiles, mut groups) = (0, 0);
         for (chunk, cells) in pieces(out_cells, tile.cells).enumerate() {
-            self.load_params(e, &cells);
+            if chunk == 0 || !(tile.all_params || self.demand.params == Params::Shared) {
+                self.load_params(e, if tile.all_params { 0..out_cells } else { cells.clone() });
+            }
             for group in 0..g.groups(out.n) {
                 for rows in pieces(out.h, tile.height) {
                     for columns in pieces(out.w, tile.width) {
@@ -101,9 +112,9 @@ impl Schedule<'_> {
                             cells: cells.clone(),
                             rows: rows.clone(),
                             columns,
-                            acc: acc_base + (tiles % 2) * acc_cap,
+                            acc: acc_base + (tiles % acc_contexts) * acc_cap,
                         };
-                        e.begin_tile(tiles);
+                        e.begin_tile(tiles, acc_contexts);
                         let first_of_chunk = group == 0 && rows.start == 0 && output.columns.start == 0;
                         let mut first = true;
                         if !self.lanes {
@@ -116,7 +127,7 @@ impl Schedule<'_> {
                                 for tap_columns in pieces(kw, tile.taps.columns) {
                                     let context = groups % tile.contexts;
                                     // Weights that cover the whole reduction stay for all tiles of a chunk.
-                                    let wgt_context = if whole { chunk % tile.contexts } else { context };
+                                    let wgt_context = if whole { chunk % tile.wgt_contexts } else { context };
                                     let load = Group {
                                         depth: depth.clone(),
                                         tap_rows: tap_rows.clone(),
@@ -153,46 +164,41 @@ impl Schedule<'_> {
         }
     }
 
-    /// ACC vector of a vector of the tile, at its first pixel.
-    fn acc(&self, out: &Output, vector: usize) -> usize {
-        let (cell, k) = (vector / self.geometry.out_per_cell, vector % self.geometry.out_per_cell);
-        out.acc + cell * out.rows.len() * out.columns.len() * self.geometry.out_per_cell + k
-    }
-
     fn vectors(&self, out: &Output) -> usize {
         out.cells.len() * self.geometry.out_per_cell
     }
 
-    fn load_params(&self, e: &mut Emitter<'_>, cells: &Range<usize>) {
-        if !matches!(self.layer.post, Post::Requant { .. }) {
-            return;
-        }
+    fn load_params(&self, e: &mut Emitter<'_>, cells: Range<usize>) {
         let per_cell = tile::param_vectors(self.geometry.out_per_cell);
-        let elem = e.config().acc_elem_bytes();
-        let count = (cells.len() * per_cell) as u32;
+        let (first, count) = match self.demand.params {
+            Params::None => return,
+            Params::Shared => (0, tile::param_vectors(1)),
+            Params::PerVector => (cells.start * per_cell, cells.len() * per_cell),
+        };
+        let base = self.constants.params / e.config().acc_elem_bytes() as u32;
         e.issue(Load {
             memory_type: MemoryType::Acc,
-            sram_base: 0,
-            dram_base: self.constants.params / elem as u32 + (cells.start * per_cell) as u32,
+            dram_base: base + first as u32,
             y_size: 1,
-            x_size: count,
-            x_stride: count,
+            x_size: count as u32,
+            x_stride: count as u32,
             ..Load::default()
         });
     }
 
+    /// ACC vector of the parameters of the first vector of a tile, and the step from one vector to the next.
+    fn params_at(&self, out: &Output) -> (usize, usize) {
+        let first = if self.tile.all_params { out.cells.start * self.geometry.out_per_cell } else { 0 };
+        match self.demand.params {
+            Params::None | Params::Shared => (0, 0),
+            Params::PerVector => (tile::param_vectors(first), tile::param_vectors(1)),
+        }
+    }
+
     fn reset(&self, e: &mut Emitter<'_>, out: &Output) {
         let count = out.rows.len() * out.columns.len() * self.vectors(out);
-        let uop = e.kernel(&[Uop { dst: out.acc as u32, src: 0, wgt: 0 }]);
-        e.issue(Gemm {
-            reset: true,
-            uop_begin: uop,
-            uop_end: uop + 1,
-            iter_out: 1,
-            iter_in: count as u32,
-            dst_factor_in: u32::from(count > 1),
-            ..Gemm::default()
-        });
+        let base = Uop { dst: out.acc as u32, src: 0, wgt: 0 };
+        e.issue_nest(base, &[Axis::new(count, 1, 0, 0)], Gemm { reset: true, ..Gemm::default() });
     }
 
     fn load_weights(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
@@ -281,165 +287,137 @@ impl Schedule<'_> {
 
     fn gemm(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
         let (g, slide) = (&self.geometry, &self.layer.slide);
-        let (height, width) = (out.rows.len(), out.columns.len());
-        let rows = self.window(out, group, 0).1;
+        let (unit, vector) = (g.inp_per_cell, g.out_per_cell);
         let columns = self.window(out, group, 1).1;
-        let taps = group.tap_rows.len() * group.tap_columns.len();
-        let entries = g.inp_per_cell * self.passes;
+        let plane = self.window(out, group, 0).1 * columns * unit;
+        let taps = [group.tap_rows.len(), group.tap_columns.len()];
+        let tap = taps[0] * taps[1];
+        let entries = unit * self.passes;
         let count = group.depth.len() * entries;
-        let vectors = self.vectors(out);
-        if height * width == 1 && rows * columns == 1 && self.passes == 1 {
-            // One pixel: input elements are the outer loop and output vectors the inner one.
-            let uop = e.kernel(&[Uop { dst: out.acc as u32, src: group.inp as u32, wgt: group.wgt as u32 }]);
-            e.issue(Gemm {
-                uop_begin: uop,
-                uop_end: uop + 1,
-                iter_out: count as u32,
-                iter_in: vectors as u32,
-                dst_factor_in: u32::from(vectors > 1),
-                src_factor_out: u32::from(count > 1),
-                wgt_factor_out: u32::from(count > 1),
-                wgt_factor_in: if vectors > 1 { count as u32 } else { 0 },
-                ..Gemm::default()
-            });
-            return;
-        }
-        let unit = g.inp_per_cell;
+        let (height, width) = (out.rows.len(), out.columns.len());
+        let pixels = [
+            Axis::new(height, width * vector, slide.stride[0] * columns * unit, 0),
+            Axis::new(width, vector, slide.stride[1] * unit, 0),
+        ];
+        let vectors = [
+            Axis::new(out.cells.len(), height * width * vector, 0, vector * count * tap),
+            Axis::new(vector, 1, 0, count * tap),
+        ];
+        let sums = [
+            Axis::new(group.depth.len(), 0, plane, entries * tap),
+            // Passes read the same input element.
+            Axis::new(self.passes, 0, 0, unit * tap),
+            Axis::new(unit, 0, 1, tap),
+            Axis::new(taps[0], 0, slide.dilation[0] * columns * unit, taps[1]),
+            Axis::new(taps[1], 0, slide.dilation[1] * unit, 1),
+        ];
+        let base = Uop { dst: out.acc as u32, src: group.inp as u32, wgt: group.wgt as u32 };
         let [kh, kw] = slide.kernel;
         let all_entries = g.blocks(self.layer.input.c) * entries;
-        let sweep = Gemm {
-            iter_out: height as u32,
-            iter_in: width as u32,
-            dst_factor_out: factor(height, width * g.out_per_cell),
-            dst_factor_in: factor(width, g.out_per_cell),
-            src_factor_out: factor(height, slide.stride[0] * columns * unit),
-            src_factor_in: factor(width, slide.stride[1] * unit),
-            ..Gemm::default()
+        let is_zero = |wgt: usize| {
+            let (row, entry, at) = (wgt / tap / count, wgt / tap % count, wgt % tap);
+            let row = (out.cells.start * vector + row) * all_entries;
+            let [tap_row, tap_column] = [group.tap_rows.start + at / taps[1], group.tap_columns.start + at % taps[1]];
+            self.constants.zero[(row + group.depth.start * entries + entry) * kh * kw + tap_row * kw + tap_column]
         };
-        let mut steps: Vec<(Vec<Uop>, Insn)> = Vec::new();
-        for entry in 0..count {
-            let (cell, within) = (entry / entries, entry % entries);
-            // Passes read the same input element.
-            let k = within % g.inp_per_cell;
-            for (a, tap_row) in group.tap_rows.clone().enumerate() {
-                for (b, tap_column) in group.tap_columns.clone().enumerate() {
-                    let src = group.inp
-                        + ((cell * rows + a * slide.dilation[0]) * columns + b * slide.dilation[1]) * unit
-                        + k;
-                    let tap = a * group.tap_columns.len() + b;
-                    let element = |vector: usize| {
-                        let row = (out.cells.start * g.out_per_cell + vector) * all_entries;
-                        (row + group.depth.start * entries + entry) * kh * kw + tap_row * kw + tap_column
-                    };
-                    let kernel: Vec<Uop> = (0..vectors)
-                        .filter(|&vector| !self.constants.zero[element(vector)])
-                        .map(|vector| Uop {
-                            dst: self.acc(out, vector) as u32,
-                            src: src as u32,
-                            wgt: (group.wgt + (vector * count + entry) * taps + tap) as u32,
-                        })
-                        .collect();
-                    if !kernel.is_empty() {
-                        steps.push((kernel, sweep.into()));
-                    }
-                }
-            }
-        }
+        let depth = e.config().inp_depth();
+        let nest = if (0..self.vectors(out) * count * tap).any(is_zero) {
+            // Elements of zeros are left out, which only a list of micro-ops can.
+            let mut nest = Nest::new(e.config(), depth, base, &pixels, &[&sums[..], &vectors].concat());
+            nest.uops.retain(|uop| !is_zero(uop.wgt as usize - group.wgt));
+            nest
+        } else {
+            Nest::new(e.config(), depth, base, &[&sums[..], &pixels, &vectors].concat(), &[])
+        };
+        let steps = nest.steps(e.config(), Gemm::default());
         e.issue_all(steps);
     }
 
     fn lane(&self, e: &mut Emitter<'_>, out: &Output, group: &Group, first: bool) {
         let (g, slide) = (&self.geometry, &self.layer.slide);
         let (height, width) = (out.rows.len(), out.columns.len());
-        let rows = self.window(out, group, 0).1;
         let columns = self.window(out, group, 1).1;
         let unit = g.out_per_cell;
+        let plane = self.window(out, group, 0).1 * columns * unit;
         let max = matches!(self.layer.kind, WindowKind::Max);
-        let inp = group.inp / g.inp_per_cell * unit;
         let (first_tap, elements) = (self.lane_taps(group).0, self.lane_range(group));
         let skipped = first_tap - elements.start * tile::taps_per_element(g);
-        let mut steps: Vec<(Vec<Uop>, Insn)> = Vec::new();
-        let tap_columns = group.tap_columns.len();
-        for tap in 0..group.tap_rows.len() * tap_columns {
-            let (a, b) = (tap / tap_columns, tap % tap_columns);
-            for pass in 0..self.passes.max(1) {
-                let weight = skipped + tap * self.passes + pass;
-                let kernel: Vec<Uop> = (0..self.vectors(out))
-                    .map(|vector| {
-                        let (cell, k) = (vector / unit, vector % unit);
-                        let src = ((cell * rows + a * slide.dilation[0]) * columns + b * slide.dilation[1]) * unit + k;
-                        let wgt = (group.wgt + cell * elements.len()) * g.block_in + weight * unit + k;
-                        Uop {
-                            dst: self.acc(out, vector) as u32,
-                            src: (inp + src) as u32,
-                            wgt: if max { 0 } else { wgt as u32 },
-                        }
-                    })
-                    .collect();
-                let insn = Lane {
-                    overwrite: first && steps.is_empty(),
-                    max,
-                    iter_out: height as u32,
-                    iter_in: width as u32,
-                    dst_factor_out: factor(height, width * unit),
-                    dst_factor_in: factor(width, unit),
-                    src_factor_out: factor(height, slide.stride[0] * columns * unit),
-                    src_factor_in: factor(width, slide.stride[1] * unit),
-                    ..Lane::default()
-                };
-                steps.push((kernel, insn.into()));
+        let weight = |elements: usize| if max { 0 } else { elements };
+        let base = Uop {
+            dst: out.acc as u32,
+            src: (group.inp / g.inp_per_cell * unit) as u32,
+            wgt: weight(group.wgt * g.block_in + skipped * unit) as u32,
+        };
+        let passes = self.passes.max(1);
+        let taps = [group.tap_rows.len(), group.tap_columns.len()];
+        let tap_row =
+            |count: usize| Axis::new(count, 0, slide.dilation[0] * columns * unit, weight(taps[1] * passes * unit));
+        let tap_column = |count: usize| Axis::new(count, 0, slide.dilation[1] * unit, weight(passes * unit));
+        let pass = |count: usize| Axis::new(count, 0, 0, weight(unit));
+        let pixels = [
+            Axis::new(height, width * unit, slide.stride[0] * columns * unit, 0),
+            Axis::new(width, unit, slide.stride[1] * unit, 0),
+        ];
+        let vectors = [
+            Axis::new(out.cells.len(), height * width * unit, plane, weight(elements.len() * g.block_in)),
+            Axis::new(unit, 1, 1, weight(1)),
+        ];
+        let sums = [tap_row(taps[0]), tap_column(taps[1]), pass(passes)];
+        // What comes before anything is summed takes the place of what ACC holds; then the rest of the first tap, of the
+        // first row and of the window.
+        let parts: Vec<(Uop, Vec<Axis>)> = if first {
+            let from = |axis: Axis| Uop { src: base.src + axis.src as u32, wgt: base.wgt + axis.wgt as u32, ..base };
+            vec![
+                (base, Vec::new()),
+                (from(sums[2]), vec![pass(passes - 1)]),
+                (from(sums[1]), vec![tap_column(taps[1] - 1), sums[2]]),
+                (from(sums[0]), vec![tap_row(taps[0] - 1), sums[1], sums[2]]),
+            ]
+        } else {
+            vec![(base, sums.to_vec())]
+        };
+        let mut steps = Vec::new();
+        for (part, (base, sums)) in parts.into_iter().enumerate() {
+            if sums.iter().any(|axis| axis.count == 0) {
+                continue;
             }
+            let insn = Lane { overwrite: first && part == 0, max, ..Lane::default() };
+            let axes = [&sums[..], &pixels, &vectors].concat();
+            steps.extend(Nest::new(e.config(), e.config().inp_depth(), base, &axes, &[]).steps(e.config(), insn));
         }
         e.issue_all(steps);
     }
 
     fn post(&self, e: &mut Emitter<'_>, out: &Output) {
-        let (vectors, pixels) = (self.vectors(out), out.rows.len() * out.columns.len());
+        let pixels = out.rows.len() * out.columns.len();
         let unit = self.geometry.out_per_cell;
         match &self.layer.post {
-            Post::Requant { mode, .. } if pixels == 1 => {
-                let insn = Requant {
-                    mode: *mode,
-                    saturate: true,
-                    iter_out: 1,
-                    iter_in: vectors as u32,
-                    dst_factor_in: factor(vectors, 1),
-                    src_factor_in: factor(vectors, tile::param_vectors(1)),
-                    ..Requant::default()
-                };
-                e.issue_all(vec![(vec![Uop { dst: out.acc as u32, src: 0, wgt: 0 }], insn.into())]);
-            }
             Post::Requant { mode, .. } => {
-                let insn = Requant {
-                    mode: *mode,
-                    saturate: true,
-                    iter_out: 1,
-                    iter_in: pixels as u32,
-                    dst_factor_in: unit as u32,
-                    ..Requant::default()
-                };
-                let step = |vector: usize| {
-                    let uop =
-                        Uop { dst: self.acc(out, vector) as u32, src: tile::param_vectors(vector) as u32, wgt: 0 };
-                    (vec![uop], insn.into())
-                };
-                e.issue_all((0..vectors).map(step).collect());
+                let insn = Requant { mode: *mode, saturate: true, ..Requant::default() };
+                let (first, step) = self.params_at(out);
+                // Parameters change with the vector, and reading them takes time: pixels are the inner loop.
+                let mut axes = vec![
+                    Axis::new(out.cells.len(), pixels * unit, unit * step, 0),
+                    Axis::new(pixels, unit, 0, 0),
+                    Axis::new(unit, 1, step, 0),
+                ];
+                let apart = unit > 1 && pixels > 1 && step > 0;
+                let instructions = if apart { axes.remove(2).count } else { 1 };
+                let depth = e.config().acc_depth();
+                let steps = (0..instructions).flat_map(|k| {
+                    let src = first + k * step;
+                    let base = Uop { dst: (out.acc + k) as u32, src: src as u32, wgt: 0 };
+                    Nest::new(e.config(), depth, base, &axes, &[]).steps(e.config(), insn)
+                });
+                let steps = steps.collect();
+                e.issue_all(steps);
             }
             Post::Clamp(None) => {}
             Post::Clamp(Some((lo, hi))) => {
-                let count = vectors * pixels;
-                let insn = Alu {
-                    alu_opcode: AluOpcode::Clamp,
-                    use_imm: true,
-                    imm: clamp_imm(*lo, *hi),
-                    iter_out: 1,
-                    iter_in: count as u32,
-                    dst_factor_in: factor(count, 1),
-                    src_factor_in: factor(count, 1),
-                    ..Alu::default()
-                };
-                let uop = Uop { dst: out.acc as u32, src: out.acc as u32, wgt: 0 };
-                e.issue_all(vec![(vec![uop], insn.into())]);
+                let insn =
+                    Alu { alu_opcode: AluOpcode::Clamp, use_imm: true, imm: clamp_imm(*lo, *hi), ..Alu::default() };
+                let base = Uop { dst: out.acc as u32, src: out.acc as u32, wgt: 0 };
+                e.issue_nest(base, &[Axis::new(self.vectors(out) * pixels, 1, 1, 0)], insn);
             }
         }
     }
@@ -479,7 +457,13 @@ fn lane_elements(taps: usize, g: &Geometry) -> usize {
     taps.div_ceil(tile::taps_per_element(g))
 }
 
-fn constants(e: &mut Emitter<'_>, index: usize, layer: &Window, g: &Geometry) -> Result<Constants, JitError> {
+fn constants(
+    e: &mut Emitter<'_>,
+    index: usize,
+    layer: &Window,
+    g: &Geometry,
+    kind: Params,
+) -> Result<Constants, JitError> {
     let [kh, kw] = layer.slide.kernel;
     let taps = kh * kw;
     let (in_cells, out_cells) = (g.blocks(layer.input.c), g.blocks(layer.output.c));
@@ -537,10 +521,11 @@ fn constants(e: &mut Emitter<'_>, index: usize, layer: &Window, g: &Geometry) ->
     let params = match &layer.post {
         Post::Requant { params, .. } => {
             let mut words = Vec::with_capacity(out_cells * g.cell * 4 * g.batch * 4);
-            for vector in 0..out_cells * g.out_per_cell {
-                let lanes: Vec<[i32; 4]> = (0..g.block_out)
-                    .map(|lane| params.get(vector * g.block_out + lane).copied().unwrap_or_default().to_words())
-                    .collect();
+            let shared = params.first().filter(|_| kind == Params::Shared).copied();
+            for vector in 0..if shared.is_some() { 1 } else { out_cells * g.out_per_cell } {
+                let own = |lane: usize| params.get(vector * g.block_out + lane).copied().unwrap_or_default();
+                let lanes: Vec<[i32; 4]> =
+                    (0..g.block_out).map(|lane| shared.unwrap_or_else(|| own(lane)).to_words()).collect();
                 for word in 0..4 {
                     for _ in 0..g.batch {
                         lanes.iter().for_each(|w| words.extend_from_slice(&w[word].to_le_bytes()));
@@ -552,9 +537,4 @@ fn constants(e: &mut Emitter<'_>, index: usize, layer: &Window, g: &Geometry) ->
         Post::Clamp(_) => 0,
     };
     Ok(Constants { weights, params, zero })
-}
-
-/// A loop factor, zero where the loop runs once.
-fn factor(iterations: usize, step: usize) -> u32 {
-    if iterations > 1 { step as u32 } else { 0 }
 }

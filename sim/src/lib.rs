@@ -13,10 +13,12 @@
 //! | ALU, REQUANT, LANE | `lanes.rs` over `tandem_isa::semantics` |
 //! | races, stale reads | `check.rs` |
 //! | cycles (an estimate) | `timing.rs` |
+//! | a chip of SDRAM that checks its use | `sdram.rs` |
 //!
 //! Semantics are those of the ISA manual; upstream's functional simulator is the reference where upstream's implementations
 //! disagree, and `tandem_isa::Compat` chooses another one. The crate knows no compiler.
 
+pub mod board;
 mod bus;
 mod check;
 pub mod cosim;
@@ -31,6 +33,7 @@ pub mod netlist;
 mod queue;
 mod random;
 mod scratch;
+pub mod sdram;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 mod timing;

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("jit", &["isa", "graph", "ops", "tensor"]),
     ("rtl", &[]),
     ("hw", &["isa", "rtl"]),
+    ("boards", &["isa", "hw"]),
     ("sim", &["isa", "driver", "hw"]),
     ("runtime", &["tensor", "ops", "graph", "plan", "isa", "jit", "driver"]),
     ("cli", &["*"]),

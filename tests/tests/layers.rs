@@ -2,7 +2,7 @@
 
 use tandem_driver::Device;
 use tandem_graph::{Graph, interpret};
-use tandem_isa::HwConfig;
+use tandem_isa::{HwConfig, HwFacts};
 use tandem_ops::Arith;
 use tandem_sim::{Checks, FsimBus, Options};
 use tandem_tensor::Tensor;
@@ -26,6 +26,9 @@ fn every_kind_of_layer_is_bit_exact_on_random_machines() {
                 0..5 => HwConfig::preset(HwConfig::presets()[seed as usize]).expect("a preset"),
                 _ => HwConfig::sample(seed),
             };
+            // Every third machine has no queues: there the order of the stream counts.
+            let insn_queue_depth = if seed % 3 == 2 { 0 } else { config.facts().insn_queue_depth };
+            let config = HwConfig::new(HwFacts { insn_queue_depth, ..config.facts().clone() }).expect("a machine");
             check(&graph, &config, &mut random, &format!("{kind}, seed {seed}, {}", arith.name()));
         }
     }
@@ -54,6 +57,32 @@ fn layers_beyond_the_fields_of_an_instruction_are_bit_exact() {
         let graph = convolution([9, 8, 40], kernel.map(|k| k.min(7)), [2, 2], outputs, &mut random);
         check(&graph, &smallest.expect("two hundred machines"), &mut random, "the smallest machine");
     }
+}
+
+#[test]
+fn without_requant_float_the_layers_that_need_it_stay_on_the_cpu_and_say_so() {
+    let tiny = HwConfig::preset("tiny").expect("a preset");
+    let without = HwConfig::new(HwFacts { float_requant: false, ..tiny.facts().clone() }).expect("a machine");
+    for (arith, runs) in [(Arith::TfliteRef, true), (Arith::Xnnpack, false)] {
+        let mut random = Random::new(3);
+        let graph = layer("conv", arith, &mut random);
+        assert_eq!(tandem_jit::supports(&graph, &graph.nodes[0], &tiny), Ok(()));
+        let said = tandem_jit::supports(&graph, &graph.nodes[0], &without);
+        let reason = "this machine has no REQUANT mode `float`".to_owned();
+        assert_eq!(said, if runs { Ok(()) } else { Err(reason) }, "{}", arith.name());
+        if runs {
+            check(&graph, &without, &mut random, "without float");
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_does_not_fit_in_memory_is_refused_with_its_size() {
+    let tiny = HwConfig::preset("tiny").expect("a preset");
+    let small = HwConfig::new(HwFacts { dram_bits: 16, ..tiny.facts().clone() }).expect("a machine");
+    let graph = convolution([33, 9, 400], [1, 1], [0, 0], 40, &mut Random::new(1));
+    let error = tandem_jit::compile(&graph, &small).expect_err("too much").to_string();
+    assert!(error.contains("more than the 65536 that the machine's addresses reach"), "{error}");
 }
 
 /// Runs a segment on fsim for as many samples as one run takes, twice, and compares with the interpreter.

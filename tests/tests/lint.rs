@@ -76,6 +76,24 @@ fn the_designs_without_queues_are_clean() {
 }
 
 #[test]
+fn the_designs_that_leave_something_out_are_clean() {
+    let Some(tools) = tool::verilator() else { return };
+    let sizes = [config(1, 8, 8, 64), config(2, 4, 8, 128), config(1, 16, 4, 64)];
+    for (number, config) in sizes.into_iter().enumerate() {
+        let facts = HwFacts {
+            insn_queue_depth: 16 << number,
+            alu_lanes: Some(1 << number),
+            float_requant: false,
+            dram_bits: 20 + number as u32,
+            counters: false,
+            ..config.facts().clone()
+        };
+        let config = HwConfig::new(facts).unwrap();
+        assert_eq!(lint(&tools, &format!("less-{number}"), &tandem_hw::verilog(&config)), "", "{}", config.to_toml());
+    }
+}
+
+#[test]
 fn the_waivers_hide_no_wrong_width_and_no_other_unused_signal() {
     let Some(tools) = tool::verilator() else { return };
     let verilog = tandem_hw::verilog(&HwConfig::preset("tiny").unwrap());

@@ -47,10 +47,10 @@ impl Vector {
     }
 }
 
-/// Every operation.
-fn operations() -> Vec<Operation> {
+/// Every operation, of a machine with the mode `float` or without it.
+fn operations(float: bool) -> Vec<Operation> {
     let mut all: Vec<Operation> = AluOpcode::ALL.iter().copied().map(Operation::Alu).collect();
-    for &mode in RequantMode::ALL {
+    for &mode in RequantMode::ALL.iter().filter(|&&mode| float || mode != RequantMode::Float) {
         all.extend([Operation::Requant(mode, false), Operation::Requant(mode, true)]);
     }
     all
@@ -143,11 +143,10 @@ fn check(block: &mut Block, vectors: impl Iterator<Item = Vector>, mut gap: impl
     count
 }
 
-#[test]
-fn the_tensor_alu_computes_what_the_semantics_say() {
+fn computes(float: bool) {
     let Some(verilator) = Verilator::find() else { return };
-    let mut block = Block::build(&verilator, &alu::array(LANES as u32)).unwrap();
-    let (operations, mut random, mut gaps) = (operations(), Random::new(1), Random::new(2));
+    let mut block = Block::build(&verilator, &alu::array(LANES as u32, float)).unwrap();
+    let (operations, mut random, mut gaps) = (operations(float), Random::new(1), Random::new(2));
     let vectors = (0..100_000).map(|at| {
         let operation = operations[at % operations.len()];
         Vector { operation, lanes: [(); LANES].map(|()| lane(&mut random, operation)) }
@@ -162,14 +161,24 @@ fn the_tensor_alu_computes_what_the_semantics_say() {
 }
 
 #[test]
+fn the_tensor_alu_computes_what_the_semantics_say() {
+    computes(true);
+}
+
+#[test]
+fn a_tensor_alu_without_float_computes_the_same_in_the_other_modes() {
+    computes(false);
+}
+
+#[test]
 fn every_extreme_meets_every_extreme() {
     let Some(verilator) = Verilator::find() else { return };
-    let mut block = Block::build(&verilator, &alu::array(LANES as u32)).unwrap();
+    let mut block = Block::build(&verilator, &alu::array(LANES as u32, true)).unwrap();
     let words = [i32::MIN, i32::MIN + 1, -65536, -33, -32, -31, -2, -1, 0, 1, 2, 31, 32, 62, 63, 1 << 30, i32::MAX];
     let floats =
         [0x3f00_0000u32, 0xbf00_0000, 0x4e80_0000, 0xce80_0000, 0x4f00_0000, 0x7f80_0000, 0xff80_0000, 0x7fc0_0001];
     let mut lanes: Vec<(Operation, [i32; 6])> = Vec::new();
-    for operation in operations() {
+    for operation in operations(true) {
         for left in words {
             match operation {
                 Operation::Alu(_) => lanes.extend(words.map(|right| (operation, [left, right, 7, 7, 7, 7]))),
@@ -205,7 +214,7 @@ fn every_extreme_meets_every_extreme() {
 #[test]
 fn registers_of_a_level_hold_while_nothing_passes() {
     let Some(verilator) = Verilator::find() else { return };
-    let mut block = Block::build(&verilator, &alu::array(LANES as u32)).unwrap();
+    let mut block = Block::build(&verilator, &alu::array(LANES as u32, true)).unwrap();
     let vector = Vector { operation: Operation::Alu(AluOpcode::Add), lanes: [[40, 2, 0, 0, 0, 0]; LANES] };
     assert_eq!(check(&mut block, [vector].into_iter(), || 0), 1);
     let mut random = Random::new(3);
@@ -231,6 +240,8 @@ fn registers_of_a_level_hold_while_nothing_passes() {
 #[test]
 fn the_tensor_alu_passes_the_linter() {
     let Some(verilator) = Verilator::find() else { return };
-    let module = alu::array(2);
-    assert_eq!(verilator.lint(module.name(), &module.verilog(), &[]).unwrap(), "");
+    for float in [false, true] {
+        let module = alu::array(2, float);
+        assert_eq!(verilator.lint(module.name(), &module.verilog(), &[]).unwrap(), "");
+    }
 }

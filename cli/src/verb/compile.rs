@@ -67,7 +67,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
 fn compile(graph: &Graph, config: &HwConfig) -> Result<(Plan, Vec<Compiled>)> {
     let mut refused: HashMap<String, String> = HashMap::new();
     'again: loop {
-        let plan = session::plan(graph, DeviceKind::Fsim, config, &refused);
+        let plan = session::plan(graph, &DeviceKind::Fsim, config, &refused);
         let mut programs = Vec::new();
         for (i, segment) in plan.segments.iter().enumerate().filter(|(_, s)| s.device == Device::Vta) {
             match tandem_jit::compile(&extract(graph, segment), config) {

@@ -72,18 +72,20 @@ pub fn run(options: &Options) -> Result<Outcome> {
                 "arith": session.graph.arith.name(),
                 "hw": session.hw,
             });
-            if let (Some(map), None) = (value.as_object_mut(), &session.simulation) {
+            if let (Some(map), false) = (value.as_object_mut(), session.measured) {
                 map.insert("cycles_estimate_per_sample".to_owned(), json!(cycles));
             }
             format!("{value}\n")
         }
         Format::Table => {
-            let mut text =
-                format!("Tandem demo: a quantised network reads handwritten digits on {}.\n\n", place(&options.device));
+            let mut text = format!(
+                "Tandem demo: a quantised network reads handwritten digits on {}.\n\n",
+                place(&options.device, &session.hw)
+            );
             text.push_str(&draw(&samples, &outputs, &guesses));
             text.push_str(&report::partition(&session.plan));
             text.push_str(&report::counters(&session));
-            text.push_str(&report::latency(&session, options.device.device.name()));
+            text.push_str(&report::latency(&session, &options.device.device.name()));
             let _ = writeln!(
                 text,
                 "accuracy {:.2} % ({correct} of {} test images){}",
@@ -92,7 +94,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
                 match options.device.device {
                     DeviceKind::Cpu => String::new(),
                     DeviceKind::Fsim => format!(", about {} cycles an image", grouped(cycles)),
-                    DeviceKind::Tsim => format!(", {} cycles an image", grouped(cycles)),
+                    DeviceKind::Tsim | DeviceKind::Link(_) => format!(", {} cycles an image", grouped(cycles)),
                 }
             );
             let _ = writeln!(
@@ -114,10 +116,11 @@ pub fn run(options: &Options) -> Result<Outcome> {
 }
 
 /// Where the network runs, in words.
-fn place(device: &DeviceOptions) -> String {
-    match device.device {
-        DeviceKind::Fsim => format!("a simulated VTA ({})", device.hw),
-        DeviceKind::Tsim => format!("the hardware of a VTA, simulated cycle by cycle ({})", device.hw),
+fn place(device: &DeviceOptions, hw: &str) -> String {
+    match &device.device {
+        DeviceKind::Fsim => format!("a simulated VTA ({hw})"),
+        DeviceKind::Tsim => format!("the hardware of a VTA, simulated cycle by cycle ({hw})"),
+        DeviceKind::Link(link) => format!("the VTA ({hw}) of {}", link.name()),
         DeviceKind::Cpu => "the CPU".to_owned(),
     }
 }

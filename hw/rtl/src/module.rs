@@ -53,6 +53,8 @@ pub(crate) struct NodeInfo {
     pub node: Node,
     pub width: u32,
     pub name: Option<String>,
+    /// Synthesis keeps it as a net of its own.
+    pub kept: bool,
 }
 
 /// Something that statements assign.
@@ -79,9 +81,20 @@ pub(crate) enum Statement {
 pub(crate) struct Instance {
     pub name: String,
     pub module: String,
+    /// Of a cell that is described elsewhere; it has no reset.
+    pub foreign: Option<Foreign>,
     pub clocked: bool,
     pub pins: Vec<(String, u32)>,
     pub outputs: Vec<(String, u32)>,
+    /// Outputs that nothing reads.
+    pub open: Vec<String>,
+}
+
+/// What a cell of an FPGA has that a module has not.
+pub(crate) struct Foreign {
+    pub parameters: Vec<(String, String)>,
+    /// The pin of its clock.
+    pub clock: Option<String>,
 }
 
 pub(crate) struct Property {
@@ -224,9 +237,11 @@ impl Module {
         let mut instance = Instance {
             name: name.to_owned(),
             module: child.name.clone(),
+            foreign: None,
             clocked: child.is_clocked(),
             pins: Vec::new(),
             outputs: Vec::new(),
+            open: Vec::new(),
         };
         let mut nets = BTreeMap::new();
         for port in child_ports {
@@ -257,6 +272,64 @@ impl Module {
         }
         inner.instances.push(instance);
         Outputs { instance: name.to_owned(), nets }
+    }
+
+    /// An instance of a cell that is described elsewhere, such as a block of an FPGA: its parameters as Verilog writes them, the
+    /// pin that takes the clock, its inputs, and its outputs with their widths.
+    #[track_caller]
+    pub fn cell<'m>(
+        &'m self,
+        name: &str,
+        cell: &str,
+        parameters: &[(&str, &str)],
+        clock: Option<&str>,
+        pins: &[(&str, Net<'m>)],
+        outputs: &[(&str, u32)],
+    ) -> Outputs<'m> {
+        self.claim(name);
+        assert!(is_name(cell), "{}: `{cell}` is no name in Verilog", self.name);
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut instance = Instance {
+            name: name.to_owned(),
+            module: cell.to_owned(),
+            foreign: Some(Foreign {
+                parameters: parameters.iter().map(own).collect(),
+                clock: clock.map(str::to_owned),
+            }),
+            clocked: clock.is_some(),
+            pins: pins.iter().map(|(pin, net)| ((*pin).to_owned(), self.own(*net))).collect(),
+            outputs: Vec::new(),
+            open: Vec::new(),
+        };
+        let mut nets = BTreeMap::new();
+        for (port, width) in outputs {
+            let net = self.declare(&format!("{name}_{port}"), *width);
+            instance.outputs.push(((*port).to_owned(), net.id));
+            nets.insert((*port).to_owned(), net);
+        }
+        self.inner.borrow_mut().instances.push(instance);
+        Outputs { instance: name.to_owned(), nets }
+    }
+
+    /// An instance of a module with a clock and a reset whose text comes from elsewhere. An output of no bits stays open.
+    #[track_caller]
+    pub fn module<'m>(
+        &'m self,
+        name: &str,
+        module: &str,
+        pins: &[(&str, Net<'m>)],
+        outputs: &[(&str, u32)],
+    ) -> Outputs<'m> {
+        let (used, open): (Vec<_>, Vec<_>) = outputs.iter().copied().partition(|(_, width)| *width > 0);
+        let outputs = self.cell(name, module, &[], None, pins, &used);
+        let mut inner = self.inner.borrow_mut();
+        if let Some(instance) = inner.instances.last_mut() {
+            instance.foreign = None;
+            instance.clocked = true;
+            instance.open = open.iter().map(|(port, _)| (*port).to_owned()).collect();
+        }
+        drop(inner);
+        outputs
     }
 
     /// A property that holds in every cycle outside reset: for proofs, and printed under `FORMAL` alone.
@@ -318,7 +391,7 @@ impl Module {
             return Net::new(self, known, width);
         }
         let id = inner.nodes.len() as u32;
-        inner.nodes.push(NodeInfo { node: node.clone(), width, name: None });
+        inner.nodes.push(NodeInfo { node: node.clone(), width, name: None, kept: false });
         if !declared {
             inner.expressions.insert((node, width), id);
         }
@@ -340,6 +413,10 @@ impl Module {
             self.claim(name);
             self.inner.borrow_mut().nodes[id as usize].name = Some(name.to_owned());
         }
+    }
+
+    pub(crate) fn keep_node(&self, id: u32) {
+        self.inner.borrow_mut().nodes[id as usize].kept = true;
     }
 
     pub(crate) fn node_name(&self, id: u32) -> String {

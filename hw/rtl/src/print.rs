@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use crate::memory::{MemoryStyle, MemoryText};
-use crate::module::{Inner, Instance, Module, Statement, StorageKind};
+use crate::module::{Foreign, Inner, Instance, Module, Statement, StorageKind};
 use crate::net::{Binary, Node, Reduce};
 use crate::place::{Branch, MODULE, Placed, Places, Region};
 
@@ -127,7 +127,9 @@ impl<'i> Printer<'i> {
         }
         for id in 0..inner.nodes.len() as u32 {
             if self.wired[id as usize] && self.places.region[id as usize] == Some(MODULE) {
-                let text = format!("wire {}{} = {};", range(self.width(id)), self.name(id), bare(self.expression(id)));
+                let keep = if inner.nodes[id as usize].kept { "(* keep *) " } else { "" };
+                let (width, name) = (range(self.width(id)), self.name(id));
+                let text = format!("{keep}wire {width}{name} = {};", bare(self.expression(id)));
                 self.line(1, &text);
             }
         }
@@ -141,7 +143,8 @@ impl<'i> Printer<'i> {
         inner.memories.iter().enumerate().for_each(|(index, memory)| self.memory(index, memory));
         self.properties();
         let resets = inner.storage.iter().any(|storage| matches!(storage.kind, StorageKind::Register(_)));
-        let passed_on = inner.instances.iter().any(|instance| instance.clocked) || !inner.memories.is_empty();
+        let passes = |instance: &Instance| instance.clocked && instance.foreign.is_none();
+        let passed_on = inner.instances.iter().any(passes) || !inner.memories.is_empty();
         if self.clocked && !resets && !passed_on && inner.properties.is_empty() {
             // Every clocked module has a reset; this name tells linters that it is not used on purpose.
             self.line(1, "wire unused_reset = reset;");
@@ -256,6 +259,7 @@ impl<'i> Printer<'i> {
         let style = match memory.style {
             MemoryStyle::Block => "(* no_rw_check, ram_style = \"block\" *) ",
             MemoryStyle::Distributed => "(* ram_style = \"distributed\" *) ",
+            MemoryStyle::Registers => "(* ram_style = \"registers\" *) ",
         };
         self.line(1, &format!("{style}reg {}{} [0:{}];", range(memory.width), memory.name, memory.depth - 1));
         for (out, enable, _) in &memory.reads {
@@ -338,12 +342,27 @@ impl<'i> Printer<'i> {
 
     fn instance(&mut self, instance: &Instance) {
         let mut pins: Vec<String> = Vec::new();
-        if instance.clocked {
-            pins.extend([".clock(clock)".to_owned(), ".reset(reset)".to_owned()]);
+        let mut parameters = String::new();
+        match &instance.foreign {
+            None if instance.clocked => pins.extend([".clock(clock)".to_owned(), ".reset(reset)".to_owned()]),
+            None => {}
+            Some(Foreign { parameters: values, clock }) => {
+                pins.extend(clock.iter().map(|pin| format!(".{pin}(clock)")));
+                let values: Vec<String> = values.iter().map(|(name, value)| format!(".{name}({value})")).collect();
+                if !values.is_empty() {
+                    parameters = format!(" #({})", values.join(", "));
+                }
+            }
         }
         pins.extend(instance.pins.iter().map(|(port, net)| format!(".{port}({})", bare(self.text(*net)))));
         pins.extend(instance.outputs.iter().map(|(port, net)| format!(".{port}({})", self.name(*net))));
-        let text = format!("{} {} (\n        {}\n    );", instance.module, instance.name, pins.join(",\n        "));
+        pins.extend(instance.open.iter().map(|port| format!(".{port}()")));
+        let text = format!(
+            "{}{parameters} {} (\n        {}\n    );",
+            instance.module,
+            instance.name,
+            pins.join(",\n        ")
+        );
         self.line(1, &text);
     }
 

@@ -87,7 +87,7 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     m.when(arrives, || word.set(half));
 
     // The instruction at hand.
-    let phase = m.fsm("phase", &["idle", "fetch", "wait", "work", "close"]);
+    let phase = m.fsm("phase", &["idle", "fetch", "look", "wait", "work"]);
     let insn_parts: Vec<Net<'_>> = (0..4).map(|part| m.data_reg(format!("insn_{part}"), 32)).collect();
     let insn = m.cat(&insn_parts).named("insn");
     let (at, part) = (m.data_reg("fetch_address", reach + 1), m.reg("insn_part", 2, 0));
@@ -116,7 +116,7 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
         }
         part.set(part.inc());
         at.set(at.inc());
-        m.when(part.all(), || phase.go("wait"));
+        m.when(part.all(), || phase.go("look"));
     });
 
     let Decoded { target, illegal } = decode(&m, sizes, insn);
@@ -124,7 +124,15 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     let finish = opcode.is(3).named("is_finish");
     let waiting = phase.at("wait").named("waiting");
     let misplaced = (finish & !left.is(1)).named("misplaced_finish");
-    let sound = (waiting & !illegal & !misplaced).named("sound");
+    // Looked at once: nothing changes while an instruction waits.
+    let look = |name: &'static str, net| {
+        let seen = m.data_reg(name, 1);
+        m.when(phase.at("look"), || seen.set(net));
+        seen
+    };
+    let (wrong, early) = (look("seen_illegal", illegal), look("seen_misplaced", misplaced & !illegal));
+    m.when(phase.at("look"), || phase.go("wait"));
+    let sound = (waiting & !wrong & !early).named("sound");
     let [pop_prev, pop_next, push_prev, push_next] = [3, 4, 5, 6].map(|flag| insn.bit(flag));
     let [on_load, on_compute, on_store] = target;
     // Token queues: 0 load to compute, 1 compute to load, 2 compute to store, 3 store to compute.
@@ -140,7 +148,8 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     let tokens = m.instance("tokens", &queues(TOKEN_BITS), &pins);
     let lacking: Vec<Net<'_>> = (0..4).map(|k| pops[k] & !tokens.get(&format!("available_{k}"))).collect();
     let crowded: Vec<Net<'_>> = (0..4).map(|k| pushes[k] & tokens.get(&format!("full_{k}"))).collect();
-    let (lacks, no_room) = (m.any_of(&lacking).named("lacks"), m.any_of(&crowded).named("no_room"));
+    let lacks_prev = look("lacks_prev", lacking[0] | lacking[2]);
+    let (lacks, no_room) = (look("lacks", m.any_of(&lacking)), look("no_room", m.any_of(&crowded)));
     begins.set(sound & !lacks & !no_room & !halt);
     let first = m.delay("first", begins);
     let done = m.var("done", no);
@@ -359,12 +368,12 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     m.output("fault_write", written & bresp.bit(1));
     m.output("complete", !left.any());
     m.output("blocked", yes);
-    m.output("illegal", waiting & illegal);
-    m.output("misplaced", waiting & misplaced & !illegal);
+    m.output("illegal", waiting & wrong);
+    m.output("misplaced", waiting & early);
     m.output("index", index.zext(32));
     let code = |value: u128| m.lit(value, 3);
     let detail = reading.mux(code(4), port.at("answer").mux(code(5), code(1)));
-    let missing = (lacking[0] | lacking[2]).mux(code(2), lacks.mux(code(3), no_room.mux(code(7), code(1))));
+    let missing = lacks_prev.mux(code(2), lacks.mux(code(3), no_room.mux(code(7), code(1))));
     for (unit, name) in [on_load, on_compute, on_store].into_iter().zip(["load", "compute", "store"]) {
         let here = (unit & (sound | working)).named(&format!("at_{name}"));
         m.output(format!("idle_{name}"), !here);
@@ -374,13 +383,9 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
         m.output(format!("finish_{name}"), finishes & unit);
         let overflow = walker.get("overflow") | walks.get("out_of_range");
         m.output(format!("fault_overflow_{name}"), overflow & unit);
-        let beyond = if name == "compute" {
-            (walker.get("out_of_reach") & unit) | far
-        } else {
-            walker.get("out_of_reach") & unit
-        };
-        m.output(format!("fault_reach_{name}"), beyond);
+        m.output(format!("fault_reach_{name}"), walker.get("out_of_reach") & unit);
     }
+    m.output("fault_reach_fetch", far);
     m.output("fault_uop", walks.get("undecodable"));
     m.output("push", tokens.get("push"));
     m.output("pop", tokens.get("pop"));

@@ -36,7 +36,7 @@ leaf! {
             idle_load blocked_load state_load begin_load finish_load fault_overflow_load fault_reach_load
             idle_compute blocked_compute state_compute begin_compute finish_compute fault_overflow_compute
             fault_reach_compute idle_store blocked_store state_store begin_store finish_store fault_overflow_store
-            fault_reach_store fault_uop push pop counts any_token finished fetch_state uop_element wgt_element
+            fault_reach_store fault_reach_fetch fault_uop push pop counts any_token finished fetch_state uop_element wgt_element
             inp_element acc_element acc8_element out_element count_gemm count_alu count_lane count_write;
     }
 }
@@ -284,6 +284,7 @@ impl Logic for Top {
         self.control.index_store.next = self.machine.index.val();
         self.control.fault_overflow_store.next = self.machine.fault_overflow_store.val();
         self.control.fault_reach_store.next = self.machine.fault_reach_store.val();
+        self.control.fault_reach_fetch.next = self.machine.fault_reach_fetch.val();
         self.control.tokens_left.next = self.machine.any_token.val();
         self.control.reads_idle.next = self.machine.reads_idle.val();
         self.control.writes_idle.next = self.machine.writes_idle.val();

@@ -9,8 +9,8 @@ use super::{BuildStep, Tools, TsimError, Variant};
 
 /// Version of this build recipe beyond its flags: a change rebuilds every model.
 const RECIPE: &str = "1";
-/// The C++ around the model.
-pub(super) const HARNESS: &str = include_str!("harness.cpp");
+/// What every harness includes.
+const DESIGN: (&str, &str) = ("design.h", include_str!("design.h"));
 /// Of the model and of the harness. At 256 multipliers with g++ 12, in millions of cycles per CPU second: `-O1` 0.58, `-O2` 0.62,
 /// `-O3` 0.63 for 1.4 times the compile time, `-Os` 0.46, `-march=native` no different.
 const FAST: &[&str] = &["-O2"];
@@ -33,10 +33,6 @@ const DEFINES: &[&str] = &[
 ];
 const VERILATOR: &[&str] = &[
     "--cc",
-    "--prefix",
-    "Vtandem",
-    "--top-module",
-    "tandem",
     "-O3",
     "--x-assign",
     "fast",
@@ -51,14 +47,23 @@ const VERILATOR: &[&str] = &[
     "-Wno-lint",
     "-Wno-style",
 ];
+/// The library in a finished folder.
+pub(crate) const LIBRARY: &str = "libtandem.so";
 /// Verilator's own sources that every model links.
 const RUNTIME: [&str; 2] = ["verilated.cpp", "verilated_threads.cpp"];
 
 /// A library, its sources and its logs in one folder.
-pub(super) struct Recipe<'a> {
+pub(crate) struct Recipe<'a> {
     pub tools: &'a Tools,
+    /// The top module; the class of the design is called after it, with a `V` before it.
+    pub top: &'static str,
+    /// The C++ around the design.
+    pub harness: &'static str,
     pub variant: Variant,
-    pub bus_bits: usize,
+    /// What the harness is told about the design, in the form `NAME=VALUE`.
+    pub defines: Vec<String>,
+    /// Flags of Verilator beside those of every model.
+    pub flags: &'static [&'static str],
 }
 
 /// One file to compile.
@@ -80,13 +85,15 @@ impl Recipe<'_> {
             self.version(&self.tools.cxx, "the C++ compiler", "install one, or set CXX to its path")?,
             self.verilator_flags(),
             self.flags(self.fast()),
-            HARNESS,
+            [DESIGN.1, self.harness].concat(),
         ))
     }
 
     /// Everything that the run-time objects depend on.
     pub fn runtime_key(&self) -> Result<String, TsimError> {
-        Ok(format!("runtime\n{}", self.key()?.replace(HARNESS, "")))
+        let variant = Variant { waves: self.variant.waves, ..Variant::default() };
+        let plain = Recipe { top: "", harness: "", variant, defines: Vec::new(), flags: &[], ..*self };
+        Ok(format!("runtime\n{}", plain.key()?.replace(DESIGN.1, "")))
     }
 
     /// Translates and compiles the Verilog in `folder`; gives the library's path.
@@ -100,7 +107,7 @@ impl Recipe<'_> {
         runtime: &[PathBuf],
         progress: &mut dyn FnMut(BuildStep),
     ) -> Result<PathBuf, TsimError> {
-        let (source, objects) = (folder.join("tandem.v"), folder.join("obj"));
+        let (source, objects) = (folder.join(format!("{}.v", self.top)), folder.join("obj"));
         write(&source, verilog)?;
         std::fs::create_dir_all(&objects).map_err(file("make", &objects))?;
         progress(BuildStep::Verilate);
@@ -109,7 +116,8 @@ impl Recipe<'_> {
         verilator.arg("--Mdir").arg(&objects).arg(&source);
         run(verilator, "Verilator", &folder.join("verilator.log"))?;
         let harness = objects.join("harness.cpp");
-        write(&harness, HARNESS)?;
+        write(&harness, self.harness)?;
+        write(&objects.join(DESIGN.0), DESIGN.1)?;
         let mut units = vec![self.unit(&harness, FAST)];
         let fast = self.fast();
         let mut sources: Vec<PathBuf> = list(&objects)?.into_iter().filter(|f| *f != harness && is(f, "cpp")).collect();
@@ -122,7 +130,7 @@ impl Recipe<'_> {
         }));
         self.compile(&units, &folder.join("compile.log"), progress)?;
         progress(BuildStep::Link);
-        let library = folder.join("libtandem.so");
+        let library = folder.join(LIBRARY);
         let mut linker = Command::new(&self.tools.cxx);
         linker.args(["-shared", "-fPIC", "-Wl,-Bsymbolic", "-o"]).arg(&library);
         linker.args(units.iter().map(|unit| &unit.object)).args(runtime).arg("-pthread");
@@ -161,8 +169,12 @@ impl Recipe<'_> {
         RUNTIME.into_iter().chain(waves).collect()
     }
 
-    fn verilator_flags(&self) -> Vec<&'static str> {
-        if self.variant.waves { vec!["--trace-vcd"] } else { Vec::new() }
+    fn verilator_flags(&self) -> Vec<String> {
+        let mut flags: Vec<String> = self.flags.iter().map(|flag| (*flag).to_owned()).collect();
+        flags.extend(["--top-module", self.top, "--prefix"].map(str::to_owned));
+        flags.push(format!("V{}", self.top));
+        flags.extend(self.variant.waves.then(|| "--trace-vcd".to_owned()));
+        flags
     }
 
     fn fast(&self) -> &'static [&'static str] {
@@ -182,10 +194,10 @@ impl Recipe<'_> {
             format!("-DVM_TRACE_VCD={waves}"),
             "-DVM_TRACE_FST=0".to_owned(),
             "-DVM_TRACE_SAIF=0".to_owned(),
-            format!("-DTANDEM_BUS_BITS={}", self.bus_bits),
             format!("-I{}", include.display()),
             format!("-I{}", include.join("vltstd").display()),
         ]);
+        flags.extend(self.defines.iter().map(|define| format!("-D{define}")));
         flags
     }
 

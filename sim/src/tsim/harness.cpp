@@ -5,17 +5,14 @@
 // other state. The structs that begin with `Raw` are shared with sys.rs, field by field.
 
 #include "Vtandem.h"
-#include "verilated.h"
-#if VM_TRACE
-#include "verilated_vcd_c.h"
-#endif
+
+#include "design.h"
 
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -110,8 +107,6 @@ struct RawView {
     const RawEvent* events;
     char violation[256];
 };
-
-typedef int64_t (*RawWaves)(void* user, const char* text, uint64_t bytes);
 
 }  // extern "C"
 
@@ -230,41 +225,6 @@ struct Access {
     uint8_t offered_resp = 0;
 };
 
-#if VM_TRACE
-class WaveFile final : public VerilatedVcdFile {
-public:
-    WaveFile(RawWaves write, void* user) : m_write(write), m_user(user) {}
-    bool open(const std::string&) override { return true; }
-    void close() override {}
-    ssize_t write(const char* text, ssize_t bytes) override {
-        // Losing a part of a dump is reported by the receiver; the simulation goes on.
-        m_write(m_user, text, static_cast<uint64_t>(bytes));
-        return bytes;
-    }
-
-private:
-    RawWaves m_write;
-    void* m_user;
-};
-#endif
-
-// The design calls `$stop` or `$fatal`: there is no way to hand a pointer through, and a simulation is single-threaded.
-thread_local bool design_stopped = false;
-thread_local int design_line = 0;
-
-void stop_design(int line) {
-    design_stopped = true;
-    design_line = line;
-}
-
-}  // namespace
-
-void vl_finish(const char*, int line, const char*) VL_MT_UNSAFE { stop_design(line); }
-void vl_stop(const char*, int line, const char*) VL_MT_UNSAFE { stop_design(line); }
-void vl_fatal(const char*, int line, const char*, const char*) VL_MT_UNSAFE { stop_design(line); }
-
-namespace {
-
 class Sim {
 public:
     RawView view = {};
@@ -273,35 +233,12 @@ public:
         m_random.state = options.stress_seed;
         m_events.resize(EVENTS);
         view.events = m_events.data();
-        m_context = std::make_unique<VerilatedContext>();
-        m_mutant = "+mutant=" + std::to_string(options.mutant);
-        const char* args[] = {"tandem", m_mutant.c_str()};
-        m_context->commandArgs(options.mutant ? 2 : 1, args);
-        m_context->randReset(options.scramble ? 2 : 0);
-        m_context->randSeed(static_cast<int>(options.stress_seed & 0x3fffffff) + 1);
-#if VM_TRACE
-        m_context->traceEverOn(waves != nullptr);
-#endif
-        m_top = std::make_unique<Vtandem>(m_context.get(), "");
-#if VM_TRACE
-        if (waves) {
-            m_wave_file = std::make_unique<WaveFile>(waves, user);
-            m_waves = std::make_unique<VerilatedVcdC>(m_wave_file.get());
-            m_top->trace(m_waves.get(), 99);
-            m_waves->open("waves");
-        }
-#else
-        (void)waves;
-        (void)user;
-#endif
+        const std::string mutant = "+mutant=" + std::to_string(options.mutant);
+        const char* args[] = {"tandem", mutant.c_str()};
+        m_design = std::make_unique<Design<Vtandem>>(options.mutant ? 2 : 1, args, options.scramble, options.stress_seed, waves,
+                                                     user);
+        m_top = m_design->top.get();
         reset();
-    }
-
-    ~Sim() {
-        m_top->final();
-#if VM_TRACE
-        if (m_waves) m_waves->close();
-#endif
     }
 
     void memory(uint8_t* bytes, uint64_t len, const uint8_t* pages, uint64_t page_count) {
@@ -354,11 +291,7 @@ public:
     }
 
     // Hands out what was dumped so far.
-    void flush() {
-#if VM_TRACE
-        if (m_waves) m_waves->flush();
-#endif
-    }
+    void flush() { m_design->flush(); }
 
     // Restarts the watchdog.
     void touch() { view.progress_at = view.now; }
@@ -395,13 +328,8 @@ public:
 
 private:
     RawOptions m_options;
-    std::unique_ptr<VerilatedContext> m_context;
-    std::unique_ptr<Vtandem> m_top;
-#if VM_TRACE
-    std::unique_ptr<WaveFile> m_wave_file;
-    std::unique_ptr<VerilatedVcdC> m_waves;
-#endif
-    std::string m_mutant;
+    std::unique_ptr<Design<Vtandem>> m_design;
+    Vtandem* m_top = nullptr;
     Random m_random{0};
     std::vector<RawEvent> m_events;
     uint32_t m_stop = 0;
@@ -433,16 +361,7 @@ private:
     uint32_t m_last_insn[UNITS] = {};
 
     void tick() {
-        m_top->clock = 1;
-        m_top->eval();
-#if VM_TRACE
-        if (m_waves) m_waves->dump(2 * view.now);
-#endif
-        m_top->clock = 0;
-        m_top->eval();
-#if VM_TRACE
-        if (m_waves) m_waves->dump(2 * view.now + 1);
-#endif
+        m_design->tick(view.now);
         ++view.now;
     }
 

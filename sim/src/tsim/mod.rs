@@ -8,7 +8,8 @@
 //! |---|---|
 //! | finding Verilator and a C++ compiler | `tools.rs` |
 //! | translating, compiling, the cache | `model.rs`, `compile.rs` |
-//! | clock, AXI memory, AXI register access, protocol checks | `harness.cpp`, and its Rust side `sys.rs` |
+//! | clock, waves and stops of any design | `design.h` |
+//! | AXI memory, AXI register access, protocol checks | `harness.cpp`, and its Rust side `sys.rs` |
 //! | timing of the memory | `memory.rs` |
 //! | the bus | `bus.rs`, over the device in `device.rs` |
 //! | events of the units as a [`tandem_isa::Trace`] | `collect.rs` |
@@ -27,10 +28,10 @@ mod diagnose;
 mod error;
 mod memory;
 pub(crate) mod model;
-mod sys;
+pub(crate) mod sys;
 mod timeline;
 mod tools;
-mod waves;
+pub(crate) mod waves;
 
 pub use activity::{Activity, Occupancy, UnitCycles, UnitState};
 pub use bus::{TsimBus, TsimMonitor, TsimOptions};

@@ -7,12 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tandem_isa::HwConfig;
 
-use super::compile::{Recipe, file};
+use super::compile::{LIBRARY, Recipe, file};
 use super::sys::Library;
 use super::{Tools, TsimError};
 
-/// The library in a finished folder of the cache.
-const LIBRARY: &str = "libtandem.so";
 /// A file of the run-time folder that exists once all objects do.
 const COMPLETE: &str = "complete";
 
@@ -85,24 +83,15 @@ impl Model {
         variant: Variant,
         progress: &mut dyn FnMut(BuildStep),
     ) -> Result<Arc<Model>, TsimError> {
-        // Verilator includes files relative to where it runs, and so does a log that names them.
-        let cache = std::path::absolute(cache).map_err(file("find", cache))?;
-        let recipe = Recipe { tools, variant, bus_bits: config.bus_bytes() * 8 };
-        let key = recipe.key()?;
-        let name = config.name().unwrap_or("model");
-        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let folder = cache.join(format!("{name}-{}", digest(&[verilog, &key])));
-        if !folder.join(LIBRARY).is_file() {
-            let runtime = cache.join(format!("runtime-{}", digest(&[&recipe.runtime_key()?])));
-            if !runtime.join(COMPLETE).is_file() {
-                place(&runtime, COMPLETE, |at| {
-                    recipe.build_runtime(at, progress)?;
-                    super::compile::write(&at.join(COMPLETE), "")
-                })?;
-            }
-            let objects = recipe.runtime_objects(&runtime);
-            place(&folder, LIBRARY, |at| recipe.build(verilog, at, &objects, progress).map(drop))?;
-        }
+        let recipe = Recipe {
+            tools,
+            top: "tandem",
+            harness: include_str!("harness.cpp"),
+            variant,
+            defines: vec![format!("TANDEM_BUS_BITS={}", config.bus_bytes() * 8)],
+            flags: &[],
+        };
+        let folder = built(&recipe, config.name().unwrap_or("model"), verilog, cache, progress)?;
         progress(BuildStep::Ready);
         let library = Library::open(&folder.join(LIBRARY))?;
         Ok(Arc::new(Model { config: config.clone(), variant, folder, library }))
@@ -139,6 +128,33 @@ impl Model {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// The folder of a cache that holds the library of a Verilog text; it is built where it is not there.
+pub(crate) fn built(
+    recipe: &Recipe<'_>,
+    name: &str,
+    verilog: &str,
+    cache: &Path,
+    progress: &mut dyn FnMut(BuildStep),
+) -> Result<PathBuf, TsimError> {
+    // Verilator includes files relative to where it runs, and so does a log that names them.
+    let cache = std::path::absolute(cache).map_err(file("find", cache))?;
+    let key = recipe.key()?;
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let folder = cache.join(format!("{name}-{}", digest(&[verilog, &key])));
+    if !folder.join(LIBRARY).is_file() {
+        let runtime = cache.join(format!("runtime-{}", digest(&[&recipe.runtime_key()?])));
+        if !runtime.join(COMPLETE).is_file() {
+            place(&runtime, COMPLETE, |at| {
+                recipe.build_runtime(at, progress)?;
+                super::compile::write(&at.join(COMPLETE), "")
+            })?;
+        }
+        let objects = recipe.runtime_objects(&runtime);
+        place(&folder, LIBRARY, |at| recipe.build(verilog, at, &objects, progress).map(drop))?;
+    }
+    Ok(folder)
 }
 
 /// Makes a folder under a name of its own and renames it when it is complete, which a file in it tells.

@@ -85,9 +85,9 @@ pub(super) struct RawView {
 }
 
 /// Receives the text of a waveform dump.
-type RawWaves = Option<unsafe extern "C" fn(user: *mut c_void, text: *const u8, bytes: u64) -> i64>;
+pub(crate) type RawWaves = Option<unsafe extern "C" fn(user: *mut c_void, text: *const u8, bytes: u64) -> i64>;
 /// What receives it.
-pub(super) type WaveSink = dyn FnMut(&[u8]) + Send;
+pub(crate) type WaveSink = dyn FnMut(&[u8]) + Send;
 
 /// An opened library with its entry points.
 pub(super) struct Library {
@@ -160,10 +160,7 @@ impl Sim {
     /// A device that has just been reset. With `waves` the model must be one that records them.
     pub fn new(model: Arc<Model>, options: &RawOptions, waves: Option<Box<WaveSink>>) -> Sim {
         let mut waves = waves.map(Box::new);
-        let (callback, user): (RawWaves, *mut c_void) = match &mut waves {
-            Some(sink) => (Some(receive), std::ptr::from_mut::<Box<WaveSink>>(sink.as_mut()).cast()),
-            None => (None, std::ptr::null_mut()),
-        };
+        let (callback, user) = wave_callback(&mut waves);
         // SAFETY: the options are copied; the sink lives in a box that this `Sim` owns, so it outlives the handle.
         let handle = unsafe { (model.library.open)(options, callback, user) };
         Sim { handle, _waves: waves, model }
@@ -258,10 +255,18 @@ impl fmt::Debug for Sim {
     }
 }
 
+/// The two arguments that make a harness hand its dump to a sink, which must outlive the harness.
+pub(crate) fn wave_callback(sink: &mut Option<Box<Box<WaveSink>>>) -> (RawWaves, *mut c_void) {
+    match sink {
+        Some(sink) => (Some(receive), std::ptr::from_mut::<Box<WaveSink>>(sink.as_mut()).cast()),
+        None => (None, std::ptr::null_mut()),
+    }
+}
+
 /// Hands the text of a dump on.
 ///
 /// # Safety
-/// `user` is the sink that [`Sim::new`] gave, and `text` has `bytes` bytes.
+/// `user` is a sink that [`wave_callback`] was given, and `text` has `bytes` bytes.
 unsafe extern "C" fn receive(user: *mut c_void, text: *const u8, bytes: u64) -> i64 {
     // SAFETY: see above.
     let (sink, text) =

@@ -19,7 +19,7 @@ const FLUSH_BYTES: usize = 32 << 20;
 const TIMESCALE: i8 = -9;
 
 /// A file of waveforms that is being written.
-pub(super) struct Waves {
+pub(crate) struct Waves {
     path: PathBuf,
     writer: Mutex<Writer>,
 }

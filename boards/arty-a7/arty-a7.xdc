@@ -1,0 +1,12 @@
+# Arty A7, revisions D and E.
+set_property PACKAGE_PIN E3 [get_ports clock_in]
+create_clock -name clock_in -period 10.000 [get_ports clock_in]
+set_property PACKAGE_PIN A9 [get_ports uart_rx]
+set_property PACKAGE_PIN D10 [get_ports uart_tx]
+set_property PACKAGE_PIN H5 [get_ports {led[0]}]
+set_property PACKAGE_PIN J5 [get_ports {led[1]}]
+set_property PACKAGE_PIN T9 [get_ports {led[2]}]
+set_property PACKAGE_PIN T10 [get_ports {led[3]}]
+set_property IOSTANDARD LVCMOS33 [get_ports {clock_in uart_rx uart_tx led[*]}]
+set_property CFGBVS VCCO [current_design]
+set_property CONFIG_VOLTAGE 3.3 [current_design]

@@ -1,0 +1,226 @@
+//! Boards as devices of the command line: how they are named, and how the way to one is opened.
+
+use anyhow::{Result, anyhow, bail};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use tandem_driver::serial::{Port, SILENCE, SerialBus, TcpPort};
+use tandem_driver::{Bus, BusError, Bytes, DmaAddr, DmaBuf};
+
+/// Where the help lists the options.
+const HEADING: &str = "Options of --device board:NAME";
+/// Bits a second where nothing says otherwise.
+const BAUD: u32 = 115_200;
+
+/// A device that is reached over a wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// A board on a serial port.
+    Board(String),
+    /// A board, or what plays one, behind a network connection: `HOST:PORT`.
+    Tcp(String),
+    /// A core beside this processor: the path of its UIO device and the name of its buffer.
+    Uio(String, String),
+}
+
+/// Options of a board on a serial port.
+#[derive(Args, Clone, Debug, Default)]
+pub struct LinkOptions {
+    /// The serial port or pseudo-terminal that the board is on.
+    #[arg(long, help_heading = HEADING, value_name = "PATH")]
+    pub port: Option<PathBuf>,
+    /// Bits a second on the port [default: 115200].
+    #[arg(long, help_heading = HEADING, value_name = "BITS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub baud: Option<u32>,
+    /// Seconds that a board may say nothing before it counts as gone; a simulated board may need more than one [default: 1].
+    #[arg(long, help_heading = HEADING, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub patience: Option<u32>,
+}
+
+/// The way to a board.
+pub enum Link {
+    /// By frames.
+    Serial(Box<SerialBus<Box<dyn Port>>>),
+    /// By maps of registers and memory.
+    #[cfg(target_os = "linux")]
+    Uio(Box<tandem_driver::UioBus>),
+}
+
+impl LinkKind {
+    /// The device that a word names; `None` where it names no board.
+    pub fn parse(word: &str) -> Option<Result<LinkKind, String>> {
+        let (kind, rest) = word.split_once(':')?;
+        let named = |usage: &str| if rest.is_empty() { Err(usage.to_owned()) } else { Ok(rest.to_owned()) };
+        match kind {
+            "board" => Some(named("write board:NAME, such as board:icebreaker").map(LinkKind::Board)),
+            "tcp" => Some(match rest.rsplit_once(':') {
+                Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                    Ok(LinkKind::Tcp(rest.to_owned()))
+                }
+                _ => Err("write tcp:HOST:PORT, such as tcp:localhost:7400".to_owned()),
+            }),
+            "uio" => Some(match rest.split_once(',') {
+                Some((uio, buffer)) if !uio.is_empty() && !buffer.is_empty() => {
+                    Ok(LinkKind::Uio(uio.to_owned(), buffer.to_owned()))
+                }
+                _ => Err("write uio:DEVICE,BUFFER, such as uio:/dev/uio0,udmabuf0".to_owned()),
+            }),
+            _ => None,
+        }
+    }
+
+    /// The name on the command line.
+    pub fn name(&self) -> String {
+        match self {
+            LinkKind::Board(name) => format!("board:{name}"),
+            LinkKind::Tcp(address) => format!("tcp:{address}"),
+            LinkKind::Uio(uio, buffer) => format!("uio:{uio},{buffer}"),
+        }
+    }
+
+    /// Opens the way.
+    ///
+    /// # Errors
+    /// One sentence: a port that is missing or none, nothing that answers, something else that does.
+    pub fn open(&self, options: &LinkOptions) -> Result<Link> {
+        let port: Box<dyn Port> = match self {
+            LinkKind::Board(_) => self.port(options)?,
+            LinkKind::Tcp(address) => Box::new(TcpPort::connect(address).map_err(|e| anyhow!("{}: {e}", self.name()))?),
+            LinkKind::Uio(uio, buffer) => return self.open_uio(uio, buffer),
+        };
+        let silence = SILENCE * options.patience.unwrap_or(1);
+        Ok(Link::Serial(Box::new(SerialBus::open_patient(port, silence).map_err(|e| anyhow!("{}: {e}", self.name()))?)))
+    }
+
+    /// Opens the serial port of a board, without asking who is there.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn port(&self, options: &LinkOptions) -> Result<Box<dyn Port>> {
+        let Some(path) = &options.port else {
+            bail!("--device {}: give --port with the serial port that the board is on", self.name());
+        };
+        open_port(path, options.baud.unwrap_or(BAUD))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn open_uio(&self, uio: &str, buffer: &str) -> Result<Link> {
+        let paths = tandem_driver::UioPaths::new(Path::new(uio), buffer);
+        let bus = tandem_driver::UioBus::open(&paths).map_err(|e| anyhow!("{}: {e}", self.name()))?;
+        Ok(Link::Uio(Box::new(bus)))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn open_uio(&self, _uio: &str, _buffer: &str) -> Result<Link> {
+        bail!("--device {}: only Linux has UIO devices", self.name())
+    }
+}
+
+impl LinkOptions {
+    /// Refuses options that mean nothing for a device.
+    ///
+    /// # Errors
+    /// One sentence naming the first of them.
+    pub fn check(&self, link: Option<&LinkKind>) -> Result<()> {
+        let (on_port, framed) = match link {
+            Some(LinkKind::Board(_)) => (true, true),
+            Some(LinkKind::Tcp(_)) => (false, true),
+            Some(LinkKind::Uio(..)) | None => (false, false),
+        };
+        let given = [
+            ("--port", self.port.is_some(), on_port),
+            ("--baud", self.baud.is_some(), on_port),
+            ("--patience", self.patience.is_some(), framed),
+        ];
+        match given.iter().find(|(_, given, fits)| *given && !fits) {
+            Some((option, ..)) => bail!("{option} is for a board: give --device board:NAME with it, or leave it out"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Link {
+    /// The same as a bus.
+    pub fn into_bus(self) -> Box<dyn Bus + Send> {
+        match self {
+            Link::Serial(bus) => bus,
+            #[cfg(target_os = "linux")]
+            Link::Uio(bus) => bus,
+        }
+    }
+
+    /// The bus.
+    pub fn bus(&mut self) -> &mut dyn Bus {
+        match self {
+            Link::Serial(bus) => &mut **bus,
+            #[cfg(target_os = "linux")]
+            Link::Uio(bus) => &mut **bus,
+        }
+    }
+
+    /// Reserves memory at an address.
+    ///
+    /// # Errors
+    /// Memory that the device does not have.
+    pub fn map(&mut self, addr: DmaAddr, bytes: Bytes) -> Result<DmaBuf, BusError> {
+        match self {
+            Link::Serial(bus) => bus.map(addr, bytes),
+            #[cfg(target_os = "linux")]
+            Link::Uio(bus) => bus.map(addr, bytes),
+        }
+    }
+
+    /// Whether the device has a clock. What plays a board without one may only estimate its cycles.
+    pub fn is_clocked(&self) -> bool {
+        match self {
+            Link::Serial(bus) => bus.facts().clock_hz != 0,
+            #[cfg(target_os = "linux")]
+            Link::Uio(_) => true,
+        }
+    }
+
+    /// The memory of the device.
+    pub fn memory(&self) -> DmaBuf {
+        match self {
+            Link::Serial(bus) => bus.facts().memory,
+            #[cfg(target_os = "linux")]
+            Link::Uio(bus) => bus.memory(),
+        }
+    }
+}
+
+/// Opens a serial port or pseudo-terminal.
+///
+/// # Errors
+/// One sentence naming it.
+#[cfg(unix)]
+pub fn open_port(path: &Path, baud: u32) -> Result<Box<dyn Port>> {
+    let tty = tandem_driver::serial::Tty::open(path, baud);
+    Ok(Box::new(tty.map_err(|e| anyhow!("{}: {e}", path.display()))?))
+}
+
+/// Opens a serial port or pseudo-terminal.
+///
+/// # Errors
+/// One sentence naming it.
+#[cfg(not(unix))]
+pub fn open_port(path: &Path, _baud: u32) -> Result<Box<dyn Port>> {
+    bail!("{}: serial ports are reached on Unix alone; use --device tcp:HOST:PORT", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boards_go_by_name_and_connections_by_address() {
+        let parse = |word: &str| LinkKind::parse(word);
+        assert_eq!(parse("board:icebreaker"), Some(Ok(LinkKind::Board("icebreaker".into()))));
+        assert_eq!(parse("tcp:[::1]:7400"), Some(Ok(LinkKind::Tcp("[::1]:7400".into()))));
+        assert_eq!(parse("uio:/dev/uio0,udmabuf0").unwrap().unwrap().name(), "uio:/dev/uio0,udmabuf0");
+        for wrong in ["board:", "tcp:", "tcp:localhost", "tcp::7400", "tcp:a:70000", "uio:", "uio:/dev/uio0", "uio:,b"]
+        {
+            assert!(parse(wrong).unwrap().is_err(), "{wrong}");
+        }
+        assert!(parse("fsim").is_none() && parse("usb:1").is_none());
+    }
+}

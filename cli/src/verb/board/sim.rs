@@ -1,0 +1,197 @@
+//! `tandem board sim`: a board in simulation, behind a pseudo-terminal.
+
+use super::terminal::{self, Ended, Terminal};
+use crate::options::Format;
+use crate::table::{grouped, table};
+use crate::{Outcome, file, stdout, tools, verilated};
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tandem_sim::board::{BoardModel, BoardOptions, BoardSim, Cable, CableCounts, CableFaults, Chip};
+use tandem_sim::tsim::Variant;
+
+/// Options of `tandem board sim`.
+///
+/// The first line of stdout is the path of the terminal, for `--device board:NAME --port PATH`. The board's time passes only
+/// while it has something to do. Ctrl-C, SIGTERM or the end of stdin ends it. Exit code 1 when the board breaks a rule of its
+/// memory chip or of the serial line.
+#[derive(Args)]
+pub struct Options {
+    /// The Verilog of the board, a design or a netlist with the module `board`, in the place of the one that is made here.
+    #[arg(long, value_name = "FILE")]
+    verilog: PathBuf,
+    /// The Verilog of the cells that a netlist is made of.
+    #[arg(long, value_name = "FILE", requires = "verilog")]
+    cells: Option<PathBuf>,
+    /// Clock of the board.
+    #[arg(long, value_name = "HERTZ", default_value = "24000000", value_parser = clap::value_parser!(u32).range(1..))]
+    clock_hz: u32,
+    /// Bits a second on the serial line.
+    #[arg(long, value_name = "BITS", default_value = "115200", value_parser = clap::value_parser!(u32).range(1..))]
+    baud: u32,
+    /// Make a symbolic link to the terminal here, for as long as it lives.
+    #[arg(long, value_name = "PATH")]
+    port_link: Option<PathBuf>,
+    /// Lose, change, double and delay bytes in both directions at random.
+    #[arg(long)]
+    faults: bool,
+    /// The part of the bytes that --faults loses, changes or doubles.
+    #[arg(long, value_name = "PART", default_value = "0.01", value_parser = part)]
+    fault_rate: f64,
+    /// Chooses the faults.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Record every signal of the board in this file (FST). It grows fast.
+    #[arg(long, value_name = "FILE")]
+    waves: Option<PathBuf>,
+    /// End when the first program that has opened the terminal closes it.
+    #[arg(long)]
+    once: bool,
+    /// Form of the summary at the end.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// What is simulated.
+struct Text {
+    verilog: String,
+    cells: String,
+    chip: Option<Box<dyn Chip>>,
+    clock_hz: u64,
+    baud: u64,
+}
+
+/// Runs the verb.
+pub fn run(options: &Options) -> Result<Outcome> {
+    let Text { verilog, cells, chip, clock_hz, baud } = board_text(options)?;
+    let variant = Variant { waves: options.waves.is_some(), ..Variant::default() };
+    let (tools, cache) = (tools::find()?, tools::model_cache());
+    let model = verilated::with_bar(|progress| {
+        BoardModel::build(&verilog, &cells, &tools, &cache, variant, progress).context("the model of the board")
+    })?;
+    let how = BoardOptions { waves: options.waves.clone(), ..BoardOptions::new(clock_hz, baud) };
+    let per_million = if options.faults { (options.fault_rate * 1e6).round() as u32 } else { 0 };
+    let board = BoardSim::new(model, how, chip)?;
+    let mut cable = Cable::with_faults(board, CableFaults { per_million, seed: options.seed });
+    let terminal = Terminal::open(options.port_link.as_deref(), options.once)?;
+    stdout::emit(&format!("{}\n", terminal.path().display()))?;
+    let begin = Instant::now();
+    let served = terminal::serve(terminal, &mut cable)?;
+    let summary = Summary::new(&cable, served, begin.elapsed());
+    cable.board_mut().finish_waves()?;
+    stdout::emit(&match options.format {
+        Format::Json => format!("{}\n", summary.json()),
+        Format::Table => summary.table(),
+    })?;
+    Ok(if summary.good() { Outcome::Good } else { Outcome::Negative })
+}
+
+/// The board that the options name.
+fn board_text(options: &Options) -> Result<Text> {
+    let cells = options.cells.as_deref().map(file::read_text).transpose()?.unwrap_or_default();
+    Ok(Text {
+        verilog: file::read_text(&options.verilog)?,
+        cells,
+        chip: None,
+        clock_hz: options.clock_hz.into(),
+        baud: options.baud.into(),
+    })
+}
+
+/// What there is to tell at the end.
+struct Summary {
+    ended: Ended,
+    cycles: u64,
+    simulated: Duration,
+    wall: Duration,
+    /// Wall time in which the board ran.
+    ran: Duration,
+    to_board: CableCounts,
+    to_host: CableCounts,
+    unread: u64,
+    framing_errors: u64,
+}
+
+impl Summary {
+    fn new(cable: &Cable, served: terminal::Served, wall: Duration) -> Summary {
+        let board = cable.board();
+        Summary {
+            ended: served.ended,
+            cycles: board.cycles(),
+            simulated: board.time(),
+            wall,
+            ran: served.ran,
+            to_board: cable.to_board(),
+            to_host: cable.to_host(),
+            unread: served.unread,
+            framing_errors: board.framing_errors(),
+        }
+    }
+
+    fn good(&self) -> bool {
+        self.violation().is_none() && self.framing_errors == 0
+    }
+
+    fn violation(&self) -> Option<&str> {
+        match &self.ended {
+            Ended::Violation(violation) => Some(violation),
+            Ended::Asked | Ended::HostLeft => None,
+        }
+    }
+
+    fn rate(&self) -> f64 {
+        let seconds = self.ran.as_secs_f64();
+        if seconds > 0.0 { self.cycles as f64 / seconds } else { 0.0 }
+    }
+
+    fn table(&self) -> String {
+        let faults = |counts: &CableCounts| {
+            let CableCounts { lost, changed, doubled, late, .. } = counts;
+            format!("{lost} lost, {changed} changed, {doubled} doubled, {late} late")
+        };
+        let (to_board, to_host) = (&self.to_board, &self.to_host);
+        let rows = [
+            ("simulated cycles", grouped(self.cycles)),
+            ("simulated seconds", format!("{:.6}", self.simulated.as_secs_f64())),
+            ("bytes to the board", grouped(to_board.bytes)),
+            ("bytes to the host", grouped(to_host.bytes)),
+            ("bytes that nobody read", grouped(self.unread)),
+            ("faults to the board", faults(to_board)),
+            ("faults to the host", faults(to_host)),
+            ("bytes without a stop bit", grouped(self.framing_errors)),
+            ("wall seconds", format!("{:.3}", self.wall.as_secs_f64())),
+            ("wall seconds in which the board ran", format!("{:.3}", self.ran.as_secs_f64())),
+            ("cycles a second of these", grouped(self.rate() as u64)),
+            ("broken rules", self.violation().unwrap_or("none").to_owned()),
+        ];
+        table(&["simulated board", ""], &[], rows.map(|(name, value)| vec![name.to_owned(), value]))
+    }
+
+    fn json(&self) -> Value {
+        let faults = |counts: &CableCounts| {
+            let CableCounts { bytes, lost, changed, doubled, late } = counts;
+            json!({ "bytes": bytes, "lost": lost, "changed": changed, "doubled": doubled, "late": late })
+        };
+        json!({
+            "cycles": self.cycles,
+            "simulated_seconds": self.simulated.as_secs_f64(),
+            "to_board": faults(&self.to_board),
+            "to_host": faults(&self.to_host),
+            "unread_bytes": self.unread,
+            "framing_errors": self.framing_errors,
+            "wall_seconds": self.wall.as_secs_f64(),
+            "run_seconds": self.ran.as_secs_f64(),
+            "cycles_per_second": self.rate(),
+            "violation": self.violation(),
+        })
+    }
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(part) if (0.0..=1.0).contains(&part) => Ok(part),
+        _ => Err("use a number from 0 to 1".to_owned()),
+    }
+}
