@@ -1,7 +1,7 @@
 //! What place and route, and the bits themselves, make of small designs; and a miscompilation that a comparison finds.
 
 use tandem_sim::netlist::{
-    ECP5_SMALLEST, Family, bits_ice40, rebuild_ice40, round_trip_ecp5, route_ecp5, routed_verilog,
+    ECP5_SMALLEST, Family, bits_ice40, rebuild_ice40, round_trip_ecp5, route_ecp5, routed_verilog, structure_gowin,
 };
 use tandem_tests::gates::{Bench, same};
 use tandem_tests::tool;
@@ -149,6 +149,25 @@ fn flip(asc: &str) -> String {
         .expect("a register in cell 0 of a tile");
     lines[at + 1].replace_range(45..46, "0");
     lines.join("\n")
+}
+
+#[test]
+fn the_bits_of_a_gowin_chip_hold_the_blocks_that_were_placed() {
+    let Some(bench) = Bench::find() else { return };
+    let (json, _) = bench.synthesise(ECP5_DESIGN, "mixture", Family::Gowin.command()).unwrap();
+    let pins = [
+        15, 16, 17, 18, 19, 20, 25, 26, 27, 28, 29, 30, 31, 41, 42, 48, 49, 51, 52, 53, 54, 55, 56, 71, 72, 73, 74, 75,
+    ];
+    let mut names = vec!["clock".to_owned(), "reset".to_owned(), "go".to_owned()];
+    names.extend((0..8).map(|bit| format!("a[{bit}]")).chain((0..16).map(|bit| format!("y[{bit}]"))));
+    names.push("q".to_owned());
+    let cst: String = (names.iter().zip([4].into_iter().chain(pins)))
+        .map(|(name, pin)| format!("IO_LOC \"{name}\" {pin};\n"))
+        .collect();
+    let found = structure_gowin(&bench.wheels, &json, &cst, &tool::cache().join("gates")).unwrap();
+    for kind in &found {
+        assert!(kind.placed > 0 && kind.placed == kind.found, "{found:?}");
+    }
 }
 
 /// Two products and their sum, all registered: `synth_ice40 -dsp` leaves one of the products out.
