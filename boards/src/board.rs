@@ -108,6 +108,16 @@ pub struct Sdram {
     pub t_init_ps: u64,
 }
 
+/// The clock of a SDRAM chip, against that of the design. Both figures follow from the clock and the delays of the board.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SdramClock {
+    /// How much later its edges are: a multiple of 45, 0 to 315.
+    pub phase_degrees: u32,
+    /// Cycles that data are on their way to the input register, beyond the CAS latency.
+    pub capture_delay: u32,
+}
+
 /// What the part has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -165,6 +175,8 @@ pub struct Board {
     pub pll: Option<Pll>,
     /// Where tensors lie.
     pub memory: Memory,
+    /// The clock of the SDRAM chip, for boards that have one.
+    pub sdram_clock: Option<SdramClock>,
     /// How a host talks to it.
     pub host: Host,
     /// LEDs for the state.

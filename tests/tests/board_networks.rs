@@ -51,7 +51,7 @@ fn board(faults: CableFaults) -> Option<BoardPort> {
     let tools = tool::verilator()?;
     let memory = Memory::BlockRam { bytes: 1 << 18 };
     let shell = Shell { clock_hz: CLOCK, baud: BAUD, leds: 4, memory };
-    let verilog = board_verilog(&config(), &shell).unwrap();
+    let verilog = board_verilog(&config(), &tandem_hw::Target::default(), &shell).unwrap();
     let cache = tool::cache().join("models");
     let model = BoardModel::build(&verilog, "", &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
     // What registers and memory hold at first must not matter.

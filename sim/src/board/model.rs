@@ -25,7 +25,7 @@ impl BoardModel {
     /// The model of a Verilog text, from the cache or built into it.
     ///
     /// `verilog` has the module `board`, as design or as netlist; `cells` has the modules that it takes from its vendor, and is
-    /// empty where there are none.
+    /// empty where there are none. The variant says which of the two it is.
     ///
     /// # Errors
     /// [`TsimError::Missing`], [`TsimError::File`], [`TsimError::Build`], [`TsimError::Load`].

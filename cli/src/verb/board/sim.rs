@@ -3,13 +3,16 @@
 use super::terminal::{self, Ended, Terminal};
 use crate::options::Format;
 use crate::table::{grouped, table};
-use crate::{Outcome, file, stdout, tools, verilated};
-use anyhow::{Context, Result};
+use crate::{Outcome, board, file, hardware, stdout, tools, verilated};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use tandem_hw::shell::{Memory, Shell, board_verilog};
+use tandem_hw::{Target, cells};
 use tandem_sim::board::{BoardModel, BoardOptions, BoardSim, Cable, CableCounts, CableFaults, Chip};
+use tandem_sim::sdram::Model;
 use tandem_sim::tsim::Variant;
 
 /// Options of `tandem board sim`.
@@ -19,17 +22,26 @@ use tandem_sim::tsim::Variant;
 /// memory chip or of the serial line.
 #[derive(Args)]
 pub struct Options {
-    /// The Verilog of the board, a design or a netlist with the module `board`, in the place of the one that is made here.
-    #[arg(long, value_name = "FILE")]
-    verilog: PathBuf,
+    /// The board: its clock, memory, bit rate, and its accelerator where --hw does not say.
+    #[arg(long, value_name = "NAME|FOLDER", required_unless_present_any = ["verilog", "memory"])]
+    board: Option<String>,
+    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
+    #[arg(long, value_name = "PRESET|FILE", conflicts_with = "verilog")]
+    hw: Option<String>,
+    /// A board that is none of the known: an accelerator, the serial line, and this memory.
+    #[arg(long, value_name = "blockram:BYTES|spram", value_parser = memory, conflicts_with = "board", requires = "hw")]
+    memory: Option<Memory>,
+    /// The Verilog of a board, a design or a netlist with the module `board`, in the place of the one that is made here.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["board", "memory"])]
+    verilog: Option<PathBuf>,
     /// The Verilog of the cells that a netlist is made of.
     #[arg(long, value_name = "FILE", requires = "verilog")]
     cells: Option<PathBuf>,
-    /// Clock of the board.
-    #[arg(long, value_name = "HERTZ", default_value = "24000000", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Clock of a board that is none of the known.
+    #[arg(long, value_name = "HERTZ", default_value = "24000000", conflicts_with = "board")]
     clock_hz: u32,
-    /// Bits a second on the serial line.
-    #[arg(long, value_name = "BITS", default_value = "115200", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Bits a second on the serial line of a board that is none of the known.
+    #[arg(long, value_name = "BITS", default_value = "1000000", conflicts_with = "board")]
     baud: u32,
     /// Make a symbolic link to the terminal here, for as long as it lives.
     #[arg(long, value_name = "PATH")]
@@ -58,20 +70,22 @@ pub struct Options {
 struct Text {
     verilog: String,
     cells: String,
+    /// Whether the Verilog is a netlist.
+    netlist: bool,
     chip: Option<Box<dyn Chip>>,
-    clock_hz: u64,
-    baud: u64,
+    clock_hz: u32,
+    baud: u32,
 }
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let Text { verilog, cells, chip, clock_hz, baud } = board_text(options)?;
-    let variant = Variant { waves: options.waves.is_some(), ..Variant::default() };
+    let Text { verilog, cells, netlist, chip, clock_hz, baud } = board_text(options)?;
+    let variant = Variant { waves: options.waves.is_some(), netlist, ..Variant::default() };
     let (tools, cache) = (tools::find()?, tools::model_cache());
     let model = verilated::with_bar(|progress| {
         BoardModel::build(&verilog, &cells, &tools, &cache, variant, progress).context("the model of the board")
     })?;
-    let how = BoardOptions { waves: options.waves.clone(), ..BoardOptions::new(clock_hz, baud) };
+    let how = BoardOptions { waves: options.waves.clone(), ..BoardOptions::new(clock_hz.into(), baud.into()) };
     let per_million = if options.faults { (options.fault_rate * 1e6).round() as u32 } else { 0 };
     let board = BoardSim::new(model, how, chip)?;
     let mut cable = Cable::with_faults(board, CableFaults { per_million, seed: options.seed });
@@ -90,14 +104,42 @@ pub fn run(options: &Options) -> Result<Outcome> {
 
 /// The board that the options name.
 fn board_text(options: &Options) -> Result<Text> {
-    let cells = options.cells.as_deref().map(file::read_text).transpose()?.unwrap_or_default();
+    let Options { clock_hz, baud, .. } = *options;
+    if let Some(path) = &options.verilog {
+        let verilog = file::read_text(path)?;
+        let cells = options.cells.as_deref().map(file::read_text).transpose()?;
+        let netlist = cells.is_some();
+        return Ok(Text { verilog, cells: cells.unwrap_or_default(), netlist, chip: None, clock_hz, baud });
+    }
+    let board = options.board.as_deref().map(board::resolve).transpose()?;
+    let config = match (&options.hw, &board) {
+        (Some(hw), _) => hardware::resolve(hw)?,
+        (None, Some(board)) => board.config.clone(),
+        (None, None) => bail!("give --board, or --hw and --memory"),
+    };
+    let shell = match (&board, &options.memory) {
+        (Some(board), _) => tandem_boards::shell(board)?,
+        (None, Some(memory)) => Shell { clock_hz, baud, leds: 4, memory: memory.clone() },
+        (None, None) => bail!("give --board, or --hw and --memory"),
+    };
+    let target = board.as_ref().map_or_else(Target::default, |board| tandem_boards::target(board, &config));
+    let cells = if shell.memory == Memory::Spram { cells::ICE40 } else { "" };
     Ok(Text {
-        verilog: file::read_text(&options.verilog)?,
-        cells,
-        chip: None,
-        clock_hz: options.clock_hz.into(),
-        baud: options.baud.into(),
+        verilog: board_verilog(&config, &target, &shell)?,
+        cells: cells.to_owned(),
+        netlist: false,
+        chip: chip(&shell),
+        clock_hz: shell.clock_hz,
+        baud: shell.baud,
     })
+}
+
+/// The memory chip of a shell.
+fn chip(shell: &Shell) -> Option<Box<dyn Chip>> {
+    match &shell.memory {
+        Memory::Sdram(facts) => Some(Box::new(Model::new(facts, shell.clock_hz))),
+        Memory::Spram | Memory::BlockRam { .. } => None,
+    }
 }
 
 /// What there is to tell at the end.
@@ -186,6 +228,15 @@ impl Summary {
             "cycles_per_second": self.rate(),
             "violation": self.violation(),
         })
+    }
+}
+
+fn memory(text: &str) -> Result<Memory, String> {
+    let bytes = text.strip_prefix("blockram:").map(str::parse);
+    match (text, bytes) {
+        ("spram", _) => Ok(Memory::Spram),
+        (_, Some(Ok(bytes))) => Ok(Memory::BlockRam { bytes }),
+        _ => Err("use blockram:BYTES or spram".to_owned()),
     }
 }
 
