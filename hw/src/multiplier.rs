@@ -99,29 +99,43 @@ pub(crate) fn pair<'m>(m: &'m Module, name: &str, x: Net<'m>, w: [Net<'m>; 2], e
 /// The low bits of a product, as many as the factors have.
 fn low_product<'m>(m: &'m Module, name: &str, a: Net<'m>, b: Net<'m>) -> Net<'m> {
     let width = a.width();
-    let row = |at: u32| a.bits(0, width - at) & b.bit(at).repeat(width - at);
-    let (mut sum, mut done) = (row(0), Vec::new());
-    for at in 1..width {
-        done.push(sum.bit(0));
-        sum = (sum.bits(1, width - at) + row(at)).kept(&format!("{name}_{at}"));
+    let row = |at: u32| {
+        let bits = a.bits(0, width - at) & b.bit(at).repeat(width - at);
+        if at == 0 { bits } else { m.cat(&[m.lit(0, at), bits]) }
+    };
+    let rows: Vec<Net<'m>> = (0..width).map(row).collect();
+    // Below the place of its second operand's row a sum is its first operand.
+    let mut level: Vec<(u32, Net<'m>)> = (0..width).zip(rows).collect();
+    let mut number = 0;
+    while level.len() > 1 {
+        let add = |(at, pair): (usize, &[(u32, Net<'m>)])| match *pair {
+            [(low, a), (high, b)] => {
+                let upper = a.bits(high, width - high) + b.bits(high, width - high);
+                (low, m.cat(&[a.bits(0, high), upper.kept(&format!("{name}_{number}_{at}"))]))
+            }
+            _ => pair[0],
+        };
+        level = level.chunks(2).enumerate().map(add).collect();
+        number += 1;
     }
-    done.push(sum);
-    m.cat(&done)
+    level[0].1
 }
 
-/// A product in look-up tables: a row of adders for each bit of `w`, each kept by itself so that synthesis does not make a tree
-/// of all of them, which would take three times the room.
+/// A product in look-up tables: a row for each bit of `w`, and adders of two rows, two sums and two sums of these, each kept by
+/// itself so that synthesis does not save carries in a tree of all of them, which would take twice the room.
 fn rows<'m>(m: &'m Module, name: &str, x: Net<'m>, w: Net<'m>) -> Net<'m> {
-    let row = |at: u32| x.sext(9) & w.bit(at).repeat(9);
-    let (mut sum, mut done) = (row(0), Vec::new());
-    for at in 1..8 {
-        done.push(sum.bit(0));
-        let above = sum.bits(1, 8).sext(9);
-        // The last bit of a signed number counts below zero.
-        sum = if at == 7 { above - row(at) } else { above + row(at) }.kept(&format!("{name}_row_{at}"));
-    }
-    done.push(sum);
-    m.cat(&done)
+    let row = |at: u32| x & w.bit(at).repeat(8);
+    // The low half is added to the high half `by` places further up; what lies below is the low half's.
+    let join = |name: String, low: Net<'m>, high: Net<'m>, by: u32, minus: bool| {
+        let width = high.width() + 1;
+        let above = low.bits(by, low.width() - by).sext(width);
+        let sum = if minus { above - high.sext(width) } else { above + high.sext(width) };
+        m.cat(&[low.bits(0, by), sum.kept(&name)])
+    };
+    // The last bit of a signed number counts below zero.
+    let twos = |at: u32| join(format!("{name}_row_{at}"), row(at), row(at + 1), 1, at == 6);
+    let fours = |at: u32| join(format!("{name}_rows_{at}"), twos(at), twos(at + 2), 2, false);
+    join(format!("{name}_sum"), fours(0), fours(4), 4, false).bits(0, PRODUCT_BITS)
 }
 
 /// Two products in an SB_MAC16 of iCE40, without its registers. Synthesis is not to find the block by itself: it has been seen

@@ -3,10 +3,13 @@
 //! Every target of a configuration computes the same; cycles may differ by the depth of a pipeline. A target is no part of the
 //! configuration and of its digest.
 
+use serde::{Deserialize, Serialize};
+
 /// How a design is built.
 ///
 /// [`Target::default`] leaves everything to synthesis: a `*` for each product, memories by what they ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Target {
     /// What the products of the GEMM array are made of.
     pub multipliers: Multipliers,
@@ -20,7 +23,8 @@ pub struct Target {
 }
 
 /// What 8-bit products are made of. A number of blocks is a budget: what it does not cover becomes look-up tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Multipliers {
     /// As synthesis sees fit: a `*` each.
     #[default]
