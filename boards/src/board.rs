@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use tandem_hw::shell;
 use tandem_isa::HwConfig;
 
 use crate::BoardError;
@@ -108,6 +109,16 @@ pub struct Sdram {
     pub t_init_ps: u64,
 }
 
+/// The clock of a SDRAM chip, against that of the design. Both figures follow from the clock and the delays of the board.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SdramClock {
+    /// How much later its edges are: a multiple of 45, 0 to 315.
+    pub phase_degrees: u32,
+    /// Cycles that data are on their way to the input register, beyond the CAS latency.
+    pub capture_delay: u32,
+}
+
 /// What the part has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -165,6 +176,8 @@ pub struct Board {
     pub pll: Option<Pll>,
     /// Where tensors lie.
     pub memory: Memory,
+    /// The clock of the SDRAM chip, for boards that have one.
+    pub sdram_clock: Option<SdramClock>,
     /// How a host talks to it.
     pub host: Host,
     /// LEDs for the state.
@@ -219,6 +232,27 @@ impl Sdram {
     /// Bytes of the chip.
     pub fn bytes(&self) -> u64 {
         u64::from(self.data_bits / 8) << (self.row_bits + self.column_bits + self.bank_bits)
+    }
+
+    /// The chip as the controller wants to know it; `masks` says whether its byte masks are wired.
+    pub fn chip(&self, masks: bool) -> shell::Sdram {
+        shell::Sdram {
+            data_bits: self.data_bits,
+            row_bits: self.row_bits,
+            column_bits: self.column_bits,
+            bank_bits: self.bank_bits,
+            cas_latency: self.cas_latency,
+            masks,
+            t_rcd: self.t_rcd_ps,
+            t_rp: self.t_rp_ps,
+            t_ras: self.t_ras_ps,
+            t_rc: self.t_rc_ps,
+            t_rfc: self.t_rfc_ps,
+            t_wr: self.t_wr_ps,
+            t_mrd: self.t_mrd_ps,
+            t_refi: self.t_refi_ps,
+            t_init: self.t_init_ps,
+        }
     }
 }
 

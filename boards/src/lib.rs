@@ -32,12 +32,14 @@ mod sha256;
 pub mod timing;
 mod tools;
 mod trial;
+pub mod verilog;
 pub mod vivado;
+mod wrapper;
 
-pub use board::{Board, Budget, Direction, Flow, Host, Memory, Options, Oscillator, Port, Sdram};
+pub use board::{Board, Budget, Direction, Flow, Host, Memory, Options, Oscillator, Port, Sdram, SdramClock};
 pub use catalogue::{find, load, names};
 pub use constraints::pins;
-pub use design::{core, design};
+pub use design::{core, design, inside, shell, target};
 pub use error::{BoardError, Shortage};
 pub use make::{Bitstream, estimate};
 pub use placement::{Placed, Placement, blocks, placement};
@@ -46,6 +48,7 @@ pub use report::Report;
 pub use sha256::sha256;
 pub use tools::{Tool, Tools};
 pub use trial::trial_design;
+pub use wrapper::{inner_ports, wrapper};
 
 /// The name of the top module.
 pub const TOP: &str = "top";

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tandem_isa::{HwConfig, HwFacts};
 
 use crate::BoardError;
-use crate::board::{Board, Budget, Flow, Host, Memory, Options, Oscillator, Port};
+use crate::board::{Board, Budget, Flow, Host, Memory, Options, Oscillator, Port, SdramClock};
 use crate::constraints::pins;
 use crate::pll::Pll;
 
@@ -34,6 +34,7 @@ struct Layer {
     oscillator: Option<Oscillator>,
     clock_hz: Option<u64>,
     memory: Option<Memory>,
+    sdram_clock: Option<SdramClock>,
     host: Option<Host>,
     leds: Option<u32>,
     leds_active_low: Option<bool>,
@@ -113,6 +114,7 @@ fn over(above: Layer, below: Layer) -> Layer {
         oscillator: above.oscillator.or(below.oscillator),
         clock_hz: above.clock_hz.or(below.clock_hz),
         memory: above.memory.or(below.memory),
+        sdram_clock: above.sdram_clock.or(below.sdram_clock),
         host: above.host.or(below.host),
         leds: above.leds.or(below.leds),
         leds_active_low: above.leds_active_low.or(below.leds_active_low),
@@ -141,6 +143,23 @@ fn build(layer: Layer, place: &str, files: Files) -> Result<Board, BoardError> {
     if !(1_000_000..=1_000_000_000).contains(&clock_hz) {
         return Err(wrong(format!("clock_hz: {clock_hz} is not between 1 MHz and 1 GHz")));
     }
+    match (&memory, &layer.sdram_clock) {
+        (Memory::Sdram(_), None) => return Err(missing("sdram_clock")),
+        (Memory::Sdram(_), Some(late)) if late.phase_degrees % 45 != 0 || late.phase_degrees >= 360 => {
+            let phase = late.phase_degrees;
+            return Err(wrong(format!("sdram_clock.phase_degrees: {phase} is not a multiple of 45 below 360")));
+        }
+        (Memory::Sdram(_), Some(late)) if late.capture_delay > 1 => {
+            return Err(wrong(format!("sdram_clock.capture_delay: {} is neither 0 nor 1", late.capture_delay)));
+        }
+        (Memory::Sdram(sdram), Some(_)) => {
+            let hz = u32::try_from(clock_hz).map_err(|_| wrong(format!("clock_hz: {clock_hz} is too fast")))?;
+            if let Some(problem) = sdram.chip(true).problem(hz) {
+                return Err(wrong(format!("memory: {problem}")));
+            }
+        }
+        _ => {}
+    }
     let derate = layer.derate.unwrap_or(1.0);
     if !(derate > 0.0 && derate <= 1.0) {
         return Err(wrong(format!("derate: {derate} is not above 0 and at most 1")));
@@ -160,7 +179,7 @@ fn build(layer: Layer, place: &str, files: Files) -> Result<Board, BoardError> {
         _ => None,
     };
     let clock_hz = pll.map_or(clock_hz, |pll| pll.output_hz());
-    check_memory(&memory, flow, clock_hz).map_err(wrong)?;
+    check_memory(&memory, flow).map_err(wrong)?;
     check_host(&host, flow, clock_hz).map_err(wrong)?;
     let device = match flow.is_open() {
         true => layer.device.ok_or_else(|| missing("device"))?,
@@ -178,6 +197,7 @@ fn build(layer: Layer, place: &str, files: Files) -> Result<Board, BoardError> {
         clock_hz,
         pll,
         memory,
+        sdram_clock: layer.sdram_clock,
         host,
         leds: layer.leds.unwrap_or(0),
         leds_active_low: layer.leds_active_low.unwrap_or(false),
@@ -208,7 +228,7 @@ fn configuration(word: &str, files: Files) -> Result<HwConfig, String> {
     HwConfig::from_toml(&text).map_err(|e| format!("{word}: {e}"))
 }
 
-fn check_memory(memory: &Memory, flow: Flow, clock_hz: u64) -> Result<(), String> {
+fn check_memory(memory: &Memory, flow: Flow) -> Result<(), String> {
     let fits = match memory {
         Memory::Sdram(_) => flow.is_open(),
         Memory::BlockRam { .. } => true,
@@ -219,25 +239,10 @@ fn check_memory(memory: &Memory, flow: Flow, clock_hz: u64) -> Result<(), String
         return Err(format!("memory: there is no {} in the flow {}", memory.describe(), flow.name()));
     }
     if let Memory::Sdram(s) = memory {
-        let in_range = |name: &str, value: u32, range: std::ops::RangeInclusive<u32>| {
-            let problem = format!("memory.{name}: {value} is not between {} and {}", range.start(), range.end());
-            if range.contains(&value) { Ok(()) } else { Err(problem) }
-        };
-        if ![16, 32].contains(&s.data_bits) {
-            return Err(format!("memory.data_bits: {} is neither 16 nor 32", s.data_bits));
-        }
-        in_range("row_bits", s.row_bits, 11..=13)?;
-        in_range("column_bits", s.column_bits, 8..=10)?;
-        in_range("bank_bits", s.bank_bits, 1..=2)?;
-        in_range("cas_latency", s.cas_latency, 2..=3)?;
         for (name, time) in [("t_rcd_ps", s.t_rcd_ps), ("t_rp_ps", s.t_rp_ps), ("t_ras_ps", s.t_ras_ps)] {
             if !(1_000..=1_000_000).contains(&time) {
                 return Err(format!("memory.{name}: {time} is not between 1 ns and 1 us; times are picoseconds"));
             }
-        }
-        let period_ps = 1_000_000_000_000 / clock_hz;
-        if s.t_refi_ps < 100 * period_ps {
-            return Err(format!("memory.t_refi_ps: {} leaves less than 100 cycles between refreshes", s.t_refi_ps));
         }
     }
     if memory.bytes() == 0 {

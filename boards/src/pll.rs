@@ -134,6 +134,31 @@ impl Pll {
         }
     }
 
+    /// Parameters of a second clock of the same frequency whose edges are later by this part of a circle: `CLKOS2` of an ECP5,
+    /// `CLKOUTP` of a Gowin. An iCE40 has none.
+    pub fn late_parameters(&self, degrees: u32) -> Vec<(&'static str, String)> {
+        match self {
+            Pll::Ecp5(p) => {
+                // In eighths of a cycle of the VCO, after the phase of the clock itself.
+                let eighths = (p.clkos_div - 1) * 8 + p.clkos_div * 8 * u64::from(degrees) / 360;
+                vec![
+                    ("CLKOS2_DIV", p.clkos_div.to_string()),
+                    ("CLKOS2_CPHASE", (eighths / 8).to_string()),
+                    ("CLKOS2_FPHASE", (eighths % 8).to_string()),
+                ]
+            }
+            Pll::Ice40(_) => Vec::new(),
+            // In sixteenths of a cycle; the duty cycle's end is half a cycle later.
+            Pll::Gowin(_) => {
+                let sixteenths = degrees * 16 / 360 % 16;
+                vec![
+                    ("PSDA_SEL", format!("\"{sixteenths:04b}\"")),
+                    ("DUTYDA_SEL", format!("\"{:04b}\"", (sixteenths + 8) % 16)),
+                ]
+            }
+        }
+    }
+
     fn output(&self) -> f64 {
         let (input, up, down) = match self {
             Pll::Ecp5(p) => (p.input_hz, p.clkfb_div * p.clkop_div, p.clki_div * p.clkos_div),
@@ -242,6 +267,20 @@ mod tests {
             "no setting of the SB_PLL40 makes 500000000 Hz from 12000000 Hz; the nearest that it makes is 270000000 Hz";
         assert!(error.contains(words), "{error}");
         assert!(solve(Flow::Ecp5, 5 * MHZ, 60 * MHZ).is_err(), "the input is too slow for an ECP5");
+    }
+
+    #[test]
+    fn a_late_clock_is_counted_in_parts_of_a_cycle() {
+        let late = |flow, input, wanted, degrees| {
+            let parameters = solve(flow, input * MHZ, wanted * MHZ).unwrap().late_parameters(degrees);
+            parameters.into_iter().map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        // The VCO runs at 600 MHz: a quarter of a cycle of 60 MHz is two and a half cycles of it.
+        assert_eq!(late(Flow::Ecp5, 25, 60, 0), ["10", "9", "0"]);
+        assert_eq!(late(Flow::Ecp5, 25, 60, 90), ["10", "11", "4"]);
+        assert_eq!(late(Flow::Ecp5, 25, 60, 180), ["10", "14", "0"]);
+        assert_eq!(late(Flow::Gowin, 27, 100, 180), ["\"1000\"", "\"0000\""]);
+        assert_eq!(late(Flow::Gowin, 27, 100, 225), ["\"1010\"", "\"0010\""]);
     }
 
     #[test]

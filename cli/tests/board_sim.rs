@@ -234,7 +234,7 @@ fn what_cannot_be_simulated_is_refused() {
     for (arguments, words) in [
         (&["--verilog", "/nowhere.v"][..], "/nowhere.v"),
         (&["--board", "icebraker"], "icebreaker"),
-        (&["--board", "kv260"], "its host is the processor of the same chip"),
+        (&["--board", "kv260"], "its processor is on the same chip"),
         (&["--hw", "vta", "--memory", "blockram:5000"], "a power of two"),
     ] {
         refused(&[&["board", "sim"], arguments].concat(), &[words]);

@@ -127,3 +127,15 @@ fn a_device_without_the_extension_runs_everything_on_the_cpu_and_says_why() {
     assert!(text.contains("0.00 % of the") && text.contains("nothing ran on the VTA"), "{text}");
     refused(&["compile", &model(), "--hw", "vta-0.0.2", "-o", "unused.vta"], &["runs no part"]);
 }
+
+#[test]
+fn a_netlist_that_cannot_be_made_says_which_can() {
+    let route = ["gates", "--family", "ice40", "--level", "route", "--hw", "tiny"];
+    refused(&route, &["--level route", "no chip of ice40 has the pins", "--level synth"]);
+    let output = tandem(&["gates", "--family", "spartan"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("no family of FPGAs: use ecp5, ice40 or gowin"), "{}", stderr(&output));
+    let output = tandem(&["gates", "--family", "ecp5", "--model", "m.tflite"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--input"), "{}", stderr(&output));
+}

@@ -325,13 +325,19 @@ module DP16KD(
     .CLK(CLKB), .RST(RSTB), .OCE(OCEB), .fill(read_b), .value(out_b), .Q(q_b)
   );
   wire clock_a = CLKAMUX == "INV" ? ~CLKA : CLKA, clock_b = CLKBMUX == "INV" ? ~CLKB : CLKB;
-  always @(posedge clock_a) if (write_a) begin
-    words[word_a] <= new_a[17:0];
-    if (DATA_WIDTH_A == 36) words[word_a | 10'd1] <= new_a[35:18];
-  end
+  // With two ports that write, each writes its own bits and leaves the others of the word to the other port.
+  integer bit_a, bit_b;
   generate
-    if (!WIDE) begin : second
-      always @(posedge clock_b) if (write_b) words[word_b] <= new_b[17:0];
+    if (WIDE) begin : one_writer
+      always @(posedge clock_a) if (write_a) begin
+        words[word_a] <= new_a[17:0];
+        if (DATA_WIDTH_A == 36) words[word_a | 10'd1] <= new_a[35:18];
+      end
+    end else begin : two_writers
+      always @(posedge clock_a) if (write_a)
+        for (bit_a = 0; bit_a < 18; bit_a = bit_a + 1) if (mask_a[bit_a]) words[word_a][bit_a] <= data_a[bit_a];
+      always @(posedge clock_b) if (write_b)
+        for (bit_b = 0; bit_b < 18; bit_b = bit_b + 1) if (mask_b[bit_b]) words[word_b][bit_b] <= data_b[bit_b];
     end
   endgenerate
   assign {
@@ -527,4 +533,20 @@ module EHXPLLL(
   parameter INT_LOCK_STICKY = "ENABLED", DPHASE_SOURCE = "DISABLED", PLLRST_ENA = "DISABLED", INTFB_WAKE = "DISABLED";
   assign {CLKOP, CLKOS, CLKOS2, CLKOS3, REFCLK, CLKINTFB} = {6{CLKI}};
   assign {LOCK, INTLOCK} = {2{~(RST && PLLRST_ENA == "ENABLED")}};
+endmodule
+
+// A pad's output that shows one bit in the first half of a cycle and another in the second.
+module ODDRX1F(input D0, D1, SCLK, RST, output Q);
+  parameter GSR = "ENABLED";
+  reg first = 1'b0, second = 1'b0;
+  always @(posedge SCLK) begin
+    first <= D0 & ~RST;
+    second <= D1 & ~RST;
+  end
+  assign Q = SCLK ? first : second;
+endmodule
+
+// A driver that can be off, which yosys leaves to place-and-route.
+module \$_TBUF_ (input A, E, output Y);
+  assign Y = E ? A : 1'bz;
 endmodule

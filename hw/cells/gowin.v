@@ -285,6 +285,7 @@ module TANDEM_BSRAM(
   parameter integer BYTE = 9;
   parameter integer WIDTH_A = 36;
   parameter integer WIDTH_B = 36;
+  parameter TWO_WRITERS = 0;
   parameter [0:0] PIPELINED_A = 1'b0;
   parameter [0:0] PIPELINED_B = 1'b0;
   parameter [1:0] WRITE_MODE_A = 2'b00;
@@ -313,8 +314,18 @@ module TANDEM_BSRAM(
   TANDEM_BSRAM_OUT #(.RESET_MODE(RESET_MODE), .PIPELINED(PIPELINED_B)) at_b(
     .CLK(CLKB), .RESET(RESETB), .OCE(OCEB), .fill(read_b), .value(out_b), .Q(DOB)
   );
-  always @(posedge CLKA) if (write_a) words[word_a] <= new_a;
-  always @(posedge CLKB) if (write_b) words[word_b] <= new_b;
+  // With two ports that write, each writes its own bits and leaves the others of the word to the other port.
+  integer bit_a, bit_b;
+  generate
+    if (TWO_WRITERS) begin : two_writers
+      always @(posedge CLKA) if (write_a)
+        for (bit_a = 0; bit_a < 36; bit_a = bit_a + 1) if (mask_a[bit_a]) words[word_a][bit_a] <= data_a[bit_a];
+      always @(posedge CLKB) if (write_b)
+        for (bit_b = 0; bit_b < 36; bit_b = bit_b + 1) if (mask_b[bit_b]) words[word_b][bit_b] <= data_b[bit_b];
+    end else begin : one_writer
+      always @(posedge CLKA) if (write_a) words[word_a] <= new_a;
+    end
+  endgenerate
 endmodule
 
 module SDPX9B(
@@ -440,7 +451,7 @@ module DPX9B(
   parameter [287:0] INIT_RAM_3C = 288'h0, INIT_RAM_3D = 288'h0, INIT_RAM_3E = 288'h0, INIT_RAM_3F = 288'h0;
   wire [35:0] out_a, out_b;
   TANDEM_BSRAM #(
-    .BYTE(9), .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1), .PIPELINED_A(READ_MODE0), .PIPELINED_B(READ_MODE1),
+    .BYTE(9), .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1), .TWO_WRITERS(1), .PIPELINED_A(READ_MODE0), .PIPELINED_B(READ_MODE1),
     .WRITE_MODE_A(WRITE_MODE0), .WRITE_MODE_B(WRITE_MODE1), .RESET_MODE(RESET_MODE), .INIT({
       INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A, INIT_RAM_39, INIT_RAM_38,
       INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34, INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30,
@@ -491,7 +502,7 @@ module DPB(
   parameter [255:0] INIT_RAM_3C = 256'h0, INIT_RAM_3D = 256'h0, INIT_RAM_3E = 256'h0, INIT_RAM_3F = 256'h0;
   wire [35:0] out_a, out_b;
   TANDEM_BSRAM #(
-    .BYTE(8), .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1), .PIPELINED_A(READ_MODE0), .PIPELINED_B(READ_MODE1),
+    .BYTE(8), .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1), .TWO_WRITERS(1), .PIPELINED_A(READ_MODE0), .PIPELINED_B(READ_MODE1),
     .WRITE_MODE_A(WRITE_MODE0), .WRITE_MODE_B(WRITE_MODE1), .RESET_MODE(RESET_MODE), .INIT({
       INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A, INIT_RAM_39, INIT_RAM_38,
       INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34, INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30,
@@ -710,4 +721,32 @@ endmodule
 module IOBUF(output O, inout IO, input I, OEN);
   assign IO = OEN ? 1'bz : I;
   assign O = IO;
+endmodule
+
+// A pad's output that shows one bit in the first half of a cycle and another in the second.
+module ODDR(input D0, D1, TX, CLK, output Q0, Q1);
+  parameter TXCLK_POL = 1'b0;
+  parameter INIT = 1'b0;
+  reg first = INIT, second = INIT, off = 1'b0;
+  always @(posedge CLK) begin
+    first <= D0;
+    second <= D1;
+    off <= TX;
+  end
+  assign Q0 = CLK ? first : second;
+  assign Q1 = off;
+endmodule
+
+// A phase-locked loop, without its arithmetic: every output is the input clock.
+module rPLL(
+  input CLKIN, CLKFB, RESET, RESET_P, input [5:0] FBDSEL, IDSEL, ODSEL, input [3:0] PSDA, FDLY, DUTYDA,
+  output CLKOUT, LOCK, CLKOUTP, CLKOUTD, CLKOUTD3
+);
+  parameter FCLKIN = "100.0", DYN_IDIV_SEL = "false", IDIV_SEL = 0, DYN_FBDIV_SEL = "false", FBDIV_SEL = 0;
+  parameter DYN_ODIV_SEL = "false", ODIV_SEL = 8, PSDA_SEL = "0000", DYN_DA_EN = "false", DUTYDA_SEL = "1000";
+  parameter CLKOUT_FT_DIR = 1'b1, CLKOUTP_FT_DIR = 1'b1, CLKOUT_DLY_STEP = 0, CLKOUTP_DLY_STEP = 0, CLKFB_SEL = "internal";
+  parameter CLKOUT_BYPASS = "false", CLKOUTP_BYPASS = "false", CLKOUTD_BYPASS = "false", DYN_SDIV_SEL = 2;
+  parameter CLKOUTD_SRC = "CLKOUT", CLKOUTD3_SRC = "CLKOUT", DEVICE = "GW2A-18";
+  assign {CLKOUT, CLKOUTP, CLKOUTD, CLKOUTD3} = {4{CLKIN}};
+  assign LOCK = ~(RESET | RESET_P);
 endmodule

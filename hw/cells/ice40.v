@@ -192,8 +192,10 @@ module SB_RAM40_4K(
 );
   parameter WRITE_MODE = 0;
   parameter READ_MODE = 0;
-  parameter [255:0] INIT_0 = 256'h0, INIT_1 = 256'h0, INIT_2 = 256'h0, INIT_3 = 256'h0, INIT_4 = 256'h0, INIT_5 = 256'h0, INIT_6 = 256'h0, INIT_7 = 256'h0;
-  parameter [255:0] INIT_8 = 256'h0, INIT_9 = 256'h0, INIT_A = 256'h0, INIT_B = 256'h0, INIT_C = 256'h0, INIT_D = 256'h0, INIT_E = 256'h0, INIT_F = 256'h0;
+  parameter [255:0] INIT_0 = 256'h0, INIT_1 = 256'h0, INIT_2 = 256'h0, INIT_3 = 256'h0;
+  parameter [255:0] INIT_4 = 256'h0, INIT_5 = 256'h0, INIT_6 = 256'h0, INIT_7 = 256'h0;
+  parameter [255:0] INIT_8 = 256'h0, INIT_9 = 256'h0, INIT_A = 256'h0, INIT_B = 256'h0;
+  parameter [255:0] INIT_C = 256'h0, INIT_D = 256'h0, INIT_E = 256'h0, INIT_F = 256'h0;
   TANDEM_ICE_RAM #(
     .WRITE_MODE(WRITE_MODE), .READ_MODE(READ_MODE), .READ_FALLING(0), .WRITE_FALLING(0), .INIT({
       INIT_F, INIT_E, INIT_D, INIT_C, INIT_B, INIT_A, INIT_9, INIT_8,
@@ -211,8 +213,10 @@ module SB_RAM40_4KNR(
 );
   parameter WRITE_MODE = 0;
   parameter READ_MODE = 0;
-  parameter [255:0] INIT_0 = 256'h0, INIT_1 = 256'h0, INIT_2 = 256'h0, INIT_3 = 256'h0, INIT_4 = 256'h0, INIT_5 = 256'h0, INIT_6 = 256'h0, INIT_7 = 256'h0;
-  parameter [255:0] INIT_8 = 256'h0, INIT_9 = 256'h0, INIT_A = 256'h0, INIT_B = 256'h0, INIT_C = 256'h0, INIT_D = 256'h0, INIT_E = 256'h0, INIT_F = 256'h0;
+  parameter [255:0] INIT_0 = 256'h0, INIT_1 = 256'h0, INIT_2 = 256'h0, INIT_3 = 256'h0;
+  parameter [255:0] INIT_4 = 256'h0, INIT_5 = 256'h0, INIT_6 = 256'h0, INIT_7 = 256'h0;
+  parameter [255:0] INIT_8 = 256'h0, INIT_9 = 256'h0, INIT_A = 256'h0, INIT_B = 256'h0;
+  parameter [255:0] INIT_C = 256'h0, INIT_D = 256'h0, INIT_E = 256'h0, INIT_F = 256'h0;
   TANDEM_ICE_RAM #(
     .WRITE_MODE(WRITE_MODE), .READ_MODE(READ_MODE), .READ_FALLING(1), .WRITE_FALLING(0), .INIT({
       INIT_F, INIT_E, INIT_D, INIT_C, INIT_B, INIT_A, INIT_9, INIT_8,
@@ -230,8 +234,10 @@ module SB_RAM40_4KNW(
 );
   parameter WRITE_MODE = 0;
   parameter READ_MODE = 0;
-  parameter [255:0] INIT_0 = 256'h0, INIT_1 = 256'h0, INIT_2 = 256'h0, INIT_3 = 256'h0, INIT_4 = 256'h0, INIT_5 = 256'h0, INIT_6 = 256'h0, INIT_7 = 256'h0;
-  parameter [255:0] INIT_8 = 256'h0, INIT_9 = 256'h0, INIT_A = 256'h0, INIT_B = 256'h0, INIT_C = 256'h0, INIT_D = 256'h0, INIT_E = 256'h0, INIT_F = 256'h0;
+  parameter [255:0] INIT_0 = 256'h0, INIT_1 = 256'h0, INIT_2 = 256'h0, INIT_3 = 256'h0;
+  parameter [255:0] INIT_4 = 256'h0, INIT_5 = 256'h0, INIT_6 = 256'h0, INIT_7 = 256'h0;
+  parameter [255:0] INIT_8 = 256'h0, INIT_9 = 256'h0, INIT_A = 256'h0, INIT_B = 256'h0;
+  parameter [255:0] INIT_C = 256'h0, INIT_D = 256'h0, INIT_E = 256'h0, INIT_F = 256'h0;
   TANDEM_ICE_RAM #(
     .WRITE_MODE(WRITE_MODE), .READ_MODE(READ_MODE), .READ_FALLING(0), .WRITE_FALLING(1), .INIT({
       INIT_F, INIT_E, INIT_D, INIT_C, INIT_B, INIT_A, INIT_9, INIT_8,
@@ -249,8 +255,10 @@ module SB_RAM40_4KNRNW(
 );
   parameter WRITE_MODE = 0;
   parameter READ_MODE = 0;
-  parameter [255:0] INIT_0 = 256'h0, INIT_1 = 256'h0, INIT_2 = 256'h0, INIT_3 = 256'h0, INIT_4 = 256'h0, INIT_5 = 256'h0, INIT_6 = 256'h0, INIT_7 = 256'h0;
-  parameter [255:0] INIT_8 = 256'h0, INIT_9 = 256'h0, INIT_A = 256'h0, INIT_B = 256'h0, INIT_C = 256'h0, INIT_D = 256'h0, INIT_E = 256'h0, INIT_F = 256'h0;
+  parameter [255:0] INIT_0 = 256'h0, INIT_1 = 256'h0, INIT_2 = 256'h0, INIT_3 = 256'h0;
+  parameter [255:0] INIT_4 = 256'h0, INIT_5 = 256'h0, INIT_6 = 256'h0, INIT_7 = 256'h0;
+  parameter [255:0] INIT_8 = 256'h0, INIT_9 = 256'h0, INIT_A = 256'h0, INIT_B = 256'h0;
+  parameter [255:0] INIT_C = 256'h0, INIT_D = 256'h0, INIT_E = 256'h0, INIT_F = 256'h0;
   TANDEM_ICE_RAM #(
     .WRITE_MODE(WRITE_MODE), .READ_MODE(READ_MODE), .READ_FALLING(1), .WRITE_FALLING(1), .INIT({
       INIT_F, INIT_E, INIT_D, INIT_C, INIT_B, INIT_A, INIT_9, INIT_8,
@@ -382,7 +390,8 @@ module SB_MAC16(
   wire [15:0] high_addend = TOPADDSUB_LOWERINPUT == 0 ? a : TOPADDSUB_LOWERINPUT == 1 ? f : TOPADDSUB_LOWERINPUT == 2 ? h[31:16]
     : {16{low_addend[15]}};
   wire low_overflow, high_overflow;
-  wire low_carry = BOTADDSUB_CARRYSELECT == 0 ? 1'b0 : BOTADDSUB_CARRYSELECT == 1 ? 1'b1 : BOTADDSUB_CARRYSELECT == 2 ? ACCUMCI : CI;
+  wire low_carry = BOTADDSUB_CARRYSELECT == 0 ? 1'b0 : BOTADDSUB_CARRYSELECT == 1 ? 1'b1
+    : BOTADDSUB_CARRYSELECT == 2 ? ACCUMCI : CI;
   wire high_carry = TOPADDSUB_CARRYSELECT == 0 ? 1'b0 : TOPADDSUB_CARRYSELECT == 1 ? 1'b1
     : TOPADDSUB_CARRYSELECT == 2 ? low_overflow : low_overflow ^ ADDSUBBOT;
   TANDEM_MAC_HALF #(.FALLING(NEG_TRIGGER), .OUTPUT_SELECT(TOPOUTPUT_SELECT), .UPPER_IS_LOADED(TOPADDSUB_UPPERINPUT)) top(
@@ -435,4 +444,17 @@ module SB_IO(
       assign PACKAGE_PIN = enable_register ? out : 1'bz;
     end
   endgenerate
+endmodule
+
+// A phase-locked loop on a pad, without its arithmetic: the output is the input clock.
+module SB_PLL40_PAD(
+  input PACKAGEPIN, EXTFEEDBACK, BYPASS, RESETB, LATCHINPUTVALUE, SDI, SCLK, input [7:0] DYNAMICDELAY,
+  output PLLOUTCORE, PLLOUTGLOBAL, LOCK, SDO
+);
+  parameter FEEDBACK_PATH = "SIMPLE", DELAY_ADJUSTMENT_MODE_FEEDBACK = "FIXED", DELAY_ADJUSTMENT_MODE_RELATIVE = "FIXED";
+  parameter SHIFTREG_DIV_MODE = 1'b0, FDA_FEEDBACK = 4'b0, FDA_RELATIVE = 4'b0, PLLOUT_SELECT = "GENCLK";
+  parameter DIVR = 4'b0, DIVF = 7'b0, DIVQ = 3'b0, FILTER_RANGE = 3'b0, ENABLE_ICEGATE = 1'b0, TEST_MODE = 1'b0;
+  parameter EXTERNAL_DIVIDE_FACTOR = 1;
+  assign {PLLOUTCORE, PLLOUTGLOBAL} = {2{PACKAGEPIN}};
+  assign LOCK = RESETB;
 endmodule

@@ -20,7 +20,7 @@
 //! | `reads_idle`, `writes_idle` | 1 | the engines have nothing under way |
 //! | `fault_*`, `fetch_index` | | what went wrong, and where |
 //! | `*_element`, `count_*` | 1 | events for the counters |
-//! | `irq` | 1 | DONE or ERROR |
+//! | `irq`, `failed` | 1 | DONE or ERROR; ERROR |
 //! | `running` | 1 | between launch and DONE or ERROR |
 //!
 //! A read answers in two cycles, a write in two, and a reset when the bus transactions under way have ended. No output depends
@@ -30,6 +30,7 @@ use tandem_isa::{BASE_ALIGN, ErrorCode, HwConfig, ISA_VERSION, MemoryType, Reg};
 use tandem_rtl::{Module, Net};
 
 use crate::size::Sizes;
+use crate::target::Target;
 
 /// Low bits of INSN_ADDR that read zero: a stream begins at a multiple of the widest bus word.
 const INSN_ALIGN_BITS: u32 = 6;
@@ -59,7 +60,7 @@ pub(crate) fn control(sizes: &Sizes) -> Module {
 /// | `reset_waits`, `reset_clears` | the accelerator is reset with both engines idle, which clears running, DONE and ERROR |
 pub fn proof(config: &HwConfig) -> Module {
     let m = Module::new("control_proof");
-    let c = describe(&m, &Sizes::new(config));
+    let c = describe(&m, &Sizes::new(config, &Target::default()));
     let count = |name: &str, more: Net<'_>, less: Net<'_>| {
         let open = m.reg(name, 2, 0);
         open.set(open + more.zext(2) - less.zext(2));
@@ -391,6 +392,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
         m.output(format!("base_{name}"), *base);
     }
     m.output("irq", done | error);
+    m.output("failed", error);
     m.output("running", running);
     let mut registers = vec![insn_addr, insn_count];
     registers.extend(bases.map(|(_, base)| base));

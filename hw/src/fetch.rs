@@ -21,7 +21,7 @@
 //! Latency three cycles and the memory's; an instruction a cycle, or every two cycles on a bus of 64 bits.
 
 use tandem_isa::{MemoryType, forms};
-use tandem_rtl::{MemoryStyle, Module, Net};
+use tandem_rtl::{Module, Net};
 
 use crate::burst::burst;
 use crate::queue::queue;
@@ -70,7 +70,7 @@ pub fn fetch(sizes: &Sizes) -> Module {
     let take = m.var("take", m.lit(0, 1));
     let words = m.instance(
         "words",
-        &queue("fetch_words", sizes.bus, LOG_WORDS, MemoryStyle::Distributed),
+        &queue("fetch_words", sizes.bus, LOG_WORDS, sizes.small()),
         &[("in_valid", data_valid), ("in_data", data), ("out_ready", take), ("flush", m.lit(0, 1))],
     );
     let there = words.get("out_valid");

@@ -17,18 +17,30 @@
 //! | `write`, `write_index`, `result` | 1, index, element | P7: the accumulator's new value; zero where nothing is written |
 //!
 //! A micro-op a cycle, also on one accumulator again and again: a result that is not written yet is forwarded, and then ACC is
-//! not read, so that no word is read and written in the same cycle. Latency [`GEMM_LATENCY`] cycles from `fire` to the write.
+//! not read, so that no word is read and written in the same cycle. Latency five cycles from `fire` to the write, and one more
+//! with registers between block RAM and the multipliers.
+
+use std::collections::BTreeMap;
 
 use tandem_rtl::{Module, Net, balanced, clog2};
 
+use crate::multiplier::{Factors, PRODUCT_BITS, Pair, pair, products};
 use crate::size::Sizes;
+use crate::target::Column;
 
 /// Cycles from `fire` to `write`.
-pub const GEMM_LATENCY: u32 = 5;
+pub(crate) fn latency(sizes: &Sizes) -> u32 {
+    5 + u32::from(sizes.target.operand_registers)
+}
 
 /// The block.
 pub fn gemm(sizes: &Sizes) -> Module {
     let m = Module::new("gemm_array");
+    describe(&m, sizes);
+    m
+}
+
+fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let config = &sizes.config;
     let (batch, block_in, block_out) = (config.batch() as u32, config.block_in() as u32, config.block_out() as u32);
     let (log_acc, lanes) = (config.log_acc_depth(), sizes.lanes);
@@ -44,73 +56,131 @@ pub fn gemm(sizes: &Sizes) -> Module {
     let wgt = m.input("wgt", config.wgt_elem_bytes() as u32 * 8);
     let acc = m.input("acc", lanes * 32);
 
-    // Valid and destination of the stages 3 to 7.
+    // Valid and destination of the stages 3 to 7. With registers for the operands stage 3 is a cycle later than their arrival.
+    let late = usize::from(sizes.target.operand_registers);
     let mut stages = Vec::new();
     let (mut valid, mut index) = (fire, dst);
-    for stage in 3..=7 {
+    for stage in 3 - late..=7 {
         let (held, held_dst) = (m.reg(format!("valid_{stage}"), 1, 0), m.data_reg(format!("dst_{stage}"), log_acc));
         held.set(valid);
         m.when(valid, || held_dst.set(index));
         stages.push((held, held_dst));
         (valid, index) = (held, held_dst);
     }
-    let stage = |number: usize| stages[number - 3];
+    let arrived = stages[0].0;
+    let stage = |number: usize| stages[number + late - 3];
     let multiplies = (stage(3).0 & !clear).named("multiplies");
     let part_3 = m.data_reg("part_3", part.width());
     m.when(fire & lane, || part_3.set(part));
 
-    // P3: products. Column 0 serves LANE too.
-    let rows: Vec<Vec<Net<'_>>> = inp.lanes(batch).into_iter().map(|row| row.lanes(block_in)).collect();
-    let weights: Vec<Vec<Net<'_>>> = wgt.lanes(block_out).into_iter().map(|row| row.lanes(block_in)).collect();
+    // The operands. Column 0 serves LANE too.
+    let hold = |name: String, value: Net<'m>| {
+        if late == 0 {
+            return value;
+        }
+        let held = m.data_reg(name, value.width());
+        m.when(arrived & !clear, || held.set(value));
+        held
+    };
     let lane_inputs = vector.lanes(lanes);
     let lane_weights = wgt.pick(part_3, block_out * 8).named("lane_weights").lanes(block_out);
-    let mut products: Vec<Vec<Net<'_>>> = Vec::new();
-    let mut lane_values = Vec::new();
-    for (b, inputs) in rows.iter().enumerate() {
-        for (o, weights) in weights.iter().enumerate() {
-            let at = b * block_out as usize + o;
-            let mut row = Vec::new();
-            for (i, (&x, &w)) in inputs.iter().zip(weights).enumerate() {
-                let (mut x, mut w) = (x, w);
-                let mut enable = multiplies & !lane;
-                if i == 0 {
-                    x = lane.mux(lane_inputs[at], x);
-                    w = lane.mux(lane_weights[o], w);
-                    enable = multiplies;
-                }
-                let product = m.data_reg(format!("product_{b}_{o}_{i}"), 16);
-                m.when(enable, || product.set(x.mul_signed(w)));
-                row.push(product);
-            }
-            products.push(row);
-            let value = m.data_reg(format!("lane_value_{b}_{o}"), 8);
-            m.when(stage(3).0 & lane & max, || value.set(lane_inputs[at]));
-            lane_values.push(value);
+    let mut inputs: Vec<Vec<Net<'_>>> = inp.lanes(batch).into_iter().map(|row| row.lanes(block_in)).collect();
+    let mut weights: Vec<Vec<Net<'_>>> = wgt.lanes(block_out).into_iter().map(|row| row.lanes(block_in)).collect();
+    // By output lane, of all batch rows: what column 0 multiplies.
+    let at = |b: usize, o: usize| b * block_out as usize + o;
+    let mut first_inputs = Vec::new();
+    for (b, row) in inputs.iter_mut().enumerate() {
+        for o in 0..block_out as usize {
+            first_inputs.push(hold(format!("input_{b}_{o}"), lane.mux(lane_inputs[at(b, o)], row[0])));
+        }
+        for (i, x) in row.iter_mut().enumerate().skip(1) {
+            *x = hold(format!("row_input_{b}_{i}"), *x);
+        }
+    }
+    for (o, row) in weights.iter_mut().enumerate() {
+        row[0] = hold(format!("weight_{o}_0"), lane.mux(lane_weights[o], row[0]));
+        for (i, w) in row.iter_mut().enumerate().skip(1) {
+            *w = hold(format!("weight_{o}_{i}"), *w);
         }
     }
 
+    // P3: products, one by one or in pairs of output lanes.
+    let columns = sizes.target.columns(block_in, lanes);
+    let quick = multiplies & !lane;
+    let mut wanted = Vec::new();
+    let mut pairs: BTreeMap<(usize, usize), Pair<'_>> = BTreeMap::new();
+    for b in 0..batch as usize {
+        for o in 0..block_out as usize {
+            for (i, column) in columns.iter().enumerate() {
+                let (x, enable) = if i == 0 { (first_inputs[at(b, o)], multiplies) } else { (inputs[b][i], quick) };
+                match column {
+                    Column::Single(recipes) => {
+                        let (name, recipe) = (format!("product_{b}_{o}_{i}"), recipes[at(b, o)]);
+                        wanted.push(Factors { name, x, w: weights[o][i], enable, recipe });
+                    }
+                    Column::Pairs if o % 2 == 0 => {
+                        let both = [weights[o][i], weights[o + 1][i]];
+                        pairs.insert((at(b, o), i), pair(m, &format!("pair_{b}_{o}_{i}"), x, both, quick));
+                    }
+                    Column::Pairs => {}
+                }
+            }
+        }
+    }
+    let mut products = products(m, &wanted).into_iter();
+    let lane_values: Vec<Net<'_>> = first_inputs
+        .iter()
+        .enumerate()
+        .map(|(at, &x)| {
+            let value = m.data_reg(format!("lane_value_{}_{}", at / block_out as usize, at % block_out as usize), 8);
+            m.when(stage(3).0 & lane & max, || value.set(x));
+            value
+        })
+        .collect();
+    let surplus: Vec<Option<Net<'_>>> =
+        inputs.iter().enumerate().map(|(b, row)| surplus(m, b, &columns, row, quick, stage(4).0 & !lane)).collect();
+
     // P4 and P5: the tree, half of its levels each; sums grow by a bit a level.
     let levels = block_in.trailing_zeros();
-    let first_levels = levels.div_ceil(2);
+    let chunk = 1usize << levels.div_ceil(2);
+    let sum_bits = PRODUCT_BITS + levels;
+    let grow = |name: &str, values: &[Net<'m>]| grow(name, values, sizes.target.ripple_sums);
     let mut sums = Vec::new();
-    for (at, row) in products.iter().enumerate() {
-        let chunk = 1usize << first_levels;
-        let partials: Vec<Net<'_>> = row
-            .chunks(chunk)
+    for (at, lane_value) in lane_values.iter().enumerate() {
+        let (b, high) = (at / block_out as usize, at % 2 == 1);
+        let partner = at - at % 2;
+        let row: Vec<Net<'_>> = columns
+            .iter()
             .enumerate()
-            .map(|(k, group)| {
-                let sum = grow(group);
-                let partial = m.data_reg(format!("partial_{at}_{k}"), sum.width());
-                m.when(stage(4).0 & !lane, || partial.set(sum));
-                partial
+            .map(|(i, column)| match column {
+                Column::Single(_) => products.next().unwrap_or(m.lit(0, PRODUCT_BITS)),
+                Column::Pairs if high => pairs[&(partner, i)].high,
+                Column::Pairs => pairs[&(partner, i)].low,
             })
             .collect();
-        let lane_5 = m.data_reg(format!("lane_{at}"), 16);
-        m.when(stage(4).0 & lane, || lane_5.set(max.mux(lane_values[at].sext(16), row[0])));
-        let whole = grow(&partials);
-        let width = whole.width();
-        let sum = m.data_reg(format!("sum_{at}"), width);
-        m.when(stage(5).0 & !clear, || sum.set(lane.mux(lane_5.sext(width), whole)));
+        let register = |name: String, values: &[Net<'m>]| {
+            let sum = grow(&name, values);
+            let held = m.data_reg(name, sum.width());
+            m.when(stage(4).0 & !lane, || held.set(sum));
+            held
+        };
+        let partials: Vec<Net<'_>> =
+            row.chunks(chunk).enumerate().map(|(k, group)| register(format!("partial_{at}_{k}"), group)).collect();
+        let lane_5 = m.data_reg(format!("lane_{at}"), PRODUCT_BITS);
+        m.when(stage(4).0 & lane, || lane_5.set(max.mux(lane_value.sext(PRODUCT_BITS), row[0])));
+        let mut whole = grow(&format!("whole_{at}"), &partials);
+        assert!(whole.width() == sum_bits, "a sum of {} bits", whole.width());
+        if high {
+            let excess: Vec<Net<'_>> =
+                (0..columns.len()).filter_map(|i| Some(pairs.get(&(partner, i))?.excess)).collect();
+            if !excess.is_empty() {
+                whole = whole - register(format!("excess_{at}"), &excess).sext(sum_bits);
+            }
+        } else if let Some(surplus) = surplus[b] {
+            whole = whole - m.cat(&[m.lit(0, 7), surplus]).sext(sum_bits);
+        }
+        let sum = m.data_reg(format!("sum_{at}"), sum_bits);
+        m.when(stage(5).0 & !clear, || sum.set(lane.mux(lane_5.sext(sum_bits), whole)));
         sums.push(sum);
     }
 
@@ -145,14 +215,56 @@ pub fn gemm(sizes: &Sizes) -> Module {
     m.output("write", stage(7).0);
     m.output("write_index", stage(7).1);
     m.output("result", m.cat(&results));
-    m
 }
 
-/// The sum of signed values, wide enough for all of them.
-fn grow<'m>(values: &[Net<'m>]) -> Net<'m> {
+/// What the offset of the weights adds to the first products of the pairs of a batch row, over 128: the sum of the inputs that
+/// are multiplied in pairs, two cycles later.
+fn surplus<'m>(
+    m: &'m Module,
+    b: usize,
+    columns: &[Column],
+    inputs: &[Net<'m>],
+    multiplies: Net<'m>,
+    adds: Net<'m>,
+) -> Option<Net<'m>> {
+    let late: Vec<Net<'m>> = (0..columns.len())
+        .filter(|&i| columns[i] == Column::Pairs)
+        .map(|i| {
+            let held = m.data_reg(format!("paired_input_{b}_{i}"), 8);
+            m.when(multiplies, || held.set(inputs[i]));
+            held
+        })
+        .collect();
+    if late.is_empty() {
+        return None;
+    }
+    let name = format!("surplus_{b}");
+    let sum = grow(&name, &late, true);
+    let held = m.data_reg(name, sum.width());
+    m.when(adds, || held.set(sum));
+    Some(held)
+}
+
+/// The sum of signed values, wide enough for all of them: a tree, of plain adders with `ripple`.
+fn grow<'m>(name: &str, values: &[Net<'m>], ripple: bool) -> Net<'m> {
     if let [only] = values {
         return *only;
     }
-    let width = values[0].width() + clog2(values.len());
-    balanced(&values.iter().map(|value| value.sext(width)).collect::<Vec<_>>(), |a, b| a + b)
+    if !ripple {
+        let width = values[0].width() + clog2(values.len());
+        return balanced(&values.iter().map(|value| value.sext(width)).collect::<Vec<_>>(), |a, b| a + b);
+    }
+    let mut level = values.to_vec();
+    for number in 0.. {
+        if level.len() == 1 {
+            break;
+        }
+        let width = level[0].width() + 1;
+        let add = |(at, pair): (usize, &[Net<'m>])| match *pair {
+            [a, b] => (a.sext(width) + b.sext(width)).kept(&format!("{name}_add_{number}_{at}")),
+            _ => pair[0].sext(width),
+        };
+        level = level.chunks(2).enumerate().map(add).collect();
+    }
+    level[0]
 }

@@ -15,6 +15,7 @@
 //! | memory engine | `read_engine.rs`, `write_engine.rs` |
 //! | scratchpads | `scratchpad.rs` (UOP, INP, WGT), `accumulator.rs` (ACC, OUT) |
 //! | micro-ops and hazards | `sequencer.rs` |
+//! | what it is built for | [`Target`], `multiplier.rs` |
 //! | arithmetic | `gemm.rs`, `operand.rs`, [`alu`] |
 //! | one of several requesters at a time | [`arbiter`] |
 //! | what an FPGA's cells do, to simulate netlists | [`cells`] |
@@ -35,6 +36,7 @@ pub mod issue;
 mod leaf;
 mod load;
 mod loader;
+pub mod multiplier;
 mod operand;
 pub mod queue;
 pub mod read_engine;
@@ -45,6 +47,7 @@ mod sequential;
 pub mod shell;
 mod size;
 mod store;
+mod target;
 pub mod token;
 mod tokens;
 mod top;
@@ -54,15 +57,25 @@ use rust_hdl::core::check_error::check_all;
 use rust_hdl::prelude::{Block, generate_verilog_unchecked};
 use tandem_isa::HwConfig;
 
+pub use crate::target::{Multipliers, Target};
+
 /// The name of the top module.
 pub const TOP: &str = "tandem";
 
 /// The whole design as one Verilog text; its top module is [`TOP`].
 ///
 /// # Panics
-/// Where the description itself is wrong (an input without a driver): a bug of this crate, not of a configuration.
+/// As [`verilog_for`].
 pub fn verilog(config: &HwConfig) -> String {
-    let sizes = size::Sizes::new(config);
+    verilog_for(config, &Target::default())
+}
+
+/// The same for a target.
+///
+/// # Panics
+/// Where the description itself is wrong (an input without a driver): a bug of this crate, not of a configuration.
+pub fn verilog_for(config: &HwConfig, target: &Target) -> String {
+    let sizes = size::Sizes::new(config, target);
     if config.insn_queue_depth().is_some() {
         let top = top::Top::new(&sizes);
         top.children() + &print(top)

@@ -19,7 +19,7 @@
 //! lanes gets a part in each turn, in order: latency two cycles, a micro-op every so many cycles as there are turns, and as
 //! many cycles from one `capture` to the next, because the parameters lie in small memories, a turn's in a word.
 
-use tandem_rtl::{MemoryStyle, Module, Net};
+use tandem_rtl::{Module, Net};
 
 use crate::size::Sizes;
 
@@ -86,7 +86,7 @@ pub(crate) fn operand(sizes: &Sizes) -> Module {
     let place = capture.mux(m.lit(0, log), later).named("place");
     let word = right.pick(place, part).named("word");
     for (at, name) in PARAMETERS.into_iter().enumerate() {
-        let memory = m.memory(&format!("{name}_store"), log, part, MemoryStyle::Distributed);
+        let memory = m.memory(&format!("{name}_store"), log, part, sizes.small());
         memory.write(writing & at_now.is(at as u128), place, word);
         now(name, memory.read_now(&format!("{name}_word"), turn));
     }

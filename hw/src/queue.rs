@@ -24,7 +24,7 @@
 //! | style | storage | capacity | latency | throughput |
 //! |---|---|---|---|---|
 //! | [`MemoryStyle::Block`] | block RAM, whose read register is the output register | 2^log_depth + 1 | 2 cycles | a word a cycle |
-//! | [`MemoryStyle::Distributed`] | look-up tables, read at once | 2^log_depth | 1 cycle | a word a cycle |
+//! | [`MemoryStyle::Distributed`], [`MemoryStyle::Registers`] | look-up tables or registers, read at once | 2^log_depth | 1 cycle | a word a cycle |
 //!
 //! The block RAM never reads and writes one word in the same cycle: a read needs a word written in an earlier cycle, and at
 //! equal addresses the storage is either empty (no read) or full (no write).
@@ -160,7 +160,7 @@ fn describe(m: &Module, width: u32, log_depth: u32, style: MemoryStyle) -> Parts
             m.when(flush, || full.set_to(0));
             (full, data, stored + full.zext(log_depth + 1), fetch)
         }
-        MemoryStyle::Distributed => {
+        MemoryStyle::Distributed | MemoryStyle::Registers => {
             let some = stored.any().named("some");
             let data = storage.read_now("oldest_word", head.bits(0, log_depth));
             let fetch = (some & out_ready).named("fetch");

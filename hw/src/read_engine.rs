@@ -29,7 +29,7 @@ pub(crate) const READERS: usize = 3;
 /// The block.
 pub(crate) fn read_engine(sizes: &Sizes) -> Module {
     let m = Module::new("read_engine");
-    describe(&m, sizes.word_address, sizes.log_bus_bytes, LOG_OUTSTANDING);
+    describe(&m, sizes.small(), sizes.word_address, sizes.log_bus_bytes, LOG_OUTSTANDING);
     m
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn read_engine(sizes: &Sizes) -> Module {
 pub fn proof(log_outstanding: u32) -> Module {
     const WORDS: u32 = 2;
     let m = Module::new("read_proof");
-    let e = describe(&m, WORDS, 2, log_outstanding);
+    let e = describe(&m, MemoryStyle::Distributed, WORDS, 2, log_outstanding);
     let (log, bits) = (log_outstanding, log_outstanding + 1);
     let request = m.cat(&e.request_valid).named("request");
     let taken = m.cat(&e.request_ready).named("taken");
@@ -182,7 +182,7 @@ struct Parts<'m> {
     under_way: Memory<'m>,
 }
 
-fn describe(m: &Module, words: u32, log_bus_bytes: u32, log_outstanding: u32) -> Parts<'_> {
+fn describe(m: &Module, small: MemoryStyle, words: u32, log_bus_bytes: u32, log_outstanding: u32) -> Parts<'_> {
     let each =
         |name: &str, width| -> Vec<Net<'_>> { (0..READERS).map(|k| m.input(format!("{name}_{k}"), width)).collect() };
     let request_valid = each("request_valid", 1);
@@ -196,7 +196,7 @@ fn describe(m: &Module, words: u32, log_bus_bytes: u32, log_outstanding: u32) ->
     let rlast = m.input("axi_rlast", 1);
 
     // Whose bursts are under way, in order; one bit a client.
-    let under_way = m.memory("under_way", log_outstanding, READERS as u32, MemoryStyle::Distributed);
+    let under_way = m.memory("under_way", log_outstanding, READERS as u32, small);
     let head = m.reg("head", log_outstanding + 1, 0);
     let tail = m.reg("tail", log_outstanding + 1, 0);
     let empty = head.eq(tail).named("empty");

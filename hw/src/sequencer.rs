@@ -29,7 +29,7 @@
 use tandem_rtl::{Module, Net};
 
 use crate::alu::ALU_LATENCY;
-use crate::gemm::GEMM_LATENCY;
+use crate::gemm;
 use crate::operand;
 use crate::size::Sizes;
 
@@ -158,8 +158,8 @@ pub fn sequencer(sizes: &Sizes) -> Module {
     } else {
         in_turns(&m, sizes, at_work, dst.bits(0, log_acc))
     };
-    let quick = m.reg("quick", GEMM_LATENCY, 0);
-    quick.set(m.cat(&[fire & !slow, quick.bits(0, GEMM_LATENCY - 1)]));
+    let quick = m.reg("quick", gemm::latency(sizes), 0);
+    quick.set(m.cat(&[fire & !slow, quick.bits(0, quick.width() - 1)]));
     let in_flight = m.any_of(&flight.slots.iter().map(|(held, _)| *held).collect::<Vec<_>>()).named("in_flight");
     let (dst_now, src_now) = (dst.bits(0, log_acc).named("dst_now"), src.bits(0, log_acc).named("src_now"));
     let conflicts: Vec<_> = flight

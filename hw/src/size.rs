@@ -3,6 +3,8 @@
 use tandem_isa::{HwConfig, MemoryType, forms};
 use tandem_rtl::{MemoryStyle, Net};
 
+use crate::target::Target;
+
 /// Bits of an instruction.
 pub(crate) const INSN_BITS: u32 = 128;
 /// Bits of an instruction's index in its stream where addresses have 32 bits.
@@ -22,6 +24,8 @@ pub(crate) const EXTENT_BITS: u32 = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Sizes {
     pub config: HwConfig,
+    /// What the design is built for.
+    pub target: Target,
     /// Bits of the bus.
     pub bus: u32,
     /// Bits of a byte's place in a bus word.
@@ -58,13 +62,14 @@ pub(crate) struct Element {
 }
 
 impl Sizes {
-    pub fn new(config: &HwConfig) -> Sizes {
+    pub fn new(config: &HwConfig, target: &Target) -> Sizes {
         let log_bus_bytes = config.bus_bytes().trailing_zeros();
         let (block_in, block_out) = (config.block_in() as u32, config.block_out() as u32);
         let inp_parts = (block_in / block_out).max(1);
         let src = config.log_src_depth().max(config.log_inp_depth() + inp_parts.trailing_zeros());
         Sizes {
             config: config.clone(),
+            target: *target,
             bus: config.bus_bytes() as u32 * 8,
             log_bus_bytes,
             word_address: config.dram_bits() - log_bus_bytes,
@@ -99,13 +104,18 @@ impl Sizes {
         self.config.dram_bits().max(row_bytes) + 1
     }
 
+    /// What a memory of a few words lies in.
+    pub fn small(&self) -> MemoryStyle {
+        if self.target.lut_ram { MemoryStyle::Distributed } else { MemoryStyle::Registers }
+    }
+
     /// An instruction queue's depth as a power of two, and what it lies in.
     ///
     /// # Panics
     /// On a machine without queues.
     pub fn insn_queue(&self) -> (u32, MemoryStyle) {
         let depth = self.config.insn_queue_depth().unwrap_or_else(|| panic!("a machine without queues"));
-        let style = if depth <= SHALLOW_QUEUE { MemoryStyle::Distributed } else { MemoryStyle::Block };
+        let style = if depth <= SHALLOW_QUEUE && self.target.lut_ram { self.small() } else { MemoryStyle::Block };
         (depth.trailing_zeros(), style)
     }
 

@@ -29,7 +29,7 @@ const LOG_WORDS: u32 = 5;
 /// The block.
 pub(crate) fn write_engine(sizes: &Sizes) -> Module {
     let m = Module::new("write_engine");
-    describe(&m, sizes.word_address, sizes.log_bus_bytes, LOG_OUTSTANDING, LOG_WORDS);
+    describe(&m, sizes.small(), sizes.word_address, sizes.log_bus_bytes, LOG_OUTSTANDING, LOG_WORDS);
     m
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn write_engine(sizes: &Sizes) -> Module {
 pub fn proof(log_outstanding: u32) -> Module {
     const WORDS: u32 = 2;
     let m = Module::new("write_proof");
-    let e = describe(&m, WORDS, 1, log_outstanding, 1);
+    let e = describe(&m, MemoryStyle::Distributed, WORDS, 1, log_outstanding, 1);
     let (log, bits) = (log_outstanding, log_outstanding + 1);
     let wide = bits + 1;
     let most = m.lit(BURST_BEATS.into(), BURST_BITS);
@@ -192,7 +192,14 @@ struct Parts<'m> {
     take: Net<'m>,
 }
 
-fn describe(m: &Module, words: u32, log_bus_bytes: u32, log_outstanding: u32, log_words: u32) -> Parts<'_> {
+fn describe(
+    m: &Module,
+    small: MemoryStyle,
+    words: u32,
+    log_bus_bytes: u32,
+    log_outstanding: u32,
+    log_words: u32,
+) -> Parts<'_> {
     let bus = 8 << log_bus_bytes;
     let request_valid = m.input("request_valid", 1);
     let request_address = m.input("request_address", words);
@@ -225,7 +232,7 @@ fn describe(m: &Module, words: u32, log_bus_bytes: u32, log_outstanding: u32, lo
     m.when(!grant & answered, || outstanding.set(outstanding.dec()));
 
     // Lengths of the bursts whose address has gone out.
-    let lengths = m.memory("lengths", log_outstanding, BURST_BITS, MemoryStyle::Distributed);
+    let lengths = m.memory("lengths", log_outstanding, BURST_BITS, small);
     let head = m.reg("head", log_outstanding + 1, 0);
     let tail = m.reg("tail", log_outstanding + 1, 0);
     lengths.write(addressed, tail.bits(0, log_outstanding), beats);
@@ -241,7 +248,7 @@ fn describe(m: &Module, words: u32, log_bus_bytes: u32, log_outstanding: u32, lo
     let take = m.var("take", m.lit(0, 1));
     let store = m.instance(
         "words",
-        &queue("write_words", bus + bus / 8, log_words, MemoryStyle::Distributed),
+        &queue("write_words", bus + bus / 8, log_words, small),
         &[("in_valid", data_valid), ("in_data", m.cat(&[data, strobe])), ("out_ready", take), ("flush", m.lit(0, 1))],
     );
     let there = store.get("out_valid");

@@ -69,9 +69,9 @@ pub enum JitError {
     /// Invalid: a tensor handed in for packing does not fit its binding.
     #[error("{0}")]
     Invalid(String),
-    /// Exhausted: the program needs more than the 32-bit address space.
+    /// Exhausted: the program needs more than the machine's address space.
     #[error(
-        "the program needs {bytes} bytes of DRAM, more than the {limit} that 32-bit addresses reach; split the segment"
+        "the program needs {bytes} bytes of DRAM, more than the {limit} that the machine's addresses reach; split the segment"
     )]
     Exhausted {
         /// Bytes needed.
@@ -92,7 +92,11 @@ pub fn supports(graph: &Graph, node: &Node, config: &HwConfig) -> Result<(), Str
     if !config.profile().has_extension() {
         return Err(format!("profile {} has no exact requantisation", config.profile().name()));
     }
-    lower::lower(graph, node).map(|_| ())
+    let layer = lower::lower(graph, node)?;
+    match layer.modes().into_iter().find(|&mode| !config.has_requant(mode)) {
+        Some(mode) => Err(format!("this machine has no REQUANT mode `{}`", mode.name())),
+        None => Ok(()),
+    }
 }
 
 /// Compiles a segment.
@@ -136,5 +140,10 @@ pub fn compile(graph: &Graph, config: &HwConfig) -> Result<Compiled, JitError> {
     };
     let (inputs, outputs) = (binding(&graph.inputs), binding(&graph.outputs));
     let program = emitter.finish()?;
+    let bytes = program.sections.iter().map(|section| section.end()).max().unwrap_or(0);
+    let limit = 1u64 << config.dram_bits();
+    if bytes > limit {
+        return Err(JitError::Exhausted { bytes, limit });
+    }
     Ok(Compiled { program, inputs, outputs, samples })
 }

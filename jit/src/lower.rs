@@ -81,6 +81,27 @@ pub(crate) enum Step {
     Clamp { lo: i32, hi: i32 },
 }
 
+impl Layer {
+    /// The REQUANT modes that the layer needs.
+    pub fn modes(&self) -> Vec<RequantMode> {
+        let post = |post: &Post| match post {
+            Post::Requant { mode, .. } => Some(*mode),
+            Post::Clamp(_) => None,
+        };
+        match self {
+            Layer::Alias => Vec::new(),
+            Layer::Window(window) => post(&window.post).into_iter().collect(),
+            Layer::Eltwise(eltwise) => {
+                let mode = |step: &Step| match step {
+                    Step::Requant { mode, .. } => Some(*mode),
+                    _ => None,
+                };
+                eltwise.steps.iter().filter_map(mode).collect()
+            }
+        }
+    }
+}
+
 /// True for operators whose result has the bytes of their operand wherever the layout agrees.
 pub(crate) fn is_alias(op: &Op) -> bool {
     matches!(op, Op::Reshape { .. })

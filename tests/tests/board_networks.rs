@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tandem_driver::{Bus, Device, SerialBus};
 use tandem_graph::Graph;
-use tandem_hw::cells;
 use tandem_hw::shell::{Memory, Sdram, Shell, board_verilog};
+use tandem_hw::{Target, cells};
 use tandem_import::{ImportOptions, import};
 use tandem_isa::{HwConfig, parse};
 use tandem_ops::Arith;
@@ -83,7 +83,7 @@ fn board_with(config: &HwConfig, memory: Memory, scramble: Option<u64>, faults: 
     };
     let cells = if memory == Memory::Spram { cells::ICE40 } else { "" };
     let shell = Shell { clock_hz: CLOCK, baud: BAUD, leds: 4, memory };
-    let verilog = board_verilog(config, &shell).unwrap();
+    let verilog = board_verilog(config, &Target::default(), &shell).unwrap();
     let cache = tool::cache().join("models");
     let model = BoardModel::build(&verilog, cells, &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
     let options = BoardOptions { scramble, ..BoardOptions::new(CLOCK.into(), BAUD.into()) };

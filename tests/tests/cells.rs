@@ -38,7 +38,7 @@ fn registers() -> Design {
         format!("module registers(input clock, reset, go, input [7:0] a, output reg [63:0] q);\n{body}endmodule\n");
     let cells: &[(Family, &[&str])] = &[
         (Ecp5, &["TRELLIS_FF"]),
-        (Ice40, &["SB_DFFSR", "SB_DFFNR", "SB_DFFNSS", "SB_DFFES"]),
+        (Ice40, &["SB_DFFESR", "SB_DFFNR", "SB_DFFNESS", "SB_DFFES"]),
         (Gowin, &["DFFRE", "DFFNPE"]),
     ];
     Design { name: "registers", verilog, cells }
@@ -126,6 +126,8 @@ fn small_memory() -> Design {
     let verilog = "
 module small_memory(input clock, reset, go, input [3:0] at, from, input [5:0] d, output [5:0] q);
   (* ram_style = \"distributed\" *) reg [5:0] words [0:15];
+  integer i;
+  initial for (i = 0; i < 16; i = i + 1) words[i] = i * 7;
   always @(posedge clock) if (go) words[at] <= d;
   assign q = words[from];
 endmodule
@@ -136,12 +138,12 @@ endmodule
 
 fn multipliers() -> Design {
     let verilog = "
-module multipliers(input clock, reset, input [17:0] a, b, output [35:0] whole, signed_whole, output [15:0] narrow, small,
+module multipliers(input clock, reset, input [17:0] a, b, output [35:0] whole, signed_whole, output [15:0] narrow, plain,
                    output reg [31:0] wide);
   assign whole = a * b;
   assign signed_whole = $signed(a) * $signed(b);
   assign narrow = $signed(a[7:0]) * $signed(b[7:0]);
-  assign small = a[7:0] * b[7:0];
+  assign plain = a[7:0] * b[7:0];
   always @(posedge clock) wide <= $signed({a, b[17:4]}) * $signed({b, a[17:4]});
 endmodule
 ";
@@ -155,7 +157,8 @@ fn check(family: Family, designs: &[Design]) {
         let (_, netlist) = bench.synthesise(verilog, name, family.command()).unwrap();
         let wanted = cells.iter().find(|(of, _)| *of == family).map_or(&[][..], |(_, cells)| cells);
         for kind in wanted {
-            assert!(netlist.count(kind) > 0, "{name} on {family} has no {kind}");
+            let kinds: std::collections::BTreeSet<&str> = netlist.cells.iter().map(|cell| cell.kind.as_str()).collect();
+            assert!(netlist.count(kind) > 0, "{name} on {family} has no {kind}, only {kinds:?}");
         }
         let mut pair = bench.pair(verilog, "", &netlist, family, &netlist.verilog()).unwrap();
         same(pair.run(CYCLES)).unwrap_or_else(|error| panic!("{name} on {family}: {error}"));
@@ -163,14 +166,16 @@ fn check(family: Family, designs: &[Design]) {
 }
 
 const BLOCK: &[(Family, &[&str])] = &[(Ecp5, &["DP16KD"]), (Ice40, &["SB_RAM40_4K"]), (Gowin, &["SDPX9B"])];
-const NARROW: &[(Family, &[&str])] = &[(Ecp5, &["DP16KD"]), (Ice40, &["SB_RAM40_4K"]), (Gowin, &["SDPB"])];
+/// Of 18 bits and fewer, yosys takes a port that reads too on Gowin.
+const HALF: &[(Family, &[&str])] = &[(Ecp5, &["DP16KD"]), (Ice40, &["SB_RAM40_4K"]), (Gowin, &["DPX9B"])];
+const NARROW: &[(Family, &[&str])] = &[(Ecp5, &["DP16KD"]), (Ice40, &["SB_RAM40_4K"]), (Gowin, &["DPB"])];
 const TWO: &[(Family, &[&str])] = &[(Ecp5, &["DP16KD"]), (Gowin, &["DPX9B"])];
 
 fn memories() -> Vec<Design> {
     vec![
         memory("bytes_of_36", 512, 36, 4, BLOCK),
-        memory("words_of_18", 1024, 18, 2, BLOCK),
-        memory("words_of_9", 2048, 9, 1, BLOCK),
+        memory("words_of_18", 1024, 18, 2, HALF),
+        memory("words_of_9", 2048, 9, 1, HALF),
         memory("words_of_4", 4096, 4, 1, NARROW),
         memory("words_of_2", 8192, 2, 1, NARROW),
     ]
@@ -196,7 +201,7 @@ fn the_cells_of_ice40_do_what_yosys_maps_onto_them() {
 fn the_cells_of_gowin_do_what_yosys_maps_onto_them() {
     let mut designs = memories();
     designs.extend([registers(), logic(), small_memory(), multipliers()]);
-    designs.extend([two_ports("two_ports_old", 18, true, TWO), two_ports("two_ports_new", 9, false, TWO)]);
+    designs.push(two_ports("two_ports_new", 9, false, TWO));
     check(Gowin, &designs);
 }
 
@@ -207,7 +212,7 @@ const MAC_PINS: &str = ".CLK(clock), .AHOLD(1'b0), .BHOLD(1'b0), .CHOLD(1'b0), .
 #[test]
 fn the_multiplier_of_ice40_gives_two_small_products_a_large_one_and_sums() {
     let Some(bench) = Bench::find() else { return };
-    let ports = "input clock, reset, go, input [15:0] a, b, input [31:0] c, output [31:0] two, large, sum";
+    let ports = "input clock, reset, go, input [15:0] a, b, input [31:0] c, output [31:0] two, whole, sum";
     let instance = |name: &str, parameters: &str, pins: &str, out: &str| {
         format!("  SB_MAC16 #({parameters}) {name}({MAC_PINS}, {pins}, .O({out}));\n")
     };
@@ -227,7 +232,7 @@ fn the_multiplier_of_ice40_gives_two_small_products_a_large_one_and_sums() {
             ".A_SIGNED(1), .B_SIGNED(1), .A_REG(1), .B_REG(1), .TOP_8x8_MULT_REG(1), .BOT_8x8_MULT_REG(1), \
              .PIPELINE_16x16_MULT_REG1(1), .PIPELINE_16x16_MULT_REG2(1), .TOPOUTPUT_SELECT(3), .BOTOUTPUT_SELECT(3)",
             &format!("{none}, {both}"),
-            "large"
+            "whole"
         ),
         instance(
             "accumulator",
@@ -253,7 +258,7 @@ fn the_multiplier_of_ice40_gives_two_small_products_a_large_one_and_sums() {
     product <= a1 * b1;
     later <= product;
   end
-  assign large = later;
+  assign whole = later;
   reg [31:0] total;
   always @(posedge clock, posedge reset) if (reset) total <= 0; else if (b[0]) total <= go ? c : total + a * b;
   assign sum = total;

@@ -1,5 +1,6 @@
 //! Random programs on the functional simulator and on the Verilated hardware, event by event, on machines of unlike shapes.
 
+use tandem_hw::{Multipliers, Target};
 use tandem_isa::{HwConfig, HwFacts};
 use tandem_sim::Kernel;
 use tandem_sim::cosim::{Checker, Generator, Party};
@@ -32,10 +33,16 @@ fn machine(name: &str, [batch, block_in, block_out, bus_bits]: [u32; 4], buffers
 }
 
 fn check(config: &HwConfig, seed: u64) {
+    check_for(config, &Target::default(), seed);
+}
+
+/// The same of a design for a target.
+fn check_for(config: &HwConfig, target: &Target, seed: u64) {
     let cases = if config.insn_queue_depth().is_some() { CASES } else { SEQUENTIAL_CASES };
     let Some(tools) = tool::verilator() else { return };
     let cache = tool::cache().join("models");
-    let model = Model::build(config, &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
+    let verilog = tandem_hw::verilog_for(config, target);
+    let model = Model::build_from(&verilog, config, &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
     let memories = [
         ("ideal memory", DramModel::ideal(), None),
         ("zynq memory", DramModel::zynq(), None),
@@ -94,6 +101,16 @@ fn machines_that_leave_something_out_equal_the_functional_simulator() {
         ..machine("batch-and-all", [2, 4, 8, 128], [1024, 2048, 8192, 16384]).facts().clone()
     };
     check(&HwConfig::new(all).unwrap(), 24);
+}
+
+#[test]
+fn designs_for_other_targets_equal_the_functional_simulator() {
+    let pairs = Target { multipliers: Multipliers::DspPair { dsps: 25 }, ripple_sums: true, ..Target::default() };
+    check_for(&machine("pairs-8", [1, 8, 8, 64], [1024, 2048, 16384, 8192]), &pairs, 31);
+    let late = Target { operand_registers: true, ..pairs };
+    check_for(&machine("pairs-batch", [2, 8, 4, 128], [1024, 4096, 4096, 4096]), &late, 32);
+    let rows = Target { multipliers: Multipliers::Rows, lut_ram: false, ..late };
+    check_for(&machine("rows", [1, 4, 8, 64], [1024, 2048, 4096, 8192]), &rows, 33);
 }
 
 /// A machine without queues.

@@ -93,7 +93,11 @@ const CONTROL: &[Bug] = &[
     bug("read_answer_holds", "if (r_taken) begin\n            rvalid", "if (rvalid) begin\n            rvalid"),
     bug("launch_from_idle", "& (~wvalue[3])) & (~is_error)", "& (~wvalue[3]))"),
     bug("write_answer_asked", "wire both = (aw_held & w_held) & n62", "wire both = aw_held & n62"),
-    bug("read_answer_asked", "if (ar_held) begin\n            ar_held", "if (axil_rready) begin\n            ar_held"),
+    bug(
+        "read_answer_asked",
+        "if (r_taken) begin\n            rvalid <= 1'h0",
+        "if (r_taken) begin\n            rvalid <= 1'h1",
+    ),
     bug("writes_counted", "w_held <= 1'h0;\n            bvalid <= 1'h1", "bvalid <= 1'h1"),
     bug("reads_counted", "if ((axil_arvalid & no_address) & no_answer)", "if (axil_arvalid & no_address)"),
     bug("write_answered", "if (n74 | (", "if ((n74 & wfull) | ("),

@@ -59,6 +59,32 @@ fn layers_beyond_the_fields_of_an_instruction_are_bit_exact() {
     }
 }
 
+#[test]
+fn without_requant_float_the_layers_that_need_it_stay_on_the_cpu_and_say_so() {
+    let tiny = HwConfig::preset("tiny").expect("a preset");
+    let without = HwConfig::new(HwFacts { float_requant: false, ..tiny.facts().clone() }).expect("a machine");
+    for (arith, runs) in [(Arith::TfliteRef, true), (Arith::Xnnpack, false)] {
+        let mut random = Random::new(3);
+        let graph = layer("conv", arith, &mut random);
+        assert_eq!(tandem_jit::supports(&graph, &graph.nodes[0], &tiny), Ok(()));
+        let said = tandem_jit::supports(&graph, &graph.nodes[0], &without);
+        let reason = "this machine has no REQUANT mode `float`".to_owned();
+        assert_eq!(said, if runs { Ok(()) } else { Err(reason) }, "{}", arith.name());
+        if runs {
+            check(&graph, &without, &mut random, "without float");
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_does_not_fit_in_memory_is_refused_with_its_size() {
+    let tiny = HwConfig::preset("tiny").expect("a preset");
+    let small = HwConfig::new(HwFacts { dram_bits: 16, ..tiny.facts().clone() }).expect("a machine");
+    let graph = convolution([33, 9, 400], [1, 1], [0, 0], 40, &mut Random::new(1));
+    let error = tandem_jit::compile(&graph, &small).expect_err("too much").to_string();
+    assert!(error.contains("more than the 65536 that the machine's addresses reach"), "{error}");
+}
+
 /// Runs a segment on fsim for as many samples as one run takes, twice, and compares with the interpreter.
 fn check(graph: &Graph, config: &HwConfig, random: &mut Random, what: &str) {
     graph.verify().unwrap_or_else(|e| panic!("{what}: {e}"));

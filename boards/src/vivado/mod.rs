@@ -6,7 +6,6 @@
 
 pub mod processor;
 pub mod tcl;
-pub mod verilog;
 mod versions;
 
 use std::path::Path;
@@ -16,9 +15,9 @@ use tandem_isa::HwConfig;
 
 use self::processor::{FIXED_PORTS, Processor, Request, system_port};
 use self::tcl::{Command, Script, Word, command, text};
-use self::verilog::{Module, ports};
 use crate::board::{Board, Direction, Host, Port};
 use crate::design::{core, design};
+use crate::verilog::{Instance, Module, ports};
 use crate::{BoardError, TOP};
 
 /// The build script of a project.
@@ -129,17 +128,17 @@ fn top(board: &Board, processor: &Processor, core: &str) -> Result<Module, Board
     let core_ports = ports(core, tandem_hw::TOP)?;
     let fixed: &[(&str, u32)] = if processor.has_fixed_ports() { &FIXED_PORTS } else { &[] };
     let mut module = Module { name: TOP.to_owned(), ports: board.ports(), ..Module::default() };
-    let mut system: Vec<(String, String)> = Vec::new();
+    let mut system = Instance::new("system", "system");
+    let mut of_core = Instance::new(tandem_hw::TOP, "core");
     for (name, bits) in fixed {
         let bits = (*bits > 1).then_some(*bits);
         module.ports.push(Port { name: (*name).to_owned(), direction: Direction::Inout, bits });
-        system.push(((*name).to_owned(), (*name).to_owned()));
+        system = system.wire(*name, *name);
     }
-    let mut of_core = Vec::new();
     for port in &core_ports {
         let net = match system_port(port) {
             Some(other) => {
-                system.push((other, port.name.clone()));
+                system = system.wire(other, port.name.as_str());
                 port.name.clone()
             }
             None if port.name == "probe_running" => port.name.clone(),
@@ -150,16 +149,15 @@ fn top(board: &Board, processor: &Processor, core: &str) -> Result<Module, Board
         let wide = port.name.starts_with("s_axil_") && port.name.ends_with("addr");
         module.wires.push((net.clone(), if wide { Some(ADDRESS_BITS) } else { port.bits }));
         let part = port.bits.filter(|_| wide).map_or_else(String::new, |bits| format!("[{}:0]", bits - 1));
-        of_core.push((port.name.clone(), net + &part));
+        of_core = of_core.wire(port.name.as_str(), net + &part);
     }
     // AXI has signals that this core does without: what they mean when a master does not care.
     for (name, value) in [("cache", "4'b0011"), ("prot", "3'b000"), ("lock", "1'b0"), ("qos", "4'b0000")] {
         for channel in ["ar", "aw"] {
-            system.push((format!("S_AXI_{channel}{name}"), value.to_owned()));
+            system = system.wire(format!("S_AXI_{channel}{name}"), value);
         }
     }
-    module.instances.push(("system".to_owned(), "system".to_owned(), system));
-    module.instances.push((tandem_hw::TOP.to_owned(), "core".to_owned(), of_core));
+    module.instances.extend([system, of_core]);
     if board.leds > 0 {
         let shown = match board.leds {
             1 => "irq".to_owned(),

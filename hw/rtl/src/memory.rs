@@ -10,6 +10,8 @@ pub enum MemoryStyle {
     Block,
     /// Look-up tables: small and read at once.
     Distributed,
+    /// Registers: as [`MemoryStyle::Distributed`] where look-up tables cannot be memory.
+    Registers,
 }
 
 /// A memory of a module. It is written with the clock; its content after power-up is undefined.

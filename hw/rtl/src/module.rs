@@ -53,6 +53,8 @@ pub(crate) struct NodeInfo {
     pub node: Node,
     pub width: u32,
     pub name: Option<String>,
+    /// Synthesis keeps it as a net of its own.
+    pub kept: bool,
 }
 
 /// Something that statements assign.
@@ -389,7 +391,7 @@ impl Module {
             return Net::new(self, known, width);
         }
         let id = inner.nodes.len() as u32;
-        inner.nodes.push(NodeInfo { node: node.clone(), width, name: None });
+        inner.nodes.push(NodeInfo { node: node.clone(), width, name: None, kept: false });
         if !declared {
             inner.expressions.insert((node, width), id);
         }
@@ -411,6 +413,10 @@ impl Module {
             self.claim(name);
             self.inner.borrow_mut().nodes[id as usize].name = Some(name.to_owned());
         }
+    }
+
+    pub(crate) fn keep_node(&self, id: u32) {
+        self.inner.borrow_mut().nodes[id as usize].kept = true;
     }
 
     pub(crate) fn node_name(&self, id: u32) -> String {

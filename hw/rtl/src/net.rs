@@ -111,6 +111,14 @@ impl<'m> Net<'m> {
         self
     }
 
+    /// As [`Net::named`], and synthesis keeps the value as a net of its own: it does not merge the operators before and behind
+    /// it, such as two additions into a tree of one.
+    #[track_caller]
+    pub fn kept(self, name: &str) -> Self {
+        self.module.keep_node(self.id);
+        self.named(name)
+    }
+
     /// Whether both are equal.
     #[track_caller]
     pub fn eq(self, other: Self) -> Self {

@@ -66,6 +66,10 @@ impl Places {
                 places.need(default, MODULE);
             }
         }
+        // What is kept is a wire of the module.
+        (0..inner.nodes.len() as u32)
+            .filter(|&id| inner.nodes[id as usize].kept)
+            .for_each(|id| places.need(id, MODULE));
         let outputs = inner.outputs.iter().map(|(_, net)| *net);
         let pins = inner.instances.iter().flat_map(|instance| instance.pins.iter().map(|(_, net)| *net));
         let properties = inner.properties.iter().map(|property| property.net);

@@ -127,7 +127,9 @@ impl<'i> Printer<'i> {
         }
         for id in 0..inner.nodes.len() as u32 {
             if self.wired[id as usize] && self.places.region[id as usize] == Some(MODULE) {
-                let text = format!("wire {}{} = {};", range(self.width(id)), self.name(id), bare(self.expression(id)));
+                let keep = if inner.nodes[id as usize].kept { "(* keep *) " } else { "" };
+                let (width, name) = (range(self.width(id)), self.name(id));
+                let text = format!("{keep}wire {width}{name} = {};", bare(self.expression(id)));
                 self.line(1, &text);
             }
         }
@@ -257,6 +259,7 @@ impl<'i> Printer<'i> {
         let style = match memory.style {
             MemoryStyle::Block => "(* no_rw_check, ram_style = \"block\" *) ",
             MemoryStyle::Distributed => "(* ram_style = \"distributed\" *) ",
+            MemoryStyle::Registers => "(* ram_style = \"registers\" *) ",
         };
         self.line(1, &format!("{style}reg {}{} [0:{}];", range(memory.width), memory.name, memory.depth - 1));
         for (out, enable, _) in &memory.reads {

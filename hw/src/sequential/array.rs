@@ -21,7 +21,9 @@
 
 use tandem_rtl::{Module, Net, balanced, clog2};
 
+use crate::multiplier::{Factors, products};
 use crate::size::Sizes;
+use crate::target::{Column, Recipe};
 
 /// The block.
 pub(crate) fn array(sizes: &Sizes) -> Module {
@@ -61,22 +63,24 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
     let lane_weights = wgt.pick(part_3, block * 8).named("lane_weights").lanes(block);
     let units = minuses[0].repeat(7);
     let one = m.cat(&[m.lit(1, 1), units]).named("one");
-    let mut sums = Vec::new();
+    let columns = sizes.target.columns(block, block);
+    let mut wanted = Vec::new();
     for (o, weights) in wgt.lanes(block).into_iter().enumerate() {
-        let row: Vec<Net<'_>> = weights
-            .lanes(block)
-            .into_iter()
-            .enumerate()
-            .map(|(i, w)| {
-                let (x, w) = match i {
-                    0 => (lane.mux(inputs[o], inputs[0]), lane.mux(unit_3.mux(one, lane_weights[o]), w)),
-                    _ => (inputs[i] & (!lane).repeat(8), w),
-                };
-                let product = m.data_reg(format!("product_{o}_{i}"), 16);
-                m.when(stage(3).0, || product.set(x.mul_signed(w)));
-                product
-            })
-            .collect();
+        for (i, w) in weights.lanes(block).into_iter().enumerate() {
+            let (x, w) = match i {
+                0 => (lane.mux(inputs[o], inputs[0]), lane.mux(unit_3.mux(one, lane_weights[o]), w)),
+                _ => (inputs[i] & (!lane).repeat(8), w),
+            };
+            let recipe = match &columns[i] {
+                Column::Single(recipes) => recipes[o],
+                Column::Pairs => Recipe::Infer,
+            };
+            wanted.push(Factors { name: format!("product_{o}_{i}"), x, w, enable: stage(3).0, recipe });
+        }
+    }
+    let all = products(&m, &wanted);
+    let mut sums = Vec::new();
+    for (o, row) in all.chunks(block as usize).enumerate() {
         // P4.
         let width = 16 + clog2(row.len());
         let whole = balanced(&row.iter().map(|value| value.sext(width)).collect::<Vec<_>>(), |a, b| a + b);

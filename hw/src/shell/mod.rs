@@ -15,6 +15,7 @@
 //! | memories inside the FPGA | `ram.rs` |
 //! | SDRAM | `sdram.rs` |
 //! | all of it with the core, for any vendor | `board.rs` |
+//! | PLL, reset and pads of a vendor around that | `wrapper.rs` |
 //!
 //! The bridge's address space, in bytes: device memory from 0, the core's registers from `0xf000_0000`, the words of the shell from
 //! `0xf000_1000`: magic `TDM1`, version, bytes of memory, clock in hertz, baud, frames refused; a 1 written to word 6 lets plain
@@ -23,10 +24,11 @@
 mod board;
 mod bridge;
 mod direct;
-mod port;
+pub mod port;
 mod ram;
 mod sdram;
 mod uart;
+mod wrapper;
 
 use serde::{Deserialize, Serialize};
 use tandem_isa::HwConfig;
@@ -37,6 +39,7 @@ use crate::size::BURST_BEATS;
 pub use board::{BOARD, board_verilog};
 pub use sdram::{Sdram, controller};
 pub use uart::LEAST_DIVISOR;
+pub use wrapper::{Pins, Pll, Vendor, WRAPPER, wrapper_verilog};
 
 /// The shell of a board.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +49,7 @@ pub struct Shell {
     pub clock_hz: u32,
     /// Bits a second on the serial line.
     pub baud: u32,
-    /// Lights: heartbeat, running, done or stopped by an error, host; as many of these as there are.
+    /// Lights: heartbeat, running, done, stopped by an error, host; as many of these as there are.
     pub leds: u32,
     /// The device memory.
     pub memory: Memory,
@@ -99,6 +102,12 @@ pub enum ShellError {
     /// A chip that there is no controller for.
     #[error("the SDRAM has {problem}; correct the facts of the chip")]
     Sdram {
+        /// What is wrong.
+        problem: String,
+    },
+    /// Pins that do not go with the shell.
+    #[error("the pins do not go with the shell: {problem}; correct the pins")]
+    Pins {
         /// What is wrong.
         problem: String,
     },

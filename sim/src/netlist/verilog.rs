@@ -111,8 +111,8 @@ fn literal(value: &Parameter) -> String {
     match value {
         Parameter::Text(text) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
         Parameter::Bits(bits) => {
-            let nibbles = bits.bytes().all(|b| b == b'0' || b == b'1').then(|| hex(bits));
-            nibbles.map_or_else(|| format!("{}'b{bits}", bits.len()), |hex| format!("{}'h{hex}", bits.len()))
+            // A bit that synthesis leaves open is 0 in a bitstream.
+            format!("{}'h{}", bits.len(), hex(bits))
         }
     }
 }
@@ -142,7 +142,7 @@ mod tests {
     fn constants_are_written_in_their_width() {
         let literals =
             ["0", "1", "0000000010001", "x1", "1000000000000000"].map(|b| literal(&Parameter::Bits(b.into())));
-        assert_eq!(literals, ["1'h0", "1'h1", "13'h11", "2'bx1", "16'h8000"]);
+        assert_eq!(literals, ["1'h0", "1'h1", "13'h11", "2'h1", "16'h8000"]);
         assert_eq!(literal(&Parameter::Text("LSR".into())), "\"LSR\"");
     }
 

@@ -9,9 +9,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tandem_boards::{Board, Host, Memory as BoardMemory};
-use tandem_hw::cells;
-use tandem_hw::shell::{Memory, Sdram, Shell, board_verilog};
+use tandem_hw::shell::{Memory, Shell, board_verilog};
+use tandem_hw::{Multipliers, Target, cells};
 use tandem_sim::board::{BoardModel, BoardOptions, BoardSim, Cable, CableCounts, CableFaults, Chip};
 use tandem_sim::sdram::Model;
 use tandem_sim::tsim::Variant;
@@ -119,13 +118,16 @@ fn board_text(options: &Options) -> Result<Text> {
         (None, None) => bail!("give --board, or --hw and --memory"),
     };
     let shell = match (&board, &options.memory) {
-        (Some(board), _) => shell(board)?,
+        (Some(board), _) => tandem_boards::shell(board)?,
         (None, Some(memory)) => Shell { clock_hz, baud, leds: 4, memory: memory.clone() },
         (None, None) => bail!("give --board, or --hw and --memory"),
     };
-    let cells = if shell.memory == Memory::Spram { cells::ICE40 } else { "" };
+    let target = board.as_ref().map_or_else(Target::default, |board| tandem_boards::target(board, &config));
+    // The two things that a shell and a core instantiate by name are of the same family.
+    let named = shell.memory == Memory::Spram || matches!(target.multipliers, Multipliers::Mac16 { .. });
+    let cells = if named { cells::ICE40 } else { "" };
     Ok(Text {
-        verilog: board_verilog(&config, &shell)?,
+        verilog: board_verilog(&config, &target, &shell)?,
         cells: cells.to_owned(),
         netlist: false,
         chip: chip(&shell),
@@ -140,38 +142,6 @@ fn chip(shell: &Shell) -> Option<Box<dyn Chip>> {
         Memory::Sdram(facts) => Some(Box::new(Model::new(facts, shell.clock_hz))),
         Memory::Spram | Memory::BlockRam { .. } => None,
     }
-}
-
-/// The shell of a board.
-fn shell(board: &Board) -> Result<Shell> {
-    let Host::Uart { baud, .. } = board.host else {
-        bail!("--board {}: its host is the processor of the same chip; use --device tsim", board.name);
-    };
-    let memory = match &board.memory {
-        BoardMemory::Spram => Memory::Spram,
-        BoardMemory::BlockRam { bytes } => Memory::BlockRam { bytes: u32::try_from(*bytes)? },
-        BoardMemory::Sdram(chip) => Memory::Sdram(Sdram {
-            data_bits: chip.data_bits,
-            row_bits: chip.row_bits,
-            column_bits: chip.column_bits,
-            bank_bits: chip.bank_bits,
-            cas_latency: chip.cas_latency,
-            masks: !board.absent_ports.contains("sdram_dqm"),
-            t_rcd: chip.t_rcd_ps,
-            t_rp: chip.t_rp_ps,
-            t_ras: chip.t_ras_ps,
-            t_rc: chip.t_rc_ps,
-            t_rfc: chip.t_rfc_ps,
-            t_wr: chip.t_wr_ps,
-            t_mrd: chip.t_mrd_ps,
-            t_refi: chip.t_refi_ps,
-            t_init: chip.t_init_ps,
-        }),
-        BoardMemory::ProcessorDdr { .. } => {
-            bail!("--board {}: its memory is that of a processor; use --device tsim", board.name)
-        }
-    };
-    Ok(Shell { clock_hz: u32::try_from(board.clock_hz)?, baud, leds: board.leds, memory })
 }
 
 /// What there is to tell at the end.

@@ -25,10 +25,13 @@ pub struct Chip {
     /// Parameters of blocks that lie in several tiles: block, parameter, tile, name of the bit.
     pub parameters: Vec<(usize, String, (u8, u8), String)>,
     /// Where pads have their input enables: pad, tile of the enable, number there.
-    pub input_enables: Vec<((u8, u8, u8), (u8, u8, u8))>,
+    pub input_enables: Vec<(Place, Place)>,
     /// Packages, and the block of each of their pins.
     pub packages: HashMap<String, HashMap<String, usize>>,
 }
+
+/// A tile, and a number within it.
+pub type Place = (u8, u8, u8);
 
 /// A block.
 #[derive(Clone, Debug)]
@@ -36,7 +39,7 @@ pub struct Block {
     /// What it is, as nextpnr calls it.
     pub kind: &'static str,
     /// Tile and number within it.
-    pub at: (u8, u8, u8),
+    pub at: Place,
     /// Its pins and the wires they are on.
     pub pins: Vec<(String, u32)>,
 }

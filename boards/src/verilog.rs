@@ -1,4 +1,4 @@
-//! The top module of a Zynq design: the block design of the processor and the core, wired by name.
+//! Verilog modules that only wire instances, as values; and the ports of modules that others wrote.
 
 use std::fmt::Write;
 
@@ -14,10 +14,38 @@ pub struct Module {
     pub ports: Vec<Port>,
     /// Wires with their widths.
     pub wires: Vec<(String, Option<u32>)>,
-    /// What it is made of: module, instance name, connections from ports to wires.
-    pub instances: Vec<(String, String, Vec<(String, String)>)>,
+    /// What it is made of.
+    pub instances: Vec<Instance>,
     /// Targets and what drives them.
     pub assigns: Vec<(String, String)>,
+}
+
+/// An instance of a module.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    module: String,
+    name: String,
+    parameters: Vec<(String, String)>,
+    wires: Vec<(String, String)>,
+}
+
+impl Instance {
+    /// An instance whose ports are not wired yet.
+    pub fn new(module: &str, name: &str) -> Instance {
+        Instance { module: module.to_owned(), name: name.to_owned(), parameters: Vec::new(), wires: Vec::new() }
+    }
+
+    /// With a parameter.
+    pub fn parameter(mut self, name: &str, value: impl Into<String>) -> Instance {
+        self.parameters.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// With a port wired; an empty net leaves it open.
+    pub fn wire(mut self, port: impl Into<String>, net: impl Into<String>) -> Instance {
+        self.wires.push((port.into(), net.into()));
+        self
+    }
 }
 
 impl Module {
@@ -37,10 +65,15 @@ impl Module {
         for (name, bits) in &self.wires {
             let _ = writeln!(text, "  wire {}{name};", range(bits));
         }
-        for (module, name, connections) in &self.instances {
-            let connections: Vec<String> =
-                connections.iter().map(|(port, net)| format!("    .{port}({net})")).collect();
-            let _ = writeln!(text, "  {module} {name}(\n{}\n  );", connections.join(",\n"));
+        let list = |pairs: &[(String, String)]| {
+            pairs.iter().map(|(name, value)| format!("    .{name}({value})")).collect::<Vec<_>>().join(",\n")
+        };
+        for instance in &self.instances {
+            let _ = write!(text, "  {} ", instance.module);
+            if !instance.parameters.is_empty() {
+                let _ = write!(text, "#(\n{}\n  ) ", list(&instance.parameters));
+            }
+            let _ = writeln!(text, "{}(\n{}\n  );", instance.name, list(&instance.wires));
         }
         for (target, value) in &self.assigns {
             let _ = writeln!(text, "  assign {target} = {value};");
