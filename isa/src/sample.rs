@@ -3,6 +3,27 @@
 use crate::{HwConfig, HwFacts, Profile};
 
 impl HwConfig {
+    /// The machine without queues that is most like this one: with as many input lanes, and as many elements in each buffer.
+    ///
+    /// # Panics
+    /// Where the buffers of such a machine do not fit its encodings; those of the presets and of [`HwConfig::sample`] do.
+    pub fn without_queues(&self) -> HwConfig {
+        let block = self.block_in() as u32;
+        let facts = HwFacts {
+            batch: 1,
+            block_out: block,
+            inp_buffer_bytes: block << self.log_inp_depth(),
+            wgt_buffer_bytes: (block * block) << self.log_wgt_depth(),
+            acc_buffer_bytes: (4 * block) << self.log_acc_depth(),
+            bus_bits: 64,
+            insn_queue_depth: 0,
+            alu_lanes: Some(1),
+            float_requant: false,
+            ..self.facts().clone()
+        };
+        HwConfig::new(facts).unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// A legal configuration of profile `tandem` drawn by a seed; the same seed gives the same configuration.
     ///
     /// Batch, both block sizes and the bus are uniform over what the machine accepts; buffer depths are uniform over their

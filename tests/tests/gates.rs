@@ -9,7 +9,7 @@ use tandem_hw::{TOP, verilog};
 use tandem_isa::HwConfig;
 use tandem_sim::Kernel;
 use tandem_sim::cosim::{Checker, Generator, Party};
-use tandem_sim::netlist::{Family, Netlist, Plant};
+use tandem_sim::netlist::{Bit, Cell, Family, Netlist, Plant};
 use tandem_sim::tsim::{Model, TsimBus, TsimOptions};
 use tandem_tests::gates::Bench;
 use tandem_tests::tool;
@@ -80,7 +80,13 @@ fn the_netlist_for_gowin_equals_the_functional_simulator() {
 
 /// Every so many cells of a kind.
 fn some(netlist: &Netlist, kind: &str, count: usize) -> Vec<usize> {
-    let all: Vec<usize> = (0..netlist.cells.len()).filter(|&at| netlist.cells[at].kind == kind).collect();
+    some_where(netlist, kind, count, |_| true)
+}
+
+/// Every so many cells of a kind that are as asked.
+fn some_where(netlist: &Netlist, kind: &str, count: usize, fits: impl Fn(&Cell) -> bool) -> Vec<usize> {
+    let suits = |cell: &Cell| cell.kind == kind && fits(cell);
+    let all: Vec<usize> = (0..netlist.cells.len()).filter(|&at| suits(&netlist.cells[at])).collect();
     all.iter().copied().step_by((all.len() / count).max(1)).take(count).collect()
 }
 
@@ -93,10 +99,14 @@ fn the_netlist_for_ecp5_equals_the_functional_simulator_and_faults_in_it_are_fou
     let multipliers = some(&netlist, "MULT18X18D", 2).into_iter().map(|cell| Plant::tied(cell, "A0", 0, false));
     let enables = some(&netlist, "DP16KD", 2).into_iter().map(|cell| Plant::inverted(cell, "CEA", 0));
     let coarse: Vec<Plant> = multipliers.chain(enables).collect();
-    // One bit of a look-up table may hold for inputs that never come.
-    let fine: Vec<Plant> =
-        some(&netlist, "LUT4", 8).into_iter().filter_map(|cell| Plant::entry(&netlist, cell, 0)).collect();
-    let faults = [coarse.clone(), fine.clone()].concat();
+    // An input of a look-up table the wrong way round is half of its bits; a single bit may be for inputs that never come.
+    let tables = some_where(&netlist, "LUT4", 16, |cell| {
+        ["A", "B", "C", "D"].iter().all(|&pin| cell.pin(pin).is_some_and(|pin| matches!(pin.bits[..], [Bit::Net(_)])))
+    });
+    let (inputs, bits): (Vec<usize>, Vec<usize>) = (0..tables.len()).partition(|at| at % 2 == 0);
+    let inputs: Vec<Plant> = inputs.into_iter().map(|at| Plant::inverted(tables[at], "A", 0)).collect();
+    let bits: Vec<Plant> = bits.into_iter().filter_map(|at| Plant::entry(&netlist, tables[at], 0)).collect();
+    let faults = [coarse.clone(), inputs.clone(), bits.clone()].concat();
     let model = model(&netlist, &faults, family, &config);
     let find = |number: usize| -> bool {
         // Hardware without a fault waits long while it computes.
@@ -115,6 +125,10 @@ fn the_netlist_for_ecp5_equals_the_functional_simulator_and_faults_in_it_are_fou
     for (at, fault) in coarse.iter().enumerate() {
         assert!(find(at + 1), "{fault:?} in {} is not found", netlist.cells[fault.cell].name);
     }
-    let found = (0..fine.len()).filter(|at| find(coarse.len() + at + 1)).count();
-    assert!(2 * found > fine.len(), "{found} of {} bits of look-up tables are found", fine.len());
+    let found = |first: usize, count: usize| (first..first + count).filter(|&number| find(number)).count();
+    let first = coarse.len() + 1;
+    let wrong_ways = found(first, inputs.len());
+    assert!(2 * wrong_ways > inputs.len(), "{wrong_ways} of {} inverted inputs are found", inputs.len());
+    let flipped = found(first + inputs.len(), bits.len());
+    assert!(4 * flipped >= bits.len(), "{flipped} of {} flipped bits are found", bits.len());
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tandem_driver::Device;
-use tandem_isa::{Dep, HwConfig, HwFacts, Insn, MemoryType, Program};
+use tandem_isa::{Dep, HwConfig, Insn, MemoryType, Program};
 use tandem_jit::merge;
 use tandem_sim::cosim::Generator;
 use tandem_sim::{Checks, FsimBus, Options};
@@ -60,12 +60,7 @@ fn merging_twice_changes_nothing_more() {
 fn machines() -> Vec<HwConfig> {
     let shapes = ["tiny", "edge"].map(|name| HwConfig::preset(name).expect("a preset"));
     let shapes = shapes.into_iter().chain((3..9).map(HwConfig::sample));
-    shapes
-        .flat_map(|config| {
-            let facts = HwFacts { insn_queue_depth: 0, ..config.facts().clone() };
-            [HwConfig::new(facts).expect("a machine without queues"), config]
-        })
-        .collect()
+    shapes.flat_map(|config| [config.without_queues(), config]).collect()
 }
 
 /// Every section after the programs have run one after the other.
