@@ -156,9 +156,10 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     let overflow = units.map(|unit| m.input(format!("fault_overflow_{unit}"), 1));
     let reach = units.map(|unit| m.input(format!("fault_reach_{unit}"), 1));
     let uop = bit("fault_uop");
-    let read_fault = bit("fault_read");
-    let read_client = m.input("fault_read_client", 2);
-    let write_fault = bit("fault_write");
+    // The instruction is still at hand in the cycle behind its last word.
+    let read_fault = m.delay("read_failed", bit("fault_read"));
+    let read_client = m.delay("read_failed_for", m.input("fault_read_client", 2));
+    let write_fault = m.delay("write_failed", bit("fault_write"));
 
     // The states of a launch.
     let running = m.reg("is_running", 1, 0);
