@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use tandem_hw::shell;
 use tandem_isa::HwConfig;
 
 use crate::BoardError;
@@ -231,6 +232,27 @@ impl Sdram {
     /// Bytes of the chip.
     pub fn bytes(&self) -> u64 {
         u64::from(self.data_bits / 8) << (self.row_bits + self.column_bits + self.bank_bits)
+    }
+
+    /// The chip as the controller wants to know it; `masks` says whether its byte masks are wired.
+    pub fn chip(&self, masks: bool) -> shell::Sdram {
+        shell::Sdram {
+            data_bits: self.data_bits,
+            row_bits: self.row_bits,
+            column_bits: self.column_bits,
+            bank_bits: self.bank_bits,
+            cas_latency: self.cas_latency,
+            masks,
+            t_rcd: self.t_rcd_ps,
+            t_rp: self.t_rp_ps,
+            t_ras: self.t_ras_ps,
+            t_rc: self.t_rc_ps,
+            t_rfc: self.t_rfc_ps,
+            t_wr: self.t_wr_ps,
+            t_mrd: self.t_mrd_ps,
+            t_refi: self.t_refi_ps,
+            t_init: self.t_init_ps,
+        }
     }
 }
 

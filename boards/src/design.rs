@@ -79,23 +79,7 @@ pub fn shell(board: &Board) -> Result<Shell, BoardError> {
     let memory = match &board.memory {
         Memory::Spram => shell::Memory::Spram,
         Memory::BlockRam { bytes } => shell::Memory::BlockRam { bytes: small(*bytes)? },
-        Memory::Sdram(sdram) => shell::Memory::Sdram(shell::Sdram {
-            data_bits: sdram.data_bits,
-            row_bits: sdram.row_bits,
-            column_bits: sdram.column_bits,
-            bank_bits: sdram.bank_bits,
-            cas_latency: sdram.cas_latency,
-            masks: !board.absent_ports.contains("sdram_dqm"),
-            t_rcd: sdram.t_rcd_ps,
-            t_rp: sdram.t_rp_ps,
-            t_ras: sdram.t_ras_ps,
-            t_rc: sdram.t_rc_ps,
-            t_rfc: sdram.t_rfc_ps,
-            t_wr: sdram.t_wr_ps,
-            t_mrd: sdram.t_mrd_ps,
-            t_refi: sdram.t_refi_ps,
-            t_init: sdram.t_init_ps,
-        }),
+        Memory::Sdram(sdram) => shell::Memory::Sdram(sdram.chip(!board.absent_ports.contains("sdram_dqm"))),
         Memory::ProcessorDdr { .. } => return Err(board.refused("its memory belongs to a processor")),
     };
     Ok(Shell { clock_hz: small(board.clock_hz)?, baud: *baud, leds: board.leds, memory })

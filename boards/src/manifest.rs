@@ -152,6 +152,12 @@ fn build(layer: Layer, place: &str, files: Files) -> Result<Board, BoardError> {
         (Memory::Sdram(_), Some(late)) if late.capture_delay > 1 => {
             return Err(wrong(format!("sdram_clock.capture_delay: {} is neither 0 nor 1", late.capture_delay)));
         }
+        (Memory::Sdram(sdram), Some(_)) => {
+            let hz = u32::try_from(clock_hz).map_err(|_| wrong(format!("clock_hz: {clock_hz} is too fast")))?;
+            if let Some(problem) = sdram.chip(true).problem(hz) {
+                return Err(wrong(format!("memory: {problem}")));
+            }
+        }
         _ => {}
     }
     let derate = layer.derate.unwrap_or(1.0);

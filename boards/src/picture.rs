@@ -58,7 +58,7 @@ pub fn floor_plan(board: &Board, report: &Report, placement: &Placement) -> Stri
     let _ = writeln!(
         svg,
         "<g transform=\"translate({MARGIN} {HEAD}) scale({scale:.4})\">\n\
-         <rect width=\"{columns}\" height=\"{rows}\" fill=\"#f2f3f5\" stroke=\"#444\" stroke-width=\"0.2\"/>"
+         <rect width=\"{columns}\" height=\"{rows}\" fill=\"#f2f3f5\" stroke=\"#444\" vector-effect=\"non-scaling-stroke\"/>"
     );
     for ((colour, level), path) in paths(board, placement, &groups, rows) {
         let opacity = [0.35, 0.6, 1.0][level];

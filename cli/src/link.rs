@@ -1,8 +1,10 @@
 //! Boards as devices of the command line: how they are named, and how the way to one is opened.
 
+use crate::board;
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
+use tandem_boards::Host;
 use tandem_driver::serial::{Port, SILENCE, SerialBus, TcpPort};
 use tandem_driver::{Bus, BusError, Bytes, DmaAddr, DmaBuf};
 
@@ -28,7 +30,7 @@ pub struct LinkOptions {
     /// The serial port or pseudo-terminal that the board is on.
     #[arg(long, help_heading = HEADING, value_name = "PATH")]
     pub port: Option<PathBuf>,
-    /// Bits a second on the port [default: 115200].
+    /// Bits a second on the port [default: those of the board, else 115200].
     #[arg(long, help_heading = HEADING, value_name = "BITS", value_parser = clap::value_parser!(u32).range(1..))]
     pub baud: Option<u32>,
     /// Seconds that a board may say nothing before it counts as gone; a simulated board may need more than one [default: 1].
@@ -99,7 +101,16 @@ impl LinkKind {
         let Some(path) = &options.port else {
             bail!("--device {}: give --port with the serial port that the board is on", self.name());
         };
-        open_port(path, options.baud.unwrap_or(BAUD))
+        open_port(path, options.baud.or_else(|| self.baud()).unwrap_or(BAUD))
+    }
+
+    /// Bits a second of a board that is known by its name.
+    fn baud(&self) -> Option<u32> {
+        let LinkKind::Board(name) = self else { return None };
+        match board::resolve(name).ok()?.host {
+            Host::Uart { baud, .. } => Some(baud),
+            Host::Axi { .. } => None,
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -69,7 +69,10 @@ impl Session {
     /// As [`Session::open`].
     pub fn with_model(graph: Graph, options: &DeviceOptions, model: Option<Arc<Model>>) -> Result<Session> {
         let (hw, device) = (options.hw()?.to_owned(), &options.device);
-        let config = hardware::resolve(&hw)?;
+        let config = match &model {
+            Some(model) => model.config().clone(),
+            None => hardware::resolve(&hw)?,
+        };
         let mut refused: HashMap<String, String> = HashMap::new();
         loop {
             let plan = plan(&graph, device, &config, &refused);

@@ -38,6 +38,14 @@ fn an_unknown_board_is_answered_with_the_nearest_name_first() {
 }
 
 #[test]
+fn a_summary_needs_a_file_with_marks_before_anything_is_made() {
+    let folder = Folder::new("bitstream-summary");
+    let page = folder.file("page.md", "# Boards\n");
+    refused(&["bitstream", "--all", "--summary", &page], &["page.md", "no lines", "begin: written by"]);
+    refused(&["bitstream", "--all", "--summary", &folder.path("none.md")], &["none.md", "no such file"]);
+}
+
+#[test]
 fn a_missing_tool_is_answered_with_the_command_that_installs_it() {
     let folder = Folder::new("bitstream-tools");
     let (tools, out) = (folder.path("none"), folder.path("out"));

@@ -534,3 +534,19 @@ module EHXPLLL(
   assign {CLKOP, CLKOS, CLKOS2, CLKOS3, REFCLK, CLKINTFB} = {6{CLKI}};
   assign {LOCK, INTLOCK} = {2{~(RST && PLLRST_ENA == "ENABLED")}};
 endmodule
+
+// A pad's output that shows one bit in the first half of a cycle and another in the second.
+module ODDRX1F(input D0, D1, SCLK, RST, output Q);
+  parameter GSR = "ENABLED";
+  reg first = 1'b0, second = 1'b0;
+  always @(posedge SCLK) begin
+    first <= D0 & ~RST;
+    second <= D1 & ~RST;
+  end
+  assign Q = SCLK ? first : second;
+endmodule
+
+// A driver that can be off, which yosys leaves to place-and-route.
+module \$_TBUF_ (input A, E, output Y);
+  assign Y = E ? A : 1'bz;
+endmodule

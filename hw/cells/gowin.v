@@ -722,3 +722,31 @@ module IOBUF(output O, inout IO, input I, OEN);
   assign IO = OEN ? 1'bz : I;
   assign O = IO;
 endmodule
+
+// A pad's output that shows one bit in the first half of a cycle and another in the second.
+module ODDR(input D0, D1, TX, CLK, output Q0, Q1);
+  parameter TXCLK_POL = 1'b0;
+  parameter INIT = 1'b0;
+  reg first = INIT, second = INIT, off = 1'b0;
+  always @(posedge CLK) begin
+    first <= D0;
+    second <= D1;
+    off <= TX;
+  end
+  assign Q0 = CLK ? first : second;
+  assign Q1 = off;
+endmodule
+
+// A phase-locked loop, without its arithmetic: every output is the input clock.
+module rPLL(
+  input CLKIN, CLKFB, RESET, RESET_P, input [5:0] FBDSEL, IDSEL, ODSEL, input [3:0] PSDA, FDLY, DUTYDA,
+  output CLKOUT, LOCK, CLKOUTP, CLKOUTD, CLKOUTD3
+);
+  parameter FCLKIN = "100.0", DYN_IDIV_SEL = "false", IDIV_SEL = 0, DYN_FBDIV_SEL = "false", FBDIV_SEL = 0;
+  parameter DYN_ODIV_SEL = "false", ODIV_SEL = 8, PSDA_SEL = "0000", DYN_DA_EN = "false", DUTYDA_SEL = "1000";
+  parameter CLKOUT_FT_DIR = 1'b1, CLKOUTP_FT_DIR = 1'b1, CLKOUT_DLY_STEP = 0, CLKOUTP_DLY_STEP = 0, CLKFB_SEL = "internal";
+  parameter CLKOUT_BYPASS = "false", CLKOUTP_BYPASS = "false", CLKOUTD_BYPASS = "false", DYN_SDIV_SEL = 2;
+  parameter CLKOUTD_SRC = "CLKOUT", CLKOUTD3_SRC = "CLKOUT", DEVICE = "GW2A-18";
+  assign {CLKOUT, CLKOUTP, CLKOUTD, CLKOUTD3} = {4{CLKIN}};
+  assign LOCK = ~(RESET | RESET_P);
+endmodule

@@ -445,3 +445,16 @@ module SB_IO(
     end
   endgenerate
 endmodule
+
+// A phase-locked loop on a pad, without its arithmetic: the output is the input clock.
+module SB_PLL40_PAD(
+  input PACKAGEPIN, EXTFEEDBACK, BYPASS, RESETB, LATCHINPUTVALUE, SDI, SCLK, input [7:0] DYNAMICDELAY,
+  output PLLOUTCORE, PLLOUTGLOBAL, LOCK, SDO
+);
+  parameter FEEDBACK_PATH = "SIMPLE", DELAY_ADJUSTMENT_MODE_FEEDBACK = "FIXED", DELAY_ADJUSTMENT_MODE_RELATIVE = "FIXED";
+  parameter SHIFTREG_DIV_MODE = 1'b0, FDA_FEEDBACK = 4'b0, FDA_RELATIVE = 4'b0, PLLOUT_SELECT = "GENCLK";
+  parameter DIVR = 4'b0, DIVF = 7'b0, DIVQ = 3'b0, FILTER_RANGE = 3'b0, ENABLE_ICEGATE = 1'b0, TEST_MODE = 1'b0;
+  parameter EXTERNAL_DIVIDE_FACTOR = 1;
+  assign {PLLOUTCORE, PLLOUTGLOBAL} = {2{PACKAGEPIN}};
+  assign LOCK = RESETB;
+endmodule

@@ -20,7 +20,7 @@
 //! | `reads_idle`, `writes_idle` | 1 | the engines have nothing under way |
 //! | `fault_*`, `fetch_index` | | what went wrong, and where |
 //! | `*_element`, `count_*` | 1 | events for the counters |
-//! | `irq` | 1 | DONE or ERROR |
+//! | `irq`, `failed` | 1 | DONE or ERROR; ERROR |
 //! | `running` | 1 | between launch and DONE or ERROR |
 //!
 //! A read answers in two cycles, a write in two, and a reset when the bus transactions under way have ended. No output depends
@@ -393,6 +393,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
         m.output(format!("base_{name}"), *base);
     }
     m.output("irq", done | error);
+    m.output("failed", error);
     m.output("running", running);
     let mut registers = vec![insn_addr, insn_count];
     registers.extend(bases.map(|(_, base)| base));

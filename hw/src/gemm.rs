@@ -146,7 +146,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let sum_bits = PRODUCT_BITS + levels;
     let grow = |name: &str, values: &[Net<'m>]| grow(name, values, sizes.target.ripple_sums);
     let mut sums = Vec::new();
-    for at in 0..lanes as usize {
+    for (at, lane_value) in lane_values.iter().enumerate() {
         let (b, high) = (at / block_out as usize, at % 2 == 1);
         let partner = at - at % 2;
         let row: Vec<Net<'_>> = columns
@@ -167,7 +167,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         let partials: Vec<Net<'_>> =
             row.chunks(chunk).enumerate().map(|(k, group)| register(format!("partial_{at}_{k}"), group)).collect();
         let lane_5 = m.data_reg(format!("lane_{at}"), PRODUCT_BITS);
-        m.when(stage(4).0 & lane, || lane_5.set(max.mux(lane_values[at].sext(PRODUCT_BITS), row[0])));
+        m.when(stage(4).0 & lane, || lane_5.set(max.mux(lane_value.sext(PRODUCT_BITS), row[0])));
         let mut whole = grow(&format!("whole_{at}"), &partials);
         assert!(whole.width() == sum_bits, "a sum of {} bits", whole.width());
         if high {

@@ -18,7 +18,7 @@ leaf! {
         out
             axil_awready axil_wready axil_bvalid axil_bresp axil_arready axil_rvalid axil_rdata axil_rresp
             launch halt flush core_reset start_address start_count base_uop base_inp base_wgt base_acc base_out
-            irq running;
+            irq running failed;
     }
 }
 

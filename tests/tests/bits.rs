@@ -1,7 +1,7 @@
 //! What place and route, and the bits themselves, make of small designs; and a miscompilation that a comparison finds.
 
 use tandem_sim::netlist::{
-    ECP5_SMALLEST, Family, bits_ice40, rebuild_ice40, round_trip_ecp5, route_ecp5, routed_verilog,
+    ECP5_SMALLEST, Family, bits_ice40, rebuild_ice40, round_trip_ecp5, route_ecp5, routed_verilog, structure_gowin,
 };
 use tandem_tests::gates::{Bench, same};
 use tandem_tests::tool;
@@ -46,9 +46,11 @@ fn what_nextpnr_routes_for_ecp5_is_the_design_and_its_bits_survive_a_round_trip(
     assert!(round_trip_ecp5(&bench.wheels, &routed.config, &cache).unwrap().len() > 10_000);
 }
 
-/// Carries, registers of unlike kinds, block RAM, single-port RAM and a multiplier.
+/// Carries, registers of unlike kinds, block RAM, single-port RAM, a multiplier and a phase-locked loop.
 const ICE40_DESIGN: &str = "
 module mixture(input clock, reset, go, input [7:0] a, output reg [15:0] y, output q);
+  wire tick;
+  clocks c(.from(clock), .tick(tick));
   reg [7:0] count;
   reg [8:0] at;
   reg signed [15:0] low, high;
@@ -59,9 +61,9 @@ module mixture(input clock, reset, go, input [7:0] a, output reg [15:0] y, outpu
   wire [15:0] held;
   integer i;
   initial for (i = 0; i < 256; i = i + 1) ram[i] = i * 331;
-  multiplier m(.clock(clock), .a({a, count}), .b({count, a}), .products(products));
-  memory s(.clock(clock), .go(go), .at({9'h1ff, at[4:0]}), .d({count, a}), .q(held));
-  always @(posedge clock) begin
+  multiplier m(.clock(tick), .a({a, count}), .b({count, a}), .products(products));
+  memory s(.clock(tick), .go(go), .at({9'h1ff, at[4:0]}), .d({count, a}), .q(held));
+  always @(posedge tick) begin
     if (reset) begin count <= 0; at <= 0; up <= 1; end
     else if (go) begin count <= count + a; at <= at + 1; up <= ^a; end
     {high, low} <= products;
@@ -70,12 +72,16 @@ module mixture(input clock, reset, go, input [7:0] a, output reg [15:0] y, outpu
     was_go <= go;
     y <= low ^ high ^ word ^ {count, count} ^ (was_go ? 16'h0 : held) ^ {12'b0, n};
   end
-  always @(negedge clock, posedge reset) if (reset) n <= 5; else if (go) n <= n + a[3:0];
+  always @(negedge tick, posedge reset) if (reset) n <= 5; else if (go) n <= n + a[3:0];
   assign q = ^y ^ up;
 endmodule
 ";
 /// The blocks as the chip has them.
 const ICE40_BLOCKS: &str = "
+module clocks(input from, output tick);
+  SB_PLL40_PAD #(.FEEDBACK_PATH(\"SIMPLE\"), .DIVR(0), .DIVF(63), .DIVQ(5), .FILTER_RANGE(1)) pll(
+    .PACKAGEPIN(from), .PLLOUTGLOBAL(tick), .RESETB(1'b1), .BYPASS(1'b0));
+endmodule
 module multiplier(input clock, input [15:0] a, b, output [31:0] products);
   SB_MAC16 #(.MODE_8x8(1), .A_SIGNED(1), .B_SIGNED(1), .TOPOUTPUT_SELECT(2), .BOTOUTPUT_SELECT(2), .TOP_8x8_MULT_REG(1),
              .BOT_8x8_MULT_REG(1)) mac(
@@ -90,6 +96,9 @@ endmodule
 ";
 /// What they mean.
 const ICE40_MEANING: &str = "
+module clocks(input from, output tick);
+  assign tick = from;
+endmodule
 module multiplier(input clock, input [15:0] a, b, output reg [31:0] products);
   wire signed [15:0] high = $signed(a[15:8]) * $signed(b[15:8]), low = $signed(a[7:0]) * $signed(b[7:0]);
   always @(posedge clock) products <= {high, low};
@@ -119,7 +128,7 @@ fn the_bits_of_an_ice40_are_the_design_and_one_bit_more_is_not() {
     let (json, netlist) = bench.synthesise(&design, "mixture", Family::Ice40.command()).unwrap();
     let asc = bits_ice40(&bench.wheels, &json, &pins(), 1, &cache).unwrap();
     let rebuilt = rebuild_ice40(&bench.wheels, &asc, &pins(), "mixture").unwrap();
-    for cell in ["SB_MAC16", "SB_SPRAM256KA", "TANDEM_ICE_RAM"] {
+    for cell in ["SB_MAC16", "SB_SPRAM256KA", "TANDEM_ICE_RAM", "SB_PLL40_PAD"] {
         assert_eq!(rebuilt.count(cell), 1, "{cell}");
     }
     let meaning = format!("{ICE40_DESIGN}{ICE40_MEANING}");
@@ -140,6 +149,25 @@ fn flip(asc: &str) -> String {
         .expect("a register in cell 0 of a tile");
     lines[at + 1].replace_range(45..46, "0");
     lines.join("\n")
+}
+
+#[test]
+fn the_bits_of_a_gowin_chip_hold_the_blocks_that_were_placed() {
+    let Some(bench) = Bench::find() else { return };
+    let (json, _) = bench.synthesise(ECP5_DESIGN, "mixture", Family::Gowin.command()).unwrap();
+    let pins = [
+        15, 16, 17, 18, 19, 20, 25, 26, 27, 28, 29, 30, 31, 41, 42, 48, 49, 51, 52, 53, 54, 55, 56, 71, 72, 73, 74, 75,
+    ];
+    let mut names = vec!["clock".to_owned(), "reset".to_owned(), "go".to_owned()];
+    names.extend((0..8).map(|bit| format!("a[{bit}]")).chain((0..16).map(|bit| format!("y[{bit}]"))));
+    names.push("q".to_owned());
+    let cst: String = (names.iter().zip([4].into_iter().chain(pins)))
+        .map(|(name, pin)| format!("IO_LOC \"{name}\" {pin};\n"))
+        .collect();
+    let found = structure_gowin(&bench.wheels, &json, &cst, &tool::cache().join("gates")).unwrap();
+    for kind in &found {
+        assert!(kind.placed > 0 && kind.placed == kind.found, "{found:?}");
+    }
 }
 
 /// Two products and their sum, all registered: `synth_ice40 -dsp` leaves one of the products out.

@@ -218,6 +218,9 @@ fn usages(usages: &[Usage]) -> String {
 /// Makes the bitstreams of all boards that have one here. A board that fails does not keep the others from being made.
 fn all(options: &Options) -> Result<Outcome> {
     let boards = tandem_boards::names().into_iter().map(tandem_boards::find).collect::<Result<Vec<_>, _>>()?;
+    if let Some(file) = &options.summary {
+        summary::check(file)?;
+    }
     let (mut reports, mut failed, mut outcome) = (Vec::new(), Vec::new(), Outcome::Good);
     for board in boards.iter().filter(|board| board.flow.is_open()) {
         let plan = Plan::new(board, &board.config, &seeds(options))?;

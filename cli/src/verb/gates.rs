@@ -13,6 +13,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tandem_boards::Flow;
 use tandem_hw::TOP;
 use tandem_isa::HwConfig;
 use tandem_sim::Kernel;
@@ -23,6 +24,8 @@ use tandem_sim::netlist::{
 };
 use tandem_sim::tsim::{Model, TsimBus, TsimOptions, Variant};
 
+/// The accelerator where the command line does not say.
+const PRESET: &str = "tiny";
 /// Wall-clock time for one program.
 const PATIENCE: Duration = Duration::from_secs(1800);
 /// Mismatches after which there is nothing more to learn.
@@ -37,15 +40,18 @@ const WATCHDOG: u64 = 50_000_000;
 #[derive(Args)]
 pub struct Options {
     /// The family of FPGAs: ecp5, ice40 or gowin.
-    #[arg(long)]
-    family: Family,
+    #[arg(long, required_unless_present = "board", conflicts_with = "board")]
+    family: Option<Family>,
+    /// A board: its family, its accelerator, and the hardware as the board has it.
+    #[arg(long, value_name = "BOARD")]
+    board: Option<String>,
     /// What is proven: synth, the netlist of yosys; route, the netlist after place and route on the largest chip of the family,
     /// and that its bitstream survives unpacking and packing (ecp5).
     #[arg(long, value_enum, default_value = "synth")]
     level: Level,
-    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
-    #[arg(long, value_name = "PRESET|FILE", default_value = "tiny")]
-    hw: String,
+    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file [default: the board's, else tiny].
+    #[arg(long, value_name = "PRESET|FILE")]
+    hw: Option<String>,
     /// How many programs; some come with sequels that read what they left behind.
     #[arg(long, default_value_t = 20)]
     programs: u64,
@@ -78,6 +84,16 @@ enum Level {
     Synth,
     /// After place and route.
     Route,
+}
+
+/// What is proven.
+struct Subject {
+    family: Family,
+    config: HwConfig,
+    /// The hardware.
+    rtl: String,
+    /// What the report calls it.
+    name: String,
 }
 
 /// The netlist in the hardware's place.
@@ -114,18 +130,18 @@ impl Level {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let config = hardware::resolve(&options.hw)?;
-    let gates = gates(options, &config)?;
+    let subject = subject(options)?;
+    let gates = gates(options, &subject)?;
     let variant = Variant { netlist: true, ..Variant::default() };
-    let model = verilated::model(&config, Some(&gates.verilog), variant)?;
-    let report = programs(options, &config, Arc::clone(&model))?;
+    let model = verilated::model(&subject.config, Some(&gates.verilog), variant)?;
+    let report = programs(options, &subject.config, Arc::clone(&model))?;
     let network = match (&options.model, &options.input) {
         (Some(path), Some(files)) => Some(network(options, path, files, model)?),
         _ => None,
     };
     let text = match options.format {
-        Format::Json => format!("{}\n", as_json(options, &config, &gates, &report, network.as_ref())),
-        Format::Table => as_table(options, &gates, &report, network.as_ref()),
+        Format::Json => format!("{}\n", as_json(options, &subject, &gates, &report, network.as_ref())),
+        Format::Table => as_table(options, &subject, &gates, &report, network.as_ref()),
     };
     stdout::emit(&text)?;
     for mismatch in &report.mismatches {
@@ -135,9 +151,31 @@ pub fn run(options: &Options) -> Result<Outcome> {
     Ok(if report.mismatches.is_empty() && !differs { Outcome::Good } else { Outcome::Negative })
 }
 
+/// The hardware that the command line names.
+fn subject(options: &Options) -> Result<Subject> {
+    let given = options.hw.as_deref().map(hardware::resolve).transpose()?;
+    if let Some(name) = &options.board {
+        let board = tandem_boards::find(name)?;
+        let family = match board.flow {
+            Flow::Ecp5 => Family::Ecp5,
+            Flow::Ice40 => Family::Ice40,
+            Flow::Gowin => Family::Gowin,
+            Flow::Vivado => {
+                bail!("{name}: its netlist is made by Vivado, which is not here; nothing can be proven of it")
+            }
+        };
+        let config = given.unwrap_or_else(|| board.config.clone());
+        let rtl = tandem_boards::core(&board, &config)?;
+        return Ok(Subject { family, config, rtl, name: board.name.clone() });
+    }
+    let family = options.family.context("give --family or --board")?;
+    let config = given.map_or_else(|| hardware::resolve(PRESET), Ok)?;
+    Ok(Subject { family, rtl: tandem_hw::verilog(&config), config, name: family.to_string() })
+}
+
 /// Synthesises the hardware, and places and routes it where that is asked for.
-fn gates(options: &Options, config: &HwConfig) -> Result<Gates> {
-    let (family, cache) = (options.family, tools::model_cache());
+fn gates(options: &Options, subject: &Subject) -> Result<Gates> {
+    let (family, cache) = (subject.family, tools::model_cache());
     if options.level == Level::Route && family != Family::Ecp5 {
         bail!(
             "--level route: no chip of {family} has the pins of the core alone; use --level synth, or --family ecp5, whose \
@@ -152,15 +190,15 @@ fn gates(options: &Options, config: &HwConfig) -> Result<Gates> {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar.set_message("synthesis");
-    let rtl = tandem_hw::verilog(config);
+    let (rtl, config) = (&subject.rtl, &subject.config);
     let cells = family.cells();
     let gates = match options.level {
         Level::Synth => {
-            let netlist = Netlist::parse(&synthesise(&wheels, family, &rtl, TOP, &cache)?, TOP)?;
+            let netlist = Netlist::parse(&synthesise(&wheels, family, rtl, TOP, &cache)?, TOP)?;
             Gates { verilog: format!("{cells}\n{}", netlist.verilog()), cells: netlist.cells.len(), bitstream: None }
         }
         Level::Route => {
-            let json = synthesise(&wheels, family, &(rtl + &chip_verilog(config)), CHIP, &cache)?;
+            let json = synthesise(&wheels, family, &format!("{rtl}{}", chip_verilog(config)), CHIP, &cache)?;
             bar.set_message("place and route");
             let routed = route_ecp5(&wheels, &json, ECP5_LARGEST, options.seed, &cache)?;
             bar.set_message("bits, and back");
@@ -208,7 +246,8 @@ fn network(options: &Options, path: &std::path::Path, files: &str, model: Arc<Mo
     let samples = input::samples(&graph, files, &options.inputs, Some(options.limit))?;
     let name = graph.name.clone();
     let device = |device, simulation| {
-        let (hw, link) = (Some(options.hw.clone()), LinkOptions::default());
+        // The model of the netlist knows its configuration; a name is all that is asked for.
+        let (hw, link) = (Some(PRESET.to_owned()), LinkOptions::default());
         DeviceOptions { device, hw, link, simulation }
     };
     let on_cpu = Session::with_model(load()?, &device(DeviceKind::Cpu, SimulationOptions::default()), None)?
@@ -221,7 +260,13 @@ fn network(options: &Options, path: &std::path::Path, files: &str, model: Arc<Mo
     Ok(Network { name, samples: samples.len(), compared })
 }
 
-fn as_table(options: &Options, gates: &Gates, report: &CosimReport, network: Option<&Network>) -> String {
+fn as_table(
+    options: &Options,
+    subject: &Subject,
+    gates: &Gates,
+    report: &CosimReport,
+    network: Option<&Network>,
+) -> String {
     let header = ["what ran on the netlist", "runs", "cycles", "mismatches"];
     let mut rows = vec![vec![
         format!("{} random programs and their sequels", grouped(report.cases)),
@@ -238,11 +283,11 @@ fn as_table(options: &Options, gates: &Gates, report: &CosimReport, network: Opt
         ]);
     }
     let mut text = table(&header, &[1, 2, 3], rows);
-    let (family, level) = (options.family, options.level.name());
+    let (name, level) = (&subject.name, options.level.name());
     let differs = !report.mismatches.is_empty() || network.is_some_and(|network| network.compared.mismatches > 0);
     let verdict = if differs { "NOT proven" } else { "proven" };
     text.push_str(&format!(
-        "{verdict} at level {level} of {family} with {} cells: {}\n",
+        "{verdict} at level {level} of {name} with {} cells: {}\n",
         grouped(gates.cells as u64),
         options.level.proven()
     ));
@@ -257,7 +302,7 @@ fn as_table(options: &Options, gates: &Gates, report: &CosimReport, network: Opt
 
 fn as_json(
     options: &Options,
-    config: &HwConfig,
+    subject: &Subject,
     gates: &Gates,
     report: &CosimReport,
     network: Option<&Network>,
@@ -271,10 +316,11 @@ fn as_json(
         })
     });
     json!({
-        "family": options.family.name(),
+        "board": options.board,
+        "family": subject.family.name(),
         "level": options.level.name(),
-        "hw": options.hw,
-        "config_digest": format!("{:#010x}", config.digest()),
+        "hw": options.hw.as_deref().or(subject.config.name()),
+        "config_digest": format!("{:#010x}", subject.config.digest()),
         "seed": options.seed,
         "stress": options.stress,
         "cells": gates.cells,

@@ -115,6 +115,7 @@ pub(crate) struct Top {
     pub probe_tokens: Bus<Out>,
     pub probe_queued: Bus<Out>,
     pub probe_running: Bus<Out>,
+    pub probe_failed: Bus<Out>,
     pub probe_fetch_state: Bus<Out>,
     control: Control,
     machine: Machine,
@@ -190,6 +191,7 @@ impl Top {
             probe_tokens: Bus::new(64),
             probe_queued: Bus::new(48),
             probe_running: Bus::new(1),
+            probe_failed: Bus::new(1),
             probe_fetch_state: Bus::new(3),
             control: Control::new(&control),
             machine: Machine::new(&machine),
@@ -323,6 +325,7 @@ impl Logic for Top {
         self.probe_tokens.next = self.machine.counts.val();
         self.probe_queued.next = self.constants.queued.val();
         self.probe_running.next = self.control.running.val();
+        self.probe_failed.next = self.control.failed.val();
         self.probe_fetch_state.next = self.machine.fetch_state.val();
     }
 }

@@ -117,11 +117,13 @@ fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
     // Where a word lies: memory, the core's registers, the shell's own words.
     let (access, write) = (host.get("access"), host.get("write"));
     let (address, wdata) = (host.get("address"), host.get("wdata"));
+    // An address has been there for a cycle when its word is asked for.
     let high = address.bits(26, 4).all().named("is_high");
-    let within = !address.bits(11, 15).any();
-    let of_core = (access & high & within & !address.bit(10)).named("of_core");
-    let of_shell = (access & high & within & address.bit(10)).named("of_shell");
-    let of_memory = (access & !address.bits(log_bytes - 2, 32 - log_bytes).any()).named("of_memory");
+    let within = (high & !address.bits(11, 15).any()).named("is_within");
+    let here = |name: &str, net| (access & m.delay(name, net)).named(&format!("of_{name}"));
+    let of_core = here("core_window", within & !address.bit(10));
+    let of_shell = here("shell_window", within & address.bit(10));
+    let of_memory = here("memory_window", !address.bits(log_bytes - 2, 32 - log_bytes).any());
     let nowhere = (access & !of_core & !of_shell & !of_memory).named("of_nothing");
 
     // The core.
@@ -158,6 +160,7 @@ fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
         ("m_axi_wlast", 1),
         ("m_axi_bready", 1),
         ("probe_running", 1),
+        ("probe_failed", 1),
         ("irq", 1),
     ]);
     let register = m.cat(&[m.lit(0, 2), address.bits(0, 10)]).named("register");
@@ -246,7 +249,8 @@ fn board(sizes: &Sizes, shell: &Shell, divisor: u32) -> Module {
     // Lights.
     if shell.leds > 0 {
         let running = core.get("probe_running");
-        let lights = [beats.sign(), running, core.get("irq"), host.get("active")];
+        let failed = core.get("probe_failed");
+        let lights = [beats.sign(), running, core.get("irq") & !failed, failed, host.get("active")];
         let lights: Vec<Net<'_>> = (0..shell.leds as usize).map(|led| lights.get(led).copied().unwrap_or(no)).collect();
         m.output("led", m.delay("lights", m.cat(&lights)));
     }

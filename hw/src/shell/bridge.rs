@@ -73,7 +73,9 @@ pub(crate) fn bridge(bus: u32, log_bytes: u32, words: &Words) -> Module {
     let (escaped, bad, complete) = (m.data_reg("escaped", 1), m.data_reg("bad", 1), m.data_reg("complete", 1));
     let (locked, silent) = (m.reg("locked", 1, 0), m.data_reg("silent", 1));
     let refuse = m.data_reg("refuse", 1);
-    let [clear, next_word, next_lane] = ["clear", "next_word", "next_lane"].map(|name| m.var(name, no));
+    let counters = ["clear", "next_word", "next_lane", "next_field"];
+    let [clear, next_word, next_lane, next_field] = counters.map(|name| m.var(name, no));
+    m.when(next_field, || field.set(field.inc()));
     m.when(next_word, || word.set(word.inc()));
     m.when(next_lane, || lane.set(lane.inc()));
     m.when(clear, || {
@@ -137,7 +139,9 @@ pub(crate) fn bridge(bus: u32, log_bytes: u32, words: &Words) -> Module {
     // A word that is written is not read in the same cycle.
     let load = at("send") | at("load") | at("frame");
     let stored = buffer.read("stored", load.named("load_word"), slot(&m, word, at("frame"), !place));
-    let stored_byte = stored.pick(!lane, 8).named("stored_byte");
+    // The byte at hand. It has many cycles to get through its registers, and block RAM is slow.
+    let (stored_byte, sent_byte) = (m.data_reg("stored_byte", 8), m.data_reg("sent_byte", 8));
+    stored_byte.set(stored.pick(!lane, 8));
 
     // What begins.
     let begin = || {
@@ -174,7 +178,7 @@ pub(crate) fn bridge(bus: u32, log_bytes: u32, words: &Words) -> Module {
     });
     let header = ((in_frame & !field.all()) | (at("plain") & rx_valid)).named("header");
     m.when(header, || {
-        field.set(field.inc());
+        next_field.set_to(1);
         m.when(field.is(0), || {
             writes.set(value.bit(0));
             bad.set(bad | !(value.is(WRITE) | value.is(READ)));
@@ -239,11 +243,9 @@ pub(crate) fn bridge(bus: u32, log_bytes: u32, words: &Words) -> Module {
         m.when(lane.all(), || state.go("load"));
     });
     m.when(at("load"), || state.go("access"));
-    let shell_word = m.data_reg("is_shell_word", 1);
     let asks_plainly = (plain & !writes).named("asks_plainly");
     m.when(at("access") & done, || {
         put_word.set(!writes);
-        shell_word.set(own);
         m.when(failed, || status.set_to(1));
         m.when(missing, || status.set_to(2));
         let counted = (log_bytes - 1).min(30);
@@ -253,7 +255,6 @@ pub(crate) fn bridge(bus: u32, log_bytes: u32, words: &Words) -> Module {
         m.when_else(
             asks_plainly,
             || {
-                field.set_to(4);
                 // The word has to come out of the buffer first, for which the CRC takes its time.
                 add_to_crc.set_to(1);
                 state.go("send");
@@ -276,38 +277,43 @@ pub(crate) fn bridge(bus: u32, log_bytes: u32, words: &Words) -> Module {
             m.lit(words.constants[number].to_be_bytes()[lane].into(), 8)
         })
         .collect();
-    let own_byte = m.cat(&own_words).named("own_words").pick(m.cat(&[lane, stored.bits(0, OWN_BITS)]), 8);
+    let number = m.data_reg("own_number", OWN_BITS);
+    number.set(stored.bits(0, OWN_BITS));
+    let own_byte = m.cat(&own_words).named("own_words").pick(m.cat(&[lane, number]), 8);
+    let shell_word = m.data_reg("is_shell_word", 1);
+    m.when(at("access"), || shell_word.set(own));
     let kind = m.cat(&[writes, !writes, m.lit(0b10_0100, 6)]).named("reply_kind");
     let of_field = |number, more| (field.is(number) & more).repeat(8);
     let edge = (!field.any() | field.is(6)).named("is_edge");
+    // A plain command stays in the field after its header, where nothing but a word is sent.
+    let of_word = (field.is(4) | plain).named("of_word");
     // Sums of what is chosen: fewer look-up tables than a choice.
     let fixed_byte = (m.lit(BORDER, 8) & edge.repeat(8))
         | ((kind | refuse.repeat(8)) & of_field(1, yes))
         | (refuse.mux(m.lit(0xee, 8), status.zext(8)) & of_field(3, yes))
-        | (own_byte & of_field(4, shell_word));
-    let moving = (stored_byte & of_field(4, !shell_word)) | (crc_byte & of_field(5, yes));
-    let item = (moving | (seq & of_field(2, !refuse)) | fixed_byte).named("item");
+        | (own_byte & (of_word & shell_word).repeat(8));
+    let moving = (stored_byte & (of_word & !shell_word).repeat(8)) | (crc_byte & of_field(5, yes));
+    sent_byte.set(moving | (seq & of_field(2, !refuse)) | fixed_byte);
+    let item = sent_byte;
     added.set(at("send").mux(item, value));
     let special = (!edge & !plain & (item.is(BORDER) | item.is(ESCAPE))).named("special");
     let second = m.cat(&[item.bit(0), m.lit(ESCAPED_BORDER >> 1, 7)]).named("second");
-    let sends = (at("send") & !crc_busy).named("sends");
+    let sends = (at("send") & m.delay("was_at_send", at("send")) & !crc_busy).named("sends");
     let first = (special & !escaped).named("escapes");
     let out = special.mux(escaped.mux(second, m.lit(ESCAPE, 8)), item).named("out");
     let sent = (sends & tx_ready).named("sent");
     // Where there are no words, or no more.
     let ended = all_words | writes | refuse | status.any();
-    m.when(at("send") & !plain & field.is(4) & !lane.any() & ended, || field.set_to(5));
+    m.when(at("send") & !plain & field.is(4) & !lane.any() & ended, || next_field.set_to(1));
     m.when(sent, || {
         escaped.set(first);
         m.when(!first, || {
             add_to_crc.set(!edge & !field.is(5));
-            let many = (field.is(4) | field.is(5)).named("many");
-            m.when_else(many, || next_lane.set_to(1), || field.set(field.inc()));
-            m.when(field.is(4) & lane.all(), || {
-                next_word.set_to(1);
-                m.when(plain, || state.go("next"));
-            });
-            m.when(field.is(5) & lane.all(), || field.set_to(6));
+            let many = (of_word | field.is(5)).named("many");
+            next_lane.set(many);
+            next_field.set(!many | (field.is(5) & lane.all()));
+            next_word.set(lane.all());
+            m.when(plain & lane.all(), || state.go("next"));
             m.when(field.is(6), || {
                 m.when(refuse, || refusals.set(refusals.inc()));
                 state.go("hunt");

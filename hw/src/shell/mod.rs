@@ -24,7 +24,7 @@
 mod board;
 mod bridge;
 mod direct;
-mod port;
+pub mod port;
 mod ram;
 mod sdram;
 mod uart;
@@ -49,7 +49,7 @@ pub struct Shell {
     pub clock_hz: u32,
     /// Bits a second on the serial line.
     pub baud: u32,
-    /// Lights: heartbeat, running, done or stopped by an error, host; as many of these as there are.
+    /// Lights: heartbeat, running, done, stopped by an error, host; as many of these as there are.
     pub leds: u32,
     /// The device memory.
     pub memory: Memory,

@@ -88,7 +88,7 @@ impl Sdram {
     }
 
     /// What is wrong with the facts, if anything.
-    pub(super) fn problem(&self, clock_hz: u32) -> Option<String> {
+    pub fn problem(&self, clock_hz: u32) -> Option<String> {
         let ranges = [
             ("row_bits", self.row_bits, 11..=13),
             ("column_bits", self.column_bits, 8..=10),

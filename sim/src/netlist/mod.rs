@@ -37,7 +37,10 @@ pub use error::NetlistError;
 pub use family::Family;
 pub use json::{Bit, Cell, Direction, Netlist, Parameter, Pin, Port};
 pub use plant::{Fault, Plant};
-pub use route::{ECP5_LARGEST, ECP5_SMALLEST, RoutedEcp5, bits_ice40, rebuild_ice40, round_trip_ecp5, route_ecp5};
+pub use route::{
+    ECP5_LARGEST, ECP5_SMALLEST, Found, RoutedEcp5, bits_ice40, rebuild_ice40, round_trip_ecp5, route_ecp5,
+    structure_gowin,
+};
 pub use routed::{complete, routed_verilog};
 pub use synthesis::{synthesise, synthesise_with};
 pub use wheels::Wheels;

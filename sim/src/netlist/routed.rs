@@ -12,6 +12,7 @@
 //! | a block RAM of 36 bits | port A writes whenever it is enabled, port B never |
 //! | register, parameter `SD` 0 | data from pin M |
 //! | look-up table with FXA | its multiplexer joins the multiplexers FXA and FXB |
+//! | a pad with IOLDO | shows what the logic beside it makes |
 //! | constants | are nets of look-up tables |
 
 use super::{Bit, Cell, Direction, Netlist, NetlistError, Parameter, Pin};
@@ -44,6 +45,7 @@ pub fn complete(routed: &Netlist) -> Result<Netlist, NetlistError> {
             "TRELLIS_RAMW" => out.cells.push(tied(cell, |_| Bit::One)),
             "DCCA" => out.cells.push(tied(cell, |_| Bit::One)),
             "TRELLIS_IO" => out.cells.push(pad(cell)?),
+            "IOLOGIC" | "SIOLOGIC" => out.cells.push(double_rate(cell)?),
             "DP16KD" => out.cells.push(hard(cell, block_ram, &mut next, &mut inverters)?),
             "MULT18X18D" => out.cells.push(hard(cell, multiplier, &mut next, &mut inverters)?),
             "EHXPLLL" => out.cells.push(tied(cell, |_| Bit::Zero)),
@@ -106,14 +108,39 @@ fn register(cell: &Cell) -> Result<Cell, NetlistError> {
 }
 
 fn pad(cell: &Cell) -> Result<Cell, NetlistError> {
-    for pin in ["IOLDO", "IOLTO", "IOLDOD", "IOLDOI", "INDD"] {
-        if cell.bit(pin).is_some() {
-            return Err(unknown(cell, "registers in pads are not known"));
-        }
+    if ["IOLTO", "IOLDOD", "IOLDOI", "INDD"].iter().any(|pin| cell.bit(pin).is_some()) {
+        return Err(unknown(cell, "a register on the way into a pad, or before its enable, is not known"));
     }
     let mut out = tied(cell, |_| Bit::Zero);
+    if let Some(bit) = cell.bit("IOLDO")
+        && let Some(pin) = out.pins.iter_mut().find(|pin| pin.name == "I")
+    {
+        // What the logic beside the pad makes takes the place of what comes from the fabric.
+        pin.bits = vec![bit];
+    }
     out.pins.retain(|pin| ["B", "I", "T", "O"].contains(&pin.name.as_str()));
     out.parameters.retain(|(name, _)| name == "DIR");
+    Ok(out)
+}
+
+/// The logic beside a pad, of which an output at both edges of the clock is known.
+fn double_rate(cell: &Cell) -> Result<Cell, NetlistError> {
+    let plain =
+        cell.parameter("MODE") == Some("IDDRX1_ODDRX1") && cell.parameter("CLKOMUX").is_none_or(|mux| mux == "CLK");
+    let from = [("D0", "TXDATA0"), ("D1", "TXDATA1"), ("SCLK", "CLK"), ("RST", "LSR"), ("Q", "IOLDO")];
+    let known = |pin: &Pin| pin.bits.is_empty() || from.iter().any(|(_, name)| *name == pin.name);
+    if !plain || !cell.pins.iter().all(known) {
+        return Err(unknown(cell, "it is more than an output at both edges of the clock"));
+    }
+    let mut out = tied(cell, |_| Bit::Zero);
+    out.kind = "ODDRX1F".to_owned();
+    out.parameters.clear();
+    out.pins.retain(|pin| from.iter().any(|(_, name)| *name == pin.name));
+    for pin in &mut out.pins {
+        if let Some((name, _)) = from.iter().find(|(_, name)| *name == pin.name) {
+            pin.name = (*name).to_owned();
+        }
+    }
     Ok(out)
 }
 
@@ -225,4 +252,79 @@ fn last_net(netlist: &Netlist) -> u32 {
 
 fn unknown(cell: &Cell, problem: &str) -> NetlistError {
     NetlistError::Cell { cell: cell.name.clone(), kind: cell.kind.clone(), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn netlist(kind: &str, parameters: &str, pins: &[(&str, &str, &str)]) -> Result<Netlist, NetlistError> {
+        let list = |of: fn(&(&str, &str, &str)) -> String| pins.iter().map(of).collect::<Vec<_>>().join(", ");
+        let json = format!(
+            r#"{{"modules": {{"top": {{"ports": {{}}, "cells": {{"c": {{"type": "{kind}", "parameters": {{{parameters}}},
+                "port_directions": {{{}}}, "connections": {{{}}}}}}}}}}}}}"#,
+            list(|(name, direction, _)| format!(r#""{name}": "{direction}""#)),
+            list(|(name, _, bits)| format!(r#""{name}": [{bits}]"#)),
+        );
+        complete(&Netlist::parse(&json, ROUTED_TOP)?)
+    }
+
+    fn bits(cell: &Cell, names: &[&str]) -> Vec<Option<Bit>> {
+        names.iter().map(|name| cell.bit(name)).collect()
+    }
+
+    #[test]
+    fn inputs_without_a_net_are_what_the_chip_makes_of_them() {
+        use Bit::{Net, One, Zero};
+        let pins =
+            [("A", "input", "7"), ("B", "input", ""), ("M", "input", ""), ("FXA", "input", "8"), ("F", "output", "9")];
+        let comb = &netlist("TRELLIS_COMB", "", &pins).unwrap().cells[0];
+        assert_eq!(bits(comb, &["A", "B", "C", "M"]), [Some(Net(7)), Some(One), Some(One), Some(One)]);
+        assert!(comb.parameter("UPPER").is_some());
+
+        let pins = [("LSR", "input", ""), ("CE", "input", ""), ("CLK", "input", "3"), ("M", "input", "4")];
+        let register = &netlist("TRELLIS_FF", r#""LSRMUX": "INV", "CEMUX": "CE""#, &pins).unwrap().cells[0];
+        assert_eq!(bits(register, &["LSR", "CE"]), [Some(Zero), Some(One)]);
+        assert_eq!((register.parameter("LSRMUX"), register.parameter("SD")), (None, Some("0")));
+    }
+
+    #[test]
+    fn multiplexers_before_the_pins_of_blocks_are_put_in() {
+        use Bit::{Net, One, Zero};
+        let pins = ["CEA", "CSA0", "RSTA", "RSTB", "ADA4", "DIA0", "WEA", "WEB"].map(|name| (name, "input", ""));
+        let pins = [&pins[..], &[("OCEA", "input", "5"), ("CLKA", "input", "6")]].concat();
+        let parameters =
+            r#""DATA_WIDTH_A": "00100100", "ADA4MUX": "1 ", "OCEAMUX": "INV", "RSTBMUX": "RSTB", "CLKAMUX": "CLKA""#;
+        let netlist = netlist("DP16KD", parameters, &pins).unwrap();
+        let ram = &netlist.cells[0];
+        // Enables rest at 1, clocks and resets at 1 behind an inverter, addresses and data at 0.
+        let names = ["CEA", "CSA0", "RSTA", "RSTB", "ADA4", "DIA0", "WEA", "WEB"];
+        let rest = [One, Zero, Zero, One, One, Zero, One, Zero].map(Some);
+        assert_eq!(bits(ram, &names), rest);
+        // An inverter of its own for the one that has a net.
+        let inverter = &netlist.cells[1];
+        assert_eq!((inverter.kind.as_str(), inverter.bit("A")), ("INV", Some(Net(5))));
+        assert_eq!(ram.bit("OCEA"), inverter.bit("Z"));
+        assert_eq!((ram.parameter("CLKAMUX"), ram.parameter("ADA4MUX")), (Some("CLKA"), None));
+    }
+
+    #[test]
+    fn an_output_at_both_edges_is_known_and_what_else_lies_beside_a_pad_is_refused() {
+        let pins =
+            [("TXDATA0", "input", "2"), ("TXDATA1", "input", "3"), ("CLK", "input", "4"), ("IOLDO", "output", "5")];
+        let mode = r#""MODE": "IDDRX1_ODDRX1""#;
+        let cell = &netlist("IOLOGIC", mode, &pins).unwrap().cells[0];
+        assert_eq!((cell.kind.as_str(), cell.bit("Q")), ("ODDRX1F", Some(Bit::Net(5))));
+        let more = [&pins[..], &[("RXDATA0", "output", "6")]].concat();
+        assert!(netlist("IOLOGIC", mode, &more).unwrap_err().to_string().contains("both edges"));
+        for (kind, parameters, part) in [
+            ("ALU54B", "", "no rule for this type"),
+            ("TRELLIS_COMB", r#""MODE": "OTHER""#, "no rule for mode OTHER"),
+            ("TRELLIS_COMB", r#""MODE": "DPRAM", "INITVAL": "0100""#, "other than zeros"),
+            ("TRELLIS_FF", "", "no clock"),
+        ] {
+            let error = netlist(kind, parameters, &[("Z", "output", "2")]).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::file;
 use crate::table::{grouped, table};
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -23,22 +23,34 @@ pub fn plain(made: &[Made]) -> String {
     table(&HEADER, &[1, 2, 3, 4, 5, 6, 7, 8, 9], made.iter().map(|(_, bitstream)| row(&bitstream.report)))
 }
 
+/// Whether a file is one to write into, before the long work begins.
+pub fn check(place: &Path) -> Result<()> {
+    if between(&file::read_text(place)?, "").is_none() {
+        bail!("{}: it has no lines `{BEGIN}` and `{END}` to write between", place.display());
+    }
+    Ok(())
+}
+
 /// Writes the table between the marks of a file, and the pictures into the folder with the file's name.
 pub fn write(place: &Path, boards: &[Board], made: &[Made]) -> Result<()> {
     let text = file::read_text(place)?;
-    let begin = text.find(BEGIN).map(|at| at + BEGIN.len());
-    let end = begin.and_then(|begin| text[begin..].find(END).map(|at| begin + at));
-    let (Some(begin), Some(end)) = (begin, end) else {
-        return Err(anyhow!("{}: it has no lines `{BEGIN}` and `{END}` to write between", place.display()));
-    };
     let pictures = place.with_extension("");
     fs::create_dir_all(&pictures).map_err(|e| anyhow!("{}: it cannot be made ({e})", pictures.display()))?;
     for (board, bitstream) in made {
         file::write(&pictures.join(format!("{}.svg", board.name)), bitstream.picture.as_bytes())?;
     }
     let folder = pictures.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let new = format!("{}\n{}{}", &text[..begin], markdown(&folder, boards, made), &text[end..]);
+    let Some(new) = between(&text, &markdown(&folder, boards, made)) else {
+        bail!("{}: it has no lines `{BEGIN}` and `{END}` to write between", place.display());
+    };
     file::write(place, new.as_bytes())
+}
+
+/// The text with something else between the marks.
+fn between(text: &str, new: &str) -> Option<String> {
+    let (head, rest) = text.split_once(BEGIN)?;
+    let (_, tail) = rest.split_once(END)?;
+    Some(format!("{head}{BEGIN}\n{new}{END}{tail}"))
 }
 
 fn row(report: &Report) -> Vec<String> {
@@ -116,4 +128,20 @@ fn markdown(folder: &str, boards: &[Board], made: &[Made]) -> String {
         let _ = writeln!(text, "![{}: what lies where]({folder}/{}.svg)\n", board.title, board.name);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_between_the_marks_is_replaced_and_the_rest_stays() {
+        let page = format!("# Boards\n\n{BEGIN}\nold\n{END}\n\nrest\n");
+        let once = between(&page, "\nnew\n").unwrap();
+        assert_eq!(once, format!("# Boards\n\n{BEGIN}\n\nnew\n{END}\n\nrest\n"));
+        assert_eq!(between(&once, "\nnew\n").unwrap(), once);
+        assert_eq!(between("# Boards\n", "new"), None);
+        let own = include_str!("../../../../docs/boards.md");
+        assert!(between(own, "").is_some(), "docs/boards.md has lost its marks");
+    }
 }

@@ -12,6 +12,8 @@ const CARRY: usize = 8;
 const REGISTER: usize = 9;
 const SET: usize = 18;
 const ASYNC: usize = 19;
+/// The type of a phase-locked loop that takes its clock from a pad, `SB_PLL40_PAD`.
+const PLL_PAD: u32 = 2;
 
 /// What is known while a netlist is rebuilt.
 struct Rebuild<'a> {
@@ -28,6 +30,8 @@ struct Rebuild<'a> {
     /// Wires that some block or switch reads.
     read: HashSet<u32>,
     cells: Vec<Cell>,
+    /// The phase-locked loop, where it is used.
+    pll: Option<&'a Block>,
 }
 
 /// A pin of the package with its name in the design.
@@ -48,7 +52,7 @@ pub(super) fn rebuild(bits: &Bits, chip: &Chip, package: &str, pcf: &str, name: 
             "SB_GB" => rebuild.global(block),
             "ICESTORM_DSP" => rebuild.multiplier(number, block)?,
             "ICESTORM_SPRAM" => rebuild.single_port_ram(block),
-            "ICESTORM_PLL" => rebuild.unused(number, block)?,
+            "ICESTORM_PLL" => rebuild.phase_locked_loop(number, block)?,
             _ => {}
         }
     }
@@ -106,6 +110,7 @@ impl<'a> Rebuild<'a> {
             next: 0,
             read: HashSet::new(),
             cells: Vec::new(),
+            pll: None,
         };
         let mut last = 0;
         for pip in &chip.pips {
@@ -407,10 +412,16 @@ impl<'a> Rebuild<'a> {
         self.add("SB_SPRAM256KA", &[], pins);
     }
 
-    /// A phase-locked loop is not rebuilt: a design that has one is proven without it.
-    fn unused(&self, number: usize, block: &Block) -> Result<(), NetlistError> {
-        let set = self.words(number, "PLL.").get("PLLTYPE").is_some_and(|bits| bits.values().any(|&on| on));
-        if set { Err(unknown(block, "there is no rule for it")) } else { Ok(()) }
+    /// A phase-locked loop that takes its clock from the pad that its output stands in for.
+    fn phase_locked_loop(&mut self, number: usize, block: &'a Block) -> Result<(), NetlistError> {
+        let kind = self.words(number, "PLL.").remove("PLLTYPE").unwrap_or_default();
+        let kind: u32 = kind.iter().map(|(at, on)| u32::from(*on) << at).sum();
+        match kind {
+            0 => {}
+            PLL_PAD => self.pll = Some(block),
+            _ => return Err(unknown(block, &format!("there is no rule for phase-locked loops of type {kind}"))),
+        }
+        Ok(())
     }
 
     /// The ports, and a cell for each pad.
@@ -442,6 +453,23 @@ impl<'a> Rebuild<'a> {
             }
             let falls = bit(self.flag(tile, "NegClk"));
             let net = self.fresh();
+            let behind = self.pll.filter(|pll| Rebuild::wire(pll, "PLLOUT_A") == Rebuild::wire(block, "D_IN_0"));
+            if let Some(pll) = behind {
+                let mut pins = vec![("PACKAGEPIN", Input, vec![net])];
+                for (name, from) in [("PLLOUTCORE", "PLLOUT_A"), ("PLLOUTGLOBAL", "PLLOUT_A_GLOBAL"), ("LOCK", "LOCK")]
+                {
+                    pins.push((name, Output, vec![self.output(pll, from)]));
+                }
+                pins.push(("RESETB", Input, vec![self.input(pll, "RESETB", Bit::Zero)]));
+                self.add("SB_PLL40_PAD", &[], pins);
+                self.pll = None;
+                ports
+                    .entry(&pad.port)
+                    .or_insert_with(|| (Input, BTreeMap::new()))
+                    .1
+                    .insert(pad.index.unwrap_or(0), net);
+                continue;
+            }
             let mut pins = vec![("PACKAGE_PIN", Inout, vec![net])];
             for name in ["LATCH_INPUT_VALUE", "INPUT_CLK", "OUTPUT_CLK", "OUTPUT_ENABLE", "D_OUT_0", "D_OUT_1"] {
                 pins.push((name, Input, vec![self.input(block, name, Bit::Zero)]));
@@ -456,6 +484,9 @@ impl<'a> Rebuild<'a> {
                 return Err(unknown(block, &format!("the bits of port {} go different ways", pad.port)));
             }
             port.1.insert(pad.index.unwrap_or(0), net);
+        }
+        if let Some(pll) = self.pll {
+            return Err(unknown(pll, "its pad has no name in the pin file"));
         }
         Ok((ports.into_iter())
             .map(|(name, (direction, bits))| {
