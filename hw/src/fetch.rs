@@ -18,7 +18,7 @@
 //! | `out_of_reach` | 1 | the stream begins or runs beyond the last address |
 //! | `state` | 3 | 0 idle, 1 busy, 4 waits for data, 7 waits for room in a queue |
 //!
-//! Latency four cycles and the memory's; an instruction a cycle, or every two cycles on a bus of 64 bits.
+//! Latency four cycles and the memory's; an instruction every two cycles.
 
 use tandem_isa::{MemoryType, forms};
 use tandem_rtl::{Module, Net};
@@ -107,7 +107,7 @@ pub fn fetch(sizes: &Sizes) -> Module {
     let accept = m.var("accept", m.lit(0, 1));
     let full = m.reg("full", 1, 0);
     let (insn, last) = (m.data_reg("insn", INSN_BITS), m.data_reg("last", 1));
-    moves.set(whole & left.any() & (!full | accept));
+    moves.set(whole & left.any() & !full);
     m.when(accept, || {
         full.set_to(0);
         index.set(index.inc());

@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_budget_is_spent_on_pairs_first_and_never_exceeded() {
-        for (dsps, pairs, singles) in [(0, 0, 0), (3, 0, 3), (24, 6, 0), (27, 6, 3), (28, 7, 0), (33, 7, 5), (40, 6, 16), (64, 0, 64)]
+        for (dsps, pairs, singles) in
+            [(0, 0, 0), (3, 0, 3), (24, 6, 0), (27, 6, 3), (28, 7, 0), (33, 7, 5), (40, 6, 16), (64, 0, 64)]
         {
             let columns = target(Multipliers::DspPair { dsps }).columns(8, 8);
             let paired = columns.iter().filter(|&column| *column == Column::Pairs).count();
