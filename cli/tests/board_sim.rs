@@ -3,7 +3,7 @@
 
 mod command;
 
-use command::{Folder, hardware, refused, stderr, tandem_with};
+use command::{Folder, digits, good, hardware, refused, stderr, tandem_with};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 use tandem_driver::serial::{Port, Tty};
 
 const ECHO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/boards/echo.v");
+/// 16 multipliers, one lane of the ALU, no queues.
+const SMALL: &str = "name = \"small\"\nbatch = 1\nblock_in = 4\nblock_out = 4\nuop_buffer_bytes = 1024\n\
+    inp_buffer_bytes = 4096\nwgt_buffer_bytes = 4096\nacc_buffer_bytes = 8192\nbus_bits = 64\ndram_bits = 18\n\
+    insn_queue_depth = 0\nalu_lanes = 1\nfloat_requant = false\ncounters = false\n";
 /// Everything here takes far less.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -27,9 +31,14 @@ struct Board {
 impl Board {
     /// The echo board; `None` without Verilator.
     fn new(arguments: &[&str]) -> Option<Board> {
+        Board::of(&[&["--verilog", ECHO], arguments].concat())
+    }
+
+    /// A board; `None` without Verilator.
+    fn of(arguments: &[&str]) -> Option<Board> {
         let variables = hardware()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
-        command.args(["board", "sim", "--verilog", ECHO, "--baud", "3000000", "--format", "json"]).args(arguments);
+        command.args(["board", "sim", "--baud", "3000000", "--format", "json"]).args(arguments);
         command.envs(variables).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (mut stdout, mut stderr) = (BufReader::new(child.stdout.take().unwrap()), child.stderr.take().unwrap());
@@ -172,6 +181,43 @@ fn a_board_that_breaks_a_rule_ends_it_with_exit_code_1() {
 }
 
 #[test]
+fn a_model_runs_on_a_simulated_board_over_a_bad_line_and_again_without_a_reset() {
+    let folder = Folder::new("board-sim-run");
+    let hw = folder.file("small.toml", SMALL);
+    let board = ["--hw", &hw, "--memory", "blockram:262144", "--faults", "--seed", "2"];
+    let Some(mut board) = Board::of(&board) else { return };
+    let (model, inputs) = (digits("digits_int8.tflite"), digits("inputs_i8.bin"));
+    let (port, expected) = (board.port.display().to_string(), digits("expected_prob_i8_tflref.bin"));
+    for _ in 0..2 {
+        // Patience for a machine that has much else to do.
+        let text = good(&[
+            "run",
+            &model,
+            "--input",
+            &inputs,
+            "--limit",
+            "2",
+            "--expect",
+            &expected,
+            "--device",
+            "board:small",
+            "--hw",
+            &hw,
+            "--port",
+            &port,
+            "--patience",
+            "60",
+        ]);
+        assert!(text.contains("0 mismatches in 20 elements"), "{text}");
+    }
+    let (code, summary) = board.close();
+    assert_eq!(code, Some(0), "{summary}");
+    for direction in ["to_board", "to_host"] {
+        assert!(summary[direction]["lost"].as_u64().unwrap() > 0, "{summary}");
+    }
+}
+
+#[test]
 fn every_signal_can_be_recorded() {
     let folder = Folder::new("board-sim-waves");
     let file = folder.path("board.fst");
@@ -185,7 +231,14 @@ fn every_signal_can_be_recorded() {
 
 #[test]
 fn what_cannot_be_simulated_is_refused() {
-    refused(&["board", "sim", "--verilog", "/nowhere.v"], &["/nowhere.v"]);
+    for (arguments, words) in [
+        (&["--verilog", "/nowhere.v"][..], "/nowhere.v"),
+        (&["--board", "icebraker"], "icebreaker"),
+        (&["--board", "kv260"], "its processor is on the same chip"),
+        (&["--hw", "vta", "--memory", "blockram:5000"], "a power of two"),
+    ] {
+        refused(&[&["board", "sim"], arguments].concat(), &[words]);
+    }
     let Some(variables) = hardware() else { return };
     let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
     let folder = Folder::new("board-sim-refused");

@@ -14,6 +14,7 @@
 //! | races, stale reads | `check.rs` |
 //! | cycles (an estimate) | `timing.rs` |
 //! | a chip of SDRAM that checks its use | `sdram.rs` |
+//! | whole boards behind their serial line | `board/` |
 //!
 //! Semantics are those of the ISA manual; upstream's functional simulator is the reference where upstream's implementations
 //! disagree, and `tandem_isa::Compat` chooses another one. The crate knows no compiler.

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use tandem_driver::{Bus, Device, SerialBus};
 use tandem_graph::Graph;
-use tandem_hw::shell::{Memory, Shell, board_verilog};
+use tandem_hw::shell::{Memory, Sdram, Shell, board_verilog};
+use tandem_hw::{Target, cells};
 use tandem_import::{ImportOptions, import};
 use tandem_isa::{HwConfig, parse};
 use tandem_ops::Arith;
 use tandem_plan::partition;
 use tandem_runtime::{Backend, CpuBackend, Executor, VtaBackend};
 use tandem_sim::FsimBus;
-use tandem_sim::board::{BoardModel, BoardOptions, BoardPort, BoardSim, Cable, CableFaults};
+use tandem_sim::board::{BoardModel, BoardOptions, BoardPort, BoardSim, Cable, CableFaults, Chip};
+use tandem_sim::sdram::Model;
 use tandem_sim::tsim::Variant;
 use tandem_tensor::Tensor;
 use tandem_tests::{models, tool};
@@ -46,17 +48,51 @@ fn config() -> HwConfig {
     HwConfig::from_toml(SMALL).unwrap()
 }
 
-/// The board; `None` where the tools are absent.
-fn board(faults: CableFaults) -> Option<BoardPort> {
+/// The same with room for a memory chip.
+fn config_with_chip() -> HwConfig {
+    HwConfig::from_toml(&SMALL.replace("dram_bits = 18", "dram_bits = 25")).unwrap()
+}
+
+/// 32 MB in words of 16 bits.
+fn chip() -> Sdram {
+    Sdram {
+        data_bits: 16,
+        row_bits: 13,
+        column_bits: 9,
+        bank_bits: 2,
+        cas_latency: 3,
+        masks: true,
+        t_rcd: 20_000,
+        t_rp: 20_000,
+        t_ras: 45_000,
+        t_rc: 67_500,
+        t_rfc: 70_000,
+        t_wr: 15_000,
+        t_mrd: 40_000,
+        t_refi: 7_812_500,
+        t_init: 200_000_000,
+    }
+}
+
+/// A board whose registers hold random values at first, or zeros without a seed; `None` where the tools are absent.
+fn board_with(config: &HwConfig, memory: Memory, scramble: Option<u64>, faults: CableFaults) -> Option<BoardPort> {
     let tools = tool::verilator()?;
-    let memory = Memory::BlockRam { bytes: 1 << 18 };
+    let chip: Option<Box<dyn Chip>> = match &memory {
+        Memory::Sdram(facts) => Some(Box::new(Model::new(facts, CLOCK))),
+        Memory::Spram | Memory::BlockRam { .. } => None,
+    };
+    let cells = if memory == Memory::Spram { cells::ICE40 } else { "" };
     let shell = Shell { clock_hz: CLOCK, baud: BAUD, leds: 4, memory };
-    let verilog = board_verilog(&config(), &tandem_hw::Target::default(), &shell).unwrap();
+    let verilog = board_verilog(config, &Target::default(), &shell).unwrap();
     let cache = tool::cache().join("models");
-    let model = BoardModel::build(&verilog, "", &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
-    // What registers and memory hold at first must not matter.
-    let options = BoardOptions { scramble: Some(1), ..BoardOptions::new(CLOCK.into(), BAUD.into()) };
-    Some(BoardPort::new(Cable::with_faults(BoardSim::new(model, options, None).unwrap(), faults)))
+    let model = BoardModel::build(&verilog, cells, &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
+    let options = BoardOptions { scramble, ..BoardOptions::new(CLOCK.into(), BAUD.into()) };
+    Some(BoardPort::new(Cable::with_faults(BoardSim::new(model, options, chip).unwrap(), faults)))
+}
+
+/// The smallest board.
+fn board(faults: CableFaults) -> Option<BoardPort> {
+    board_with(&config(), Memory::BlockRam { bytes: 1 << 18 }, Some(1), faults)
 }
 
 const QUIET: CableFaults = CableFaults { per_million: 0, seed: 0 };
@@ -104,10 +140,9 @@ fn a_device_for_another_configuration_is_refused_with_both_digests() {
 }
 
 /// The codes of samples on a bus.
-fn run(graph: &Graph, bus: Box<dyn Bus + Send>, samples: &[Vec<Tensor>]) -> Vec<u8> {
-    let config = config();
-    let plan = partition(graph, |node| tandem_jit::supports(graph, node, &config));
-    let device = Device::open(bus, &config).unwrap();
+fn run(graph: &Graph, config: &HwConfig, bus: Box<dyn Bus + Send>, samples: &[Vec<Tensor>]) -> Vec<u8> {
+    let plan = partition(graph, |node| tandem_jit::supports(graph, node, config));
+    let device = Device::open(bus, config).unwrap();
     let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(VtaBackend::new(device)), Box::new(CpuBackend)];
     let mut executor = Executor::new(graph, &plan, &mut backends).unwrap();
     let outputs = executor.run(samples).unwrap();
@@ -115,7 +150,7 @@ fn run(graph: &Graph, bus: Box<dyn Bus + Send>, samples: &[Vec<Tensor>]) -> Vec<
 }
 
 /// Runs a network twice on one board, without a reset in between.
-fn compare(model: &[u8], inputs: &[u8], expected: &[u8], port: BoardPort) {
+fn compare(model: &[u8], inputs: &[u8], expected: &[u8], config: &HwConfig, port: BoardPort) {
     let graph = import(model, &ImportOptions { arith: Some(Arith::TfliteRef), ..ImportOptions::default() }).unwrap();
     let ty = graph.ty(graph.inputs[0]);
     let tensor = |bytes: &[u8]| vec![Tensor::from_le_bytes(ty.dtype, ty.shape.clone(), bytes).unwrap()];
@@ -123,7 +158,7 @@ fn compare(model: &[u8], inputs: &[u8], expected: &[u8], port: BoardPort) {
     let cable = port.cable();
     for port in [port, BoardPort::shared(Arc::clone(&cable))] {
         let bus = SerialBus::open(port).unwrap();
-        assert!(run(&graph, Box::new(bus), &samples) == expected, "{}", graph.name);
+        assert!(run(&graph, config, Box::new(bus), &samples) == expected, "{}", graph.name);
     }
     clean(&cable);
 }
@@ -131,16 +166,23 @@ fn compare(model: &[u8], inputs: &[u8], expected: &[u8], port: BoardPort) {
 #[test]
 fn the_digits_network_is_bit_exact_over_the_line() {
     let Some(port) = board(QUIET) else { return };
-    compare(DIGITS, &DIGITS_INPUTS[..2 * 64], &DIGITS_EXPECTED[..2 * 10], port);
+    compare(DIGITS, &DIGITS_INPUTS[..2 * 64], &DIGITS_EXPECTED[..2 * 10], &config(), port);
 }
 
 #[test]
-fn keyword_spotting_is_bit_exact_over_the_line() {
+fn keyword_spotting_is_bit_exact_whatever_the_memory_is_and_holds_at_first() {
     let Some(folder) = models() else { return };
-    let Some(port) = board(QUIET) else { return };
     let read = |file: &str| std::fs::read(folder.join("mlperf-tiny").join(file)).unwrap();
     let (inputs, expected) = (read("kws01/inputs_i8.bin"), read("kws01/expected_prob_i8_tflref.bin"));
-    compare(&read("models/kws_ref_model.tflite"), &inputs[..490], &expected[..12], port);
+    let model = read("models/kws_ref_model.tflite");
+    for (memory, config, seed) in [
+        (Memory::BlockRam { bytes: 1 << 18 }, config(), None),
+        (Memory::Spram, config(), Some(2)),
+        (Memory::Sdram(chip()), config_with_chip(), Some(3)),
+    ] {
+        let Some(port) = board_with(&config, memory, seed, QUIET) else { return };
+        compare(&model, &inputs[..490], &expected[..12], &config, port);
+    }
 }
 
 #[test]
@@ -148,7 +190,7 @@ fn a_network_is_bit_exact_over_a_line_that_loses_one_byte_in_a_hundred() {
     let faults = CableFaults { per_million: 10_000, seed: 3 };
     let Some(port) = board(faults) else { return };
     let cable = port.cable();
-    compare(DIGITS, &DIGITS_INPUTS[..64], &DIGITS_EXPECTED[..10], port);
+    compare(DIGITS, &DIGITS_INPUTS[..64], &DIGITS_EXPECTED[..10], &config(), port);
     let cable = cable.lock().unwrap();
     let (to_board, to_host) = (cable.to_board(), cable.to_host());
     for counts in [to_board, to_host] {

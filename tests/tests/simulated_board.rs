@@ -8,7 +8,9 @@ use tandem_driver::serial::Port;
 use tandem_sim::board::{
     BoardModel, BoardOptions, BoardPort, BoardSim, BoardSimError, Cable, CableFaults, Chip, ChipPins, Until,
 };
+use tandem_sim::netlist::Family;
 use tandem_sim::tsim::{TsimError, Variant};
+use tandem_tests::gates::Bench;
 use tandem_tests::tool;
 
 const ECHO: &str = include_str!("../boards/echo.v");
@@ -59,6 +61,22 @@ fn bytes_cross_the_line_both_ways_at_any_rate() {
         // Ten bits a byte and nothing between them.
         let line = board.options().line_cycles(all.len() as u64);
         assert!(board.cycles() > line && board.cycles() < 3 * line, "{} cycles for {line}", board.cycles());
+    }
+}
+
+#[test]
+fn a_netlist_of_a_board_is_a_board() {
+    let Some(bench) = Bench::find() else { return };
+    let tools = tool::verilator().unwrap();
+    let without_stop = ECHO.replace("if (byte_in == \"S\") $stop;", "");
+    for family in [Family::Ice40, Family::Ecp5] {
+        let (_, netlist) = bench.synthesise(&family.source(&without_stop), "board", family.command()).unwrap();
+        let (variant, cache) = (Variant { netlist: true, ..Variant::default() }, tool::cache().join("models"));
+        let model =
+            BoardModel::build(&netlist.verilog(), family.cells(), &tools, &cache, variant, &mut |_| {}).unwrap();
+        let mut board = board(&model, 3_000_000);
+        assert_eq!(answer(&mut board, b"gates", 5), b"gates", "{family}");
+        assert_eq!(answer(&mut board, b"RM", 3), [b'R', 6, b'D'], "{family}");
     }
 }
 
@@ -137,8 +155,8 @@ fn a_bad_cable_does_what_it_counts_and_a_seed_repeats_it() {
         let faults = CableFaults { per_million: 100_000, seed };
         let mut port = BoardPort::new(Cable::with_faults(board(&model, 3_000_000), faults));
         let (mut all, mut bytes) = (Vec::new(), [0; 64]);
-        for _ in 0..100 {
-            port.send(b"0123456789", Duration::ZERO).unwrap();
+        for _ in 0..40 {
+            port.send(b"0123456789012345678901234", Duration::ZERO).unwrap();
             loop {
                 let count = port.receive(&mut bytes, Duration::from_secs(1)).unwrap();
                 if count == 0 {

@@ -120,13 +120,13 @@ impl Cable {
             || self.board.cycles() < self.active_at + LINGER_CYCLES
     }
 
-    /// Lets time pass: so many cycles, or fewer where bytes come from the board.
+    /// Lets time pass: so many cycles, or fewer where bytes come from the board or it may have nothing more to do.
     ///
     /// # Errors
     /// [`BoardSimError::Violation`].
     pub fn advance(&mut self, cycles: u64) -> Result<(), BoardSimError> {
         let due = self.on_the_way.front().map_or(u64::MAX, |&(at, _)| at.saturating_sub(self.board.cycles()));
-        let end = self.board.cycles() + cycles.min(due.max(1));
+        let end = self.board.cycles() + cycles.min(due.max(1)).min(LINGER_CYCLES);
         let sending = self.board.sending() > 0;
         let two_bits = self.board.options().line_cycles(1) / 5;
         let mut arrived = Vec::new();

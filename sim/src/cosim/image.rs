@@ -4,12 +4,31 @@ use tandem_isa::{HwConfig, MemoryType, Program, RequantMode, RequantParam, Role,
 
 use super::Random;
 
-/// Room for micro-ops; they come first.
-const UOP_BYTES: usize = 8 << 10;
-/// Data to load, behind the micro-ops. It begins with requantisation parameters.
-const DATA_BYTES: usize = 88 << 10;
-/// Room for stores, behind the data.
-const OUT_BYTES: usize = 48 << 10;
+/// How a program's memory is divided, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    /// For micro-ops; they come first.
+    uops: usize,
+    /// Data to load, behind the micro-ops. It begins with requantisation parameters.
+    data: usize,
+    /// For stores, behind the data.
+    out: usize,
+}
+
+impl Room {
+    fn of(config: &HwConfig) -> Room {
+        match is_small(config) {
+            true => Room { uops: 4 << 10, data: 12 << 10, out: 6 << 10 },
+            false => Room { uops: 8 << 10, data: 88 << 10, out: 48 << 10 },
+        }
+    }
+}
+
+/// Whether the machine reaches so little memory that programs must be small, and cannot stay while others run.
+pub(super) fn is_small(config: &HwConfig) -> bool {
+    config.facts().dram_bits < 22
+}
+
 /// Sets of four accumulators with requantisation parameters.
 const PARAM_SETS: u32 = 12;
 
@@ -19,6 +38,7 @@ pub(super) struct Image {
     data: Vec<u8>,
     out: Vec<u8>,
     stored: Vec<Stored>,
+    room: Room,
 }
 
 /// Bytes that a store has written, and when.
@@ -31,7 +51,8 @@ struct Stored {
 
 impl Image {
     pub fn new(config: &HwConfig, random: &mut Random) -> Image {
-        let mut data = vec![0; DATA_BYTES];
+        let room = Room::of(config);
+        let mut data = vec![0; room.data];
         for chunk in data.as_chunks_mut::<8>().0 {
             *chunk = random.next().to_le_bytes();
         }
@@ -56,14 +77,14 @@ impl Image {
             }
         }
         let fill = random.next();
-        let out = (0..OUT_BYTES).map(|at| (at as u64).wrapping_mul(fill | 1).to_le_bytes()[3]).collect();
-        Image { uops: Vec::new(), data, out, stored: Vec::new() }
+        let out = (0..room.out).map(|at| (at as u64).wrapping_mul(fill | 1).to_le_bytes()[3]).collect();
+        Image { uops: Vec::new(), data, out, stored: Vec::new(), room }
     }
 
     /// Puts micro-ops into the image; gives the DRAM index of the first. None where there is no room.
     pub fn push_uops(&mut self, words: &[u32]) -> Option<u32> {
         let at = self.uops.len();
-        if at + words.len() * 4 > UOP_BYTES {
+        if at + words.len() * 4 > self.room.uops {
             return None;
         }
         self.uops.extend(words.iter().flat_map(|word| word.to_le_bytes()));
@@ -72,14 +93,14 @@ impl Image {
 
     /// First and one past the last element of the data, requantisation parameters included.
     pub fn data(config: &HwConfig, memory_type: MemoryType) -> (u32, u32) {
-        let elem = config.elem_bytes(memory_type);
-        ((UOP_BYTES / elem) as u32, ((UOP_BYTES + DATA_BYTES) / elem) as u32)
+        let (elem, Room { uops, data, .. }) = (config.elem_bytes(memory_type), Room::of(config));
+        ((uops / elem) as u32, ((uops + data) / elem) as u32)
     }
 
     /// First and one past the last element of the room for stores.
     pub fn out(config: &HwConfig) -> (u32, u32) {
-        let elem = config.out_elem_bytes();
-        (((UOP_BYTES + DATA_BYTES) / elem) as u32, ((UOP_BYTES + DATA_BYTES + OUT_BYTES) / elem) as u32)
+        let (elem, Room { uops, data, out }) = (config.out_elem_bytes(), Room::of(config));
+        (((uops + data) / elem) as u32, ((uops + data + out) / elem) as u32)
     }
 
     /// The first ACC element in DRAM of a random set of requantisation parameters, and the mode that it suits.
@@ -117,8 +138,8 @@ impl Image {
             config: config.clone(),
             sections: vec![
                 section("uops", Role::Uop, 0, self.uops),
-                section("data", Role::Const, UOP_BYTES, self.data),
-                section("out", Role::Output, UOP_BYTES + DATA_BYTES, self.out),
+                section("data", Role::Const, self.room.uops, self.data),
+                section("out", Role::Output, self.room.uops + self.room.data, self.out),
             ],
             insns,
         }

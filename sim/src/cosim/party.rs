@@ -10,6 +10,7 @@ use tandem_isa::{
 use thiserror::Error;
 
 use super::Random;
+use super::image::is_small;
 use crate::{Checks, FsimBus, Kernel, Options};
 
 /// Memory of the reference.
@@ -138,7 +139,8 @@ impl Party {
         let insn_offset = (image.len() as u32).next_multiple_of(INSN_ADDR_ALIGN) + INSN_ADDR_ALIGN * random.below(9);
         let bytes = u64::from(insn_offset) + program.insns.len() as u64 * 16;
         let mut alloc = |bytes| self.bus.alloc(Bytes(bytes));
-        let placed = alloc(u64::from(PAGE * random.between(1, 40))).and_then(|spacer| Ok((spacer, alloc(bytes)?)));
+        let most = if is_small(&program.config) { 1 } else { 40 };
+        let placed = alloc(u64::from(PAGE * random.between(1, most))).and_then(|spacer| Ok((spacer, alloc(bytes)?)));
         let (spacer, buf) = placed.map_err(|e| self.failed("reserving memory", e))?;
         let base = buf.addr.0;
         // A base register anywhere up to the program, with bits that the device must ignore.

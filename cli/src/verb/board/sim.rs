@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tandem_hw::shell::{Memory, Shell, board_verilog};
-use tandem_hw::{Target, cells};
+use tandem_hw::{Multipliers, Target, cells};
 use tandem_sim::board::{BoardModel, BoardOptions, BoardSim, Cable, CableCounts, CableFaults, Chip};
 use tandem_sim::sdram::Model;
 use tandem_sim::tsim::Variant;
@@ -123,7 +123,9 @@ fn board_text(options: &Options) -> Result<Text> {
         (None, None) => bail!("give --board, or --hw and --memory"),
     };
     let target = board.as_ref().map_or_else(Target::default, |board| tandem_boards::target(board, &config));
-    let cells = if shell.memory == Memory::Spram { cells::ICE40 } else { "" };
+    // The two things that a shell and a core instantiate by name are of the same family.
+    let named = shell.memory == Memory::Spram || matches!(target.multipliers, Multipliers::Mac16 { .. });
+    let cells = if named { cells::ICE40 } else { "" };
     Ok(Text {
         verilog: board_verilog(&config, &target, &shell)?,
         cells: cells.to_owned(),
