@@ -46,9 +46,15 @@ pub fn target(board: &Board, config: &HwConfig) -> Target {
     // A lane of the tensor ALU multiplies 32 bits by 32.
     let array = dsps.saturating_sub(4 * config.alu_lanes() as u32);
     match board.flow {
-        Flow::Ecp5 => Target { multipliers: Multipliers::DspPair { dsps: array }, ..Target::default() },
+        Flow::Ecp5 => Target {
+            multipliers: Multipliers::DspPair { dsps: array },
+            ripple_sums: true,
+            operand_registers: true,
+            ..Target::default()
+        },
         Flow::Ice40 => Target { multipliers: Multipliers::Mac16 { dsps }, lut_ram: false, ..Target::default() },
-        Flow::Gowin | Flow::Vivado => Target::default(),
+        Flow::Gowin => Target { ripple_sums: true, operand_registers: true, ..Target::default() },
+        Flow::Vivado => Target::default(),
     }
 }
 

@@ -16,7 +16,8 @@
 //!   9 round once  | double: high word of the doubled product;  float: product to 24 bits, half to even
 //!  10 shift right | 64 bits by 0 to 63, with the bit behind the point and whether anything follows it
 //!  11 round       | + rounding + zero point
-//!  12 bound       | float: to 32 bits;  saturate: max(lo), min(hi)
+//!  12 compare     | float: within 32 bits?  saturate: below lo, above hi?
+//!  13 bound       | float: to 32 bits;  saturate: max(lo), min(hi)
 //!                 v result
 //! ```
 //!
@@ -44,7 +45,7 @@ use tandem_isa::{AluOpcode, RequantMode};
 use tandem_rtl::{Module, Net};
 
 /// Cycles from `valid` to `result_valid`.
-pub const ALU_LATENCY: u32 = 12;
+pub const ALU_LATENCY: u32 = 13;
 
 /// The greatest word.
 const HIGHEST: u128 = 0x7fff_ffff;
@@ -52,20 +53,20 @@ const HIGHEST: u128 = 0x7fff_ffff;
 /// What a lane is told: the name of a flag, and the levels at which the lane looks at it.
 const FLAGS: &[(&str, &[u32])] = &[
     ("requant", &[0]),
-    ("shifts", &[0]),
+    ("shifts", &[0, 1]),
     ("multiplies", &[0]),
     ("clamps", &[0]),
-    ("scales", &[0]),
+    ("scales", &[1]),
     ("add", &[1]),
     ("min", &[1]),
     ("max", &[1]),
     ("mov", &[1]),
-    ("double", &[0, 8]),
-    ("float", &[3, 4, 5, 8, 11]),
+    ("double", &[1, 8]),
+    ("float", &[3, 4, 5, 8, 12]),
     ("nearest", &[10]),
     ("away", &[10]),
     ("even", &[10]),
-    ("bounds", &[0, 11]),
+    ("bounds", &[0, 12]),
 ];
 
 /// The flags of [`FLAGS`] that mode `float` alone needs.
@@ -196,6 +197,11 @@ pub fn array(lanes: u32, has_float: bool) -> Module {
 /// One lane. Beside the words it has `enable`, a bit for each level of registers, and the flags with the level they are of.
 pub fn lane(has_float: bool) -> Module {
     let m = Module::new("alu_lane");
+    describe(&m, has_float);
+    m
+}
+
+fn describe<'m>(m: &'m Module, has_float: bool) {
     let enable = m.input("enable", ALU_LATENCY);
     let mut flags: Vec<(String, Net<'_>)> = Vec::new();
     for (flag, levels) in FLAGS.iter().filter(|(flag, _)| has_float || !FLOAT_FLAGS.contains(flag)) {
@@ -209,32 +215,22 @@ pub fn lane(has_float: bool) -> Module {
         flags.iter().find(|(flag, _)| *flag == name).map(|(_, net)| *net).expect("a flag of the table")
     };
     let [left, right, bias, multiplier, shift, post] = WORDS.map(|name| m.input(name, 32));
-    let mut p = Pipe::new(&m, enable);
+    let mut p = Pipe::new(m, enable);
     let zero = m.lit(0, 32);
     let (low, high) = (m.lit(0x8000_0000, 32), m.lit(HIGHEST, 32));
 
     // Level 1: what the words ask for.
     let (requant, shifts) = (flag("requant", 0), flag("shifts", 0));
     let amount = requant.mux(shift, right).named("amount");
-    let back = amount.sign().named("back");
-    // -31 to -1, and its magnitude.
-    let near = (amount.bits(5, 27).all() & amount.bits(0, 5).any()).named("near");
-    let magnitude = amount.bits(0, 5).negate().named("magnitude");
-    let up_to_31 = amount.bits(5, 27).any().mux(m.lit(31, 5), amount.bits(0, 5)).named("up_to_31");
-    let over_62 = amount.bits(6, 26).any() | amount.bits(1, 5).all();
-    let up_to_62 = over_62.mux(m.lit(62, 6), amount.bits(0, 6));
-    let shifts_back = (shifts & back).named("shifts_back");
-    let pre = requant.mux(post.bits(24, 5), shifts_back.mux(magnitude, m.lit(0, 5)));
+    // Of an amount: below zero; -31 to -1, and its magnitude.
+    let back = |amount: Net<'m>| amount.sign();
+    let near = |amount: Net<'m>| amount.bits(5, 27).all() & amount.bits(0, 5).any();
+    let magnitude = |amount: Net<'m>| amount.bits(0, 5).negate();
+    let shifts_back = (shifts & back(amount)).named("shifts_back");
+    let pre = requant.mux(post.bits(24, 5), shifts_back.mux(magnitude(amount), m.lit(0, 5)));
     let pre = p.reg(1, "pre", pre);
-    let lost = p.reg(1, "lost", requant.mux(post.bits(29, 3).any(), shifts_back & !near));
-    let double = flag("double", 0);
-    let none = m.lit(0, 6);
-    // Leading zeros of mode `float` need a bit more than the other shifts.
-    let up = (double & !back).mux(up_to_31, m.lit(0, 5));
-    let up = p.carry(0, 3, "up", if has_float { up.zext(6) } else { up });
-    let after_double = back.mux(near.mux(magnitude, m.lit(31, 5)).zext(6), none);
-    let forward = flag("scales", 0).mux(up_to_62, shifts.mux(up_to_31.zext(6), none));
-    let down = p.carry(0, 5, "down", double.mux(after_double, back.mux(none, forward)));
+    let lost = p.reg(1, "lost", requant.mux(post.bits(29, 3).any(), shifts_back & !near(amount)));
+    let amount = p.reg(1, "amount", amount);
     let factor = requant.mux(multiplier, flag("multiplies", 0).mux(right, m.lit(1, 32)));
     let factor = p.carry(0, 4, "factor", factor);
     let clamps = flag("clamps", 0);
@@ -248,7 +244,21 @@ pub fn lane(has_float: bool) -> Module {
     let left = p.reg(1, "left", left);
     let right = p.reg(1, "right", right);
 
-    // Level 2: the first shift to the left, or an operation that needs no other level.
+    // Level 2: the shifts around the product.
+    let (back, magnitude) = (back(amount).named("back"), magnitude(amount).named("magnitude"));
+    let up_to_31 = amount.bits(5, 27).any().mux(m.lit(31, 5), amount.bits(0, 5)).named("up_to_31");
+    let over_62 = amount.bits(6, 26).any() | amount.bits(1, 5).all();
+    let up_to_62 = over_62.mux(m.lit(62, 6), amount.bits(0, 6));
+    let double = flag("double", 1);
+    let none = m.lit(0, 6);
+    // Leading zeros of mode `float` need a bit more than the other shifts.
+    let up = (double & !back).mux(up_to_31, m.lit(0, 5));
+    let up = p.carry(1, 3, "up", if has_float { up.zext(6) } else { up });
+    let after_double = back.mux(near(amount).mux(magnitude, m.lit(31, 5)).zext(6), none);
+    let forward = flag("scales", 1).mux(up_to_62, flag("shifts", 1).mux(up_to_31.zext(6), none));
+    let down = p.carry(1, 5, "down", double.mux(after_double, back.mux(none, forward)));
+
+    // Also the first shift to the left, or an operation that needs no other level.
     let shifted = lost.mux(zero, left.shl(pre));
     let less = left.lt_signed(right).named("less");
     let take_right = flag("mov", 1) | (flag("min", 1) & !less) | (flag("max", 1) & less);
@@ -265,7 +275,7 @@ pub fn lane(has_float: bool) -> Module {
 
     // Levels 4 to 6: what multiplies what.
     let (value, factor, down, outside) = if has_float {
-        let Scaled { value, factor, down, outside } = scale_float(&m, &mut p, &flag, value, factor, up, down);
+        let Scaled { value, factor, down, outside } = scale_float(m, &mut p, &flag, value, factor, up, down);
         (value, factor, down, Some(outside))
     } else {
         let (value, up) = (p.reg(4, "value", value), p.reg(4, "up", up));
@@ -299,14 +309,14 @@ pub fn lane(has_float: bool) -> Module {
         let once = (kept + plus.zext(33)).named("once");
         let aligned = wide.mux(m.cat(&[m.lit(0, 1), once]), once.sext(34));
         let floating = m.cat(&[m.lit(0, 7), aligned]).sext(64);
-        p.choose(9, "word", double | float, double.mux(doubled(&m, once), floating), product)
+        p.choose(9, "word", double | float, double.mux(doubled(m, once), floating), product)
     } else {
         let once = (product.bits(31, 33) + product.bit(30).zext(33)).named("once");
-        p.choose(9, "word", double, doubled(&m, once), product)
+        p.choose(9, "word", double, doubled(m, once), product)
     };
 
     // Level 10.
-    let (quotient, behind, later) = shift_right(&m, word, down);
+    let (quotient, behind, later) = shift_right(m, word, down);
     let quotient = p.reg(10, "quotient", quotient);
     let behind = p.reg(10, "behind", behind);
     let later = p.reg(10, "later", later);
@@ -327,18 +337,21 @@ pub fn lane(has_float: bool) -> Module {
     };
     let in_byte = fits(8).named("in_byte");
     let byte = sum.bits(0, 8).named("byte_of_sum");
-    let below = in_byte.mux(byte.lt_signed(lower), minus);
-    let above = in_byte.mux(upper.lt_signed(byte), !minus);
-    let bounded = below.mux(floor, above.mux(upper, byte)).sext(32);
-    let mut whole = sum.bits(0, 32);
-    if has_float {
-        let in_word = fits(32).named("in_word");
-        whole = (flag("float", 11) & !in_word).mux(minus.mux(low, high), whole);
+    let below = p.reg(12, "below", in_byte.mux(byte.lt_signed(lower), minus));
+    let above = p.reg(12, "above", in_byte.mux(upper.lt_signed(byte), !minus));
+    let out_of_word = has_float.then(|| (p.reg(12, "out_of_word", !fits(32)), p.reg(12, "minus_word", minus)));
+    let word = p.reg(12, "whole", sum.bits(0, 32));
+    let (floor, upper) = (p.reg(12, "floor", floor), p.reg(12, "upper_bound", upper));
+
+    // Level 13.
+    let bounded = below.mux(floor, above.mux(upper, word.bits(0, 8))).sext(32);
+    let mut whole = word;
+    if let Some((out_of_word, minus)) = out_of_word {
+        whole = (flag("float", 12) & out_of_word).mux(minus.mux(low, high), whole);
     }
-    let result = p.reg(12, "result", flag("bounds", 11).mux(bounded, whole));
+    let result = p.reg(13, "result", flag("bounds", 12).mux(bounded, whole));
     m.output("result", result);
     p.finish();
-    m
 }
 
 /// The high word of a doubled product, which leaves 32 bits only for the square of -2^31.

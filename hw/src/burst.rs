@@ -99,7 +99,8 @@ fn describe(m: &Module, word_address: u32, row_bits: u32) -> Parts<'_> {
     // One bit more than an address, so that the end of memory shows.
     let at = m.reg("at", word_address + 1, 0);
     let left = m.reg("left", row_bits, 0);
-    let busy = left.any().named("busy");
+    // Some word is left.
+    let busy = m.reg("busy", 1, 0);
     let offers = (busy & !at.sign()).named("offers");
 
     // Words up to the next multiple of a burst: 1 to 16.
@@ -114,11 +115,13 @@ fn describe(m: &Module, word_address: u32, row_bits: u32) -> Parts<'_> {
         || {
             at.set(address.zext(word_address + 1));
             left.set(beats);
+            busy.set(beats.any());
         },
         || {
-            m.when(offers & ready, || {
+            m.when((offers & ready).named("taken"), || {
                 at.set(at + length.zext(word_address + 1));
                 left.set(left - length.zext(row_bits).named("words"));
+                m.when(last, || busy.set_to(0));
             });
         },
     );

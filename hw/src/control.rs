@@ -156,9 +156,10 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     let overflow = units.map(|unit| m.input(format!("fault_overflow_{unit}"), 1));
     let reach = units.map(|unit| m.input(format!("fault_reach_{unit}"), 1));
     let uop = bit("fault_uop");
-    let read_fault = bit("fault_read");
-    let read_client = m.input("fault_read_client", 2);
-    let write_fault = bit("fault_write");
+    // The instruction is still at hand in the cycle behind its last word.
+    let read_fault = m.delay("read_failed", bit("fault_read"));
+    let read_client = m.delay("read_failed_for", m.input("fault_read_client", 2));
+    let write_fault = m.delay("write_failed", bit("fault_write"));
 
     // The states of a launch.
     let running = m.reg("is_running", 1, 0);
@@ -188,23 +189,27 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
         wvalue.set(wdata);
         wfull.set(wstrb.all());
     });
-    let both = (aw_held & w_held & !bvalid).named("both");
+    let no_reply = (!bvalid).named("no_reply");
+    let both = (aw_held & w_held & no_reply).named("both");
     let write_to = |reg: Reg| waddr.is(reg.offset().into());
-    let resets = (both & wfull & write_to(Reg::Control) & wvalue.bit(3)).named("asks_reset");
+    let fully = (both & wfull).named("fully");
+    let resets = (fully & write_to(Reg::Control) & wvalue.bit(3)).named("asks_reset");
     let flushed = (flush & reads_idle & writes_idle).named("flushed");
     m.when(bvalid & bready, || bvalid.set_to(0));
     // The answer to a reset comes when it is done.
-    m.when((both & !resets) | (resets & core_reset), || {
+    let replies = (both & !resets).named("replies");
+    m.when(replies | (resets & core_reset), || {
         aw_held.set_to(0);
         w_held.set_to(0);
         bvalid.set_to(1);
         bresp.set(!wfull);
     });
     core_reset.set(flushed & !core_reset);
-    m.when(resets & !flush & !core_reset, || flush.set_to(1));
+    let (no_flush, no_reset) = ((!flush).named("no_flush"), (!core_reset).named("no_reset"));
+    m.when(resets & no_flush & no_reset, || flush.set_to(1));
     m.when(flushed, || flush.set_to(0));
 
-    let write = (both & wfull & !running & !flush).named("writes");
+    let write = (fully & !running & no_flush).named("writes");
     let register = |reg: Reg, low: u32| {
         let width = 32 - low - config.written_bits(reg).leading_zeros();
         let held = m.reg(reg.name().to_ascii_lowercase(), width, 0);
@@ -241,6 +246,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
             fail_source.set_to(source);
         });
     };
+    let at_hand = [0, 1, 2].map(|unit| m.delay(format!("index_{}_before", units[unit]), index[unit]));
     let quiet = (m.all_of(&idle) & writes_idle & reads_idle).named("quiet");
     let at_rest = (fetch_complete & quiet).named("at_rest");
     // The units look idle for a moment between dispatch and queue, so rest must last.
@@ -256,12 +262,12 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
         // There is one instruction at hand, whichever unit it is of.
         index[0]
     } else {
-        let key = |unit: usize| blocked[unit].mux(index[unit], m.lit(0xffff_ffff, 32));
+        let key = |unit: usize| blocked[unit].mux(at_hand[unit], m.lit(0xffff_ffff, 32));
         let (a, b, c) = (key(0).named("key_load"), key(1).named("key_compute"), key(2).named("key_store"));
         // A deadlock stands for several cycles before it counts as one, so there is time to compare one by one.
         let key = m.data_reg("key_first", 32);
         let first = m.data_reg("first_blocked", 32);
-        m.when(starved, || {
+        m.when(dead.any(), || {
             key.set(a.lt(b).mux(a, b));
             first.set(key.lt(c).mux(key, c));
         });
@@ -282,17 +288,24 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     fault(reach_fetch, ErrorCode::DramRange, of_fetch);
     fault(misplaced, ErrorCode::NoFinish, of_fetch);
     fault(illegal, ErrorCode::IllegalInsn, of_fetch);
-    let [of_load, of_compute, of_store] = index;
-    let sources = [of_load, of_compute, of_store, fetch_index, insn_count.dec(), first_blocked];
-    let fail_insn = m.choose(fail_source, &sources).named("fail_insn");
+    // What failed is known a cycle later, and the instructions that were at hand then too.
+    let failed = m.delay("fails_now", fail & running);
+    let (failed_code, failed_source) = (m.data_reg("failing_code", 4), m.data_reg("failing_source", 3));
+    m.when(fail, || {
+        failed_code.set(fail_code);
+        failed_source.set(fail_source);
+    });
+    let [of_load, of_compute, of_store] = at_hand;
+    let of_fetch = m.delay("fetch_index_before", fetch_index);
+    let sources = [of_load, of_compute, of_store, of_fetch, insn_count.dec(), first_blocked];
     m.when(finished, || seen_finish.set_to(1));
-    m.when(running & fail, || {
+    m.when(running & failed, || {
         running.set_to(0);
         error.set_to(1);
-        error_code.set(fail_code);
-        error_insn.set(fail_insn);
+        error_code.set(failed_code);
+        error_insn.set(m.choose(failed_source, &sources));
     });
-    m.when(running & rested & seen_finish & !fail, || {
+    m.when(running & rested & seen_finish & !tokens_left & !failed, || {
         running.set_to(0);
         done.set_to(1);
     });
@@ -306,6 +319,11 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     });
 
     // Counters.
+    // What happens is counted a cycle later.
+    let event = |name: String| {
+        let port = m.input(name.as_str(), 1);
+        if config.has_counters() { m.delay(format!("{name}_before"), port) } else { port }
+    };
     let counter = |reg: Reg, step: Net<'_>| {
         if reg != Reg::Cycles && !config.has_counters() {
             return (reg, m.lit(0, 32));
@@ -318,21 +336,21 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     };
     let elements = |name: &str, memory_type: MemoryType| {
         let log = sizes.element(memory_type).log_bytes;
-        m.cat(&[m.lit(0, log), m.input(format!("{name}_element"), 1)])
+        m.cat(&[m.lit(0, log), event(format!("{name}_element"))])
     };
     let acc8 = elements("acc8", MemoryType::Acc8);
     let acc_wide = elements("acc", MemoryType::Acc);
     let counters = [
         counter(Reg::Cycles, running),
-        counter(Reg::AccWrites, bit("count_write")),
+        counter(Reg::AccWrites, event("count_write".to_owned())),
         counter(Reg::InpBytes, elements("inp", MemoryType::Inp)),
         counter(Reg::WgtBytes, elements("wgt", MemoryType::Wgt)),
         counter(Reg::AccBytes, acc_wide | acc8.zext(acc_wide.width())),
         counter(Reg::UopBytes, elements("uop", MemoryType::Uop)),
         counter(Reg::OutBytes, elements("out", MemoryType::Out)),
-        counter(Reg::GemmUops, bit("count_gemm")),
-        counter(Reg::AluUops, bit("count_alu")),
-        counter(Reg::LaneUops, bit("count_lane")),
+        counter(Reg::GemmUops, event("count_gemm".to_owned())),
+        counter(Reg::AluUops, event("count_alu".to_owned())),
+        counter(Reg::LaneUops, event("count_lane".to_owned())),
     ];
 
     // Reads.

@@ -1,7 +1,7 @@
 //! Instruction fetch and dispatch: reads the stream in order and hands each instruction to its unit's queue.
 //!
 //! ```text
-//!  start --> burst --> request_*      data_* --> [ 32 words ] --> 128 bits --> decode --> to_load, to_compute, to_store
+//!  start --> burst --> request_*      data_* --> [ 32 words ] --> [ 128 bits ] --> decode --> to_load, to_compute, to_store
 //! ```
 //!
 //! | port | width | meaning |
@@ -18,7 +18,7 @@
 //! | `out_of_reach` | 1 | the stream begins or runs beyond the last address |
 //! | `state` | 3 | 0 idle, 1 busy, 4 waits for data, 7 waits for room in a queue |
 //!
-//! Latency three cycles and the memory's; an instruction a cycle, or every two cycles on a bus of 64 bits.
+//! Latency four cycles and the memory's; an instruction every two cycles.
 
 use tandem_isa::{MemoryType, forms};
 use tandem_rtl::{Module, Net};
@@ -78,49 +78,57 @@ pub fn fetch(sizes: &Sizes) -> Module {
     let asked = request_ready.mux(bursts.get("burst_beats"), m.lit(0, BURST_BITS)).zext(LOG_WORDS + 1);
     reserved.set(reserved + asked - (take & there).zext(LOG_WORDS + 1));
 
-    // One instruction at a time.
+    // One instruction at a time, from the words into a register.
     let left = m.reg("left", stream, 0);
     let index = m.reg("index", stream, 0);
-    let accept = m.var("accept", m.lit(0, 1));
-    let (whole, insn) = if sizes.bus < INSN_BITS {
+    let moves = m.var("moves", m.lit(0, 1));
+    let (whole, next) = if sizes.bus < INSN_BITS {
         let low_half = m.data_reg("low_half", sizes.bus);
         let has_low = m.reg("has_low", 1, 0);
         m.when(there & !has_low, || {
             low_half.set(word);
             has_low.set_to(1);
         });
-        m.when(accept, || has_low.set_to(0));
-        take.set(!has_low | accept);
+        m.when(moves, || has_low.set_to(0));
+        take.set(!has_low | moves);
         (there & has_low, m.cat(&[low_half, word]))
     } else if sizes.bus == INSN_BITS {
-        take.set(accept);
+        take.set(moves);
         (there, word)
     } else {
         let log = (sizes.bus / INSN_BITS).trailing_zeros();
         let sub = m.reg("sub", log, 0);
         m.when(start, || sub.set_to(0));
-        m.when(accept, || sub.set(sub.inc()));
+        m.when(moves, || sub.set(sub.inc()));
         // The last word may hold fewer instructions.
-        take.set(accept & (sub.all() | left.is(1)));
+        take.set(moves & (sub.all() | left.is(1)));
         (there, word.pick(sub, INSN_BITS))
     };
-    let insn = insn.named("insn");
-    let whole = (whole & left.any()).named("whole");
-
-    let Decoded { target, illegal } = decode(&m, sizes, insn);
-    let finish = insn.bits(0, 3).is(3).named("finish");
-    let misplaced = (finish & !left.is(1)).named("misplaced_finish");
-    let open = m.any_of(&[0, 1, 2].map(|unit| target[unit] & room[unit])).named("open");
-    let fine = (whole & !halt & !illegal & !misplaced).named("fine");
-    accept.set(fine & open);
+    let accept = m.var("accept", m.lit(0, 1));
+    let full = m.reg("full", 1, 0);
+    let (insn, last) = (m.data_reg("insn", INSN_BITS), m.data_reg("last", 1));
+    moves.set(whole & left.any() & !full);
+    m.when(accept, || {
+        full.set_to(0);
+        index.set(index.inc());
+    });
+    m.when(moves, || {
+        full.set_to(1);
+        insn.set(next);
+        last.set(left.is(1));
+        left.set(left.dec());
+    });
     m.when(start, || {
         left.set(count.bits(0, stream));
         index.set_to(0);
     });
-    m.when(accept, || {
-        left.set(left.dec());
-        index.set(index.inc());
-    });
+
+    let Decoded { target, illegal } = decode(&m, sizes, insn);
+    let finish = insn.bits(0, 3).is(3).named("finish");
+    let misplaced = (finish & !last).named("misplaced_finish");
+    let open = m.any_of(&[0, 1, 2].map(|unit| target[unit] & room[unit])).named("open");
+    let fine = (full & !halt & !illegal & !misplaced).named("fine");
+    accept.set(fine & open);
 
     m.output("request_valid", bursts.get("burst_valid") & fits);
     m.output("request_address", bursts.get("burst_address"));
@@ -133,12 +141,13 @@ pub fn fetch(sizes: &Sizes) -> Module {
     m.output("out_of_reach", (left.any() & far) | bursts.get("beyond"));
     // Only what has room is asked for.
     m.output("data_ready", m.lit(1, 1));
-    m.output("complete", !left.any());
-    m.output("blocked", whole & !open);
-    m.output("illegal", whole & illegal);
-    m.output("misplaced", whole & misplaced & !illegal);
-    let waiting = whole.mux(open.mux(m.lit(1, 3), m.lit(7, 3)), m.lit(4, 3));
-    m.output("state", left.any().mux(waiting, m.lit(0, 3)));
+    m.output("complete", !left.any() & !full);
+    m.output("blocked", full & !open);
+    // What does not decode stays, so that it may be told a cycle later.
+    m.output("illegal", m.delay("was_illegal", full & illegal));
+    m.output("misplaced", m.delay("was_misplaced", full & misplaced & !illegal));
+    let state = full.mux(open.mux(m.lit(1, 3), m.lit(7, 3)), left.any().mux(m.lit(4, 3), m.lit(0, 3)));
+    m.output("state", state);
     m
 }
 

@@ -84,10 +84,18 @@ pub(crate) fn operand(sizes: &Sizes) -> Module {
     m.when(capture, || last.set(which));
     let (writing, at_now) = ((capture | writes).named("writing"), capture.mux(which, last));
     let place = capture.mux(m.lit(0, log), later).named("place");
-    let word = right.pick(place, part).named("word");
+    // Written a cycle later, which is still before it is read.
+    let writes_now = m.delay("writes_now", writing);
+    let (word, which_now) = (m.data_reg("word_now", part), m.data_reg("which_now", 2));
+    let place_now = m.data_reg("place_now", log);
+    m.when(writing, || {
+        word.set(right.pick(place, part));
+        which_now.set(at_now);
+        place_now.set(place);
+    });
     for (at, name) in PARAMETERS.into_iter().enumerate() {
         let memory = m.memory(&format!("{name}_store"), log, part, sizes.small());
-        memory.write(writing & at_now.is(at as u128), place, word);
+        memory.write(writes_now & which_now.is(at as u128), place_now, word);
         now(name, memory.read_now(&format!("{name}_word"), turn));
     }
     m

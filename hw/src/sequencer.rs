@@ -3,8 +3,9 @@
 //! ```text
 //!  P0 counters, offsets --> UOP scratchpad
 //!  P1 micro-op + offsets --> indices
-//!  P2 indices --> in range? operands in flight? parameters there? --> fire
-//!                                     ^--- [ dst of ALU and REQUANT in flight ] x depth of their pipeline
+//!  P2 indices --> in range? met in flight? the parameters' own?
+//!  P3 --> operands in flight? parameters there? --> fire
+//!                 ^--- [ dst of ALU and REQUANT in flight ] x depth of their pipeline
 //! ```
 //!
 //! | port | width | meaning |
@@ -36,6 +37,11 @@ use crate::size::Sizes;
 /// The block.
 pub fn sequencer(sizes: &Sizes) -> Module {
     let m = Module::new("sequencer");
+    describe(&m, sizes);
+    m
+}
+
+fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let config = &sizes.config;
     let (log_uop, log_acc) = (config.log_uop_depth(), config.log_acc_depth());
     let (log_inp, log_wgt) = (config.log_inp_depth(), config.log_wgt_depth());
@@ -150,31 +156,48 @@ pub fn sequencer(sizes: &Sizes) -> Module {
         is_lane.mux(src.below(1 << log_vectors), is_gemm.mux(src.below(1 << log_inp), src_last.below(1 << log_acc)));
     let wgt_fits = is_lane.mux(wgt.below((config.wgt_vectors()) as u128), wgt.below(1 << log_wgt));
     let in_range = (dst_fits & (src_fits | !reads_src) & (wgt_fits | !reads_wgt)).named("in_range");
+    let (dst_next, src_next) = (dst.bits(0, log_acc).named("dst_next"), src.bits(0, log_acc).named("src_next"));
+
+    // P3: what is known of the micro-op before it may fire.
+    let valid_3 = m.reg("valid_3", 1, 0);
+    let (sound_3, strange_3) = (m.reg("sound_3", 1, 0), m.reg("strange_3", 1, 0));
+    let (dst_now, src_3) = (m.data_reg("dst_now", log_acc), m.data_reg("src_3", sizes.src - 2));
+    let wgt_3 = m.data_reg("wgt_3", sizes.wgt - 2);
+    let src_now = src_3.bits(0, log_acc).named("src_now");
+    let moves = (advance & valid_2).named("moves");
+    m.when(advance, || {
+        valid_3.set(valid_2);
+        sound_3.set(valid_2 & in_range & !strange);
+        strange_3.set(valid_2 & strange);
+    });
+    m.when(moves, || {
+        dst_now.set(dst_next);
+        src_3.set(src.bits(0, src_3.width()));
+        wgt_3.set(wgt.bits(0, wgt_3.width()));
+    });
 
     let fire = m.var("fires", m.lit(0, 1));
     let at_work = (fire & slow).named("fires_slow");
+    // Whether an accumulator in flight is one that the next micro-op reads.
+    let read_next = |held: Net<'m>| held.eq(dst_next) | (reads_src & held.eq(src_next));
     let flight = if sizes.turns == 1 {
-        each_cycle(&m, at_work, dst.bits(0, log_acc))
+        each_cycle(m, at_work, dst_now, moves, &read_next)
     } else {
-        in_turns(&m, sizes, at_work, dst.bits(0, log_acc))
+        in_turns(m, sizes, at_work, dst_now, moves, &read_next)
     };
     let quick = m.reg("quick", gemm::latency(sizes), 0);
     quick.set(m.cat(&[fire & !slow, quick.bits(0, quick.width() - 1)]));
-    let in_flight = m.any_of(&flight.slots.iter().map(|(held, _)| *held).collect::<Vec<_>>()).named("in_flight");
-    let (dst_now, src_now) = (dst.bits(0, log_acc).named("dst_now"), src.bits(0, log_acc).named("src_now"));
-    let conflicts: Vec<_> = flight
-        .slots
-        .iter()
-        .map(|(held, held_dst)| *held & (held_dst.eq(dst_now) | (reads_src & held_dst.eq(src_now))))
-        .collect();
-    let conflict = (m.any_of(&conflicts) & slow).named("conflict");
+    let in_flight = m.any_of(&flight.held).named("in_flight");
+    let conflict = (flight.conflict & slow).named("conflict");
 
     // The parameters of REQUANT.
     let param_valid = m.reg("param_valid", 1, 0);
     let param_src = m.data_reg("param_src", log_acc);
     let step = m.reg("param_step", 3, 0);
-    let missing = (is_requant & !(param_valid & param_src.eq(src_now))).named("param_missing");
-    let sound = (valid_2 & in_range & !strange).named("sound");
+    let same = m.data_reg("param_same", 1);
+    m.when(moves, || same.set(param_src.eq(src_next)));
+    let missing = (is_requant & !(param_valid & same)).named("param_missing");
+    let sound = sound_3;
     // A vector, or a parameter vector, takes as many cycles as the tensor ALU needs turns.
     let pace = (sizes.turns > 1).then(|| m.reg("pace", sizes.turns.trailing_zeros(), 0));
     let paced = pace.map_or(m.lit(0, 1), |pace| pace.any().named("paced"));
@@ -195,73 +218,98 @@ pub fn sequencer(sizes: &Sizes) -> Module {
         step.set_to(0);
         param_valid.set_to(1);
         param_src.set(src_now);
+        same.set_to(1);
     });
     // A result that lands among the parameters makes them stale.
     let own = (dst_now - param_src).lt(m.lit(4, log_acc)).named("writes_params");
     m.when((fire & own) | start, || param_valid.set_to(0));
 
     fire.set(sound & !conflict & !missing & !(paced & slow));
-    advance.set(!valid_2 | fire);
+    advance.set(!valid_3 | fire);
 
     m.output("uop_read", issue);
     m.output("uop_index", at.bits(0, log_uop));
     m.output("fire", fire);
     m.output("dst", dst_now);
-    m.output("src", src.bits(0, sizes.src - 2));
-    m.output("wgt", wgt.bits(0, sizes.wgt - 2));
+    m.output("src", src_3);
+    m.output("wgt", wgt_3);
     m.output("param_read", param_read);
     m.output("param_index", param_index);
     m.output("param_capture", capture);
     m.output("param_which", which);
     m.output("late_dst", flight.late);
-    m.output("busy", active | valid_1 | valid_2 | in_flight | quick.any());
+    m.output("busy", active | valid_1 | valid_2 | valid_3 | in_flight | quick.any());
     m.output("hazard", sound & (conflict | missing));
-    m.output("out_of_range", valid_2 & !in_range & !strange);
-    m.output("undecodable", valid_2 & strange);
-    m
+    m.output("out_of_range", valid_3 & !sound_3 & !strange_3);
+    m.output("undecodable", strange_3);
 }
 
 /// The accumulators that the tensor ALU is working on.
 struct Flight<'m> {
-    /// Whether there is one, and which.
-    slots: Vec<(Net<'m>, Net<'m>)>,
+    /// Whether there is one, place by place.
+    held: Vec<Net<'m>>,
+    /// The micro-op at hand reads one of them.
+    conflict: Net<'m>,
     /// The accumulator whose result leaves in this cycle.
     late: Net<'m>,
 }
 
 /// A vector a cycle: an accumulator for each stage of the pipeline. The first stage holds what fired in the cycle before.
-fn each_cycle<'m>(m: &'m Module, fires: Net<'m>, dst: Net<'m>) -> Flight<'m> {
-    let mut slots = Vec::new();
-    let (mut valid, mut index) = (fires, dst);
+///
+/// A micro-op is compared in the cycle before it is at hand, when everything in flight is one stage further back.
+fn each_cycle<'m>(
+    m: &'m Module,
+    fires: Net<'m>,
+    dst: Net<'m>,
+    moves: Net<'m>,
+    read_next: &dyn Fn(Net<'m>) -> Net<'m>,
+) -> Flight<'m> {
+    let (mut held, mut conflicts) = (Vec::new(), Vec::new());
+    let (mut valid, mut index, mut before) = (fires, dst, m.lit(0, 1));
     for stage in 0..=ALU_LATENCY {
-        let held = m.reg(format!("flight_{stage}"), 1, 0);
-        let held_dst = m.data_reg(format!("flight_dst_{stage}"), dst.width());
-        held.set(valid);
-        m.when(valid, || held_dst.set(index));
-        slots.push((held, held_dst));
-        (valid, index) = (held, held_dst);
+        let here = m.reg(format!("flight_{stage}"), 1, 0);
+        let here_dst = m.data_reg(format!("flight_dst_{stage}"), dst.width());
+        let meets = m.data_reg(format!("flight_meets_{stage}"), 1);
+        here.set(valid);
+        m.when(valid, || here_dst.set(index));
+        m.when_else(moves, || meets.set(read_next(index)), || meets.set(before));
+        held.push(here);
+        conflicts.push(here & meets);
+        (valid, index, before) = (here, here_dst, meets);
     }
-    Flight { slots, late: index }
+    Flight { held, conflict: m.any_of(&conflicts), late: index }
 }
 
-/// A vector every so many cycles: as many accumulators as fit into the pipeline at that distance, the newest one first.
-fn in_turns<'m>(m: &'m Module, sizes: &Sizes, fires: Net<'m>, dst: Net<'m>) -> Flight<'m> {
+/// A vector every so many cycles: as many accumulators as fit into the pipeline at that distance, the newest one first. A
+/// micro-op is compared in the cycle before it is at hand.
+fn in_turns<'m>(
+    m: &'m Module,
+    sizes: &Sizes,
+    fires: Net<'m>,
+    dst: Net<'m>,
+    moves: Net<'m>,
+    read_next: &dyn Fn(Net<'m>) -> Net<'m>,
+) -> Flight<'m> {
     // From the cycle behind the one in which it fires to the one in which its last part is written.
     let cycles = operand::latency(sizes) + ALU_LATENCY + sizes.turns - 1;
     let places = cycles.div_ceil(sizes.turns);
     let under_way = m.reg("under_way", cycles, 0);
     under_way.set(m.cat(&[fires, under_way.bits(0, cycles - 1)]));
     let leaves = under_way.sign();
-    let held = m.reg("flights", places, 0);
-    m.when(fires & !leaves, || held.set(m.cat(&[m.lit(1, 1), held.bits(0, places - 1)])));
-    m.when(!fires & leaves, || held.set(m.cat(&[held.bits(1, places - 1), m.lit(0, 1)])));
-    let (mut slots, mut index, mut late) = (Vec::new(), dst, dst);
+    let flights = m.reg("flights", places, 0);
+    m.when(fires & !leaves, || flights.set(m.cat(&[m.lit(1, 1), flights.bits(0, places - 1)])));
+    m.when(!fires & leaves, || flights.set(m.cat(&[flights.bits(1, places - 1), m.lit(0, 1)])));
+    let (mut held, mut conflicts) = (Vec::new(), Vec::new());
+    let (mut index, mut late) = (dst, dst);
     for place in 0..places {
-        let held_dst = m.data_reg(format!("flight_dst_{place}"), dst.width());
-        m.when(fires, || held_dst.set(index));
-        late = if place == 0 { held_dst } else { held.bit(place).mux(held_dst, late) };
-        slots.push((held.bit(place), held_dst));
-        index = held_dst;
+        let here_dst = m.data_reg(format!("flight_dst_{place}"), dst.width());
+        let meets = m.data_reg(format!("flight_meets_{place}"), 1);
+        m.when(fires, || here_dst.set(index));
+        m.when(moves, || meets.set(fires.mux(read_next(index), read_next(here_dst))));
+        late = if place == 0 { here_dst } else { flights.bit(place).mux(here_dst, late) };
+        held.push(flights.bit(place));
+        conflicts.push(flights.bit(place) & meets);
+        index = here_dst;
     }
-    Flight { slots, late }
+    Flight { held, conflict: m.any_of(&conflicts), late }
 }

@@ -72,7 +72,12 @@ impl Target {
     pub(crate) fn columns(&self, block_in: u32, lanes: u32) -> Vec<Column> {
         let (columns, lanes) = (block_in as usize, lanes as usize);
         let paired = match self.multipliers {
-            Multipliers::DspPair { dsps } => (columns - 1).min(dsps as usize / (lanes / 2)),
+            // No more than are needed: a pair takes some look-up tables beside its multiplier.
+            Multipliers::DspPair { dsps } => {
+                let (dsps, half) = (dsps as usize, lanes / 2);
+                let needed = (columns * lanes).saturating_sub(dsps).div_ceil(half);
+                needed.min(columns - 1).min(dsps / half)
+            }
             _ => 0,
         };
         // Products of their own that still get a block, and which.
@@ -116,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_budget_is_spent_on_pairs_first_and_never_exceeded() {
-        for (dsps, pairs, singles) in [(0, 0, 0), (3, 0, 3), (24, 6, 0), (27, 6, 3), (28, 7, 0), (33, 7, 5), (64, 7, 8)]
+        for (dsps, pairs, singles) in
+            [(0, 0, 0), (3, 0, 3), (24, 6, 0), (27, 6, 3), (28, 7, 0), (33, 7, 5), (40, 6, 16), (64, 0, 64)]
         {
             let columns = target(Multipliers::DspPair { dsps }).columns(8, 8);
             let paired = columns.iter().filter(|&column| *column == Column::Pairs).count();

@@ -11,9 +11,9 @@ const BURST: &[Bug] = &[
     bug("length_right", "wire [4:0] length = last ? left[4:0] : room", "wire [4:0] length = room"),
     bug("consecutive", "at <= at + {4'h0, length}", "at <= at + 9'h10"),
     bug("whole_row", "left <= left - words", "left <= left - 7'h1"),
-    bug("ends_with_row", "wire busy = |left", "wire busy = |left[6:1]"),
+    bug("ends_with_row", "busy <= |beats", "busy <= |beats[6:1]"),
     bug("longest", "wire last = (~(|left[6:5])) & (left[4:0] <= room)", "wire last = 1'h1"),
-    bug("output_holds", "if (n23) begin\n                at", "if (offers) begin\n                at"),
+    bug("output_holds", "if (taken) begin\n                at", "if (offers) begin\n                at"),
     bug("within_memory", "wire offers = busy & (~at[8])", "wire offers = busy"),
 ];
 
@@ -92,7 +92,7 @@ const CONTROL: &[Bug] = &[
     bug("write_answer_holds", "if (b_taken) begin\n            bvalid", "if (bvalid) begin\n            bvalid"),
     bug("read_answer_holds", "if (r_taken) begin\n            rvalid", "if (rvalid) begin\n            rvalid"),
     bug("launch_from_idle", "& (~wvalue[3])) & (~is_error)", "& (~wvalue[3]))"),
-    bug("write_answer_asked", "wire both = (aw_held & w_held) & n62", "wire both = aw_held & n62"),
+    bug("write_answer_asked", "wire both = (aw_held & w_held) & no_reply", "wire both = aw_held & no_reply"),
     bug(
         "read_answer_asked",
         "if (r_taken) begin\n            rvalid <= 1'h0",
@@ -100,13 +100,13 @@ const CONTROL: &[Bug] = &[
     ),
     bug("writes_counted", "w_held <= 1'h0;\n            bvalid <= 1'h1", "bvalid <= 1'h1"),
     bug("reads_counted", "if ((axil_arvalid & no_address) & no_answer)", "if (axil_arvalid & no_address)"),
-    bug("write_answered", "if (n74 | (", "if ((n74 & wfull) | ("),
+    bug("write_answered", "if (replies | (", "if ((replies & wfull) | ("),
     bug("read_answered", "rvalid <= 1'h1", "rvalid <= axil_arvalid"),
-    bug("reset_answered", "if (n74 | (asks_reset & resets_core))", "if (both)"),
+    bug("reset_answered", "if (replies | (asks_reset & resets_core))", "if (both)"),
     bug("done_or_error", "is_error <= 1'h1", "is_error <= 1'h1; is_done <= 1'h1"),
     bug("running_alone", "is_running <= 1'h0;\n            is_error <= 1'h1", "is_error <= 1'h1"),
-    bug("registers_stay", "wire writes = (n64 & (~is_running)) & n80", "wire writes = n64 & n80"),
-    bug("flush_asked", "if ((asks_reset & n80) & n78)", "if (n80 & n78)"),
+    bug("registers_stay", "wire writes = (fully & (~is_running)) & no_flush", "wire writes = fully & no_flush"),
+    bug("flush_asked", "if ((asks_reset & no_flush) & no_reset)", "if (no_flush & no_reset)"),
     bug("reset_waits", "wire flushed = (flushes & reads_idle) & writes_idle", "wire flushed = flushes & reads_idle"),
     bug("reset_clears", "if (resets_core) begin\n            is_running <= 1'h0;", "if (resets_core) begin"),
 ];

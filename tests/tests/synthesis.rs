@@ -1,7 +1,7 @@
 //! What the accelerator takes of an FPGA: a multiplier block for each MAC, block RAM for each scratchpad.
 
-use tandem_hw::{TOP, verilog};
-use tandem_isa::HwConfig;
+use tandem_hw::{Multipliers, TOP, Target, verilog, verilog_for};
+use tandem_isa::{HwConfig, HwFacts};
 use tandem_tests::proof::Sby;
 use tandem_tests::synthesis::{Cells, cells, count};
 
@@ -87,6 +87,37 @@ fn report(name: &str, cells: &Cells, family: &Family) {
 #[test]
 fn ecp5_takes_a_multiplier_for_each_mac_and_block_ram_for_each_scratchpad() {
     check("ecp5", &ECP5);
+}
+
+/// The facts that make a machine small do so: a lane of tensor ALU for a vector of four, queues in look-up tables, and for two
+/// products of the array a multiplier, as far as the budget goes.
+#[test]
+fn ecp5_takes_a_multiplier_for_two_macs_and_no_block_ram_for_short_queues() {
+    let Some(tools) = Sby::find() else { return };
+    let config = HwConfig::from_toml(SMALL).unwrap();
+    let facts = HwFacts {
+        insn_queue_depth: 16,
+        alu_lanes: Some(1),
+        float_requant: false,
+        dram_bits: 23,
+        counters: false,
+        ..config.facts().clone()
+    };
+    let config = HwConfig::new(facts).unwrap();
+    let target = Target { multipliers: Multipliers::DspPair { dsps: 7 }, ripple_sums: true, ..Target::default() };
+    let cells = cells(&tools, "ecp5_pairs", &verilog_for(&config, &target), TOP, ECP5.command).unwrap();
+    let within = |module: &str, kinds: &[&str]| count(&cells, module, kinds);
+    // Three of the four columns in pairs, and the one multiplier that is left for a product of its own.
+    assert_eq!(within("tandem_gemm", ECP5.multipliers), 7);
+    assert_eq!(within(TOP, ECP5.multipliers), 7 + PER_LANE);
+    for queue in ["tandem_queue_load", "tandem_queue_compute", "tandem_queue_store"] {
+        assert_eq!(within(queue, ECP5.block_ram), 0, "{queue} has block RAM");
+        assert!(within(queue, ECP5.lut_ram) > 0, "{queue} is not in look-up tables");
+    }
+    let (lane, all) = (within("tandem_tensor_alu", &["LUT4"]), within(TOP, &["LUT4"]));
+    assert!(lane < 1300, "a lane of the tensor ALU without float takes {lane} LUT4");
+    assert!(all < 9000, "the machine takes {all} LUT4");
+    report("ecp5_pairs", &cells, &ECP5);
 }
 
 #[test]

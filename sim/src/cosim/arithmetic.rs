@@ -196,7 +196,9 @@ impl Maker<'_> {
         if self.random.once_in(3) && self.reuse(&mut nest, &indices) {
             return Some(vec![make(&nest)]);
         }
-        self.factors(&mut nest, &indices)?;
+        if !(self.random.once_in(6) && self.chain(&mut nest, &indices)) {
+            self.factors(&mut nest, &indices)?;
+        }
         if nest.uops.is_empty() {
             nest.uop_begin = self.random.below(self.config.uop_depth() as u32);
             return Some(vec![make(&nest)]);
@@ -224,6 +226,27 @@ impl Maker<'_> {
             _ => {}
         }
         Nest { iter_out, iter_in, uops: vec![Uop::default(); count as usize], ..Nest::default() }
+    }
+
+    /// Micro-ops of which each reads what the one a certain distance before it writes, and nothing that is nearer. Not
+    /// possible where they read another scratchpad than they write.
+    fn chain(&mut self, nest: &mut Nest, [target, source, unused]: &[Index; 3]) -> bool {
+        let distance = self.random.between(1, 16);
+        let base = target.base.max(source.base);
+        let room = (target.base + target.len).min(source.base + source.len).saturating_sub(base);
+        let count = nest.uops.len() as u32;
+        let turns = room.saturating_sub(distance).checked_div(count).unwrap_or(0);
+        let same = source.used && source.step == 1 && !unused.used && source.uop_bits == target.uop_bits;
+        let most = 1 << target.factor_bits;
+        if !same || turns == 0 || count * nest.iter_in.min(turns) >= most || nest.iter_in == 0 {
+            return false;
+        }
+        nest.iter_in = nest.iter_in.min(turns);
+        nest.factors = [[0, count], [0, count], [0, 0]];
+        for (number, uop) in (base..).zip(&mut nest.uops) {
+            *uop = Uop { dst: number + distance, src: number, wgt: 0 };
+        }
+        true
     }
 
     /// Draws factors and micro-ops for the sizes of a nest.
