@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tandem_hw::shell;
+use tandem_hw::shell::{self, SdramClock};
 use tandem_isa::HwConfig;
 
 use crate::BoardError;
@@ -107,16 +107,6 @@ pub struct Sdram {
     pub t_refi_ps: u64,
     /// From power to the first command.
     pub t_init_ps: u64,
-}
-
-/// The clock of a SDRAM chip, against that of the design. Both figures follow from the clock and the delays of the board.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SdramClock {
-    /// How much later its edges are: a multiple of 45, 0 to 315.
-    pub phase_degrees: u32,
-    /// Cycles that data are on their way to the input register, beyond the CAS latency.
-    pub capture_delay: u32,
 }
 
 /// What the part has.

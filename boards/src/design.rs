@@ -1,6 +1,6 @@
 //! The Verilog of a board: the one place where a board and a configuration become a design.
 
-use tandem_hw::shell::{self, Pins, Shell, ShellError, Vendor, board_verilog, wrapper_verilog};
+use tandem_hw::shell::{self, Edge, Pins, SdramClock, Shell, ShellError, Vendor, board_verilog, wrapper_verilog};
 use tandem_hw::{Multipliers, Target};
 use tandem_isa::HwConfig;
 
@@ -13,22 +13,30 @@ use crate::{Board, BoardError, Flow};
 /// Where there is no design for this board and configuration.
 pub fn design(board: &Board, config: &HwConfig) -> Result<String, BoardError> {
     let inside = inside(board, config)?;
+    Ok(inside + "\n" + &wrapper(board)?)
+}
+
+/// What is around the module `board`: the top module [`crate::TOP`] with PLL, reset and pads.
+pub(crate) fn wrapper(board: &Board) -> Result<String, BoardError> {
     let vendor = match board.flow {
         Flow::Ecp5 => Vendor::Ecp5,
         Flow::Ice40 => Vendor::Ice40,
         Flow::Gowin => Vendor::Gowin,
         Flow::Vivado => Vendor::Plain,
     };
-    let pll = board.pll.as_ref().map(|pll| shell::Pll {
-        parameters: pll.parameters().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    let late = board.sdram_clock.filter(|clock| clock.phase_degrees != 180);
+    let pll = board.pll.as_ref().map(|pll| {
+        let late = late.map(|clock| pll.late_parameters(clock.phase_degrees)).unwrap_or_default();
+        let parameters = pll.parameters().into_iter().chain(late);
+        shell::Pll { parameters: parameters.map(|(name, value)| (name.to_owned(), value)).collect() }
     });
     let pins = Pins {
         clock: board.oscillator.as_ref().map_or_else(|| "clock_in".to_owned(), |oscillator| oscillator.port.clone()),
         leds_active_low: board.leds_active_low,
         absent: board.absent_ports.clone(),
+        sdram_clock: board.sdram_clock.unwrap_or(SdramClock { phase_degrees: 180, capture: Edge::Falling }),
     };
-    let wrapper = wrapper_verilog(vendor, pll.as_ref(), &shell(board)?, &pins).map_err(refused(board))?;
-    Ok(inside + "\n" + &wrapper)
+    wrapper_verilog(vendor, pll.as_ref(), &shell(board)?, &pins).map_err(refused(board))
 }
 
 /// What is the same for every vendor: the module `board` with the core and its shell, on one clock, without PLL and pads. It is
@@ -62,8 +70,8 @@ pub fn target(board: &Board, config: &HwConfig) -> Target {
 ///
 /// # Errors
 /// Where there is no design for this board and configuration.
-pub fn core(_board: &Board, config: &HwConfig) -> Result<String, BoardError> {
-    Ok(tandem_hw::verilog(config))
+pub fn core(board: &Board, config: &HwConfig) -> Result<String, BoardError> {
+    Ok(tandem_hw::verilog_for(config, &target(board, config)))
 }
 
 /// The shell of a board that a host reaches over a serial line.

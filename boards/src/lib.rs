@@ -34,9 +34,8 @@ mod tools;
 mod trial;
 pub mod verilog;
 pub mod vivado;
-mod wrapper;
 
-pub use board::{Board, Budget, Direction, Flow, Host, Memory, Options, Oscillator, Port, Sdram, SdramClock};
+pub use board::{Board, Budget, Direction, Flow, Host, Memory, Options, Oscillator, Port, Sdram};
 pub use catalogue::{find, load, names};
 pub use constraints::pins;
 pub use design::{core, design, inside, shell, target};
@@ -48,7 +47,6 @@ pub use report::Report;
 pub use sha256::sha256;
 pub use tools::{Tool, Tools};
 pub use trial::trial_design;
-pub use wrapper::{inner_ports, wrapper};
 
 /// The name of the top module.
 pub const TOP: &str = "top";

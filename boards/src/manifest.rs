@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use tandem_hw::shell::SdramClock;
 use tandem_isa::{HwConfig, HwFacts};
 
 use crate::BoardError;
-use crate::board::{Board, Budget, Flow, Host, Memory, Options, Oscillator, Port, SdramClock};
+use crate::board::{Board, Budget, Flow, Host, Memory, Options, Oscillator, Port};
 use crate::constraints::pins;
 use crate::pll::Pll;
 
@@ -145,12 +146,9 @@ fn build(layer: Layer, place: &str, files: Files) -> Result<Board, BoardError> {
     }
     match (&memory, &layer.sdram_clock) {
         (Memory::Sdram(_), None) => return Err(missing("sdram_clock")),
-        (Memory::Sdram(_), Some(late)) if late.phase_degrees % 45 != 0 || late.phase_degrees >= 360 => {
+        (Memory::Sdram(_), Some(late)) if late.phase_degrees % 45 != 0 || !(45..360).contains(&late.phase_degrees) => {
             let phase = late.phase_degrees;
-            return Err(wrong(format!("sdram_clock.phase_degrees: {phase} is not a multiple of 45 below 360")));
-        }
-        (Memory::Sdram(_), Some(late)) if late.capture_delay > 1 => {
-            return Err(wrong(format!("sdram_clock.capture_delay: {} is neither 0 nor 1", late.capture_delay)));
+            return Err(wrong(format!("sdram_clock.phase_degrees: {phase} is no multiple of 45 from 45 to 315")));
         }
         (Memory::Sdram(sdram), Some(_)) => {
             let hz = u32::try_from(clock_hz).map_err(|_| wrong(format!("clock_hz: {clock_hz} is too fast")))?;

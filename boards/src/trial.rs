@@ -1,17 +1,22 @@
 //! A small design with the ports of a board: the whole flow in seconds, to see that tools, constraints and PLL are right.
 
-use crate::board::Direction;
-use crate::board::{Board, Memory};
-use crate::verilog::{Instance, Module};
-use crate::wrapper::{inner_ports, wrapper};
+use tandem_hw::shell::BOARD;
+
+use crate::BoardError;
+use crate::board::{Board, Direction, Memory};
+use crate::design::{inside, wrapper};
+use crate::verilog::{Instance, Module, ports};
 
 /// What the outputs of the trial are made of.
 const TRIAL: &str = include_str!("trial.v");
 
 /// The design as one text; its top module is [`crate::TOP`], with the ports of [`Board::ports`]. A multiplier, a memory and a counter
 /// drive every output; the counter begins with `seed`, so that designs differ.
-pub fn trial_design(board: &Board, seed: u32) -> String {
-    let ports = inner_ports(board);
+///
+/// # Errors
+/// Where there is no design for this board.
+pub fn trial_design(board: &Board, seed: u32) -> Result<String, BoardError> {
+    let ports = ports(&inside(board, &board.config)?, BOARD)?;
     let has = |name: &str| ports.iter().any(|port| port.name == name);
     let seen = match &board.memory {
         Memory::Sdram(sdram) if sdram.data_bits == 32 => "sdram_dq_in".to_owned(),
@@ -32,11 +37,11 @@ pub fn trial_design(board: &Board, seed: u32) -> String {
         (port.name.clone(), format!("state[{}:0]", bits - 1))
     });
     let module = Module {
-        name: "board".to_owned(),
+        name: BOARD.to_owned(),
         assigns: assigns.collect(),
         wires: vec![("state".to_owned(), Some(32))],
         instances: vec![trial],
         ports: ports.clone(),
     };
-    wrapper(board) + "\n" + &module.to_verilog() + "\n" + TRIAL
+    Ok(wrapper(board)? + "\n" + &module.to_verilog() + "\n" + TRIAL)
 }

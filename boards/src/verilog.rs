@@ -88,8 +88,8 @@ impl Module {
 /// [`BoardError::Output`] where the text has no such module or a port of unknown form.
 pub fn ports(verilog: &str, module: &str) -> Result<Vec<Port>, BoardError> {
     let wrong = |what: &str| BoardError::output(format!("module {module}"), what);
-    let head = format!("module {module}(");
-    let begin = verilog.find(&head).ok_or_else(|| wrong("there is none"))?;
+    let heads = [format!("module {module}("), format!("module {module} (")];
+    let begin = heads.iter().find_map(|head| verilog.find(head)).ok_or_else(|| wrong("there is none"))?;
     let body = &verilog[begin..];
     let body = &body[..body.find("endmodule").unwrap_or(body.len())];
     let mut ports = Vec::new();

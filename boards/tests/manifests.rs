@@ -108,7 +108,7 @@ fn an_unknown_key_of_a_memory_is_refused() {
     let sdram = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("base/sdram-2m32.toml")).unwrap();
     let head = "inherits = \"lfe5u-25f\"\nname = \"mine\"\npart = \"x\"\nclock_hz = 60_000_000\nhw = \"tiny\"\n\
                 oscillator = { port = \"c\", hz = 25_000_000 }\n\
-                sdram_clock = { phase_degrees = 90, capture_delay = 0 }\nconstraints = \"x.lpf\"\n\
+                sdram_clock = { phase_degrees = 135, capture = \"falling\" }\nconstraints = \"x.lpf\"\n\
                 host = { kind = \"uart\", baud = 1_000_000, via = \"x\" }\n";
     for (from, to, words) in [
         ("cas_latency", "cl = 2\ncas_latency", "cl"),
@@ -127,7 +127,7 @@ fn an_unknown_key_of_a_memory_is_refused() {
 #[test]
 fn the_design_of_a_board_has_the_ports_that_the_constraints_name() {
     for board in names().into_iter().map(|name| find(name).unwrap()).filter(|board| board.flow.is_open()) {
-        let verilog = trial_design(&board, 1);
+        let verilog = trial_design(&board, 1).unwrap();
         let top = &verilog[verilog.find("module top").unwrap()..];
         let head = &top[..top.find(';').unwrap()];
         for port in board.ports() {

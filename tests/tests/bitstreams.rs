@@ -35,7 +35,7 @@ fn make(board: &Board, tools: &Tools, cache: PathBuf, seeds: &[u64]) -> (Result<
     };
     let mut runner = Runner::new(tools, cache, &mut progress);
     let plan = Plan::new(board, &board.config, seeds).unwrap();
-    let made = Bitstream::make(board, &board.config, &trial_design(board, 1), &plan, &mut runner);
+    let made = Bitstream::make(board, &board.config, &trial_design(board, 1).unwrap(), &plan, &mut runner);
     (made, said)
 }
 

@@ -1,6 +1,6 @@
 //! The wrapper of a board: pins that fit, pins that do not, and what yosys makes of each family's.
 
-use tandem_hw::shell::{Memory, Pins, Pll, Sdram, Shell, Vendor, WRAPPER, wrapper_verilog};
+use tandem_hw::shell::{Edge, Memory, Pins, Pll, Sdram, SdramClock, Shell, Vendor, WRAPPER, wrapper_verilog};
 use tandem_tests::proof::Sby;
 use tandem_tests::synthesis::{cells, count};
 
@@ -33,6 +33,7 @@ fn pins(absent: &[&str]) -> Pins {
         clock: "clock_in".to_owned(),
         leds_active_low: true,
         absent: absent.iter().map(|&name| name.to_owned()).collect(),
+        sdram_clock: SdramClock { phase_degrees: 180, capture: Edge::Falling },
     }
 }
 
@@ -87,6 +88,28 @@ fn pins_that_do_not_fit_are_refused() {
     let odd = Pins { clock: "clock in".to_owned(), ..pins(&[]) };
     assert!(said(Vendor::Ecp5, None, Memory::Spram, &odd).contains("`clock in`"));
     assert!(said(Vendor::Plain, Some(&Pll::default()), Memory::Spram, &pins(&[])).contains("the family is not said"));
+    let late = |phase_degrees| Pins { sdram_clock: SdramClock { phase_degrees, capture: Edge::Rising }, ..pins(&[]) };
+    assert!(said(Vendor::Ecp5, None, chip(true), &late(135)).contains("there is no PLL that makes another than 180"));
+    assert!(said(Vendor::Ecp5, Some(&Pll::default()), chip(true), &late(100)).contains("100 degrees late"));
+    // Without a memory chip its clock does not matter.
+    assert!(wrapper_verilog(Vendor::Ice40, None, &shell(Memory::Spram), &late(90)).is_ok());
+}
+
+#[test]
+fn the_clock_of_the_chip_comes_from_the_pll_where_inversion_does_not_do() {
+    for (vendor, output) in [(Vendor::Ecp5, ".CLKOS2(late)"), (Vendor::Gowin, ".CLKOUTP(late)")] {
+        let text = |phase_degrees, capture| {
+            let pins = Pins { sdram_clock: SdramClock { phase_degrees, capture }, ..pins(&[]) };
+            wrapper_verilog(vendor, Some(&Pll::default()), &shell(chip(true)), &pins).unwrap()
+        };
+        let (late, inverted) = (text(135, Edge::Rising), text(180, Edge::Falling));
+        assert!(late.contains(output) && late.contains("(late), "), "{late}");
+        assert!(!late.contains("negedge") && late.contains("caught = sdram_dq"), "{late}");
+        assert!(
+            !inverted.contains("late") && inverted.contains("always @(negedge clock) caught <= sdram_dq"),
+            "{inverted}"
+        );
+    }
 }
 
 #[test]

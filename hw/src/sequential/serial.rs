@@ -23,7 +23,7 @@
 //! last bit that was shifted out of a quotient, `later` whether one before it was set; see `alu.rs` for the roundings.
 
 use tandem_isa::{AluOpcode, RequantMode};
-use tandem_rtl::Module;
+use tandem_rtl::{Module, Net};
 
 use crate::size::Sizes;
 
@@ -39,14 +39,6 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
     let (dst, src) = (m.input("dst", log_acc), m.input("src", log_acc));
     let acc = m.input("acc", lanes * 32);
 
-    let alu = |op: AluOpcode| (!requant & opcode.is(op.code().into())).named(&format!("is_{op}"));
-    let [add, mul, mov] = [AluOpcode::Add, AluOpcode::Mul, AluOpcode::Mov].map(alu);
-    let [min, max, clamp] = [AluOpcode::Min, AluOpcode::Max, AluOpcode::Clamp].map(alu);
-    let [shr, rshr] = [AluOpcode::Shr, AluOpcode::Rshr].map(alu);
-    let re = |r: RequantMode| requant & mode.is(r.code().into());
-    let double = re(RequantMode::DoubleRounding).named("is_double");
-    let half_up = re(RequantMode::SingleRounding).named("is_single");
-
     let step = m.fsm(
         "step",
         &[
@@ -55,6 +47,23 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         ],
     );
     let at = |name: &str| step.at(name).named(&format!("at_{name}"));
+    let idle = at("idle");
+    // What the operation is, decoded once: from here on `requant` is of the one at work, `asks_requant` of the one to begin.
+    let known = |name: &str, net: Net<'_>| {
+        let held = m.data_reg(name, 1);
+        m.when(idle, || held.set(net));
+        held
+    };
+    let asks_requant = requant;
+    let immediate = known("immediate", use_imm & !requant);
+    let alu = |op: AluOpcode| known(&format!("is_{op}"), !asks_requant & opcode.is(op.code().into()));
+    let [add, mul, mov] = [AluOpcode::Add, AluOpcode::Mul, AluOpcode::Mov].map(alu);
+    let [min, max, clamp] = [AluOpcode::Min, AluOpcode::Max, AluOpcode::Clamp].map(alu);
+    let [shr, rshr] = [AluOpcode::Shr, AluOpcode::Rshr].map(alu);
+    let re = |name: &str, r: RequantMode| known(name, asks_requant & mode.is(r.code().into()));
+    let (double, half_up) =
+        (re("is_double", RequantMode::DoubleRounding), re("is_single", RequantMode::SingleRounding));
+    let (requant, saturate) = (known("is_requant", requant), known("saturates", requant & saturate));
     let lane = m.reg("at_lane", log_lanes, 0);
     let (v, h, l) = (m.data_reg("v", 32), m.data_reg("h", 33), m.data_reg("l", 32));
     let count = m.data_reg("count", 6);
@@ -64,7 +73,7 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
 
     let stored = acc.pick(lane, 32).named("stored");
     let v_left = m.var("v_left", m.lit(0, 1));
-    let word = (use_imm & !requant & !v_left).mux(imm, stored).named("word");
+    let word = (immediate & !v_left).mux(imm, stored).named("word");
 
     // The adder.
     let masked = m.var("masked", m.lit(0, 1));
@@ -120,7 +129,7 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
     let less = big.mux(sign, sum.sign()).named("less");
     let shifts_back = ((shr | rshr) & back).named("shifts_back");
 
-    m.when(at("idle"), || {
+    m.when(idle, || {
         h_clear.set_to(1);
         behind.set_to(0);
         later.set_to(0);
@@ -129,8 +138,8 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         more.set_to(0);
         lost.set_to(0);
         read.set(start);
-        m.when(requant, || parameter(3));
-        m.when(start, || m.when_else(requant, || step.go("post"), || step.go("left")));
+        m.when(asks_requant, || parameter(3));
+        m.when(start, || m.when_else(asks_requant, || step.go("post"), || step.go("left")));
     });
     m.when(at("post"), || {
         c_pre.set_to(1);
@@ -242,7 +251,7 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
     });
     m.when(at("low"), || {
         // Only a saturating REQUANT asks whether the quotient has more bits than V; its sign stays in H.
-        let beyond = (saturate & requant & h.bits(0, 32).ne(v.sign().repeat(32))).named("beyond");
+        let beyond = (saturate & h.bits(0, 32).ne(v.sign().repeat(32))).named("beyond");
         big.set(beyond);
         h_clear.set(!beyond);
         step.go("round");
@@ -252,7 +261,7 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         carry.set(more & !big);
         h_sum.set_to(1);
         parameter(3);
-        m.when_else(requant & saturate, || step.go("offset"), || step.go("write"));
+        m.when_else(saturate, || step.go("offset"), || step.go("write"));
     });
     m.when(at("offset"), || {
         v_byte.set_to(1);

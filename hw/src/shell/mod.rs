@@ -39,7 +39,7 @@ use crate::size::BURST_BEATS;
 pub use board::{BOARD, board_verilog};
 pub use sdram::{Sdram, controller};
 pub use uart::LEAST_DIVISOR;
-pub use wrapper::{Pins, Pll, Vendor, WRAPPER, wrapper_verilog};
+pub use wrapper::{Edge, Pins, Pll, SdramClock, Vendor, WRAPPER, wrapper_verilog};
 
 /// The shell of a board.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 //! ```text
 //!  clock_in --> PLL --+--> clock --> [ board ] --> pins
 //!                     +--> locked, after some cycles --> reset
-//!  clock inverted --> sdram_clk     sdram_dq --> [ registers on the falling edge ] --> sdram_dq_in
+//!  a later clock --> sdram_clk     sdram_dq --> [ registers on the falling edge, or none ] --> sdram_dq_in
 //! ```
 //!
 //! | port of `top` | width | meaning |
@@ -13,9 +13,11 @@
 //! | `led` | as the board has | as of `board`; inverted where a LED shines on a low pin |
 //! | `sdram_clk`, `sdram_cke`, `sdram_cs_n`, `sdram_ras_n`, `sdram_cas_n`, `sdram_we_n`, `sdram_ba`, `sdram_a`, `sdram_dqm`, `sdram_dq` | as the chip has | but for those that are not wired |
 //!
-//! The chip's clock rises in the middle of a cycle, so that what the board drives has been stable for half a cycle and stays for
-//! another half. A word that the chip drives is caught on the falling edge, a whole cycle of its clock later, and crosses to the
-//! board in half a cycle. Reset lasts until eight cycles after the PLL has locked.
+//! The chip's clock is later than the board's by a part of a cycle, half of one by inversion and others by an output of the PLL of
+//! its own, so that what the board drives is stable when the chip samples it. A word that the chip drives in the cycle behind is
+//! caught on the falling edge in the middle of the next cycle, and crosses to the board in half a cycle; or at the end of that
+//! cycle, by the board's own registers. Which of the two, and which phase, follows from the clock and the delays of pads and
+//! chip. Reset lasts until eight cycles after the PLL has locked.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -26,6 +28,9 @@ use super::{BOARD, Memory, Sdram, Shell, ShellError};
 
 /// The name of the module that [`wrapper_verilog`] gives.
 pub const WRAPPER: &str = "top";
+
+/// The phase that needs no clock of its own.
+const INVERTED: u32 = 180;
 
 /// A family of FPGAs, for what has no common description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,12 +48,33 @@ pub enum Vendor {
 
 /// A PLL: the parameters of the family's primitive that its setting decides, by name and as Verilog writes them.
 ///
-/// ECP5: EHXPLLL, of which CLKOP feeds back and CLKOS is the clock. iCE40: SB_PLL40_PAD with simple feedback. Gowin: rPLL.
+/// ECP5: EHXPLLL, of which CLKOP feeds back, CLKOS is the clock and CLKOS2 the memory chip's. iCE40: SB_PLL40_PAD with simple
+/// feedback. Gowin: rPLL, of which CLKOUTP is the memory chip's clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pll {
     /// Names and values, such as `("DIVF", "7'd63")`.
     pub parameters: Vec<(String, String)>,
+}
+
+/// The clock of a SDRAM chip, and when its words are caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SdramClock {
+    /// How much later its rising edge is than the board's: a multiple of 45, 45 to 315.
+    pub phase_degrees: u32,
+    /// The edge of the board's clock that catches a word.
+    pub capture: Edge,
+}
+
+/// An edge of the board's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edge {
+    /// In the middle of the cycle.
+    Falling,
+    /// At its end.
+    Rising,
 }
 
 /// How the board's module meets the pins.
@@ -61,6 +87,8 @@ pub struct Pins {
     pub leds_active_low: bool,
     /// Ports that are not wired, such as `sdram_cke`.
     pub absent: BTreeSet<String>,
+    /// The clock of the memory chip, where there is one.
+    pub sdram_clock: SdramClock,
 }
 
 /// The wrapper as Verilog: a module [`WRAPPER`] around a module [`BOARD`], whose text is not part of it. Without a PLL the clock
@@ -74,6 +102,7 @@ pub fn wrapper_verilog(vendor: Vendor, pll: Option<&Pll>, shell: &Shell, pins: &
         Memory::Spram | Memory::BlockRam { .. } => None,
     };
     check(vendor, pll, sdram, pins)?;
+    let late = sdram.is_some() && pins.sdram_clock.phase_degrees != INVERTED;
     let mut ports = Ports { absent: &pins.absent, header: Vec::new(), inner: Vec::new() };
     ports.header.push(format!("input wire {}", pins.clock));
     ports.add("input", "uart_rx", 1, "uart_rx");
@@ -94,7 +123,7 @@ pub fn wrapper_verilog(vendor: Vendor, pll: Option<&Pll>, shell: &Shell, pins: &
 
     let mut text = format!("module {WRAPPER} (\n    {}\n);\n", ports.header.join(",\n    "));
     text += "    wire clock;\n    wire locked;\n";
-    text += &clock(vendor, pll, &pins.clock);
+    text += &clock(vendor, pll, &pins.clock, late);
     text += "    reg [1:0] locks = 2'd0;\n    reg [3:0] started = 4'd0;\n    always @(posedge clock) begin\n";
     text += "        locks <= {locks[0], locked};\n        if (!locks[1]) started <= 4'd0;\n";
     text += "        else if (!started[3]) started <= started + 4'd1;\n    end\n";
@@ -104,10 +133,15 @@ pub fn wrapper_verilog(vendor: Vendor, pll: Option<&Pll>, shell: &Shell, pins: &
     }
     if let Some(sdram) = sdram {
         let high = sdram.data_bits - 1;
-        let _ = writeln!(text, "    wire [{high}:0] dq_out;\n    wire dq_oe;\n    reg [{high}:0] caught;");
+        let _ = writeln!(text, "    wire [{high}:0] dq_out;\n    wire dq_oe;");
         let _ = writeln!(text, "    assign sdram_dq = dq_oe ? dq_out : {}'bz;", sdram.data_bits);
-        text += "    always @(negedge clock) caught <= sdram_dq;\n";
-        text += &chip_clock(vendor);
+        let _ = match pins.sdram_clock.capture {
+            Edge::Falling => {
+                writeln!(text, "    reg [{high}:0] caught;\n    always @(negedge clock) caught <= sdram_dq;")
+            }
+            Edge::Rising => writeln!(text, "    wire [{high}:0] caught = sdram_dq;"),
+        };
+        text += &chip_clock(vendor, late);
     }
     let inner = ports.inner.join(",\n        ");
     let _ = writeln!(
@@ -167,18 +201,29 @@ fn check(vendor: Vendor, pll: Option<&Pll>, sdram: Option<&Sdram>, pins: &Pins) 
     if let Some(name) = pins.absent.iter().find(|name| !optional.contains(&name.as_str())) {
         return wrong(format!("{name} is not wired; only {} may be absent", optional.join(", ")));
     }
+    let phase = pins.sdram_clock.phase_degrees;
+    if sdram.is_some() && !(phase % 45 == 0 && (45..360).contains(&phase)) {
+        return wrong(format!(
+            "the memory chip's clock is {phase} degrees late, which is no multiple of 45 from 45 to 315"
+        ));
+    }
+    if sdram.is_some() && phase != INVERTED && (pll.is_none() || ![Vendor::Ecp5, Vendor::Gowin].contains(&vendor)) {
+        return wrong(format!(
+            "the memory chip's clock is {phase} degrees late, and there is no PLL that makes another than 180"
+        ));
+    }
     if sdram.is_some_and(|sdram| sdram.masks) && pins.absent.contains("sdram_dqm") {
         return wrong("sdram_dqm is not wired, and the SDRAM says masks = true".to_owned());
     }
     Ok(())
 }
 
-/// What makes `clock` and `locked`.
-fn clock(vendor: Vendor, pll: Option<&Pll>, input: &str) -> String {
+/// What makes `clock` and `locked`, and where it is wanted `late`, the clock of the memory chip.
+fn clock(vendor: Vendor, pll: Option<&Pll>, input: &str, late: bool) -> String {
     let Some(pll) = pll else {
         return format!("    assign clock = {input};\n    assign locked = 1'b1;\n");
     };
-    let (cell, mut parameters, pins): (_, Vec<(&str, &str)>, _) = match vendor {
+    let (cell, mut parameters, mut pins): (_, Vec<(&str, &str)>, _) = match vendor {
         Vendor::Ecp5 => (
             "EHXPLLL",
             vec![
@@ -208,23 +253,36 @@ fn clock(vendor: Vendor, pll: Option<&Pll>, input: &str) -> String {
             ),
         ),
     };
+    match vendor {
+        Vendor::Ecp5 if late => {
+            parameters.push(("CLKOS2_ENABLE", "\"ENABLED\""));
+            pins += ", .CLKOS2(late), .ENCLKOS2(1'b0)";
+        }
+        Vendor::Gowin if late => pins += ", .CLKOUTP(late)",
+        _ => {}
+    }
     // What the setting says wins.
     parameters.retain(|(name, _)| pll.parameters.iter().all(|(given, _)| given != name));
     parameters.extend(pll.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!(".{name}({value})")).collect();
     let feedback = if vendor == Vendor::Ecp5 { "    wire feedback;\n" } else { "" };
-    format!("{feedback}    {cell} #({}) pll ({pins});\n", parameters.join(", "))
+    let wire = if late { "    wire late;\n" } else { "" };
+    format!("{feedback}{wire}    {cell} #({}) pll ({pins});\n", parameters.join(", "))
 }
 
-/// The inverted clock on a pin: low in the first half of a cycle, high in the second.
-fn chip_clock(vendor: Vendor) -> String {
+/// The memory chip's clock on a pin, through the register of the pin where there is one, so that it leaves as data would: the
+/// later clock, or the inverted one.
+fn chip_clock(vendor: Vendor, late: bool) -> String {
+    let (clock, first, second) = if late { ("late", "1'b1", "1'b0") } else { ("clock", "1'b0", "1'b1") };
     match vendor {
         Vendor::Ecp5 => {
-            "    ODDRX1F chip_clock (.SCLK(clock), .RST(1'b0), .D0(1'b0), .D1(1'b1), .Q(sdram_clk));\n".to_owned()
+            format!(
+                "    ODDRX1F chip_clock (.SCLK({clock}), .RST(1'b0), .D0({first}), .D1({second}), .Q(sdram_clk));\n"
+            )
         }
-        Vendor::Gowin => {
-            "    ODDR chip_clock (.CLK(clock), .TX(1'b0), .D0(1'b0), .D1(1'b1), .Q0(sdram_clk), .Q1());\n".to_owned()
-        }
+        Vendor::Gowin => format!(
+            "    ODDR chip_clock (.CLK({clock}), .TX(1'b0), .D0({first}), .D1({second}), .Q0(sdram_clk), .Q1());\n"
+        ),
         Vendor::Ice40 | Vendor::Plain => "    assign sdram_clk = ~clock;\n".to_owned(),
     }
 }
