@@ -8,6 +8,7 @@
 //! | what is to be run, as a value | [`Plan`] |
 //! | running it, with a cache | [`run::Runner`], [`Bitstream`] |
 //! | what came of it | [`Report`] |
+//! | how far it was compared with the design | [`proof`] |
 //! | projects for Vivado | [`vivado`] |
 //!
 //! The crate prints nothing and reads no environment: where tools are and what is kept where is handed in.
@@ -25,6 +26,7 @@ mod picture;
 mod placement;
 pub mod plan;
 pub mod pll;
+pub mod proof;
 pub mod report;
 pub mod resources;
 pub mod run;

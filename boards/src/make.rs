@@ -10,7 +10,8 @@ use crate::board::Board;
 use crate::picture::floor_plan;
 use crate::placement::{blocks, placement};
 use crate::plan::{self, Plan, Trial};
-use crate::report::{Attempt, Proof, Ran, Report};
+use crate::proof::proofs;
+use crate::report::{Attempt, Ran, Report};
 use crate::resources::{Cells, Usage, log_cells, netlist_cells, of_netlist, of_report, shortages};
 use crate::run::{Inputs, Made, Runner};
 use crate::timing::Timing;
@@ -78,13 +79,16 @@ impl Bitstream {
             fmax_derated: tried.timing.fmax(),
             met: tried.timing.met(),
         };
+        let digest = sha256(&bits);
+        let mut proofs = proofs(runner.cache(), verilog)?;
+        proofs.retain(|proof| proof.bitstream.as_ref().is_none_or(|bitstream| *bitstream == digest));
         let report = Report {
             board: board.name.clone(),
             part: board.part.clone(),
             flow: board.flow.name().to_owned(),
             file: plan.bitstream.clone(),
             bytes: bits.len() as u64,
-            sha256: sha256(&bits),
+            sha256: digest,
             config_digest: plan.config_digest.clone(),
             config: config.to_toml(),
             macs: Board::macs(config),
@@ -99,7 +103,7 @@ impl Bitstream {
             seeds: tried.iter().map(attempt).collect(),
             tools,
             steps,
-            proof: Proof::None,
+            proofs,
         };
         let picture = floor_plan(board, &report, &placement(&best.made.path(plan::ROUTED), &names)?);
         let mut files = vec![(plan.bitstream.clone(), packed.path(&plan.bitstream))];
@@ -120,6 +124,11 @@ impl Bitstream {
             ("bitstream.json".to_owned(), report.to_json().into_bytes()),
         ];
         Ok(Bitstream { report, picture, texts, files })
+    }
+
+    /// Where one of its files lies before it is written into a folder; not for those that are made of what is known.
+    pub fn file(&self, name: &str) -> Option<&Path> {
+        self.files.iter().find(|(other, _)| other == name).map(|(_, path)| path.as_path())
     }
 
     /// Writes everything into a folder: each file under a name of its own first, then all are renamed, the report last.

@@ -4,35 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proof::Proof;
 use crate::resources::Usage;
 use crate::timing::{Clock, Stretch};
-
-/// How far the bitstream was compared with the design.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Proof {
-    /// Not at all.
-    #[default]
-    None,
-    /// The synthesised netlist runs as the design does.
-    Synthesised,
-    /// The placed and routed netlist runs as the design does.
-    Routed,
-    /// What the bits say runs as the design does.
-    Bits,
-}
-
-impl Proof {
-    /// In words.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Proof::None => "none",
-            Proof::Synthesised => "synthesised netlist",
-            Proof::Routed => "routed netlist",
-            Proof::Bits => "the bits",
-        }
-    }
-}
 
 /// What came of one seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,9 +74,9 @@ pub struct Report {
     pub tools: BTreeMap<String, String>,
     /// What was run.
     pub steps: Vec<Ran>,
-    /// How far the bitstream was compared with the design.
+    /// How far the bitstream was compared with the design, the furthest last.
     #[serde(default)]
-    pub proof: Proof,
+    pub proofs: Vec<Proof>,
 }
 
 impl Report {

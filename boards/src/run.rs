@@ -103,6 +103,11 @@ impl<'a> Runner<'a> {
         Runner { tools, cache, progress }
     }
 
+    /// Where what steps made is kept.
+    pub fn cache(&self) -> &Path {
+        &self.cache
+    }
+
     /// The programs.
     pub fn tools(&self) -> &'a Tools {
         self.tools

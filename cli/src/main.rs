@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod built;
 mod cycles;
 mod expect;
 mod file;

@@ -11,6 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Duration;
+use tandem_boards::proof::describe as describe_proofs;
 use tandem_boards::report::Report;
 use tandem_boards::resources::Usage;
 use tandem_boards::run::{Progress, Runner};
@@ -93,7 +94,7 @@ fn seeds(options: &Options) -> Vec<u64> {
 }
 
 /// Makes a bitstream, with a bar.
-fn make(board: &Board, config: &HwConfig, plan: &Plan) -> Result<Bitstream> {
+pub fn make(board: &Board, config: &HwConfig, plan: &Plan) -> Result<Bitstream> {
     let tools = tools::flow()?;
     let verilog = design(board, config)?;
     let made = with_bar(&tools, &board.name, plan.trials.len() as u64 + 2, |runner| {
@@ -202,7 +203,7 @@ fn describe(report: &Report) -> String {
         "sha256 {}, {} bytes; compared with the design: {}\n",
         report.sha256,
         grouped(report.bytes),
-        report.proof.describe()
+        describe_proofs(&report.proofs)
     ));
     text
 }

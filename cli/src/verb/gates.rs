@@ -1,5 +1,8 @@
 //! `tandem gates`: what synthesis, and place and route, made of the hardware runs in the hardware's place, and does the same.
 
+mod whole;
+
+use crate::built::Built;
 use crate::link::LinkOptions;
 use crate::options::{DeviceKind, DeviceOptions, Format, InputOptions, ModelOptions};
 use crate::session::Session;
@@ -13,7 +16,9 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tandem_boards::Flow;
+use tandem_boards::proof::{self, Extent, Proof, record};
+use tandem_boards::{Board, Flow};
+use tandem_graph::Graph;
 use tandem_hw::TOP;
 use tandem_isa::HwConfig;
 use tandem_sim::Kernel;
@@ -22,7 +27,9 @@ use tandem_sim::netlist::{
     CHIP, ECP5_LARGEST, Family, Netlist, Wheels, chip_shim, chip_verilog, round_trip_ecp5, route_ecp5, routed_verilog,
     synthesise,
 };
-use tandem_sim::tsim::{Model, TsimBus, TsimOptions, Variant};
+use tandem_sim::tsim::{TsimBus, TsimOptions, Variant};
+use tandem_tensor::Tensor;
+use whole::Whole;
 
 /// The accelerator where the command line does not say.
 const PRESET: &str = "tiny";
@@ -45,8 +52,9 @@ pub struct Options {
     /// A board: its family, its accelerator, and the hardware as the board has it.
     #[arg(long, value_name = "BOARD")]
     board: Option<String>,
-    /// What is proven: synth, the netlist of yosys; route, the netlist after place and route on the largest chip of the family,
-    /// and that its bitstream survives unpacking and packing (ecp5).
+    /// What is proven: synth, the core's netlist of yosys; route, the core's netlist after place and route on the largest chip of
+    /// the family, and that its bitstream survives unpacking and packing (ecp5); board, the board's own bitstream with memory
+    /// controller and bridge, over its serial line: from the bits (ice40), as routed (ecp5), as synthesised (gowin).
     #[arg(long, value_enum, default_value = "synth")]
     level: Level,
     /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file [default: the board's, else tiny].
@@ -58,6 +66,9 @@ pub struct Options {
     /// Chooses the programs, and where place and route begins.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// With --level board: the seed of placement of the bitstream.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    placement_seed: u64,
     /// Hold up every channel of the memory bus at random.
     #[arg(long)]
     stress: bool,
@@ -84,11 +95,14 @@ enum Level {
     Synth,
     /// After place and route.
     Route,
+    /// All of a board, as far down as the family's tools read back.
+    Board,
 }
 
 /// What is proven.
 struct Subject {
     family: Family,
+    board: Option<Board>,
     config: HwConfig,
     /// The hardware.
     rtl: String,
@@ -102,6 +116,10 @@ struct Gates {
     cells: usize,
     /// Bytes of the bitstream that was packed, unpacked and packed again.
     bitstream: Option<usize>,
+    /// Where it comes from.
+    level: proof::Level,
+    /// SHA-256 of the bitstream that it is of.
+    of: Option<String>,
 }
 
 /// A network on the netlist.
@@ -117,6 +135,7 @@ impl Level {
         match self {
             Level::Synth => "the netlist after synthesis is the RTL",
             Level::Route => "the netlist after place and route is the RTL",
+            Level::Board => "the board's own bitstream does what the functional simulator does",
         }
     }
 
@@ -124,6 +143,7 @@ impl Level {
         match self {
             Level::Synth => "synth",
             Level::Route => "route",
+            Level::Board => "board",
         }
     }
 }
@@ -131,14 +151,16 @@ impl Level {
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     let subject = subject(options)?;
-    let gates = gates(options, &subject)?;
-    let variant = Variant { netlist: true, ..Variant::default() };
-    let model = verilated::model(&subject.config, Some(&gates.verilog), variant)?;
-    let report = programs(options, &subject.config, Arc::clone(&model))?;
-    let network = match (&options.model, &options.input) {
-        (Some(path), Some(files)) => Some(network(options, path, files, model)?),
-        _ => None,
+    let (gates, report, network) = match options.level {
+        Level::Board => on_board(options, &subject)?,
+        Level::Synth | Level::Route => on_core(options, &subject)?,
     };
+    let differs = network.as_ref().is_some_and(|network| network.compared.mismatches > 0);
+    let good = report.mismatches.is_empty() && !differs;
+    if let (true, Some(board)) = (good && options.programs > 0, &subject.board) {
+        let design = tandem_boards::design(board, &subject.config)?;
+        record(&tools::flow_cache(), &design, proof(options, &gates, network.as_ref()))?;
+    }
     let text = match options.format {
         Format::Json => format!("{}\n", as_json(options, &subject, &gates, &report, network.as_ref())),
         Format::Table => as_table(options, &subject, &gates, &report, network.as_ref()),
@@ -147,8 +169,57 @@ pub fn run(options: &Options) -> Result<Outcome> {
     for mismatch in &report.mismatches {
         stdout::complain(&format!("mismatch: {mismatch}"));
     }
-    let differs = network.as_ref().is_some_and(|network| network.compared.mismatches > 0);
-    Ok(if report.mismatches.is_empty() && !differs { Outcome::Good } else { Outcome::Negative })
+    Ok(if good { Outcome::Good } else { Outcome::Negative })
+}
+
+/// What is kept of a run without a difference.
+fn proof(options: &Options, gates: &Gates, network: Option<&Network>) -> Proof {
+    let extent = if options.level == Level::Board { Extent::Board } else { Extent::Core };
+    let network = network.map(|network| network.name.clone());
+    Proof {
+        level: gates.level,
+        extent,
+        bitstream: gates.of.clone(),
+        programs: options.programs,
+        seed: options.seed,
+        network,
+    }
+}
+
+/// The core's netlist on the bench of the simulated hardware.
+fn on_core(options: &Options, subject: &Subject) -> Result<(Gates, CosimReport, Option<Network>)> {
+    let gates = gates(options, subject)?;
+    let variant = Variant { netlist: true, ..Variant::default() };
+    let model = verilated::model(&subject.config, Some(&gates.verilog), variant)?;
+    let stress = options.stress.then_some(options.seed);
+    let tsim = TsimOptions { trace: true, scramble: true, watchdog_cycles: WATCHDOG, stress, ..TsimOptions::default() };
+    let bus = TsimBus::new(Arc::clone(&model), tsim)?;
+    let monitor = bus.monitor();
+    let report = programs(options, &subject.config, Party::new("the netlist", bus, move || monitor.trace()))?;
+    let network = network(options, |graph, samples| {
+        let device = |simulation| {
+            // The model of the netlist knows its configuration; a name is all that is asked for.
+            let (hw, link) = (Some(PRESET.to_owned()), LinkOptions::default());
+            DeviceOptions { device: DeviceKind::Tsim, hw, link, simulation }
+        };
+        // The functional simulator looks at each program first: what it refuses says nothing about the netlist.
+        let simulation = SimulationOptions { watchdog: Some(WATCHDOG), ..SimulationOptions::default() };
+        Session::with_model(graph, &device(simulation), Some(Arc::clone(&model)))?.run(samples, None)
+    })?;
+    Ok((gates, report, network))
+}
+
+/// All of a board, over its serial line.
+fn on_board(options: &Options, subject: &Subject) -> Result<(Gates, CosimReport, Option<Network>)> {
+    let board = subject.board.as_ref().context("--level board: give --board; a family has no bitstream of its own")?;
+    if options.stress {
+        bail!("--stress: the memory of a board is its own; leave it out at --level board");
+    }
+    let whole = Whole::new(board, &subject.config, options.placement_seed)?;
+    let report = programs(options, &subject.config, Party::untraced("the board", whole.bus()?))?;
+    let network = network(options, |graph, samples| whole.run(&graph, &subject.config, samples))?;
+    let Built { verilog, level, count, bitstream, .. } = whole.built;
+    Ok((Gates { verilog, cells: count, bitstream: None, level, of: Some(bitstream) }, report, network))
 }
 
 /// The hardware that the command line names.
@@ -166,11 +237,11 @@ fn subject(options: &Options) -> Result<Subject> {
         };
         let config = given.unwrap_or_else(|| board.config.clone());
         let rtl = tandem_boards::core(&board, &config)?;
-        return Ok(Subject { family, config, rtl, name: board.name.clone() });
+        return Ok(Subject { family, config, rtl, name: board.name.clone(), board: Some(board) });
     }
     let family = options.family.context("give --family or --board")?;
     let config = given.map_or_else(|| hardware::resolve(PRESET), Ok)?;
-    Ok(Subject { family, rtl: tandem_hw::verilog(&config), config, name: family.to_string() })
+    Ok(Subject { family, board: None, rtl: tandem_hw::verilog(&config), config, name: family.to_string() })
 }
 
 /// Synthesises the hardware, and places and routes it where that is asked for.
@@ -195,7 +266,13 @@ fn gates(options: &Options, subject: &Subject) -> Result<Gates> {
     let gates = match options.level {
         Level::Synth => {
             let netlist = Netlist::parse(&synthesise(&wheels, family, rtl, TOP, &cache)?, TOP)?;
-            Gates { verilog: format!("{cells}\n{}", netlist.verilog()), cells: netlist.cells.len(), bitstream: None }
+            Gates {
+                verilog: format!("{cells}\n{}", netlist.verilog()),
+                cells: netlist.cells.len(),
+                bitstream: None,
+                level: proof::Level::Synthesised,
+                of: None,
+            }
         }
         Level::Route => {
             let json = synthesise(&wheels, family, &format!("{rtl}{}", chip_verilog(config)), CHIP, &cache)?;
@@ -208,20 +285,18 @@ fn gates(options: &Options, subject: &Subject) -> Result<Gates> {
                 cells: netlist.lines().filter(|line| line.contains(" c") && line.ends_with(");")).count(),
                 verilog: format!("{cells}\n{netlist}\n{}", chip_shim(config)),
                 bitstream: Some(bits.len()),
+                level: proof::Level::Routed,
+                of: None,
             }
         }
+        Level::Board => bail!("--level board: that is no netlist of the core"),
     };
     bar.finish_and_clear();
     Ok(gates)
 }
 
 /// Random programs on the netlist and on the functional simulator.
-fn programs(options: &Options, config: &HwConfig, model: Arc<Model>) -> Result<CosimReport> {
-    let stress = options.stress.then_some(options.seed);
-    let tsim = TsimOptions { trace: true, scramble: true, watchdog_cycles: WATCHDOG, stress, ..TsimOptions::default() };
-    let bus = TsimBus::new(model, tsim)?;
-    let monitor = bus.monitor();
-    let device = Party::new("the netlist", bus, move || monitor.trace());
+fn programs(options: &Options, config: &HwConfig, device: Party) -> Result<CosimReport> {
     let reference = Party::fsim(config, 0, Kernel::best());
     let mut checker = Checker::new(config, reference, device)?.limit(PATIENCE).stop_after(ENOUGH);
     let bar = ProgressBar::new(options.programs);
@@ -236,28 +311,25 @@ fn programs(options: &Options, config: &HwConfig, model: Arc<Model>) -> Result<C
     ran.map_err(|e| anyhow!("{e}"))
 }
 
-/// A network on the netlist, and on the CPU.
-fn network(options: &Options, path: &std::path::Path, files: &str, model: Arc<Model>) -> Result<Network> {
-    let load = || {
-        let options = ModelOptions { model: path.to_path_buf(), arith: None, cut_at: None, dim: Vec::new() };
-        model::load(&options)
-    };
+/// The network of the command line, if any: on the netlist, by `run`, and on the CPU.
+fn network(
+    options: &Options,
+    run: impl FnOnce(Graph, &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>>,
+) -> Result<Option<Network>> {
+    let (Some(path), Some(files)) = (&options.model, &options.input) else { return Ok(None) };
+    let load = || model::load(&ModelOptions { model: path.clone(), arith: None, cut_at: None, dim: Vec::new() });
     let graph = load()?;
     let samples = input::samples(&graph, files, &options.inputs, Some(options.limit))?;
-    let name = graph.name.clone();
-    let device = |device, simulation| {
-        // The model of the netlist knows its configuration; a name is all that is asked for.
-        let (hw, link) = (Some(PRESET.to_owned()), LinkOptions::default());
-        DeviceOptions { device, hw, link, simulation }
+    let cpu = DeviceOptions {
+        device: DeviceKind::Cpu,
+        hw: Some(PRESET.to_owned()),
+        link: LinkOptions::default(),
+        simulation: SimulationOptions::default(),
     };
-    let on_cpu = Session::with_model(load()?, &device(DeviceKind::Cpu, SimulationOptions::default()), None)?
-        .run(&samples, None)?;
-    // The functional simulator looks at each program first: what it refuses says nothing about the netlist.
-    let simulation = SimulationOptions { watchdog: Some(WATCHDOG), ..SimulationOptions::default() };
-    let mut session = Session::with_model(graph, &device(DeviceKind::Tsim, simulation), Some(model))?;
-    let found = session.run(&samples, None)?;
-    let compared = expect::compare_bytes(&expect::bytes(&on_cpu), &session.graph, &found, false)?;
-    Ok(Network { name, samples: samples.len(), compared })
+    let on_cpu = Session::with_model(load()?, &cpu, None)?.run(&samples, None)?;
+    let found = run(load()?, &samples)?;
+    let compared = expect::compare_bytes(&expect::bytes(&on_cpu), &graph, &found, false)?;
+    Ok(Some(Network { name: graph.name.clone(), samples: samples.len(), compared }))
 }
 
 fn as_table(
@@ -291,6 +363,9 @@ fn as_table(
         grouped(gates.cells as u64),
         options.level.proven()
     ));
+    if let Some(digest) = &gates.of {
+        text.push_str(&format!("read back {} of the bitstream with sha256 {digest}\n", gates.level.describe()));
+    }
     if let Some(bytes) = gates.bitstream {
         text.push_str(&format!(
             "the bitstream of {} bytes, unpacked and packed again, is the same\n",
@@ -325,6 +400,8 @@ fn as_json(
         "stress": options.stress,
         "cells": gates.cells,
         "bitstream_bytes": gates.bitstream,
+        "from": gates.level,
+        "bitstream_sha256": gates.of,
         "programs": report.cases,
         "sequels": report.programs - report.cases,
         "instructions": report.instructions,

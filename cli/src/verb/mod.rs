@@ -1,7 +1,7 @@
 //! The verbs, one a file.
 
 mod asm;
-mod bitstream;
+pub mod bitstream;
 mod board;
 mod compile;
 mod cosim;

@@ -207,7 +207,8 @@ fn differs(expected: &Outcome, found: &Outcome, program: &Program, names: [&str;
         return Some((What::Register, format!("{reg} reads {read:#x} after {written:#x} was written")));
     }
     let ended = (found.end != End::Done).then(|| format!("{left} finishes, {right} {}", found.end));
-    if let Some(divergence) = expected.trace.compare(&found.trace) {
+    let traces = expected.trace.as_ref().zip(found.trace.as_ref());
+    if let Some(divergence) = traces.and_then(|(expected, found)| expected.compare(found)) {
         let event = divergence.left.or(divergence.right);
         let insn = event.and_then(|event| Some((event.insn(), program.insns.get(event.insn() as usize)?)));
         let insn = insn.map_or_else(String::new, |(at, insn)| format!("; instruction {at} is `{insn}`"));

@@ -53,7 +53,7 @@ pub struct Party {
     /// What messages call it.
     pub name: String,
     bus: Box<dyn Bus + Send>,
-    trace: Box<dyn Fn() -> Trace + Send>,
+    trace: Option<Box<dyn Fn() -> Trace + Send>>,
 }
 
 /// A program in the memory of a device.
@@ -64,6 +64,8 @@ pub(super) struct Placed {
     config: HwConfig,
     /// Everything from the program's base: image, gap, instructions.
     bytes: Vec<u8>,
+    /// Where the instructions begin.
+    insns: usize,
 }
 
 /// How a launch ended.
@@ -93,9 +95,9 @@ pub(super) struct Outcome {
     pub cycles: u32,
     /// The registers that must agree, in order.
     pub counters: Vec<(Reg, u32)>,
-    /// Events, with addresses counted from the program's base.
-    pub trace: Trace,
-    /// Memory from the program's base.
+    /// Events, where somebody sees them, with addresses counted from the program's base.
+    pub trace: Option<Trace>,
+    /// Memory from the program's base; of the instructions what has changed.
     pub memory: Vec<u8>,
     /// A register that does not hold what was written.
     pub readback: Option<(Reg, u32, u32)>,
@@ -104,7 +106,12 @@ pub(super) struct Outcome {
 impl Party {
     /// A device behind a bus. `trace` gives the events of the last launch.
     pub fn new(name: &str, bus: impl Bus + Send + 'static, trace: impl Fn() -> Trace + Send + 'static) -> Party {
-        Party { name: name.to_owned(), bus: Box::new(bus), trace: Box::new(trace) }
+        Party { name: name.to_owned(), bus: Box::new(bus), trace: Some(Box::new(trace)) }
+    }
+
+    /// A device whose events nobody sees: memory and registers alone are compared.
+    pub fn untraced(name: &str, bus: impl Bus + Send + 'static) -> Party {
+        Party { name: name.to_owned(), bus: Box::new(bus), trace: None }
     }
 
     /// The functional simulator. It looks for races too, so that an illegal program is not taken for one that hardware runs
@@ -170,7 +177,8 @@ impl Party {
         let [uop, inp, wgt, acc, out] = bases;
         let insn_addr = (Reg::InsnAddr, (base + insn_offset) | random.below(INSN_ADDR_ALIGN));
         let regs = [uop, inp, wgt, acc, out, insn_addr, (Reg::InsnCount, insns.len() as u32)];
-        Ok(Placed { buf, spacer, regs, bytes, config: program.config.clone() })
+        let insns = insn_offset as usize;
+        Ok(Placed { buf, spacer, regs, bytes, insns, config: program.config.clone() })
     }
 
     /// Gives the memory of a program back.
@@ -217,18 +225,21 @@ impl Party {
         }
         let mut memory = vec![0; placed.bytes.len()];
         self.bus.copy_out(placed.buf.addr, &mut memory).map_err(|e| self.failed("reading memory", e))?;
+        // Instructions have addresses in them, which no two devices need to have alike: how they were changed is compared.
+        let written = placed.bytes.iter().skip(placed.insns);
+        memory.iter_mut().skip(placed.insns).zip(written).for_each(|(found, written)| *found ^= written);
         Ok(Outcome { end, cycles, counters, trace: self.events(placed), memory, readback })
     }
 
     /// The events of the last launch, with addresses counted from the program's base.
-    fn events(&self, placed: &Placed) -> Trace {
-        let mut trace = (self.trace)();
+    fn events(&self, placed: &Placed) -> Option<Trace> {
+        let mut trace = self.trace.as_ref()?();
         for event in &mut trace.events {
             if let Event::Write { addr, .. } = event {
                 *addr = addr.wrapping_sub(placed.buf.addr.0);
             }
         }
-        trace
+        Some(trace)
     }
 
     /// Launches a program, lets it run while a register is read so many times, and resets the device.

@@ -129,6 +129,13 @@ impl Netlist {
         Ok(netlist)
     }
 
+    /// The highest number of a net.
+    pub(super) fn last_net(&self) -> u32 {
+        let pins = self.cells.iter().flat_map(|cell| &cell.pins).map(|pin| &pin.bits);
+        let bits = self.ports.iter().map(|port| &port.bits).chain(pins).flatten();
+        bits.filter_map(|bit| if let Bit::Net(net) = bit { Some(*net) } else { None }).max().unwrap_or(0)
+    }
+
     /// How many cells of each type there are, by name.
     pub fn count(&self, kind: &str) -> usize {
         self.cells.iter().filter(|cell| cell.kind == kind).count()

