@@ -185,6 +185,43 @@ fn keyword_spotting_is_bit_exact_whatever_the_memory_is_and_holds_at_first() {
     }
 }
 
+/// A board of ours as its manifest has it, and the configuration of its accelerator.
+fn named(name: &str) -> Option<(HwConfig, BoardPort)> {
+    let tools = tool::verilator()?;
+    let board = tandem_boards::find(name).unwrap();
+    let (config, shell) = (board.config.clone(), tandem_boards::shell(&board).unwrap());
+    let verilog = tandem_boards::inside(&board, &config).unwrap();
+    let (cells, chip): (&str, Option<Box<dyn Chip>>) = match &shell.memory {
+        Memory::Sdram(facts) => ("", Some(Box::new(Model::new(facts, shell.clock_hz)))),
+        Memory::Spram => (cells::ICE40, None),
+        Memory::BlockRam { .. } => ("", None),
+    };
+    let cache = tool::cache().join("models");
+    let model = BoardModel::build(&verilog, cells, &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
+    let options = BoardOptions { scramble: Some(5), ..BoardOptions::new(shell.clock_hz.into(), shell.baud.into()) };
+    Some((config, BoardPort::new(Cable::new(BoardSim::new(model, options, chip).unwrap()))))
+}
+
+#[test]
+fn keyword_spotting_is_bit_exact_on_the_simulated_icebreaker() {
+    let Some(folder) = models() else { return };
+    let read = |file: &str| std::fs::read(folder.join("mlperf-tiny").join(file)).unwrap();
+    let (inputs, expected) = (read("kws01/inputs_i8.bin"), read("kws01/expected_prob_i8_tflref.bin"));
+    let Some((config, port)) = named("icebreaker") else { return };
+    compare(&read("models/kws_ref_model.tflite"), &inputs[..2 * 490], &expected[..2 * 12], &config, port);
+}
+
+#[test]
+fn resnet_8_is_bit_exact_on_the_simulated_ulx3s() {
+    let Some(folder) = models() else { return };
+    let read = |file: &str| std::fs::read(folder.join("mlperf-tiny").join(file)).unwrap();
+    // Pixels; their codes are 128 less.
+    let inputs: Vec<u8> = read("ic01/inputs_u8.bin").iter().take(3072).map(|pixel| pixel ^ 0x80).collect();
+    let expected = read("ic01/expected_prob_i8_tflref.bin");
+    let Some((config, port)) = named("ulx3s-85f") else { return };
+    compare(&read("models/pretrainedResnet_quant.tflite"), &inputs, &expected[..10], &config, port);
+}
+
 #[test]
 fn a_network_is_bit_exact_over_a_line_that_loses_one_byte_in_a_hundred() {
     let faults = CableFaults { per_million: 10_000, seed: 3 };

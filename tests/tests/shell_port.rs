@@ -7,7 +7,7 @@ const BUGS: &[Bug] = &[
     bug("words_have_room", "wire room = (free[2] | free[1])", "wire room = (|free)"),
     bug("free_counts", "+ {2'h0, leaves};", "+ {2'h0, axi_rready};"),
     bug("reads_counted", "if (reads_core & (~ended))", "if (reads_core)"),
-    bug("promised_in_order", "& (n48 | n42)", "& 1'h1"),
+    bug("promised_in_order", "& room) & in_order", "& room)"),
     bug(
         "bridge_alone",
         "wire bridge_now = (is_idle & bridge_access) & n42",

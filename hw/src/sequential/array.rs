@@ -5,6 +5,8 @@
 //!                                            ACC read   ^---- [ result ] of the micro-op before
 //! ```
 //!
+//! Where the target asks for operand registers, sums of two products have registers too, and P4 and P5 are a cycle later.
+//!
 //! | port | width | meaning |
 //! |---|---|---|
 //! | `fire`, `dst` | 1, index | P2: a micro-op of GEMM or LANE reads its operands, which are at the inputs in the next cycle |
@@ -40,9 +42,12 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
     let wgt = m.input("wgt", block * block * 8);
     let acc = m.input("acc", block * 32);
 
+    // The stages in which sums end, and in which they are added to the accumulators.
+    let summed = if sizes.target.operand_registers { 5 } else { 4 };
+    let added = summed + 1;
     let mut stages = Vec::new();
     let (mut valid, mut index) = (fire, dst);
-    for stage in 3..=6 {
+    for stage in 3..=added + 1 {
         let (held, held_dst) = (m.reg(format!("valid_{stage}"), 1, 0), m.data_reg(format!("dst_{stage}"), log_acc));
         held.set(valid);
         held_dst.set(index);
@@ -51,12 +56,10 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
     }
     let stage = |number: usize| stages[number - 3];
     let (part_3, unit_3) = (m.data_reg("part_3", part.width()), m.data_reg("unit_3", 1));
-    let minuses: Vec<Net<'_>> = (3..=5).map(|stage| m.data_reg(format!("minus_{stage}"), 1)).collect();
+    let minuses: Vec<Net<'_>> = (3..=added).map(|stage| m.data_reg(format!("minus_{stage}"), 1)).collect();
     part_3.set(part);
     unit_3.set(unit);
-    minuses[0].set(minus);
-    minuses[1].set(minuses[0]);
-    minuses[2].set(minuses[1]);
+    minuses.iter().zip([minus].iter().chain(&minuses)).for_each(|(held, before)| held.set(*before));
 
     // P3: products; LANE uses those of column 0 alone.
     let inputs = inp.lanes(block);
@@ -83,16 +86,27 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
     for (o, row) in all.chunks(block as usize).enumerate() {
         // P4.
         let width = 16 + clog2(row.len());
-        let whole = balanced(&row.iter().map(|value| value.sext(width)).collect::<Vec<_>>(), |a, b| a + b);
+        let mut terms: Vec<Net<'_>> = row.iter().map(|value| value.sext(width)).collect();
+        if sizes.target.operand_registers {
+            let pair = |(at, pair): (usize, &[Net<'_>])| {
+                let held = m.data_reg(format!("pair_{o}_{at}"), 17);
+                held.set((pair[0] + pair[1]).bits(0, 17));
+                held.sext(width)
+            };
+            terms = terms.chunks(2).enumerate().map(pair).collect();
+        }
+        let whole = balanced(&terms, |a, b| a + b);
         let sum = m.data_reg(format!("sum_{o}"), width);
         m.when_else(clear, || sum.set_to(0), || sum.set(whole));
         sums.push(sum);
     }
 
     // P5, on the newest value there is.
-    let minus_5 = minuses[2];
-    let fresh = (clear | (lane & overwrite) | (unit & !minus_5)).named("fresh");
-    let ahead = (stage(6).0 & stage(5).1.eq(stage(6).1)).named("ahead");
+    let (early_minus, late_minus) = (minuses[minuses.len() - 2], minuses[minuses.len() - 1]);
+    // What P5 writes now is not read but taken from behind the write.
+    let collides = (stage(added).0 & stage(summed).1.eq(stage(added).1)).named("collides");
+    let fresh = m.delay("fresh", clear | (lane & overwrite) | (unit & !early_minus));
+    let ahead = m.delay("ahead", collides);
     let (mut results, mut writes) = (Vec::new(), Vec::new());
     for (o, (sum, old)) in sums.iter().zip(acc.lanes(block)).enumerate() {
         let result = m.data_reg(format!("result_{o}"), 32);
@@ -104,16 +118,14 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
         // Less than the input: the difference is negative, or it would be but for an overflow.
         let less = m.data_reg(format!("less_{o}"), 1);
         let overflow = value.sign().eq(sum.sign()) & total.sign().ne(value.sign());
-        m.when(stage(5).0 & minus_5, || less.set(total.sign() ^ overflow));
-        writes.push(stage(5).0 & !minus_5 & (less | !unit | overwrite));
+        m.when(stage(added).0 & late_minus, || less.set(total.sign() ^ overflow));
+        writes.push(stage(added).0 & !late_minus & (less | !unit | overwrite));
     }
-    // What P5 writes now is not read but taken from behind the write.
-    let collides = (stage(5).0 & stage(4).1.eq(stage(5).1)).named("collides");
-    m.output("acc_read", stage(4).0 & !collides);
-    m.output("acc_index", stage(4).1);
+    m.output("acc_read", stage(summed).0 & !collides);
+    m.output("acc_index", stage(summed).1);
     m.output("write", m.cat(&writes));
-    m.output("write_index", stage(5).1);
+    m.output("write_index", stage(added).1);
     m.output("result", m.cat(&results));
-    m.output("busy", m.any_of(&[stage(3).0, stage(4).0, stage(5).0]));
+    m.output("busy", m.any_of(&(3..=added).map(|number| stage(number).0).collect::<Vec<_>>()));
     m
 }

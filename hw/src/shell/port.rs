@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | `axi_*` | | the core's channels, as the slave sees them |
 //! | `bridge_access`, `bridge_write`, `bridge_address`, `bridge_wdata` | 1, 1, word address, 32 | the bridge wants a 32-bit word, until `bridge_done` |
-//! | `bridge_done`, `bridge_rdata` | 1, bus | it has it, within this bus word |
+//! | `bridge_done`, `bridge_rdata` | 1, bus | it had it in the cycle before, within this bus word |
 //! | `mem_valid`, `mem_ready`, `mem_write`, `mem_address`, `mem_beats` | 1, 1, 1, bus word address, 5 | a command to the memory |
 //! | `mem_wvalid`, `mem_wdata`, `mem_wstrb`, `mem_wnext` | 1, bus, bus / 8, 1 | a word to write, and that it is taken |
 //! | `mem_rvalid`, `mem_rdata`, `mem_rlast` | 1, bus, 1 | a word read, which is taken at once |
@@ -132,9 +132,13 @@ fn describe(m: &Module, bus: u32, low: u32, log_bytes: u32, log_buffer: u32) -> 
     let turn = m.reg("write_is_next", 1, 0);
 
     let (read_outside, write_outside) = (is_outside(m, core.araddr, log_bytes), is_outside(m, core.awaddr, log_bytes));
-    let bridge_now = (idle & bridge.access & !reads.any()).named("bridge_now");
+    // The bridge hears of its word a cycle later, so that no path leads from the memory through it, and asks until then.
+    let bridge_done = m.reg("bridge_had", 1, 0);
+    let bridge_now = (idle & bridge.access & !bridge_done & !reads.any()).named("bridge_now");
     let core_may = (idle & !bridge.access).named("core_may");
-    let can_read = (core_may & core.arvalid & room & (!read_outside | !reads.any())).named("can_read");
+    // What is answered by an error must not overtake words that are under way.
+    let in_order = (!read_outside | !reads.any()).named("in_order");
+    let can_read = (core_may & core.arvalid & room & in_order).named("can_read");
     let can_write = (core_may & core.awvalid & !bvalid).named("can_write");
     let read_now = (can_read & !(turn & can_write)).named("read_now");
     let write_now = (can_write & !(can_read & !turn)).named("write_now");
@@ -199,8 +203,9 @@ fn describe(m: &Module, bus: u32, low: u32, log_bytes: u32, log_buffer: u32) -> 
     m.output("axi_wready", taken & !of_bridge);
     m.output("axi_bvalid", bvalid);
     m.output("axi_bresp", m.cat(&[no, failed]));
-    m.output("bridge_done", (answers_bridge & rvalid) | (taken & of_bridge));
-    m.output("bridge_rdata", rdata);
+    bridge_done.set((answers_bridge & rvalid) | (taken & of_bridge));
+    m.output("bridge_done", bridge_done);
+    m.output("bridge_rdata", m.delay("bridge_word_read", rdata));
     m.output("mem_valid", asks);
     m.output("mem_write", bridge_now.mux(bridge.write, write_now));
     let core_address = write_now.mux(core.awaddr, core.araddr).bits(low, words);

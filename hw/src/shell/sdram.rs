@@ -311,7 +311,9 @@ pub fn controller(sdram: &Sdram, clock_hz: u32, bus: u32) -> Module {
     let last_flight = m.data_reg("last_flight", stages);
     let goes = (work & hit & may).named("goes");
     let reads = (goes & !writes).named("reads");
-    let puts = (goes & writes & wvalid & !flight.any()).named("puts");
+    // No READ will be under way in this cycle.
+    let landed = m.reg("landed", 1, 1);
+    let puts = (goes & writes & wvalid & landed).named("puts");
     let last = left.is(1).named("last");
     let part = column.bits(0, log_parts).named("part");
     let strobe = wstrb.pick(part, data / 8).named("part_strobe");
@@ -334,6 +336,7 @@ pub fn controller(sdram: &Sdram, clock_hz: u32, bus: u32) -> Module {
     m.output("wnext", puts & part.all());
 
     flight.set(m.cat(&[reads, flight.bits(0, stages - 1)]));
+    landed.set(!(reads | flight.bits(0, stages - 1).any()));
     last_flight.set(m.cat(&[last, last_flight.bits(0, stages - 1)]));
     let arrives = flight.sign().named("arrives");
     let got = m.reg("got", log_parts, 0);
