@@ -8,7 +8,7 @@ use crate::options::{DeviceKind, DeviceOptions, Format, InputOptions, ModelOptio
 use crate::session::Session;
 use crate::simulation::SimulationOptions;
 use crate::table::{grouped, table};
-use crate::{Outcome, expect, hardware, input, model, stdout, tools, verilated};
+use crate::{Outcome, board, expect, hardware, input, model, stdout, tools, verilated};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -226,7 +226,7 @@ fn on_board(options: &Options, subject: &Subject) -> Result<(Gates, CosimReport,
 fn subject(options: &Options) -> Result<Subject> {
     let given = options.hw.as_deref().map(hardware::resolve).transpose()?;
     if let Some(name) = &options.board {
-        let board = tandem_boards::find(name)?;
+        let board = board::resolve(name)?;
         let family = match board.flow {
             Flow::Ecp5 => Family::Ecp5,
             Flow::Ice40 => Family::Ice40,

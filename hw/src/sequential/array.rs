@@ -5,7 +5,8 @@
 //!                                            ACC read   ^---- [ result ] of the micro-op before
 //! ```
 //!
-//! Where the target asks for operand registers, sums of two products have registers too, and P4 and P5 are a cycle later.
+//! Where the target asks for operand registers, sums of two products have registers too, and so have accumulators between ACC and
+//! the adder: P5 is two cycles later.
 //!
 //! | port | width | meaning |
 //! |---|---|---|
@@ -19,7 +20,8 @@
 //! | `busy` | 1 | a micro-op is in the pipeline |
 //!
 //! LANE with `max` and without `overwrite` takes two passes: the first one subtracts the inputs to see which accumulators are
-//! less, the second one writes these alone. The passes, and micro-ops of this kind, are two cycles apart.
+//! less, the second one writes these alone. The passes, and micro-ops of this kind, are two cycles apart, or four, so that none of
+//! them takes a value that is only in part written from behind the write.
 
 use tandem_rtl::{Module, Net, balanced, clog2};
 
@@ -43,8 +45,9 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
     let acc = m.input("acc", block * 32);
 
     // The stages in which sums end, and in which they are added to the accumulators.
-    let summed = if sizes.target.operand_registers { 5 } else { 4 };
-    let added = summed + 1;
+    let deep = sizes.target.operand_registers;
+    let added = if deep { 7 } else { 5 };
+    let read = if deep { added - 2 } else { added - 1 };
     let mut stages = Vec::new();
     let (mut valid, mut index) = (fire, dst);
     for stage in 3..=added + 1 {
@@ -87,7 +90,7 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
         // P4.
         let width = 16 + clog2(row.len());
         let mut terms: Vec<Net<'_>> = row.iter().map(|value| value.sext(width)).collect();
-        if sizes.target.operand_registers {
+        if deep {
             let pair = |(at, pair): (usize, &[Net<'_>])| {
                 let held = m.data_reg(format!("pair_{o}_{at}"), 17);
                 held.set((pair[0] + pair[1]).bits(0, 17));
@@ -98,18 +101,26 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
         let whole = balanced(&terms, |a, b| a + b);
         let sum = m.data_reg(format!("sum_{o}"), width);
         m.when_else(clear, || sum.set_to(0), || sum.set(whole));
-        sums.push(sum);
+        sums.push(if deep { m.delay(&format!("sum_{o}_late"), sum) } else { sum });
     }
 
     // P5, on the newest value there is.
     let (early_minus, late_minus) = (minuses[minuses.len() - 2], minuses[minuses.len() - 1]);
     // What P5 writes now is not read but taken from behind the write.
-    let collides = (stage(added).0 & stage(summed).1.eq(stage(added).1)).named("collides");
+    let meets =
+        |behind: usize| (stage(added).0 & stage(added - behind).1.eq(stage(added).1)).named(&format!("meets_{behind}"));
+    let collides = meets(added - read);
     let fresh = m.delay("fresh", clear | (lane & overwrite) | (unit & !early_minus));
-    let ahead = m.delay("ahead", collides);
+    let ahead = m.delay("ahead", meets(1));
+    let ahead_of_read = deep.then(|| m.delay("ahead_of_read", collides));
     let (mut results, mut writes) = (Vec::new(), Vec::new());
     for (o, (sum, old)) in sums.iter().zip(acc.lanes(block)).enumerate() {
         let result = m.data_reg(format!("result_{o}"), 32);
+        let old = ahead_of_read.map_or(old, |ahead| {
+            let held = m.data_reg(format!("old_{o}"), 32);
+            held.set(ahead.mux(result, old));
+            held
+        });
         let value = ahead.mux(result, old) & (!fresh).repeat(32);
         let sum = sum.sext(32);
         let total = (value + sum).named(&format!("total_{o}"));
@@ -121,8 +132,8 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
         m.when(stage(added).0 & late_minus, || less.set(total.sign() ^ overflow));
         writes.push(stage(added).0 & !late_minus & (less | !unit | overwrite));
     }
-    m.output("acc_read", stage(summed).0 & !collides);
-    m.output("acc_index", stage(summed).1);
+    m.output("acc_read", stage(read).0 & !collides);
+    m.output("acc_index", stage(read).1);
     m.output("write", m.cat(&writes));
     m.output("write_index", stage(added).1);
     m.output("result", m.cat(&results));

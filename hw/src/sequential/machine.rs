@@ -63,8 +63,13 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     let word_address = m.var("word_address", m.lit(0, reach));
     let (address_left, data_left) = (m.reg("address_left", 1, 0), m.reg("data_left", 1, 0));
     let place = word_address.bits(0, 1);
-    let half = rdata.pick(place, 32).named("half");
-    let arrives = (port.at("data") & rvalid & rlast).named("arrives");
+    let deep = sizes.target.operand_registers;
+    let arrives = port.at("data") & rvalid & rlast;
+    let (rdata, rresp, arrives) = match deep {
+        true => (m.delay("rdata_late", rdata), m.delay("rresp_late", rresp), m.delay("arrives_late", arrives)),
+        false => (rdata, rresp, arrives),
+    };
+    let (half, arrives) = (rdata.pick(place, 32).named("half"), arrives.named("arrives"));
     let written = (port.at("answer") & bvalid).named("written");
     m.when(port.at("rest") & !halt, || {
         m.when(reads, || port.go("address"));
@@ -251,11 +256,13 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     );
     let there = (walks.get("there") & !halt).named("uop_there");
     let (dst, src, wgt) = (walks.get("dst"), walks.get("src"), walks.get("wgt"));
-    // Two passes of LANE with `max`, two cycles apart.
+    // Two passes of LANE with `max`, two or four cycles apart.
     let compares = (lane & max & !overwrite).named("compares");
-    let beat = m.reg("beat", 2, 0);
+    let log_apart = if deep { 2 } else { 1 };
+    let beat = m.reg("beat", log_apart + 1, 0);
     m.when(there & compares, || beat.set(beat.inc()));
-    let fire = (there & quick & !(compares & beat.bit(0))).named("fires");
+    let fire = (there & quick & !(compares & beat.bits(0, log_apart).any())).named("fires");
+    let first_pass = (compares & !beat.bit(log_apart)).named("first_pass");
     let log_in = block.trailing_zeros();
 
     // ACC: one port to read, one to write.
@@ -273,7 +280,7 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
             ("lane", lane),
             ("overwrite", overwrite),
             ("unit", lane & max),
-            ("minus", compares & !beat.bit(1)),
+            ("minus", first_pass),
             ("part", wgt.bits(0, log_in)),
             ("inp", inp_element),
             ("wgt", wgt_element),
@@ -297,7 +304,7 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
         ],
     );
     let slow_done = tensor_alu.get("done");
-    taken.set(quick.mux(fire & !(compares & !beat.bit(1)), slow_done) & there);
+    taken.set(quick.mux(fire & !first_pass, slow_done) & there);
 
     let byte = word.pick(walker.get("byte_number"), 8);
     let put_data = is_acc8.mux(byte.sext(32), word).named("put_data");

@@ -11,7 +11,7 @@
 //! | `start` | 1 | an operation begins; its inputs stay until `done` |
 //! | `requant`, `opcode`, `mode`, `saturate`, `use_imm`, `imm` | 1, 3, 2, 1, 1, 32 | as in the instruction |
 //! | `dst`, `src` | index | its accumulators |
-//! | `read`, `read_index`, `acc` | 1, index, element | ACC, which answers a cycle later and holds the word |
+//! | `read`, `read_index`, `acc` | 1, index, element | ACC, which answers a cycle later and holds the word; then a cycle passes where the target asks for operand registers |
 //! | `write`, `lane`, `result` | 1, log lanes, 32 | a lane of `acc[dst]` |
 //! | `done` | 1 | the last lane is written in this cycle |
 //!
@@ -43,10 +43,15 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         "step",
         &[
             "idle", "post", "left", "up", "bias", "scale_by", "scale", "multiply", "once", "bound", "down", "low",
-            "round", "offset", "lower", "compare", "take", "upper", "operand", "plain", "write",
+            "keep", "round", "offset", "lower", "compare", "take", "upper", "operand", "plain", "write",
         ],
     );
-    let at = |name: &str| step.at(name).named(&format!("at_{name}"));
+    // A step waits for a cycle where the word that it needs goes through a register.
+    let pause = sizes.target.operand_registers.then(|| m.reg("pauses", 1, 0));
+    let at = |name: &str| {
+        let here = step.at(name);
+        pause.map_or(here, |pause| here & !pause).named(&format!("at_{name}"))
+    };
     let idle = at("idle");
     // What the operation is, decoded once: from here on `requant` is of the one at work, `asks_requant` of the one to begin.
     let known = |name: &str, net: Net<'_>| {
@@ -71,7 +76,8 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
     // A quotient of more than 32 bits; the upper bound is compared; one more is added.
     let (big, second, more) = (m.data_reg("big", 1), m.data_reg("second", 1), m.data_reg("more", 1));
 
-    let stored = acc.pick(lane, 32).named("stored");
+    let stored = acc.pick(lane, 32);
+    let stored = if pause.is_some() { m.delay("stored", stored) } else { stored.named("stored") };
     let v_left = m.var("v_left", m.lit(0, 1));
     let word = (immediate & !v_left).mux(imm, stored).named("word");
 
@@ -253,7 +259,10 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         // Only a saturating REQUANT asks whether the quotient has more bits than V; its sign stays in H.
         let beyond = (saturate & h.bits(0, 32).ne(v.sign().repeat(32))).named("beyond");
         big.set(beyond);
-        h_clear.set(!beyond);
+        step.go("keep");
+    });
+    m.when(at("keep"), || {
+        h_clear.set(!big);
         step.go("round");
     });
     m.when(at("round"), || {
@@ -303,6 +312,9 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         step.go("idle");
     });
 
+    if let Some(pause) = pause {
+        pause.set(read);
+    }
     m.output("read", read);
     m.output("read_index", from_src.mux(src, dst) + which.zext(log_acc));
     m.output("write", at("write"));
