@@ -62,7 +62,12 @@ pub fn target(board: &Board, config: &HwConfig) -> Target {
         },
         Flow::Ice40 => Target { multipliers: Multipliers::Mac16 { dsps }, lut_ram: false, ..Target::default() },
         Flow::Gowin => Target { ripple_sums: true, operand_registers: true, ..Target::default() },
-        Flow::Vivado => Target::default(),
+        // With those of the tensor ALU no more multipliers than there are MACs.
+        Flow::Vivado => {
+            let macs = u32::try_from(Board::macs(config)).unwrap_or(u32::MAX);
+            let array = macs.saturating_sub(4 * config.alu_lanes() as u32).min(array);
+            Target { multipliers: Multipliers::DspPair { dsps: array }, ..Target::default() }
+        }
     }
 }
 

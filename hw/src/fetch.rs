@@ -124,6 +124,7 @@ pub fn fetch(sizes: &Sizes) -> Module {
     });
 
     let Decoded { target, illegal } = decode(&m, sizes, insn);
+    let illegal = m.any_of(&illegal).named("undecodable");
     let finish = insn.bits(0, 3).is(3).named("finish");
     let misplaced = (finish & !last).named("misplaced_finish");
     let open = m.any_of(&[0, 1, 2].map(|unit| target[unit] & room[unit])).named("open");
@@ -154,7 +155,8 @@ pub fn fetch(sizes: &Sizes) -> Module {
 pub(crate) struct Decoded<'m> {
     /// The unit: load, compute, store.
     pub target: [Net<'m>; 3],
-    pub illegal: Net<'m>,
+    /// It is none if one of these holds.
+    pub illegal: Vec<Net<'m>>,
 }
 
 /// Which queue an instruction belongs to, and whether it is none, from the instruction table.
@@ -197,5 +199,5 @@ pub(crate) fn decode<'m>(m: &'m Module, sizes: &Sizes, insn: Net<'m>) -> Decoded
     illegal.push(to_load & (insn.bit(3) | insn.bit(5)));
     illegal.push(to_store & (insn.bit(4) | insn.bit(6)));
     let target = [to_load.named("for_load"), (!to_load & !to_store).named("for_compute"), to_store.named("for_store")];
-    Decoded { target, illegal: m.any_of(&illegal).named("undecodable") }
+    Decoded { target, illegal }
 }

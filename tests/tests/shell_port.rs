@@ -8,11 +8,7 @@ const BUGS: &[Bug] = &[
     bug("free_counts", "+ {2'h0, leaves};", "+ {2'h0, axi_rready};"),
     bug("reads_counted", "if (reads_core & (~ended))", "if (reads_core)"),
     bug("promised_in_order", "& room) & in_order", "& room)"),
-    bug(
-        "bridge_alone",
-        "wire bridge_now = (is_idle & bridge_access) & n42",
-        "wire bridge_now = is_idle & bridge_access",
-    ),
+    bug("bridge_alone", "& (~bridge_had)) & no_reads", "& (~bridge_had))"),
     bug("one_at_a_time", "(can_read & (~write_is_next))", "1'h0"),
     bug("answer_holds", "if (axi_bready) begin\n            answers", "if (is_idle) begin\n            answers"),
     bug("answers_what_ended", "if (write_ends) begin", "if (word_taken) begin"),

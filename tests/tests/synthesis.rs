@@ -124,3 +124,17 @@ fn ecp5_takes_a_multiplier_for_two_macs_and_no_block_ram_for_short_queues() {
 fn series_7_takes_a_multiplier_for_each_mac_and_block_ram_for_each_scratchpad() {
     check("xilinx", &XILINX);
 }
+
+/// On a board two MACs share a multiplier where those of the tensor ALU would make it more than one a MAC.
+#[test]
+fn series_7_takes_a_multiplier_for_each_mac_with_the_tensor_alu_on_a_board() {
+    let Some(tools) = Sby::find() else { return };
+    let board = tandem_boards::find("pynq-z1").unwrap();
+    let small = HwConfig::from_toml(SMALL).unwrap();
+    let config = HwConfig::new(HwFacts { alu_lanes: Some(1), ..small.facts().clone() }).unwrap();
+    let verilog = tandem_boards::core(&board, &config).unwrap();
+    let cells = cells(&tools, "xilinx_pairs", &verilog, TOP, XILINX.command).unwrap();
+    assert_eq!(count(&cells, "tandem_gemm", XILINX.multipliers), 16 - PER_LANE);
+    assert_eq!(count(&cells, TOP, XILINX.multipliers), 16);
+    report("xilinx_pairs", &cells, &XILINX);
+}

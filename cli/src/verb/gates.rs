@@ -329,7 +329,8 @@ fn network(
     let on_cpu = Session::with_model(load()?, &cpu, None)?.run(&samples, None)?;
     let found = run(load()?, &samples)?;
     let compared = expect::compare_bytes(&expect::bytes(&on_cpu), &graph, &found, false)?;
-    Ok(Some(Network { name: graph.name.clone(), samples: samples.len(), compared }))
+    let name = path.file_stem().map_or_else(|| graph.name.clone(), |stem| stem.to_string_lossy().into_owned());
+    Ok(Some(Network { name, samples: samples.len(), compared }))
 }
 
 fn as_table(

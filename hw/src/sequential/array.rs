@@ -50,7 +50,7 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
     let read = if deep { added - 2 } else { added - 1 };
     let mut stages = Vec::new();
     let (mut valid, mut index) = (fire, dst);
-    for stage in 3..=added + 1 {
+    for stage in 3..=added {
         let (held, held_dst) = (m.reg(format!("valid_{stage}"), 1, 0), m.data_reg(format!("dst_{stage}"), log_acc));
         held.set(valid);
         held_dst.set(index);

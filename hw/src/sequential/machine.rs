@@ -92,7 +92,7 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     m.when(arrives, || word.set(half));
 
     // The instruction at hand.
-    let phase = m.fsm("phase", &["idle", "fetch", "look", "wait", "work"]);
+    let phase = m.fsm("phase", &["idle", "fetch", "decode", "look", "wait", "work"]);
     let insn_parts: Vec<Net<'_>> = (0..4).map(|part| m.data_reg(format!("insn_{part}"), 32)).collect();
     let insn = m.cat(&insn_parts).named("insn");
     let (at, part) = (m.data_reg("fetch_address", reach + 1), m.reg("insn_part", 2, 0));
@@ -121,10 +121,14 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
         }
         part.set(part.inc());
         at.set(at.inc());
-        m.when(part.all(), || phase.go("look"));
+        m.when(part.all(), || phase.go("decode"));
     });
 
+    // Decoded in a cycle of its own, and looked at in the next one.
     let Decoded { target, illegal } = decode(&m, sizes, insn);
+    let reasons: Vec<Net<'_>> =
+        illegal.into_iter().enumerate().map(|(at, reason)| m.delay(format!("illegal_{at}"), reason)).collect();
+    let illegal = m.any_of(&reasons).named("undecodable");
     let opcode = insn.bits(0, 3);
     let finish = opcode.is(3).named("is_finish");
     let waiting = phase.at("wait").named("waiting");
@@ -136,6 +140,7 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
         seen
     };
     let (wrong, early) = (look("seen_illegal", illegal), look("seen_misplaced", misplaced & !illegal));
+    m.when(phase.at("decode"), || phase.go("look"));
     m.when(phase.at("look"), || phase.go("wait"));
     let sound = (waiting & !wrong & !early).named("sound");
     let [pop_prev, pop_next, push_prev, push_next] = [3, 4, 5, 6].map(|flag| insn.bit(flag));
@@ -147,8 +152,9 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     let names = [0, 1, 2, 3].map(|k| (format!("push_{k}"), format!("pop_{k}")));
     let mut pins = Vec::new();
     for (k, (push, pop)) in names.iter().enumerate() {
-        pins.push((push.as_str(), finishes & pushes[k]));
-        pins.push((pop.as_str(), begins & pops[k]));
+        // The next instruction looks at them only when it has been fetched.
+        pins.push((push.as_str(), m.delay(format!("pushes_{k}"), finishes & pushes[k])));
+        pins.push((pop.as_str(), m.delay(format!("pops_{k}"), begins & pops[k])));
     }
     let tokens = m.instance("tokens", &queues(TOKEN_BITS), &pins);
     let lacking: Vec<Net<'_>> = (0..4).map(|k| pops[k] & !tokens.get(&format!("available_{k}"))).collect();
@@ -163,9 +169,12 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     finishes.set(working & done & !halt);
     m.when(finishes, || {
         left.set(left.dec());
-        index.set(index.inc());
         m.when_else(left.is(1), || phase.go("idle"), || phase.go("fetch"));
     });
+
+    // What is told of it leaves by registers, and its number with it.
+    let finished = m.delay("finished_late", finishes);
+    m.when(finished, || index.set(index.inc()));
 
     // What it is.
     let is = |code: u128, name: &str| opcode.is(code).named(name);
@@ -386,8 +395,8 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
         m.output(format!("idle_{name}"), !here);
         m.output(format!("blocked_{name}"), unit & sound & (lacks | no_room));
         m.output(format!("state_{name}"), here.mux(working.mux(detail, missing), code(0)));
-        m.output(format!("begin_{name}"), begins & unit);
-        m.output(format!("finish_{name}"), finishes & unit);
+        m.output(format!("begin_{name}"), m.delay(format!("begin_{name}_late"), begins & unit));
+        m.output(format!("finish_{name}"), m.delay(format!("finish_{name}_late"), finishes & unit));
         let overflow = walker.get("overflow") | walks.get("out_of_range");
         m.output(format!("fault_overflow_{name}"), overflow & unit);
         m.output(format!("fault_reach_{name}"), walker.get("out_of_reach") & unit);
@@ -399,7 +408,7 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     let counts: Vec<Net<'_>> = tokens.get("counts").lanes(4).into_iter().map(|count| count.zext(16)).collect();
     m.output("counts", m.cat(&counts));
     m.output("any_token", tokens.get("left"));
-    m.output("finished", finishes & finish);
+    m.output("finished", m.delay("finished_all", finishes & finish));
     m.output("fetch_state", fetching.mux(code(4), (waiting | working).mux(code(7), code(0))));
     for (name, kind) in
         [("uop", is_uop), ("wgt", is_wgt), ("inp", is_inp), ("acc", is_acc), ("acc8", is_acc8), ("out", store)]

@@ -11,12 +11,13 @@
 //! | `start` | 1 | an operation begins; its inputs stay until `done` |
 //! | `requant`, `opcode`, `mode`, `saturate`, `use_imm`, `imm` | 1, 3, 2, 1, 1, 32 | as in the instruction |
 //! | `dst`, `src` | index | its accumulators |
-//! | `read`, `read_index`, `acc` | 1, index, element | ACC, which answers a cycle later and holds the word; then a cycle passes where the target asks for operand registers |
+//! | `read`, `read_index`, `acc` | 1, index, element | ACC, which answers a cycle later and holds the word |
 //! | `write`, `lane`, `result` | 1, log lanes, 32 | a lane of `acc[dst]` |
 //! | `done` | 1 | the last lane is written in this cycle |
 //!
-//! Bit for bit as [`tandem_isa::semantics`], without the mode `float`. A lane takes 5 to 8 cycles for an operation of ALU without a
-//! multiplication or a shift, 41 for MUL, and some 50 and the shifts for REQUANT.
+//! Bit for bit as [`tandem_isa::semantics`], without the mode `float`. A lane takes 5 to 10 steps for an operation of ALU without a
+//! multiplication or a shift, 41 for MUL, and some 55 and the shifts for REQUANT. A step is a cycle, or two of a faster clock where
+//! the target asks for operand registers.
 //!
 //! The product of V and the multiplier in L: V is added to H where the lowest bit of L is set, and H and L shift right; the last
 //! bit has a negative weight. Without the last shift H is the product over 2^31, which mode `double` asks for. `behind` is the
@@ -42,15 +43,21 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
     let step = m.fsm(
         "step",
         &[
-            "idle", "post", "left", "up", "bias", "scale_by", "scale", "multiply", "once", "bound", "down", "low",
-            "keep", "round", "offset", "lower", "compare", "take", "upper", "operand", "plain", "write",
+            "idle", "post", "left", "judge", "up", "bias", "scale_by", "scale", "multiply", "once", "bound", "down",
+            "low", "keep", "round", "offset", "lower", "compare", "decide", "take", "upper", "operand", "plain",
+            "write",
         ],
     );
-    // A step waits for a cycle where the word that it needs goes through a register.
-    let pause = sizes.target.operand_registers.then(|| m.reg("pauses", 1, 0));
+    // Where the target asks for it a step takes two cycles: in the first one it decides, and in the second one the registers of
+    // the datapath take what was decided, by controls that are registers.
+    let deciding = sizes.target.operand_registers.then(|| {
+        let deciding = m.reg("deciding", 1, 0);
+        deciding.set(!deciding);
+        deciding
+    });
     let at = |name: &str| {
         let here = step.at(name);
-        pause.map_or(here, |pause| here & !pause).named(&format!("at_{name}"))
+        deciding.map_or(here, |deciding| here & deciding).named(&format!("at_{name}"))
     };
     let idle = at("idle");
     // What the operation is, decoded once: from here on `requant` is of the one at work, `asks_requant` of the one to begin.
@@ -76,36 +83,43 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
     // A quotient of more than 32 bits; the upper bound is compared; one more is added.
     let (big, second, more) = (m.data_reg("big", 1), m.data_reg("second", 1), m.data_reg("more", 1));
 
+    // It was read in the step before, whose second cycle it had to come through a register.
     let stored = acc.pick(lane, 32);
-    let stored = if pause.is_some() { m.delay("stored", stored) } else { stored.named("stored") };
-    let v_left = m.var("v_left", m.lit(0, 1));
-    let word = (immediate & !v_left).mux(imm, stored).named("word");
+    let stored = if deciding.is_some() { m.delay("stored", stored) } else { stored.named("stored") };
+    // A control: what a step sets, and what the datapath sees of it.
+    let control = |name: &str, width: u32| {
+        let set = m.var(name, m.lit(0, width));
+        let seen = if deciding.is_some() { m.delay(format!("{name}_seen"), set) } else { set };
+        Control { set, seen }
+    };
+    let v_left = control("v_left", 1);
+    let word = (immediate & !v_left.seen).mux(imm, stored).named("word");
 
     // The adder.
-    let masked = m.var("masked", m.lit(0, 1));
-    let minus = m.var("minus", m.lit(0, 1));
-    let carry = m.var("carry", m.lit(0, 1));
-    let operand = ((v & (!masked).repeat(32)).sext(33) ^ minus.repeat(33)).named("adder_operand");
-    let sum = (m.cat(&[m.lit(1, 1), h]) + m.cat(&[carry, operand])).bits(1, 33).named("sum");
+    let [masked, minus, carry] = ["masked", "minus", "carry"].map(|name| control(name, 1));
+    let operand = ((v & (!masked.seen).repeat(32)).sext(33) ^ minus.seen.repeat(33)).named("adder_operand");
+    let sum = (m.cat(&[m.lit(1, 1), h]) + m.cat(&[carry.seen, operand])).bits(1, 33).named("sum");
     let sign = h.sign().named("sign");
 
     // What the registers take. V: a word or a byte of one, the sum, twice itself, or L.
-    let byte_number = m.var("byte_number", m.lit(0, 2));
-    let byte = m.choose(byte_number, &[word.bits(0, 8), word.bits(8, 8), word.bits(16, 8)]).named("byte_of_word");
+    let byte_number = control("byte_number", 2);
+    let byte = m.choose(byte_number.seen, &[word.bits(0, 8), word.bits(8, 8), word.bits(16, 8)]).named("byte_of_word");
     let [v_word, v_byte, v_sum, v_twice, v_low] =
-        ["v_word", "v_byte", "v_sum", "v_twice", "v_low"].map(|name| m.var(name, m.lit(0, 1)));
+        ["v_word", "v_byte", "v_sum", "v_twice", "v_low"].map(|name| control(name, 1));
     let twice = m.cat(&[m.lit(0, 1), v.bits(0, 31)]);
-    let loaded = v_byte.mux(byte.sext(32), word).named("loaded");
-    let inner = m.choose(m.cat(&[v_sum | v_low, v_twice | v_low]), &[loaded, sum.bits(0, 32), twice, l]);
-    m.when(m.any_of(&[v_word, v_byte, v_sum, v_twice, v_low]), || v.set(inner));
+    let loaded = v_byte.seen.mux(byte.sext(32), word).named("loaded");
+    let of_v = m.cat(&[v_sum.seen | v_low.seen, v_twice.seen | v_low.seen]);
+    let inner = m.choose(of_v, &[loaded, sum.bits(0, 32), twice, l]);
+    m.when(m.any_of(&[v_word, v_byte, v_sum, v_twice, v_low].map(|c| c.seen)), || v.set(inner));
     // H: nothing, the sum, or half of it; then L takes the lowest bit. L: a word too.
-    let [h_clear, h_sum, halve, l_word] = ["h_clear", "h_sum", "halve", "l_word"].map(|name| m.var(name, m.lit(0, 1)));
-    m.when(h_sum | halve, || h.set(halve.mux(sum.bits(1, 32).sext(33), sum)));
-    m.when(h_clear, || h.set_to(0));
-    m.when(l_word | halve, || l.set(l_word.mux(word, m.cat(&[l.bits(1, 31), sum.bit(0)]))));
+    let [h_clear, h_sum, halve, l_word] = ["h_clear", "h_sum", "halve", "l_word"].map(|name| control(name, 1));
+    m.when(h_sum.seen | halve.seen, || h.set(halve.seen.mux(sum.bits(1, 32).sext(33), sum)));
+    m.when(h_clear.seen, || h.set_to(0));
+    let shifted = m.cat(&[l.bits(1, 31), sum.bit(0)]);
+    m.when(l_word.seen | halve.seen, || l.set(l_word.seen.mux(word, shifted)));
     // The counter: an amount, or one less.
     let [c_pre, c_up, c_bits, c_down, c_none, c_less] =
-        ["c_pre", "c_up", "c_bits", "c_down", "c_none", "c_less"].map(|name| m.var(name, m.lit(0, 1)));
+        ["c_pre", "c_up", "c_bits", "c_down", "c_none", "c_less"].map(|name| control(name, 1));
 
     // Amounts of shifts, as `alu.rs` has them.
     let back = word.sign().named("back");
@@ -118,11 +132,12 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
     let down_31 = near.mux(magnitude, m.lit(31, 5)).named("down_31");
     let after_double = back.mux(down_31, m.lit(0, 5)).zext(6);
     let counting = count.any().named("counting");
-    let amount = c_pre.mux(word.bits(24, 5).zext(6), c_up.mux(back.mux(magnitude, up_to_31).zext(6), m.lit(31, 6)));
-    let amount = c_down.mux(double.mux(after_double, up_to_62), amount);
-    m.when(m.any_of(&[c_pre, c_up, c_bits, c_down]), || count.set(amount));
-    m.when(c_less, || count.set(count.dec()));
-    m.when(c_none, || count.set_to(0));
+    let up = back.mux(magnitude, up_to_31).zext(6);
+    let amount = c_pre.seen.mux(word.bits(24, 5).zext(6), c_up.seen.mux(up, m.lit(31, 6)));
+    let amount = c_down.seen.mux(double.mux(after_double, up_to_62), amount);
+    m.when(m.any_of(&[c_pre, c_up, c_bits, c_down].map(|c| c.seen)), || count.set(amount));
+    m.when(c_less.seen, || count.set(count.dec()));
+    m.when(c_none.seen, || count.set_to(0));
 
     let which = m.var("which", m.lit(0, 2));
     let from_src = m.var("from_src", m.lit(0, 1));
@@ -132,11 +147,12 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         from_src.set_to(1);
         which.set_to(number);
     };
-    let less = big.mux(sign, sum.sign()).named("less");
+    let less = m.data_reg("less", 1);
+    less.set(big.mux(sign, sum.sign()));
     let shifts_back = ((shr | rshr) & back).named("shifts_back");
 
     m.when(idle, || {
-        h_clear.set_to(1);
+        h_clear.set.set_to(1);
         behind.set_to(0);
         later.set_to(0);
         big.set_to(0);
@@ -148,100 +164,104 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         m.when(start, || m.when_else(asks_requant, || step.go("post"), || step.go("left")));
     });
     m.when(at("post"), || {
-        c_pre.set_to(1);
+        c_pre.set.set_to(1);
         lost.set(word.bits(29, 3).any());
         read.set_to(1);
         step.go("left");
     });
     m.when(at("left"), || {
         // The immediate does not show here.
-        v_left.set_to(1);
-        v_word.set_to(1);
+        v_left.set.set_to(1);
+        v_word.set.set_to(1);
         parameter(0);
         m.when_else(requant, || step.go("up"), || step.go("operand"));
     });
     m.when(at("operand"), || {
         // H becomes the left operand, V the right one; where V is to be shifted or multiplied it stays the left one.
-        h_sum.set_to(1);
-        v_word.set(!clamp & !mul & !shifts_back);
-        v_byte.set(clamp);
-        l_word.set_to(1);
-        h_clear.set(mov | mul | shifts_back);
-        c_up.set(shr | rshr);
-        c_bits.set(mul);
-        lost.set(shifts_back & !near);
+        h_sum.set.set_to(1);
+        v_word.set.set(!clamp & !mul & !shifts_back);
+        v_byte.set.set(clamp);
+        l_word.set.set_to(1);
+        h_clear.set.set(mov | mul | shifts_back);
+        c_up.set.set(shr | rshr);
+        c_bits.set.set(mul);
         step.go("compare");
         m.when(add | mov, || step.go("plain"));
         m.when(mul, || step.go("multiply"));
-        m.when(shr | rshr, || m.when_else(back, || step.go("up"), || step.go("down")));
+        m.when(shr | rshr, || m.when_else(back, || step.go("judge"), || step.go("down")));
+    });
+    m.when(at("judge"), || {
+        // By 32 and more everything is shifted out. L is the amount.
+        lost.set(!(l.bits(5, 27).all() & l.bits(0, 5).any()));
+        step.go("up");
     });
     m.when(at("up"), || {
-        masked.set(lost);
-        v_twice.set(counting);
-        c_less.set_to(1);
+        masked.set.set(lost);
+        v_twice.set.set(counting);
+        c_less.set.set_to(1);
         m.when(!counting, || {
-            h_sum.set_to(1);
+            h_sum.set.set_to(1);
             m.when_else(requant, || step.go("bias"), || step.go("write"));
         });
     });
     m.when(at("bias"), || {
-        v_word.set_to(1);
+        v_word.set.set_to(1);
         parameter(2);
         step.go("scale_by");
     });
     m.when(at("scale_by"), || {
-        v_sum.set_to(1);
-        h_clear.set_to(1);
-        c_up.set_to(1);
-        c_none.set(!double | back);
+        v_sum.set.set_to(1);
+        h_clear.set.set_to(1);
+        c_up.set.set_to(1);
+        c_none.set.set(!double | back);
         parameter(1);
         step.go("scale");
     });
     m.when(at("scale"), || {
-        v_twice.set(counting);
-        c_less.set(counting);
+        v_twice.set.set(counting);
+        c_less.set.set(counting);
         m.when(!counting, || {
-            l_word.set_to(1);
-            c_bits.set_to(1);
+            l_word.set.set_to(1);
+            c_bits.set.set_to(1);
             parameter(2);
             step.go("multiply");
         });
     });
     m.when(at("multiply"), || {
         // The last bit of the multiplier has a negative weight; its product is not shifted in mode `double`.
-        masked.set(!l.bit(0));
-        minus.set(!counting & l.bit(0));
-        carry.set(!counting & l.bit(0));
-        halve.set(counting | !double);
-        h_sum.set_to(1);
-        c_less.set(counting);
+        masked.set.set(!l.bit(0));
+        minus.set.set(!counting & l.bit(0));
+        carry.set.set(!counting & l.bit(0));
+        halve.set.set(counting | !double);
+        h_sum.set.set_to(1);
+        c_less.set.set(counting);
         m.when(!counting, || {
-            c_down.set_to(1);
-            c_none.set(!requant);
+            c_down.set.set_to(1);
+            c_none.set.set(!requant);
             behind.set(double & l.bit(31));
             m.when_else(double, || step.go("once"), || step.go("down"));
         });
     });
     m.when(at("once"), || {
-        masked.set_to(1);
-        carry.set(behind);
-        h_sum.set_to(1);
+        masked.set.set_to(1);
+        carry.set.set(behind);
+        h_sum.set.set_to(1);
         behind.set_to(0);
         step.go("bound");
     });
     m.when(at("bound"), || {
         // Only the square of -2^31 leaves 32 bits, and gives one less.
-        masked.set_to(1);
-        minus.set_to(1);
-        h_sum.set(!h.bit(32) & h.bit(31));
+        masked.set.set_to(1);
+        minus.set.set_to(1);
+        h_sum.set.set(!h.bit(32) & h.bit(31));
         step.go("down");
     });
     // Products shift out of L, what is in H alone out of H.
     let wide = (mul | (requant & !double)).named("wide");
     m.when(at("down"), || {
-        masked.set_to(1);
-        halve.set(counting);
-        c_less.set_to(1);
+        masked.set.set_to(1);
+        halve.set.set(counting);
+        c_less.set.set_to(1);
         m.when_else(
             counting,
             || {
@@ -250,7 +270,7 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
             },
             || {
                 more.set(behind & !shr & (half_up | later | !sign));
-                v_low.set_to(1);
+                v_low.set.set_to(1);
                 m.when_else(wide, || step.go("low"), || step.go("round"));
             },
         );
@@ -262,48 +282,51 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         step.go("keep");
     });
     m.when(at("keep"), || {
-        h_clear.set(!big);
+        h_clear.set.set(!big);
         step.go("round");
     });
     m.when(at("round"), || {
-        masked.set(!wide | big);
-        carry.set(more & !big);
-        h_sum.set_to(1);
+        masked.set.set(!wide | big);
+        carry.set.set(more & !big);
+        h_sum.set.set_to(1);
         parameter(3);
         m.when_else(saturate, || step.go("offset"), || step.go("write"));
     });
     m.when(at("offset"), || {
-        v_byte.set_to(1);
+        v_byte.set.set_to(1);
         step.go("lower");
     });
     m.when(at("lower"), || {
-        h_sum.set(!big);
-        byte_number.set_to(1);
-        v_byte.set_to(1);
+        h_sum.set.set(!big);
+        byte_number.set.set_to(1);
+        v_byte.set.set_to(1);
         step.go("compare");
     });
     m.when(at("compare"), || {
-        minus.set_to(1);
-        carry.set_to(1);
+        minus.set.set_to(1);
+        carry.set.set_to(1);
+        step.go("decide");
+    });
+    m.when(at("decide"), || {
         // At the upper bound, and for MIN, the operand is taken where H is not less.
         let takes = ((second | min) ^ less).named("takes");
-        h_clear.set(takes);
+        h_clear.set.set(takes);
         m.when_else(second | min | max, || step.go("write"), || step.go("upper"));
         m.when(takes, || step.go("take"));
     });
     m.when(at("take"), || {
-        h_sum.set_to(1);
+        h_sum.set.set_to(1);
         big.set_to(0);
         m.when_else(second | min | max, || step.go("write"), || step.go("upper"));
     });
     m.when(at("upper"), || {
-        byte_number.set(m.cat(&[!requant, requant]));
-        v_byte.set_to(1);
+        byte_number.set.set(m.cat(&[!requant, requant]));
+        v_byte.set.set_to(1);
         second.set_to(1);
         step.go("compare");
     });
     m.when(at("plain"), || {
-        h_sum.set_to(1);
+        h_sum.set.set_to(1);
         step.go("write");
     });
     let last = lane.all().named("last_lane");
@@ -312,9 +335,6 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         step.go("idle");
     });
 
-    if let Some(pause) = pause {
-        pause.set(read);
-    }
     m.output("read", read);
     m.output("read_index", from_src.mux(src, dst) + which.zext(log_acc));
     m.output("write", at("write"));
@@ -322,4 +342,13 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
     m.output("result", h.bits(0, 32));
     m.output("done", at("write") & last);
     m
+}
+
+/// A control of the datapath.
+#[derive(Clone, Copy)]
+struct Control<'m> {
+    /// What a step sets.
+    set: Net<'m>,
+    /// What the datapath sees: the same, or a cycle later.
+    seen: Net<'m>,
 }

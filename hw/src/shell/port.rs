@@ -134,10 +134,11 @@ fn describe(m: &Module, bus: u32, low: u32, log_bytes: u32, log_buffer: u32) -> 
     let (read_outside, write_outside) = (is_outside(m, core.araddr, log_bytes), is_outside(m, core.awaddr, log_bytes));
     // The bridge hears of its word a cycle later, so that no path leads from the memory through it, and asks until then.
     let bridge_done = m.reg("bridge_had", 1, 0);
-    let bridge_now = (idle & bridge.access & !bridge_done & !reads.any()).named("bridge_now");
+    let no_reads = (!reads.any()).named("no_reads");
+    let bridge_now = (idle & bridge.access & !bridge_done & no_reads).named("bridge_now");
     let core_may = (idle & !bridge.access).named("core_may");
     // What is answered by an error must not overtake words that are under way.
-    let in_order = (!read_outside | !reads.any()).named("in_order");
+    let in_order = (!read_outside | no_reads).named("in_order");
     let can_read = (core_may & core.arvalid & room & in_order).named("can_read");
     let can_write = (core_may & core.awvalid & !bvalid).named("can_write");
     let read_now = (can_read & !(turn & can_write)).named("read_now");
