@@ -101,7 +101,7 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
         let whole = balanced(&terms, |a, b| a + b);
         let sum = m.data_reg(format!("sum_{o}"), width);
         m.when_else(clear, || sum.set_to(0), || sum.set(whole));
-        sums.push(if deep { m.delay(&format!("sum_{o}_late"), sum) } else { sum });
+        sums.push(if deep { m.delay(format!("sum_{o}_late"), sum) } else { sum });
     }
 
     // P5, on the newest value there is.

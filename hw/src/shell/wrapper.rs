@@ -202,7 +202,7 @@ fn check(vendor: Vendor, pll: Option<&Pll>, sdram: Option<&Sdram>, pins: &Pins) 
         return wrong(format!("{name} is not wired; only {} may be absent", optional.join(", ")));
     }
     let phase = pins.sdram_clock.phase_degrees;
-    if sdram.is_some() && !(phase % 45 == 0 && (45..360).contains(&phase)) {
+    if sdram.is_some() && !(phase.is_multiple_of(45) && (45..360).contains(&phase)) {
         return wrong(format!(
             "the memory chip's clock is {phase} degrees late, which is no multiple of 45 from 45 to 315"
         ));
