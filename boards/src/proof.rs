@@ -67,8 +67,9 @@ impl Proof {
             Extent::Core => "core",
             Extent::Board => "board",
         };
-        let network = self.network.as_ref().map_or_else(String::new, |name| format!(" and {name}"));
-        format!("{what} {}: {} programs{network}", self.level.describe(), self.programs)
+        let programs = (self.programs > 0).then(|| format!("{} programs", self.programs));
+        let ran: Vec<String> = programs.into_iter().chain(self.network.clone()).collect();
+        format!("{what} {}: {}", self.level.describe(), ran.join(" and "))
     }
 }
 

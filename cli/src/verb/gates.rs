@@ -157,7 +157,8 @@ pub fn run(options: &Options) -> Result<Outcome> {
     };
     let differs = network.as_ref().is_some_and(|network| network.compared.mismatches > 0);
     let good = report.mismatches.is_empty() && !differs;
-    if let (true, Some(board)) = (good && options.programs > 0, &subject.board) {
+    let ran = options.programs > 0 || network.is_some();
+    if let (true, Some(board)) = (good && ran, &subject.board) {
         let design = tandem_boards::design(board, &subject.config)?;
         record(&tools::flow_cache(), &design, proof(options, &gates, network.as_ref()))?;
     }
