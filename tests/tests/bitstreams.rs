@@ -57,7 +57,7 @@ fn check(board: &Board, bitstream: &Bitstream, folder: PathBuf) {
     }
     let picture = fs::read_to_string(folder.join("floorplan.svg")).unwrap();
     assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>") && picture.len() < 300_000);
-    assert!(picture.contains("board.core.gemm") && picture.contains(&board.title));
+    assert!(picture.contains("shell.core.gemm") && picture.contains(&board.title));
     let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
 }
@@ -118,7 +118,7 @@ fn a_clock_that_is_not_met_comes_with_its_path_in_the_names_of_blocks() {
     board.derate = 0.1;
     let report = make(&board, &tools, empty("slow"), &[1]).0.unwrap().report;
     assert!(!report.timing_met && !report.clocks[0].met);
-    assert!(report.critical_path.iter().any(|stretch| stretch.block.starts_with("board.core.")), "{report:?}");
+    assert!(report.critical_path.iter().any(|stretch| stretch.block.starts_with("shell.core.")), "{report:?}");
     let sum: f64 = report.critical_path.iter().map(|stretch| stretch.nanoseconds).sum();
     assert!((1000.0 / sum / report.clocks[0].fmax_reported - 1.0).abs() < 0.05, "{sum} ns");
 }

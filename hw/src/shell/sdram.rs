@@ -25,8 +25,8 @@
 //! WRITE; a WRITE waits until every word read has arrived, so that chip and board never drive the data pins in one cycle or in
 //! adjacent ones.
 //!
-//! The chip's clock is the board's, inverted: the chip samples in the middle of a cycle, and what it drives is caught by
-//! registers at the pins in the middle of a cycle (see `wrapper.rs`), as if both had one clock and all wires half a cycle.
+//! The chip's clock is the board's, later by a part of a cycle: the chip samples within the cycle in which the pins change, and a
+//! word of its is caught in the cycle after the one in which it drives it (see `wrapper.rs`), as if both had one clock.
 
 use serde::{Deserialize, Serialize};
 use tandem_rtl::{MemoryStyle, Module, Net, clog2};
