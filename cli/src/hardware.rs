@@ -1,11 +1,12 @@
 //! From the word behind `--hw` to a configuration.
 
-use crate::file;
+use crate::{board, file};
 use anyhow::{Result, anyhow, bail};
 use std::path::Path;
 use tandem_isa::{HwConfig, HwFacts, Profile};
 
-/// The configuration that a word names: a preset, `vta-0.0.2` (upstream's default sizes and instruction set), or a TOML file.
+/// The configuration that a word names: a preset, `vta-0.0.2` (upstream's default sizes and instruction set), a TOML file, or a
+/// board, by its name or its folder, for the one that its bitstream has.
 ///
 /// # Errors
 /// One sentence naming the word or the file.
@@ -20,9 +21,12 @@ pub fn resolve(word: &str) -> Result<HwConfig> {
         return HwConfig::new(facts).map_err(|e| anyhow!("{word}: {e}"));
     }
     let path = Path::new(word);
-    if !path.exists() {
+    if !path.is_file() {
+        if let Ok(board) = board::resolve(word) {
+            return Ok(board.config);
+        }
         bail!(
-            "--hw {word}: there is no preset and no file of this name; the presets are {} and vta-0.0.2",
+            "--hw {word}: there is no preset, no file and no board of this name; the presets are {} and vta-0.0.2",
             HwConfig::presets().join(", ")
         );
     }

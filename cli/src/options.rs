@@ -1,5 +1,6 @@
 //! Options that several verbs share.
 
+use crate::board;
 use crate::link::{LinkKind, LinkOptions};
 use crate::simulation::SimulationOptions;
 use anyhow::{Result, bail};
@@ -122,6 +123,8 @@ impl DeviceOptions {
     pub fn hw(&self) -> Result<&str> {
         match (&self.hw, &self.device) {
             (Some(hw), _) => Ok(hw),
+            // A board that is known has its own.
+            (None, DeviceKind::Link(LinkKind::Board(name))) if board::resolve(name).is_ok() => Ok(name),
             (None, DeviceKind::Link(link)) => {
                 bail!("--device {}: give --hw with the configuration that the bitstream was built for", link.name())
             }
