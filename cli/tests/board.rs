@@ -101,7 +101,9 @@ fn ways_to_a_board_that_lead_nowhere_say_so_in_one_sentence() {
         refused(&[&["run", &model, "--input", &inputs], arguments].concat(), words);
     };
     let board = ["--device", "board:icebreaker"];
-    run(&board, &["board:icebreaker", "--hw"]);
+    run(&board, &["board:icebreaker", "--port"]);
+    // A board that is none of ours brings no configuration.
+    run(&["--device", "board:of-mine"], &["board:of-mine", "--hw"]);
     run(&[&board[..], &["--hw", "tiny"]].concat(), &["--port"]);
     let to = |path| [&board[..], &["--hw", "tiny", "--port", path]].concat();
     run(&to("/dev/no-such-port"), &["/dev/no-such-port", "no such port"]);
