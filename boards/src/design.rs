@@ -1,6 +1,6 @@
 //! The Verilog of a board: the one place where a board and a configuration become a design.
 
-use tandem_hw::shell::{self, Edge, Pins, SdramClock, Shell, ShellError, Vendor, board_verilog, wrapper_verilog};
+use tandem_hw::shell::{self, Pins, SdramClock, Shell, ShellError, Vendor, board_verilog, wrapper_verilog};
 use tandem_hw::{Multipliers, Target};
 use tandem_isa::HwConfig;
 
@@ -24,7 +24,7 @@ pub(crate) fn wrapper(board: &Board) -> Result<String, BoardError> {
         Flow::Gowin => Vendor::Gowin,
         Flow::Vivado => Vendor::Plain,
     };
-    let late = board.sdram_clock.filter(|clock| clock.phase_degrees != 180);
+    let late = board.sdram_clock.filter(SdramClock::is_late);
     let pll = board.pll.as_ref().map(|pll| {
         let late = late.map(|clock| pll.late_parameters(clock.phase_degrees)).unwrap_or_default();
         let parameters = pll.parameters().into_iter().chain(late);
@@ -34,7 +34,7 @@ pub(crate) fn wrapper(board: &Board) -> Result<String, BoardError> {
         clock: board.oscillator.as_ref().map_or_else(|| "clock_in".to_owned(), |oscillator| oscillator.port.clone()),
         leds_active_low: board.leds_active_low,
         absent: board.absent_ports.clone(),
-        sdram_clock: board.sdram_clock.unwrap_or(SdramClock { phase_degrees: 180, capture: Edge::Falling }),
+        sdram_clock: board.sdram_clock.unwrap_or(SdramClock::INVERTED),
     };
     wrapper_verilog(vendor, pll.as_ref(), &shell(board)?, &pins).map_err(refused(board))
 }

@@ -146,7 +146,7 @@ fn build(layer: Layer, place: &str, files: Files) -> Result<Board, BoardError> {
     }
     match (&memory, &layer.sdram_clock) {
         (Memory::Sdram(_), None) => return Err(missing("sdram_clock")),
-        (Memory::Sdram(_), Some(late)) if late.phase_degrees % 45 != 0 || !(45..360).contains(&late.phase_degrees) => {
+        (Memory::Sdram(_), Some(late)) if !late.has_phase() => {
             let phase = late.phase_degrees;
             return Err(wrong(format!("sdram_clock.phase_degrees: {phase} is no multiple of 45 from 45 to 315")));
         }

@@ -1,11 +1,12 @@
 //! What is known of how far a design was compared with what the tools made of it, kept beside what they made.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::BoardError;
+use crate::folder;
 use crate::sha256::sha256;
 
 /// A comparison that found no difference.
@@ -86,7 +87,7 @@ pub fn describe(proofs: &[Proof]) -> String {
 /// # Errors
 /// [`BoardError::Io`], [`BoardError::Output`] where the file was tampered with.
 pub fn proofs(cache: &Path, design: &str) -> Result<Vec<Proof>, BoardError> {
-    let path = place(cache, design);
+    let path = cache.join(name(design));
     if !path.is_file() {
         return Ok(Vec::new());
     }
@@ -108,16 +109,13 @@ pub fn record(cache: &Path, design: &str, proof: Proof) -> Result<(), BoardError
         None => all.push(proof),
     }
     all.sort_by_key(key);
-    let path = place(cache, design);
     let text = serde_json::to_string_pretty(&all).unwrap_or_default() + "\n";
-    let own = path.with_extension(std::process::id().to_string());
-    fs::create_dir_all(cache).map_err(BoardError::io(cache))?;
-    fs::write(&own, text).map_err(BoardError::io(&own))?;
-    fs::rename(&own, &path).map_err(BoardError::io(&path))
+    folder::write(cache, &[], &[(name(design), text.into_bytes())])
 }
 
-fn place(cache: &Path, design: &str) -> PathBuf {
-    cache.join(format!("proofs-{}.json", &sha256(design.as_bytes())[..32]))
+/// The file of a design's proofs.
+fn name(design: &str) -> String {
+    format!("proofs-{}.json", &sha256(design.as_bytes())[..32])
 }
 
 #[cfg(test)]

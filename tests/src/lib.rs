@@ -10,6 +10,7 @@ pub mod gates;
 pub mod layer;
 pub mod proof;
 pub mod random;
+pub mod sdram;
 pub mod synthesis;
 pub mod tool;
 

@@ -17,6 +17,7 @@ use tandem_sim::board::{BoardModel, BoardOptions, BoardPort, BoardSim, Cable, Ca
 use tandem_sim::sdram::Model;
 use tandem_sim::tsim::Variant;
 use tandem_tensor::Tensor;
+use tandem_tests::sdram::NARROW;
 use tandem_tests::{models, tool};
 
 const DIGITS: &[u8] = include_bytes!("../../models/digits/digits_int8.tflite");
@@ -55,23 +56,7 @@ fn config_with_chip() -> HwConfig {
 
 /// 32 MB in words of 16 bits.
 fn chip() -> Sdram {
-    Sdram {
-        data_bits: 16,
-        row_bits: 13,
-        column_bits: 9,
-        bank_bits: 2,
-        cas_latency: 3,
-        masks: true,
-        t_rcd: 20_000,
-        t_rp: 20_000,
-        t_ras: 45_000,
-        t_rc: 67_500,
-        t_rfc: 70_000,
-        t_wr: 15_000,
-        t_mrd: 40_000,
-        t_refi: 7_812_500,
-        t_init: 200_000_000,
-    }
+    Sdram { cas_latency: 3, t_init: 200_000_000, ..NARROW }
 }
 
 /// A board whose registers hold random values at first, or zeros without a seed; `None` where the tools are absent.

@@ -10,6 +10,7 @@ use tandem_sim::sdram::Model;
 use tandem_sim::tsim::Variant;
 use tandem_tests::block::Verilator;
 use tandem_tests::random::Random;
+use tandem_tests::sdram::NARROW;
 use tandem_tests::tool;
 
 const CLOCK: u32 = 24_000_000;
@@ -390,23 +391,7 @@ fn single_port_ram_is_memory() {
 
 /// A small chip of SDRAM, as far as its addresses go.
 fn chip() -> Sdram {
-    Sdram {
-        data_bits: 16,
-        row_bits: 11,
-        column_bits: 8,
-        bank_bits: 2,
-        cas_latency: 2,
-        masks: true,
-        t_rcd: 20_000,
-        t_rp: 20_000,
-        t_ras: 45_000,
-        t_rc: 67_500,
-        t_rfc: 70_000,
-        t_wr: 15_000,
-        t_mrd: 40_000,
-        t_refi: 15_625_000,
-        t_init: 100_000_000,
-    }
+    Sdram { row_bits: 11, column_bits: 8, t_refi: 15_625_000, t_init: 100_000_000, ..NARROW }
 }
 
 #[test]

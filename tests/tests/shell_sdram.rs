@@ -6,25 +6,9 @@ use tandem_sim::board::ChipPins;
 use tandem_sim::sdram::{Command, Model, Violation};
 use tandem_tests::block::{Block, Verilator};
 use tandem_tests::random::Random;
+use tandem_tests::sdram::NARROW;
 
-/// The chips of ULX3S boards and of Tang Nano 20K, but for the time from power to the first command.
-const NARROW: Sdram = Sdram {
-    data_bits: 16,
-    row_bits: 13,
-    column_bits: 9,
-    bank_bits: 2,
-    cas_latency: 3,
-    masks: true,
-    t_rcd: 20_000,
-    t_rp: 20_000,
-    t_ras: 45_000,
-    t_rc: 67_500,
-    t_rfc: 70_000,
-    t_wr: 15_000,
-    t_mrd: 40_000,
-    t_refi: 7_812_500,
-    t_init: 10_000_000,
-};
+/// The chip of Tang Nano 20K, but for the time from power to the first command.
 const WIDE: Sdram = Sdram { data_bits: 32, row_bits: 11, column_bits: 8, t_rc: 65_000, t_refi: 15_625_000, ..NARROW };
 
 /// A chip so slow that each of its times is what a controller waits for.

@@ -2,26 +2,11 @@
 
 use tandem_hw::shell::{Edge, Memory, Pins, Pll, Sdram, SdramClock, Shell, Vendor, WRAPPER, wrapper_verilog};
 use tandem_tests::proof::Sby;
+use tandem_tests::sdram::NARROW;
 use tandem_tests::synthesis::{cells, count};
 
 fn chip(masks: bool) -> Memory {
-    Memory::Sdram(Sdram {
-        data_bits: 16,
-        row_bits: 13,
-        column_bits: 9,
-        bank_bits: 2,
-        cas_latency: 3,
-        masks,
-        t_rcd: 20_000,
-        t_rp: 20_000,
-        t_ras: 45_000,
-        t_rc: 67_500,
-        t_rfc: 70_000,
-        t_wr: 15_000,
-        t_mrd: 40_000,
-        t_refi: 7_812_500,
-        t_init: 200_000_000,
-    })
+    Memory::Sdram(Sdram { cas_latency: 3, masks, t_init: 200_000_000, ..NARROW })
 }
 
 fn shell(memory: Memory) -> Shell {
@@ -33,7 +18,7 @@ fn pins(absent: &[&str]) -> Pins {
         clock: "clock_in".to_owned(),
         leds_active_low: true,
         absent: absent.iter().map(|&name| name.to_owned()).collect(),
-        sdram_clock: SdramClock { phase_degrees: 180, capture: Edge::Falling },
+        sdram_clock: SdramClock::INVERTED,
     }
 }
 

@@ -88,9 +88,9 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
     let stored = if deciding.is_some() { m.delay("stored", stored) } else { stored.named("stored") };
     // A control: what a step sets, and what the datapath sees of it.
     let control = |name: &str, width: u32| {
-        let set = m.var(name, m.lit(0, width));
-        let seen = if deciding.is_some() { m.delay(format!("{name}_seen"), set) } else { set };
-        Control { set, seen }
+        let asked = m.var(name, m.lit(0, width));
+        let seen = if deciding.is_some() { m.delay(format!("{name}_seen"), asked) } else { asked };
+        Control { asked, seen }
     };
     let v_left = control("v_left", 1);
     let word = (immediate & !v_left.seen).mux(imm, stored).named("word");
@@ -152,7 +152,7 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
     let shifts_back = ((shr | rshr) & back).named("shifts_back");
 
     m.when(idle, || {
-        h_clear.set.set_to(1);
+        h_clear.set_to(1);
         behind.set_to(0);
         later.set_to(0);
         big.set_to(0);
@@ -164,27 +164,27 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         m.when(start, || m.when_else(asks_requant, || step.go("post"), || step.go("left")));
     });
     m.when(at("post"), || {
-        c_pre.set.set_to(1);
+        c_pre.set_to(1);
         lost.set(word.bits(29, 3).any());
         read.set_to(1);
         step.go("left");
     });
     m.when(at("left"), || {
         // The immediate does not show here.
-        v_left.set.set_to(1);
-        v_word.set.set_to(1);
+        v_left.set_to(1);
+        v_word.set_to(1);
         parameter(0);
         m.when_else(requant, || step.go("up"), || step.go("operand"));
     });
     m.when(at("operand"), || {
         // H becomes the left operand, V the right one; where V is to be shifted or multiplied it stays the left one.
-        h_sum.set.set_to(1);
-        v_word.set.set(!clamp & !mul & !shifts_back);
-        v_byte.set.set(clamp);
-        l_word.set.set_to(1);
-        h_clear.set.set(mov | mul | shifts_back);
-        c_up.set.set(shr | rshr);
-        c_bits.set.set(mul);
+        h_sum.set_to(1);
+        v_word.set(!clamp & !mul & !shifts_back);
+        v_byte.set(clamp);
+        l_word.set_to(1);
+        h_clear.set(mov | mul | shifts_back);
+        c_up.set(shr | rshr);
+        c_bits.set(mul);
         step.go("compare");
         m.when(add | mov, || step.go("plain"));
         m.when(mul, || step.go("multiply"));
@@ -196,72 +196,72 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         step.go("up");
     });
     m.when(at("up"), || {
-        masked.set.set(lost);
-        v_twice.set.set(counting);
-        c_less.set.set_to(1);
+        masked.set(lost);
+        v_twice.set(counting);
+        c_less.set_to(1);
         m.when(!counting, || {
-            h_sum.set.set_to(1);
+            h_sum.set_to(1);
             m.when_else(requant, || step.go("bias"), || step.go("write"));
         });
     });
     m.when(at("bias"), || {
-        v_word.set.set_to(1);
+        v_word.set_to(1);
         parameter(2);
         step.go("scale_by");
     });
     m.when(at("scale_by"), || {
-        v_sum.set.set_to(1);
-        h_clear.set.set_to(1);
-        c_up.set.set_to(1);
-        c_none.set.set(!double | back);
+        v_sum.set_to(1);
+        h_clear.set_to(1);
+        c_up.set_to(1);
+        c_none.set(!double | back);
         parameter(1);
         step.go("scale");
     });
     m.when(at("scale"), || {
-        v_twice.set.set(counting);
-        c_less.set.set(counting);
+        v_twice.set(counting);
+        c_less.set(counting);
         m.when(!counting, || {
-            l_word.set.set_to(1);
-            c_bits.set.set_to(1);
+            l_word.set_to(1);
+            c_bits.set_to(1);
             parameter(2);
             step.go("multiply");
         });
     });
     m.when(at("multiply"), || {
         // The last bit of the multiplier has a negative weight; its product is not shifted in mode `double`.
-        masked.set.set(!l.bit(0));
-        minus.set.set(!counting & l.bit(0));
-        carry.set.set(!counting & l.bit(0));
-        halve.set.set(counting | !double);
-        h_sum.set.set_to(1);
-        c_less.set.set(counting);
+        masked.set(!l.bit(0));
+        minus.set(!counting & l.bit(0));
+        carry.set(!counting & l.bit(0));
+        halve.set(counting | !double);
+        h_sum.set_to(1);
+        c_less.set(counting);
         m.when(!counting, || {
-            c_down.set.set_to(1);
-            c_none.set.set(!requant);
+            c_down.set_to(1);
+            c_none.set(!requant);
             behind.set(double & l.bit(31));
             m.when_else(double, || step.go("once"), || step.go("down"));
         });
     });
     m.when(at("once"), || {
-        masked.set.set_to(1);
-        carry.set.set(behind);
-        h_sum.set.set_to(1);
+        masked.set_to(1);
+        carry.set(behind);
+        h_sum.set_to(1);
         behind.set_to(0);
         step.go("bound");
     });
     m.when(at("bound"), || {
         // Only the square of -2^31 leaves 32 bits, and gives one less.
-        masked.set.set_to(1);
-        minus.set.set_to(1);
-        h_sum.set.set(!h.bit(32) & h.bit(31));
+        masked.set_to(1);
+        minus.set_to(1);
+        h_sum.set(!h.bit(32) & h.bit(31));
         step.go("down");
     });
     // Products shift out of L, what is in H alone out of H.
     let wide = (mul | (requant & !double)).named("wide");
     m.when(at("down"), || {
-        masked.set.set_to(1);
-        halve.set.set(counting);
-        c_less.set.set_to(1);
+        masked.set_to(1);
+        halve.set(counting);
+        c_less.set_to(1);
         m.when_else(
             counting,
             || {
@@ -270,7 +270,7 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
             },
             || {
                 more.set(behind & !shr & (half_up | later | !sign));
-                v_low.set.set_to(1);
+                v_low.set_to(1);
                 m.when_else(wide, || step.go("low"), || step.go("round"));
             },
         );
@@ -282,51 +282,51 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
         step.go("keep");
     });
     m.when(at("keep"), || {
-        h_clear.set.set(!big);
+        h_clear.set(!big);
         step.go("round");
     });
     m.when(at("round"), || {
-        masked.set.set(!wide | big);
-        carry.set.set(more & !big);
-        h_sum.set.set_to(1);
+        masked.set(!wide | big);
+        carry.set(more & !big);
+        h_sum.set_to(1);
         parameter(3);
         m.when_else(saturate, || step.go("offset"), || step.go("write"));
     });
     m.when(at("offset"), || {
-        v_byte.set.set_to(1);
+        v_byte.set_to(1);
         step.go("lower");
     });
     m.when(at("lower"), || {
-        h_sum.set.set(!big);
-        byte_number.set.set_to(1);
-        v_byte.set.set_to(1);
+        h_sum.set(!big);
+        byte_number.set_to(1);
+        v_byte.set_to(1);
         step.go("compare");
     });
     m.when(at("compare"), || {
-        minus.set.set_to(1);
-        carry.set.set_to(1);
+        minus.set_to(1);
+        carry.set_to(1);
         step.go("decide");
     });
     m.when(at("decide"), || {
         // At the upper bound, and for MIN, the operand is taken where H is not less.
         let takes = ((second | min) ^ less).named("takes");
-        h_clear.set.set(takes);
+        h_clear.set(takes);
         m.when_else(second | min | max, || step.go("write"), || step.go("upper"));
         m.when(takes, || step.go("take"));
     });
     m.when(at("take"), || {
-        h_sum.set.set_to(1);
+        h_sum.set_to(1);
         big.set_to(0);
         m.when_else(second | min | max, || step.go("write"), || step.go("upper"));
     });
     m.when(at("upper"), || {
-        byte_number.set.set(m.cat(&[!requant, requant]));
-        v_byte.set.set_to(1);
+        byte_number.set(m.cat(&[!requant, requant]));
+        v_byte.set_to(1);
         second.set_to(1);
         step.go("compare");
     });
     m.when(at("plain"), || {
-        h_sum.set.set_to(1);
+        h_sum.set_to(1);
         step.go("write");
     });
     let last = lane.all().named("last_lane");
@@ -348,7 +348,17 @@ pub(crate) fn serial(sizes: &Sizes) -> Module {
 #[derive(Clone, Copy)]
 struct Control<'m> {
     /// What a step sets.
-    set: Net<'m>,
+    asked: Net<'m>,
     /// What the datapath sees: the same, or a cycle later.
     seen: Net<'m>,
+}
+
+impl<'m> Control<'m> {
+    fn set(self, net: Net<'m>) {
+        self.asked.set(net);
+    }
+
+    fn set_to(self, value: u128) {
+        self.asked.set_to(value);
+    }
 }

@@ -29,9 +29,6 @@ use super::{BOARD, Memory, Sdram, Shell, ShellError};
 /// The name of the module that [`wrapper_verilog`] gives.
 pub const WRAPPER: &str = "top";
 
-/// The phase that needs no clock of its own.
-const INVERTED: u32 = 180;
-
 /// A family of FPGAs, for what has no common description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -65,6 +62,21 @@ pub struct SdramClock {
     pub phase_degrees: u32,
     /// The edge of the board's clock that catches a word.
     pub capture: Edge,
+}
+
+impl SdramClock {
+    /// The board's clock, inverted: it needs no clock of the PLL's own.
+    pub const INVERTED: SdramClock = SdramClock { phase_degrees: 180, capture: Edge::Falling };
+
+    /// Whether it is a clock of the PLL's own.
+    pub fn is_late(&self) -> bool {
+        self.phase_degrees != SdramClock::INVERTED.phase_degrees
+    }
+
+    /// Whether there is such a phase: a multiple of 45 from 45 to 315.
+    pub fn has_phase(&self) -> bool {
+        self.phase_degrees.is_multiple_of(45) && (45..360).contains(&self.phase_degrees)
+    }
 }
 
 /// An edge of the board's clock.
@@ -102,7 +114,7 @@ pub fn wrapper_verilog(vendor: Vendor, pll: Option<&Pll>, shell: &Shell, pins: &
         Memory::Spram | Memory::BlockRam { .. } => None,
     };
     check(vendor, pll, sdram, pins)?;
-    let late = sdram.is_some() && pins.sdram_clock.phase_degrees != INVERTED;
+    let late = sdram.is_some() && pins.sdram_clock.is_late();
     let mut ports = Ports { absent: &pins.absent, header: Vec::new(), inner: Vec::new() };
     ports.header.push(format!("input wire {}", pins.clock));
     ports.add("input", "uart_rx", 1, "uart_rx");
@@ -202,12 +214,15 @@ fn check(vendor: Vendor, pll: Option<&Pll>, sdram: Option<&Sdram>, pins: &Pins) 
         return wrong(format!("{name} is not wired; only {} may be absent", optional.join(", ")));
     }
     let phase = pins.sdram_clock.phase_degrees;
-    if sdram.is_some() && !(phase.is_multiple_of(45) && (45..360).contains(&phase)) {
+    if sdram.is_some() && !pins.sdram_clock.has_phase() {
         return wrong(format!(
             "the memory chip's clock is {phase} degrees late, which is no multiple of 45 from 45 to 315"
         ));
     }
-    if sdram.is_some() && phase != INVERTED && (pll.is_none() || ![Vendor::Ecp5, Vendor::Gowin].contains(&vendor)) {
+    if sdram.is_some()
+        && pins.sdram_clock.is_late()
+        && (pll.is_none() || ![Vendor::Ecp5, Vendor::Gowin].contains(&vendor))
+    {
         return wrong(format!(
             "the memory chip's clock is {phase} degrees late, and there is no PLL that makes another than 180"
         ));

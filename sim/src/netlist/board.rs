@@ -1,6 +1,6 @@
 //! The netlist of a whole chip, pads and PLL included, as the module `board` that [`crate::board`] simulates.
 
-use super::{Bit, Cell, Direction, Netlist, NetlistError, Pin, Port};
+use super::{Bit, Cell, Direction, Netlist, NetlistError, Port};
 
 /// Pads that go both ways, by their types: the pin at the port, what is driven, what turns the driver off, what is seen.
 const PADS: [(&str, [&str; 4]); 2] = [("TRELLIS_IO", ["B", "I", "T", "O"]), ("IOBUF", ["IO", "I", "OEN", "O"])];
@@ -82,7 +82,7 @@ fn split(netlist: &Netlist) -> Result<Netlist, NetlistError> {
             let enable = Bit::Net(next);
             next += 1;
             let constant = |bit: Option<Bit>| bit.unwrap_or(Bit::Zero);
-            out.cells.push(inverter(constant(pad.bit(off)), enable));
+            out.cells.push(Cell::inverter("TANDEM_NOT", constant(pad.bit(off)), enable));
             enables.push(enable);
             driven.push(constant(pad.bit(data)));
             seen.push(pad.bit(saw).filter(|bit| matches!(bit, Bit::Net(_))).unwrap_or_else(|| {
@@ -106,17 +106,6 @@ fn pad(netlist: &Netlist, bit: Bit) -> Option<(usize, [&'static str; 4])> {
         let (_, pins) = PADS.iter().find(|(kind, _)| *kind == cell.kind)?;
         (cell.bit(pins[0]) == Some(bit)).then_some((at, *pins))
     })
-}
-
-fn inverter(from: Bit, to: Bit) -> Cell {
-    let pin = |name: &str, direction, bit| Pin { name: name.to_owned(), direction: Some(direction), bits: vec![bit] };
-    Cell {
-        name: "enable".to_owned(),
-        kind: "TANDEM_NOT".to_owned(),
-        parameters: Vec::new(),
-        attributes: Vec::new(),
-        pins: vec![pin("A", Direction::Input, from), pin("Z", Direction::Output, to)],
-    }
 }
 
 #[cfg(test)]

@@ -143,6 +143,19 @@ impl Netlist {
 }
 
 impl Cell {
+    /// An inverter of a type with the pins `A` and `Z`.
+    pub(super) fn inverter(kind: &str, from: Bit, to: Bit) -> Cell {
+        let pin =
+            |name: &str, direction, bit| Pin { name: name.to_owned(), direction: Some(direction), bits: vec![bit] };
+        Cell {
+            name: "inverter".to_owned(),
+            kind: kind.to_owned(),
+            parameters: Vec::new(),
+            attributes: Vec::new(),
+            pins: vec![pin("A", Direction::Input, from), pin("Z", Direction::Output, to)],
+        }
+    }
+
     /// A parameter's word, or its bits.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let (_, value) = self.parameters.iter().find(|(known, _)| known == name)?;

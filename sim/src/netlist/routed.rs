@@ -197,7 +197,7 @@ fn hard(
             (true, bit) => {
                 let inverse = Bit::Net(*next);
                 *next += 1;
-                inverters.push(inverter(bit, inverse));
+                inverters.push(Cell::inverter("INV", bit, inverse));
                 inverse
             }
         }];
@@ -222,17 +222,6 @@ fn hard(
         out.parameters.retain(|(name, _)| !unclocked.contains(name));
     }
     Ok(out)
-}
-
-fn inverter(from: Bit, to: Bit) -> Cell {
-    let pin = |name: &str, direction, bit| Pin { name: name.to_owned(), direction: Some(direction), bits: vec![bit] };
-    Cell {
-        name: "inverter".to_owned(),
-        kind: "INV".to_owned(),
-        parameters: Vec::new(),
-        attributes: Vec::new(),
-        pins: vec![pin("A", Direction::Input, from), pin("Z", Direction::Output, to)],
-    }
 }
 
 /// The cell with its inputs that have no net at a constant.
