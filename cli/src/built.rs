@@ -8,7 +8,7 @@ use tandem_boards::plan::{NETLIST, Plan, ROUTED};
 use tandem_boards::proof::Level;
 use tandem_boards::{Board, Flow, TOP};
 use tandem_isa::HwConfig;
-use tandem_sim::netlist::{Family, Netlist, Wheels, board_of, complete, rebuild_ice40, unpack_ice40};
+use tandem_sim::netlist::{Family, Netlist, board_of, complete, rebuild_ice40, unpack_ice40};
 
 /// A netlist of a whole board.
 pub struct Built {
@@ -35,8 +35,7 @@ pub fn built(board: &Board, config: &HwConfig, seed: u64) -> Result<Built> {
     };
     let (level, family, netlist) = match board.flow {
         Flow::Ice40 => {
-            let (folder, cache) = (tools::folder().context("the tools are missing")?, tools::model_cache());
-            let wheels = Wheels::in_folder(&folder, &cache.join("yowasp"))?;
+            let (wheels, cache) = (tools::wheels()?, tools::model_cache());
             let bits = fs::read(path(&bitstream.report.file)?)?;
             let unpacked = unpack_ice40(&wheels, &bits, &cache)?;
             (Level::Bits, Family::Ice40, rebuild_ice40(&wheels, &unpacked, &board.constraints.1, TOP)?)

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tandem_driver::Device as VtaDevice;
+use tandem_driver::{Bus, Device as VtaDevice};
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
 use tandem_jit::JitError;
@@ -68,17 +68,48 @@ impl Session {
     /// # Errors
     /// As [`Session::open`].
     pub fn with_model(graph: Graph, options: &DeviceOptions, model: Option<Arc<Model>>) -> Result<Session> {
-        let (hw, device) = (options.hw()?.to_owned(), &options.device);
+        let hw = options.hw()?;
         let config = match &model {
             Some(model) => model.config().clone(),
-            None => hardware::resolve(&hw)?,
+            None => hardware::resolve(hw)?,
         };
+        Session::compile(graph, hw, &options.device, &config, || devices(options, &config, model.as_ref()))
+    }
+
+    /// Plans and compiles a graph for hardware of this configuration and name on a bus, which is opened for each try.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn on_bus(
+        graph: Graph,
+        config: &HwConfig,
+        name: &str,
+        open: impl Fn() -> Result<Box<dyn Bus + Send>>,
+    ) -> Result<Session> {
+        Session::compile(graph, name, &DeviceKind::Tsim, config, || {
+            let device = VtaDevice::open(open()?, config).map_err(|e| anyhow!("{name}: {e}"))?;
+            let vta = VtaBackend::new(device).with_timeout(PATIENCE);
+            Ok(Devices { backends: vec![Box::new(CpuBackend), Box::new(vta)], simulation: None, measured: true })
+        })
+    }
+
+    /// Plans and compiles until the compiler refuses nothing more.
+    fn compile(
+        graph: Graph,
+        hw: &str,
+        device: &DeviceKind,
+        config: &HwConfig,
+        open: impl Fn() -> Result<Devices>,
+    ) -> Result<Session> {
         let mut refused: HashMap<String, String> = HashMap::new();
         loop {
-            let plan = plan(&graph, device, &config, &refused);
-            let Devices { mut backends, simulation, measured } = devices(options, &config, model.as_ref())?;
+            let plan = plan(&graph, device, config, &refused);
+            let Devices { mut backends, simulation, measured } = open()?;
             match Executor::new(&graph, &plan, &mut backends) {
-                Ok(executor) => return Ok(Session { graph, plan, executor, config, hw, measured, simulation }),
+                Ok(executor) => {
+                    let (config, hw) = (config.clone(), hw.to_owned());
+                    return Ok(Session { graph, plan, executor, config, hw, measured, simulation });
+                }
                 Err(error) => match refusal(&error) {
                     // What the compiler refuses only when it sees it goes to the CPU, as if it had said so before.
                     Some((node, reason)) if !refused.contains_key(&node) => {

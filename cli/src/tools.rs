@@ -1,8 +1,10 @@
 //! Where the tools of the hardware are, and where models of it are kept: the one place that reads these variables.
 
+use anyhow::{Context, Result};
 use std::env;
 use std::path::{Path, PathBuf};
 use tandem_boards::BoardError;
+use tandem_sim::netlist::Wheels;
 use tandem_sim::tsim::{Tools, TsimError};
 
 /// Verilator and a C++ compiler: from `TANDEM_TOOLS` and `CXX`, else from a folder `.tools` above the program or above the
@@ -52,6 +54,15 @@ pub fn flow() -> Result<tandem_boards::Tools, BoardError> {
         place: "the folders above the program and above the current one".to_owned(),
     };
     Ok(tandem_boards::Tools::new(folder().ok_or_else(missing)?, model_cache().join("yowasp")))
+}
+
+/// The programs that make netlists and read them back.
+///
+/// # Errors
+/// One sentence saying what to do where there are none.
+pub fn wheels() -> Result<Wheels> {
+    let folder = folder().context("the tools are missing: run `cargo x setup`, or set TANDEM_TOOLS")?;
+    Ok(Wheels::in_folder(&folder, &model_cache().join("yowasp"))?)
 }
 
 /// The folder of what the steps to a bitstream made.

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use tandem_driver::{Bus, Device, SerialBus};
 use tandem_graph::Graph;
-use tandem_hw::shell::{Memory, Sdram, Shell, board_verilog};
-use tandem_hw::{Target, cells};
+use tandem_hw::Target;
+use tandem_hw::shell::{Memory, Sdram, Shell, board_cells, board_verilog};
 use tandem_import::{ImportOptions, import};
 use tandem_isa::{HwConfig, parse};
 use tandem_ops::Arith;
 use tandem_plan::partition;
 use tandem_runtime::{Backend, CpuBackend, Executor, VtaBackend};
 use tandem_sim::FsimBus;
-use tandem_sim::board::{BoardModel, BoardOptions, BoardPort, BoardSim, Cable, CableFaults, Chip};
-use tandem_sim::sdram::Model;
+use tandem_sim::board::{BoardModel, BoardOptions, BoardPort, BoardSim, Cable, CableFaults, chip_of};
 use tandem_sim::tsim::Variant;
 use tandem_tensor::Tensor;
 use tandem_tests::sdram::NARROW;
@@ -61,18 +60,25 @@ fn chip() -> Sdram {
 
 /// A board whose registers hold random values at first, or zeros without a seed; `None` where the tools are absent.
 fn board_with(config: &HwConfig, memory: Memory, scramble: Option<u64>, faults: CableFaults) -> Option<BoardPort> {
-    let tools = tool::verilator()?;
-    let chip: Option<Box<dyn Chip>> = match &memory {
-        Memory::Sdram(facts) => Some(Box::new(Model::new(facts, CLOCK))),
-        Memory::Spram | Memory::BlockRam { .. } => None,
-    };
-    let cells = if memory == Memory::Spram { cells::ICE40 } else { "" };
     let shell = Shell { clock_hz: CLOCK, baud: BAUD, leds: 4, memory };
-    let verilog = board_verilog(config, &Target::default(), &shell).unwrap();
-    let cache = tool::cache().join("models");
+    simulated(config, &Target::default(), &shell, scramble, faults)
+}
+
+/// The same with any target and shell.
+fn simulated(
+    config: &HwConfig,
+    target: &Target,
+    shell: &Shell,
+    scramble: Option<u64>,
+    faults: CableFaults,
+) -> Option<BoardPort> {
+    let tools = tool::verilator()?;
+    let verilog = board_verilog(config, target, shell).unwrap();
+    let (cells, cache) = (board_cells(target, shell), tool::cache().join("models"));
     let model = BoardModel::build(&verilog, cells, &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
-    let options = BoardOptions { scramble, ..BoardOptions::new(CLOCK.into(), BAUD.into()) };
-    Some(BoardPort::new(Cable::with_faults(BoardSim::new(model, options, chip).unwrap(), faults)))
+    let options = BoardOptions { scramble, ..BoardOptions::new(shell.clock_hz.into(), shell.baud.into()) };
+    let board = BoardSim::new(model, options, chip_of(shell)).unwrap();
+    Some(BoardPort::new(Cable::with_faults(board, faults)))
 }
 
 /// The smallest board.
@@ -172,19 +178,10 @@ fn keyword_spotting_is_bit_exact_whatever_the_memory_is_and_holds_at_first() {
 
 /// A board of ours as its manifest has it, and the configuration of its accelerator.
 fn named(name: &str) -> Option<(HwConfig, BoardPort)> {
-    let tools = tool::verilator()?;
     let board = tandem_boards::find(name).unwrap();
     let (config, shell) = (board.config.clone(), tandem_boards::shell(&board).unwrap());
-    let verilog = tandem_boards::inside(&board, &config).unwrap();
-    let (cells, chip): (&str, Option<Box<dyn Chip>>) = match &shell.memory {
-        Memory::Sdram(facts) => ("", Some(Box::new(Model::new(facts, shell.clock_hz)))),
-        Memory::Spram => (cells::ICE40, None),
-        Memory::BlockRam { .. } => ("", None),
-    };
-    let cache = tool::cache().join("models");
-    let model = BoardModel::build(&verilog, cells, &tools, &cache, Variant::default(), &mut |_| {}).unwrap();
-    let options = BoardOptions { scramble: Some(5), ..BoardOptions::new(shell.clock_hz.into(), shell.baud.into()) };
-    Some((config, BoardPort::new(Cable::new(BoardSim::new(model, options, chip).unwrap()))))
+    let port = simulated(&config, &tandem_boards::target(&board, &config), &shell, Some(5), QUIET)?;
+    Some((config, port))
 }
 
 #[test]

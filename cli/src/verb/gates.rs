@@ -18,13 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tandem_boards::proof::{self, Extent, Proof, record};
 use tandem_boards::{Board, Flow};
+use tandem_driver::Bus;
 use tandem_graph::Graph;
 use tandem_hw::TOP;
 use tandem_isa::HwConfig;
 use tandem_sim::Kernel;
 use tandem_sim::cosim::{Checker, CosimReport, Generator, Party};
 use tandem_sim::netlist::{
-    CHIP, ECP5_LARGEST, Family, Netlist, Wheels, chip_shim, chip_verilog, round_trip_ecp5, route_ecp5, routed_verilog,
+    CHIP, ECP5_LARGEST, Family, Netlist, chip_shim, chip_verilog, round_trip_ecp5, route_ecp5, routed_verilog,
     synthesise,
 };
 use tandem_sim::tsim::{TsimBus, TsimOptions, Variant};
@@ -112,7 +113,6 @@ struct Subject {
 
 /// The netlist in the hardware's place.
 struct Gates {
-    verilog: String,
     cells: usize,
     /// Bytes of the bitstream that was packed, unpacked and packed again.
     bitstream: Option<usize>,
@@ -153,7 +153,8 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let subject = subject(options)?;
     let (gates, report, network) = match options.level {
         Level::Board => on_board(options, &subject)?,
-        Level::Synth | Level::Route => on_core(options, &subject)?,
+        Level::Synth => on_core(options, &subject, false)?,
+        Level::Route => on_core(options, &subject, true)?,
     };
     let differs = network.as_ref().is_some_and(|network| network.compared.mismatches > 0);
     let good = report.mismatches.is_empty() && !differs;
@@ -187,11 +188,11 @@ fn proof(options: &Options, gates: &Gates, network: Option<&Network>) -> Proof {
     }
 }
 
-/// The core's netlist on the bench of the simulated hardware.
-fn on_core(options: &Options, subject: &Subject) -> Result<(Gates, CosimReport, Option<Network>)> {
-    let gates = gates(options, subject)?;
+/// The core's netlist, routed or not, on the bench of the simulated hardware.
+fn on_core(options: &Options, subject: &Subject, routed: bool) -> Result<(Gates, CosimReport, Option<Network>)> {
+    let (verilog, gates) = gates(options, subject, routed)?;
     let variant = Variant { netlist: true, ..Variant::default() };
-    let model = verilated::model(&subject.config, Some(&gates.verilog), variant)?;
+    let model = verilated::model(&subject.config, Some(&verilog), variant)?;
     let stress = options.stress.then_some(options.seed);
     let tsim = TsimOptions { trace: true, scramble: true, watchdog_cycles: WATCHDOG, stress, ..TsimOptions::default() };
     let bus = TsimBus::new(Arc::clone(&model), tsim)?;
@@ -218,9 +219,12 @@ fn on_board(options: &Options, subject: &Subject) -> Result<(Gates, CosimReport,
     }
     let whole = Whole::new(board, &subject.config, options.placement_seed)?;
     let report = programs(options, &subject.config, Party::untraced("the board", whole.bus()?))?;
-    let network = network(options, |graph, samples| whole.run(&graph, &subject.config, samples))?;
-    let Built { verilog, level, count, bitstream, .. } = whole.built;
-    Ok((Gates { verilog, cells: count, bitstream: None, level, of: Some(bitstream) }, report, network))
+    let network = network(options, |graph, samples| {
+        let open = || Ok(Box::new(whole.bus()?) as Box<dyn Bus + Send>);
+        Session::on_bus(graph, &subject.config, &board.name, open)?.run(samples, None)
+    })?;
+    let Built { level, count, bitstream, .. } = whole.built;
+    Ok((Gates { cells: count, bitstream: None, level, of: Some(bitstream) }, report, network))
 }
 
 /// The hardware that the command line names.
@@ -246,16 +250,15 @@ fn subject(options: &Options) -> Result<Subject> {
 }
 
 /// Synthesises the hardware, and places and routes it where that is asked for.
-fn gates(options: &Options, subject: &Subject) -> Result<Gates> {
+fn gates(options: &Options, subject: &Subject, routed: bool) -> Result<(String, Gates)> {
     let (family, cache) = (subject.family, tools::model_cache());
-    if options.level == Level::Route && family != Family::Ecp5 {
+    if routed && family != Family::Ecp5 {
         bail!(
             "--level route: no chip of {family} has the pins of the core alone; use --level synth, or --family ecp5, whose \
              largest package has them"
         );
     }
-    let folder = tools::folder().context("the tools are missing: run `cargo x setup`, or set TANDEM_TOOLS")?;
-    let wheels = Wheels::in_folder(&folder, &cache.join("yowasp"))?;
+    let wheels = tools::wheels()?;
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
         bar.set_style(style);
@@ -264,36 +267,24 @@ fn gates(options: &Options, subject: &Subject) -> Result<Gates> {
     bar.set_message("synthesis");
     let (rtl, config) = (&subject.rtl, &subject.config);
     let cells = family.cells();
-    let gates = match options.level {
-        Level::Synth => {
-            let netlist = Netlist::parse(&synthesise(&wheels, family, rtl, TOP, &cache)?, TOP)?;
-            Gates {
-                verilog: format!("{cells}\n{}", netlist.verilog()),
-                cells: netlist.cells.len(),
-                bitstream: None,
-                level: proof::Level::Synthesised,
-                of: None,
-            }
-        }
-        Level::Route => {
-            let json = synthesise(&wheels, family, &format!("{rtl}{}", chip_verilog(config)), CHIP, &cache)?;
-            bar.set_message("place and route");
-            let routed = route_ecp5(&wheels, &json, ECP5_LARGEST, options.seed, &cache)?;
-            bar.set_message("bits, and back");
-            let bits = round_trip_ecp5(&wheels, &routed.config, &cache)?;
-            let netlist = routed_verilog(&routed.json, CHIP)?;
-            Gates {
-                cells: netlist.lines().filter(|line| line.contains(" c") && line.ends_with(");")).count(),
-                verilog: format!("{cells}\n{netlist}\n{}", chip_shim(config)),
-                bitstream: Some(bits.len()),
-                level: proof::Level::Routed,
-                of: None,
-            }
-        }
-        Level::Board => bail!("--level board: that is no netlist of the core"),
+    let made = if routed {
+        let json = synthesise(&wheels, family, &format!("{rtl}{}", chip_verilog(config)), CHIP, &cache)?;
+        bar.set_message("place and route");
+        let routed = route_ecp5(&wheels, &json, ECP5_LARGEST, options.seed, &cache)?;
+        bar.set_message("bits, and back");
+        let bits = round_trip_ecp5(&wheels, &routed.config, &cache)?;
+        let netlist = routed_verilog(&routed.json, CHIP)?;
+        let count = netlist.lines().filter(|line| line.contains(" c") && line.ends_with(");")).count();
+        let verilog = format!("{cells}\n{netlist}\n{}", chip_shim(config));
+        (verilog, Gates { cells: count, bitstream: Some(bits.len()), level: proof::Level::Routed, of: None })
+    } else {
+        let netlist = Netlist::parse(&synthesise(&wheels, family, rtl, TOP, &cache)?, TOP)?;
+        let count = netlist.cells.len();
+        let verilog = format!("{cells}\n{}", netlist.verilog());
+        (verilog, Gates { cells: count, bitstream: None, level: proof::Level::Synthesised, of: None })
     };
     bar.finish_and_clear();
-    Ok(gates)
+    Ok(made)
 }
 
 /// Random programs on the netlist and on the functional simulator.

@@ -21,7 +21,7 @@ use super::sdram::controller;
 use super::uart::{receiver, transmitter};
 use super::{Memory, Shell, ShellError};
 use crate::size::Sizes;
-use crate::{TOP, Target, verilog_for};
+use crate::{Multipliers, TOP, Target, cells, verilog_for};
 
 /// The name of the module with the core and its shell.
 pub const BOARD: &str = "board";
@@ -60,6 +60,13 @@ const PROBES: [&str; 17] = [
     "probe_queued",
     "probe_fetch_state",
 ];
+
+/// The Verilog of the vendor's cells that [`board_verilog`] names, for a simulator; empty where it names none.
+pub fn board_cells(target: &Target, shell: &Shell) -> &'static str {
+    // SPRAM and multipliers: the two things that a shell and a core name are of the same family.
+    let names = shell.memory == Memory::Spram || matches!(target.multipliers, Multipliers::Mac16 { .. });
+    if names { cells::ICE40 } else { "" }
+}
 
 /// The core and its shell as one Verilog text; its top module is [`BOARD`].
 ///

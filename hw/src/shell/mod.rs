@@ -36,7 +36,7 @@ use thiserror::Error;
 
 use crate::size::BURST_BEATS;
 
-pub use board::{BOARD, board_verilog};
+pub use board::{BOARD, board_cells, board_verilog};
 pub use sdram::{Sdram, controller};
 pub use uart::LEAST_DIVISOR;
 pub use wrapper::{Edge, Pins, Pll, SdramClock, Vendor, WRAPPER, wrapper_verilog};

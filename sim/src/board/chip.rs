@@ -1,5 +1,9 @@
 //! The seam to a memory chip: its pins at each edge of its clock.
 
+use tandem_hw::shell::{Memory, Shell};
+
+use crate::sdram::Model;
+
 /// What a memory chip sees at a rising edge of its clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChipPins {
@@ -33,6 +37,14 @@ pub trait Chip: Send {
     /// # Errors
     /// One sentence about the rule that is broken.
     fn edge(&mut self, pins: &ChipPins) -> Result<u32, String>;
+}
+
+/// The memory chip of a shell, where it has one.
+pub fn chip_of(shell: &Shell) -> Option<Box<dyn Chip>> {
+    match &shell.memory {
+        Memory::Sdram(facts) => Some(Box::new(Model::new(facts, shell.clock_hz))),
+        Memory::Spram | Memory::BlockRam { .. } => None,
+    }
 }
 
 impl ChipPins {

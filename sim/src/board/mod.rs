@@ -25,7 +25,7 @@ mod run;
 mod sys;
 
 pub use cable::{Cable, CableCounts, CableFaults};
-pub use chip::{Chip, ChipPins};
+pub use chip::{Chip, ChipPins, chip_of};
 pub use error::BoardSimError;
 pub use model::BoardModel;
 pub use port::BoardPort;

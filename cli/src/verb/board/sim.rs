@@ -10,9 +10,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tandem_hw::shell::{Memory, Shell, board_verilog};
-use tandem_hw::{Multipliers, Target, cells};
-use tandem_sim::board::{BoardModel, BoardOptions, BoardSim, Cable, CableCounts, CableFaults, Chip};
+use tandem_hw::Target;
+use tandem_hw::shell::{Memory, Shell, board_cells, board_verilog};
+use tandem_sim::board::{BoardModel, BoardOptions, BoardSim, Cable, CableCounts, CableFaults, Chip, chip_of};
 use tandem_sim::tsim::Variant;
 
 /// Options of `tandem board sim`.
@@ -132,17 +132,14 @@ fn board_text(options: &Options) -> Result<Text> {
     if let (true, Some(board)) = (options.built, &board) {
         let Built { verilog, cells, .. } = built(board, &config, options.placement_seed)?;
         let (clock_hz, baud) = (shell.clock_hz, shell.baud);
-        return Ok(Text { verilog, cells: cells.to_owned(), netlist: true, chip: board::chip(&shell), clock_hz, baud });
+        return Ok(Text { verilog, cells: cells.to_owned(), netlist: true, chip: chip_of(&shell), clock_hz, baud });
     }
     let target = board.as_ref().map_or_else(Target::default, |board| tandem_boards::target(board, &config));
-    // The two things that a shell and a core instantiate by name are of the same family.
-    let named = shell.memory == Memory::Spram || matches!(target.multipliers, Multipliers::Mac16 { .. });
-    let cells = if named { cells::ICE40 } else { "" };
     Ok(Text {
         verilog: board_verilog(&config, &target, &shell)?,
-        cells: cells.to_owned(),
+        cells: board_cells(&target, &shell).to_owned(),
         netlist: false,
-        chip: board::chip(&shell),
+        chip: chip_of(&shell),
         clock_hz: shell.clock_hz,
         baud: shell.baud,
     })
