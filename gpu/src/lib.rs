@@ -1,0 +1,1 @@
+//! CUDA kernels with typed launchers.

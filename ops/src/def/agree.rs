@@ -1,0 +1,123 @@
+//! When a result counts as equal to the reference.
+
+use tandem_tensor::Tensor;
+
+/// The rule.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Agree {
+    /// Every bit.
+    Exact,
+    /// Errors beside the reference's own root mean square: that of all errors, and the largest one. NaNs and infinities have
+    /// to be where the reference has them.
+    Relative {
+        /// Root mean square of the errors.
+        rms: f64,
+        /// The largest error.
+        max: f64,
+    },
+}
+
+/// How far a result is from the reference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Agreement {
+    /// Root mean square of the errors, over that of the reference.
+    pub rms: f64,
+    /// The largest error, over the root mean square of the reference.
+    pub max: f64,
+    /// Elements that differ in a way that no tolerance allows: any difference under [`Agree::Exact`], else a NaN or an infinity
+    /// on one side only. A wrong shape or dtype counts as all elements, and at least one.
+    pub wrong: usize,
+    /// The first element that is wrong, or the one with the largest error.
+    pub at: usize,
+}
+
+impl Agree {
+    /// Compares a result with the reference.
+    pub fn compare(&self, found: &Tensor, expected: &Tensor) -> Agreement {
+        if found.dtype() != expected.dtype() || found.shape() != expected.shape() {
+            return Agreement { wrong: expected.len().max(1), ..Agreement::default() };
+        }
+        let mut result = Agreement::default();
+        let mut wrong = |at: usize| {
+            if result.wrong == 0 {
+                result.at = at;
+            }
+            result.wrong += 1;
+        };
+        if *self == Agree::Exact {
+            let size = found.dtype().bytes();
+            let (found, expected) = (found.to_le_bytes(), expected.to_le_bytes());
+            let pairs = found.chunks_exact(size).zip(expected.chunks_exact(size));
+            pairs.enumerate().filter(|(_, (a, b))| a != b).for_each(|(at, _)| wrong(at));
+            return result;
+        }
+        let (found, expected) = (found.to_f64(), expected.to_f64());
+        let (mut errors, mut squares, mut count, mut largest) = (0.0, 0.0, 0usize, (0.0, 0));
+        for (at, (&a, &b)) in found.iter().zip(&expected).enumerate() {
+            if a.is_finite() && b.is_finite() {
+                let error = (a - b).abs();
+                errors += error * error;
+                squares += b * b;
+                count += 1;
+                if error > largest.0 {
+                    largest = (error, at);
+                }
+            } else if !(a == b || a.is_nan() && b.is_nan()) {
+                wrong(at);
+            }
+        }
+        if result.wrong == 0 {
+            result.at = largest.1;
+        }
+        // An all-zero reference has no scale of its own: errors count as they are.
+        let scale = if squares > 0.0 { (squares / count as f64).sqrt() } else { 1.0 };
+        result.rms = (errors / count.max(1) as f64).sqrt() / scale;
+        result.max = largest.0 / scale;
+        result
+    }
+
+    /// Whether that is near enough.
+    pub fn allows(&self, agreement: &Agreement) -> bool {
+        agreement.wrong == 0
+            && match *self {
+                Agree::Exact => true,
+                Agree::Relative { rms, max } => agreement.rms <= rms && agreement.max <= max,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reals(values: &[f32]) -> Tensor {
+        Tensor::from_vec([values.len()], values.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn errors_are_measured_against_the_reference() {
+        let rule = Agree::Relative { rms: 1e-3, max: 1e-2 };
+        let expected = reals(&[3.0, -4.0, f32::INFINITY, f32::NAN]);
+        let near = rule.compare(&reals(&[3.0, -4.001, f32::INFINITY, f32::NAN]), &expected);
+        assert!(rule.allows(&near) && near.rms > 0.0 && near.at == 1, "{near:?}");
+        assert!(!rule.allows(&rule.compare(&reals(&[3.0, -4.1, f32::INFINITY, f32::NAN]), &expected)));
+        for bad in
+            [[3.0, -4.0, 1e30, f32::NAN], [3.0, f32::NAN, f32::INFINITY, f32::NAN], [3.0, -4.0, f32::INFINITY, 0.0]]
+        {
+            let found = rule.compare(&reals(&bad), &expected);
+            assert_eq!(found.wrong, 1, "{bad:?}");
+            assert!(!rule.allows(&found));
+        }
+        assert!(!rule.allows(&rule.compare(&reals(&[3.0]), &expected)));
+    }
+
+    #[test]
+    fn exact_means_every_bit() {
+        let found = Agree::Exact.compare(&reals(&[0.0, 1.0]), &reals(&[-0.0, 1.0]));
+        assert_eq!((found.wrong, found.at), (1, 0));
+        assert!(Agree::Exact.allows(&Agree::Exact.compare(&reals(&[]), &reals(&[]))));
+        let (none, one) = (Tensor::zeros(tandem_tensor::DType::I8, [0]), Tensor::zeros(tandem_tensor::DType::U8, [0]));
+        assert!(!Agree::Exact.allows(&Agree::Exact.compare(&none, &one)));
+    }
+}

@@ -1,0 +1,58 @@
+//! The definitions, a family a file.
+
+mod gemm;
+
+use crate::def::Operation;
+
+pub use gemm::{ACTS, activate};
+
+/// Every definition, in the order of the families.
+pub fn operations() -> Vec<&'static dyn Operation> {
+    [gemm::ALL].concat()
+}
+
+/// The definition of that name.
+pub fn operation(name: &str) -> Option<&'static dyn Operation> {
+    operations().into_iter().find(|operation| operation.def().name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::def::{AxisKind, accept};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_sample_of_every_definition_is_bound_and_computed() {
+        let mut names = BTreeSet::new();
+        for operation in operations() {
+            let def = operation.def();
+            assert!(names.insert(def.name), "{} twice", def.name);
+            let samples = operation.samples();
+            let unique: BTreeSet<&str> = samples.iter().map(|sample| sample.name).collect();
+            assert_eq!(unique.len(), samples.len(), "{}: a sample's name twice", def.name);
+            assert!(samples.len() >= 3, "{} has too few samples", def.name);
+            for sample in samples {
+                let context = format!("{} {}: {}", def.name, sample.name, sample.dims);
+                let inputs =
+                    operation.sample(sample.name, &sample.dims, 1).unwrap_or_else(|e| panic!("{context}: {e}"));
+                let again = operation.sample(sample.name, &sample.dims, 1).unwrap();
+                for ((name, first), (_, second)) in inputs.iter().zip(again.iter()) {
+                    assert!(first.to_le_bytes() == second.to_le_bytes(), "{context}: {name} is not its seed's");
+                }
+                let dims = accept(operation, &sample.dims, &inputs).unwrap_or_else(|e| panic!("{context}: {e}"));
+                for axis in def.axes.iter().filter(|axis| axis.kind != AxisKind::Drawn) {
+                    assert_eq!(dims[axis.name], sample.dims[axis.name], "{context}: axis {}", axis.name);
+                }
+                let outputs = operation.reference(&dims, &inputs).unwrap_or_else(|e| panic!("{context}: {e}"));
+                for port in def.outputs {
+                    let (ty, tensor) = (def.output_type(port, &dims), outputs.get(port.name).unwrap());
+                    assert_eq!((tensor.dtype(), tensor.shape()), (ty.dtype, &ty.shape), "{context}: {}", port.name);
+                }
+                let work = operation.work(&dims, &inputs);
+                let moved: usize = inputs.iter().chain(outputs.iter()).map(|(_, tensor)| tensor.len()).sum();
+                assert!(moved == 0 || work.dram_bytes > 0, "{context}: bytes of no work");
+            }
+        }
+    }
+}
