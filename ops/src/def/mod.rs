@@ -5,11 +5,13 @@
 //! the PTX simulator. One loop over definitions, kernels and samples is the conformance suite.
 
 mod agree;
+mod conform;
 mod dims;
 mod random;
 mod tensors;
 
 pub use agree::{Agree, Agreement};
+pub use conform::{Verdict, conform};
 pub use dims::{Axis, AxisKind, Dim, Dims};
 pub use random::Random;
 pub use tensors::Tensors;
