@@ -9,6 +9,7 @@
 
 pub mod arith;
 mod cost;
+pub mod cpu;
 pub mod def;
 mod error;
 mod infer;
