@@ -2,9 +2,7 @@
 
 use crate::OpError;
 use crate::arith::Requant;
-use crate::def::{
-    Agree, Axis, AxisKind, Constraint, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work,
-};
+use crate::def::{Agree, Axis, AxisKind, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work};
 use tandem_tensor::{DType, Tensor};
 
 pub(super) const ALL: &[&dyn Operation] = &[&Float(&BF16), &Float(&F16), &Float(&F32), &Codes];
