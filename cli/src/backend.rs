@@ -1,7 +1,10 @@
 //! What computes definitions here, by name; and definitions and extents as the command line writes them.
 
+use crate::tools;
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
+use std::sync::Arc;
+use tandem_gpu::{Cache, Compiler, Device, GpuError, Simulation};
 use tandem_ops::cpu::{self, Level};
 use tandem_ops::def::{AxisKind, Dims, Kernel, OpDef, Operation};
 use tandem_ops::operations;
@@ -59,7 +62,10 @@ pub fn forms(kind: BackendKind) -> Backend {
     let kernels = match kind {
         BackendKind::CpuScalar => cpu::kernels(Level::Portable),
         BackendKind::CpuSimd => cpu::kernels(Level::best()),
-        BackendKind::Ptx | BackendKind::Cuda => Vec::new(),
+        BackendKind::Ptx | BackendKind::Cuda => {
+            let none = Compiler::absent(GpuError::Unavailable("grades need no compiler".to_owned()));
+            tandem_gpu::kernels(&Device::sim(Arc::new(none), Simulation::default()))
+        }
     };
     Backend { kind, kernels }
 }
@@ -68,11 +74,23 @@ pub fn forms(kind: BackendKind) -> Backend {
 ///
 /// # Errors
 /// One sentence that says what is missing.
-pub fn open(kind: BackendKind, _seed: u64) -> Result<Backend> {
-    match kind {
-        BackendKind::CpuScalar | BackendKind::CpuSimd => Ok(forms(kind)),
-        BackendKind::Ptx | BackendKind::Cuda => bail!("{}: not built in", kind.name()),
-    }
+pub fn open(kind: BackendKind, seed: u64) -> Result<Backend> {
+    let kernels = match kind {
+        BackendKind::CpuScalar | BackendKind::CpuSimd => return Ok(forms(kind)),
+        BackendKind::Ptx => tandem_gpu::kernels(&Device::sim(compiler()?, Simulation::seeded(seed))),
+        BackendKind::Cuda => tandem_gpu::kernels(&Device::cuda(0, compiler()?)?),
+    };
+    Ok(Backend { kind, kernels })
+}
+
+/// NVRTC with its cache.
+///
+/// # Errors
+/// One sentence saying what to do where there is none.
+pub fn compiler() -> Result<Arc<Compiler>> {
+    let libraries =
+        tools::nvrtc().ok_or_else(|| anyhow!("NVRTC is missing: run `cargo x setup`, or set TANDEM_TOOLS"))?;
+    Ok(Arc::new(Compiler::open(&libraries, Some(Cache::new(tools::model_cache().join("kernels"))))?))
 }
 
 /// The definition of that name.
