@@ -106,7 +106,7 @@ pub struct Buffer {
 /// A point in the order of a device's work.
 pub struct Event {
     device: Device,
-    event: Option<crate::sys::driver::Event>,
+    event: Option<cudarc::driver::CudaEvent>,
 }
 
 /// Launches that were recorded, to be repeated with the same arguments.
@@ -116,7 +116,7 @@ pub struct Graph {
 }
 
 enum Recorded {
-    Cuda(crate::sys::driver::Graph),
+    Cuda(cudarc::driver::CudaGraph),
     Sim(Vec<(Function, Launch)>),
 }
 
@@ -296,15 +296,8 @@ impl Device {
                 driver.begin_capture()?;
                 let done = record(self);
                 let graph = driver.end_capture();
-                match (done, graph) {
-                    (Ok(()), graph) => Recorded::Cuda(graph?),
-                    (Err(error), graph) => {
-                        if let Ok(graph) = graph {
-                            driver.destroy_graph(&graph);
-                        }
-                        return Err(error);
-                    }
-                }
+                done?;
+                Recorded::Cuda(graph?)
             }
             Backend::Sim(simulator) => Recorded::Sim(simulator.capture(|| record(self))?),
         };
@@ -434,14 +427,6 @@ impl Event {
     }
 }
 
-impl Drop for Event {
-    fn drop(&mut self) {
-        if let (Backend::Cuda(driver), Some(event)) = (&self.device.0.backend, &self.event) {
-            driver.destroy_event(event);
-        }
-    }
-}
-
 impl Graph {
     /// Runs the recorded launches in their order.
     ///
@@ -454,14 +439,6 @@ impl Graph {
                 all.iter().try_for_each(|(function, launch)| self.device.launch(function, launch))
             }
             _ => Err(GpuError::Invalid("the graph is of another device".into())),
-        }
-    }
-}
-
-impl Drop for Graph {
-    fn drop(&mut self) {
-        if let (Recorded::Cuda(graph), Backend::Cuda(driver)) = (&self.recorded, &self.device.0.backend) {
-            driver.destroy_graph(graph);
         }
     }
 }
