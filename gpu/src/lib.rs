@@ -10,6 +10,7 @@
 mod cache;
 mod device;
 mod error;
+pub mod gemm;
 mod kernel;
 mod nvrtc;
 #[allow(unsafe_code)]
