@@ -20,23 +20,21 @@ typedef float Bias;
 #define ELEMENT 2
 #endif
 
+// Made by the host; the order is that of its arguments.
 struct Epilogue {
     const Bias* bias;
-    // Of codes alone.
+    // Of codes alone: the scale of a column, the lowest and the highest integer whose code is not clamped, the code of zero.
     const float* scale;
-    int zero_point;
-    int lo;
+    int lowest, highest, zero_point;
     // Of floating-point results alone.
     int act;
 };
 
 #if DTYPE == 2
-// The code of a sum: (f32(sum) scale, half to even) + zero point, in more bits than either, clamped.
+// The code of a sum: (f32(sum) scale, half to even) + zero point, clamped. Clamping first keeps the sum of the two in 32 bits.
 DEVICE u32 finish(const Epilogue& epilogue, int sum, int bias, float scale) {
     int real = float_to_int((float)(int)((u32)sum + (u32)bias) * scale);
-    i64 code = (i64)real + epilogue.zero_point;
-    code = code < epilogue.lo ? epilogue.lo : code > 127 ? 127 : code;
-    return (u32)(int)code & 0xff;
+    return (u32)(min_of(max_of(real, epilogue.lowest), epilogue.highest) + epilogue.zero_point) & 0xff;
 }
 #else
 DEVICE float finish(const Epilogue& epilogue, float sum, float bias) { return activate(epilogue.act, sum + bias); }

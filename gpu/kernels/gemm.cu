@@ -56,13 +56,21 @@ DEVICE void multiply(Sum (&sums)[TN / 2], u32 a, u32 b, bool accumulate) {
 #endif
 }
 
+// A warp has read a slot: it says so in every block that copies to it.
+DEVICE void release(u32 empty, int lane) {
+    if (CLUSTER > 1) {
+        if (lane < CLUSTER) mbarrier_arrive_cluster(empty, lane);
+    } else if (lane == 0) {
+        mbarrier_arrive(empty);
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(384, 1)
 gemm_tma(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorMap map_b,
-         const __grid_constant__ TensorMap map_out, Sum* partials, const Bias* bias, const float* scale, int zero_point, int lo,
-         int act, int m, int n, int k, int splits) {
+         const __grid_constant__ TensorMap map_out, Sum* partials, const __grid_constant__ Epilogue epilogue, int m, int n, int k,
+         int splits) {
     extern __shared__ u8 dynamic_shared[];
     const Shape shape = {m, n, k, splits};
-    const Epilogue epilogue = {bias, scale, zero_point, lo, act};
     const u32 stages = (shared_address(dynamic_shared) + 1023) & ~1023u;
     const u32 chunks = stages + STAGES * STAGE_BYTES;
     const u32 full = chunks + CONSUMERS * 2 * CHUNK_BYTES, empty = full + STAGES * 8;
@@ -133,10 +141,7 @@ gemm_tma(const __grid_constant__ TensorMap map_a, const __grid_constant__ Tensor
                 wgmma_commit();
                 // Once the products of the step before are done, its slot is free.
                 wgmma_wait<1>();
-                if (previous >= 0 && lane < CLUSTER) {
-                    if (CLUSTER > 1) mbarrier_arrive_cluster(empty + previous * 8, lane);
-                    else mbarrier_arrive(empty + previous * 8);
-                }
+                if (previous >= 0) release(empty + previous * 8, lane);
                 previous = stage;
                 if (++stage == STAGES) {
                     stage = 0;
@@ -145,10 +150,7 @@ gemm_tma(const __grid_constant__ TensorMap map_a, const __grid_constant__ Tensor
             }
             wgmma_wait<0>();
             wgmma_hold(sums);
-            if (previous >= 0 && lane < CLUSTER) {
-                if (CLUSTER > 1) mbarrier_arrive_cluster(empty + previous * 8, lane);
-                else mbarrier_arrive(empty + previous * 8);
-            }
+            release(empty + previous * 8, lane);
 
             const int row = tile.row + rank * TM;
             if (splits > 1) {

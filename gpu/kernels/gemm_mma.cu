@@ -7,9 +7,7 @@
 
 // Adds the partial products in the order of the splits.
 extern "C" __global__ void __launch_bounds__(256)
-gemm_reduce(const Sum* partials, u8* out, const Bias* bias, const float* scale, int zero_point, int lo, int act, int m, int n,
-            int splits) {
-    const Epilogue epilogue = {bias, scale, zero_point, lo, act};
+gemm_reduce(const Sum* partials, u8* out, const __grid_constant__ Epilogue epilogue, int m, int n, int splits) {
     size_t count = (size_t)m * n;
     for (size_t at = (size_t)blockIdx.x * 256 + threadIdx.x; at < count; at += (size_t)gridDim.x * 256) {
         Sum sum = 0;
@@ -31,10 +29,9 @@ gemm_reduce(const Sum* partials, u8* out, const Bias* bias, const float* scale, 
 
 // 64 x 64 results a block, 4 x 4 a thread.
 extern "C" __global__ void __launch_bounds__(256)
-gemm_f32(const float* a, const float* b, u8* out, const float* bias, int act, int m, int n, int k) {
+gemm_f32(const float* a, const float* b, u8* out, const __grid_constant__ Epilogue epilogue, int m, int n, int k) {
     // A row of 65 words puts the columns that a warp writes in different banks.
     __shared__ float left[DEPTH][SIDE + 1], right[DEPTH][SIDE + 1];
-    const Epilogue epilogue = {bias, 0, 0, 0, act};
     const int row = blockIdx.y * SIDE, column = blockIdx.x * SIDE;
     const int y = threadIdx.x / 16, x = threadIdx.x % 16;
     float sums[4][4] = {};
@@ -91,11 +88,14 @@ DEVICE void copy_rows(u32 to, const u8* from, int count, int first, int rows, si
         cp_async_16(piece(to, row, at), source, inside);
 #else
         u32 words[4] = {};
-        for (int byte = 0; byte < inside; byte += ELEMENT) {
+        // All of them, so that every place of a word is known to the compiler.
+#pragma unroll
+        for (int byte = 0; byte < 16; byte += ELEMENT) {
+            u32 value = 0;
 #if ELEMENT == 2
-            u32 value = *(const u16*)(source + byte);
+            if (byte < inside) value = *(const u16*)(source + byte);
 #else
-            u32 value = source[byte];
+            if (byte < inside) value = source[byte];
 #endif
             words[byte / 4] |= value << byte % 4 * 8;
         }
@@ -115,11 +115,10 @@ DEVICE void multiply(Sum (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-gemm_mma(const u8* a, const u8* b, u8* out, Sum* partials, const Bias* bias, const float* scale, int zero_point, int lo, int act,
-         int m, int n, int k, int splits) {
+gemm_mma(const u8* a, const u8* b, u8* out, Sum* partials, const __grid_constant__ Epilogue epilogue, int m, int n, int k,
+         int splits) {
     extern __shared__ u8 dynamic_shared[];
     const u32 stages = (shared_address(dynamic_shared) + 127) & ~127u;
-    const Epilogue epilogue = {bias, scale, zero_point, lo, act};
     const int row = blockIdx.y * TM, column = blockIdx.x * TN;
     const int warp = warp_id(), lane = lane_id();
     const int warp_row = warp / WARPS_N * (TM / 2), warp_column = warp % WARPS_N * 32;

@@ -13,6 +13,7 @@ mod error;
 pub mod gemm;
 mod kernel;
 mod nvrtc;
+pub mod planted;
 #[allow(unsafe_code)]
 mod sys;
 

@@ -21,7 +21,8 @@ fn every_kernel_compiles_without_spills_within_its_budget() {
     for instance in instances() {
         let compiled = compiler.compile(&instance).unwrap_or_else(|error| panic!("{}: {error}", instance.id()));
         let usage = compiled.usage(instance.kernel).unwrap();
-        assert_eq!((usage.spill_stores, usage.spill_loads), (0, 0), "{} spills", instance.id());
+        let local = (usage.spill_stores, usage.spill_loads, usage.stack);
+        assert_eq!(local, (0, 0, 0), "{}: spill stores, loads, local memory", instance.id());
         for line in compiled.log.lines() {
             assert!(
                 !line.contains("warning") && !line.contains("Potential Performance Loss"),

@@ -4,7 +4,7 @@ mod plan;
 
 pub use plan::{Path, Plan, Problem, Wish};
 
-pub(crate) use plan::instances;
+pub(crate) use plan::{HOPPER, MMA, instances};
 
 use crate::device::{Args, Buffer, Device, Function, Launch, Swizzle, TensorMap};
 use crate::error::{GpuError, Result};
@@ -44,6 +44,21 @@ pub enum Finish<'a> {
     },
 }
 
+impl Operands<'_> {
+    /// The structure `Epilogue` of the kernels.
+    fn epilogue(&self) -> Args {
+        let args = Args::new().buffer(self.bias);
+        match self.finish {
+            Finish::Activate(act) => args.address(0).i32(0).i32(0).i32(0).i32(act as i32),
+            Finish::Requantise { scale, zero_point, lo } => {
+                // Where these saturate, no integer of 32 bits is clamped on that side.
+                let (lowest, highest) = (lo.saturating_sub(zero_point), 127i32.saturating_sub(zero_point));
+                args.buffer(scale).i32(lowest).i32(highest).i32(zero_point).i32(0)
+            }
+        }
+    }
+}
+
 /// A product whose kernels are ready, so that it can be launched many times.
 pub struct Gemm {
     problem: Problem,
@@ -73,17 +88,13 @@ impl Gemm {
         let Plan { path, tile_n, splits, grid, threads, cluster, shared, .. } = self.plan;
         let Problem { dtype, m, n, k } = self.problem;
         let block = [threads, 1, 1];
-        let (scale, zero_point, lo, act) = match operands.finish {
-            Finish::Activate(act) => (None, 0, 0, act as i32),
-            Finish::Requantise { scale, zero_point, lo } => (Some(scale), zero_point, lo, 0),
-        };
-        let epilogue = |args: Args| args.buffer(operands.bias).optional(scale).i32(zero_point).i32(lo).i32(act);
+        let epilogue = |args: Args| args.block(&operands.epilogue());
         let extents = |args: Args| args.i32(m as i32).i32(n as i32);
         match path {
             Path::Nothing => {}
             Path::Simt => {
-                let args = Args::new().buffer(operands.a).buffer(operands.b).buffer(operands.out).buffer(operands.bias);
-                let args = extents(args.i32(act)).i32(k as i32);
+                let args = Args::new().buffer(operands.a).buffer(operands.b).buffer(operands.out);
+                let args = extents(epilogue(args)).i32(k as i32);
                 device.launch(function, &Launch::new(grid, block, args))?;
             }
             Path::Mma | Path::Ragged => {
