@@ -5,9 +5,11 @@
 mod cuda;
 mod launch;
 mod parameters;
+mod recording;
 mod sim;
 
 pub use launch::{Args, Launch, Swizzle, TensorMap};
+pub use recording::Recording;
 pub use sim::Simulation;
 
 use crate::error::{GpuError, Result};
@@ -61,6 +63,7 @@ struct Inner {
     backend: Backend,
     functions: Mutex<HashMap<String, Function>>,
     texts: Mutex<BTreeMap<&'static str, Arc<str>>>,
+    recorder: Mutex<Option<recording::Recorder>>,
 }
 
 enum Backend {
@@ -156,8 +159,8 @@ impl Device {
     }
 
     fn new(facts: Facts, compiler: Arc<Compiler>, backend: Backend) -> Device {
-        let (functions, texts) = (Mutex::default(), Mutex::default());
-        Device(Arc::new(Inner { facts, compiler, backend, functions, texts }))
+        let (functions, texts, recorder) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Device(Arc::new(Inner { facts, compiler, backend, functions, texts, recorder }))
     }
 
     /// What plans need to know of it.
@@ -260,7 +263,11 @@ impl Device {
             (Backend::Cuda(driver), Code::Cuda(code)) => code.launch(driver, launch),
             (Backend::Sim(simulator), Code::Sim(code)) => simulator.launch(code, function, launch),
             _ => Err(GpuError::Invalid(format!("{} is a function of another device", function.0.instance.id()))),
+        }?;
+        if let Some(recorder) = &mut *locked(&self.0.recorder) {
+            recorder.launched(function, launch);
         }
+        Ok(())
     }
 
     /// Waits until all that was asked for is done.
@@ -404,10 +411,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        match &self.device.0.backend {
-            Backend::Cuda(driver) => driver.free(self.address),
-            Backend::Sim(simulator) => simulator.free(self.address),
-        }
+        self.device.free(self.address);
     }
 }
 
