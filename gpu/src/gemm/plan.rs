@@ -182,7 +182,7 @@ impl Plan {
         let columns = n.div_ceil(tile_n);
         let steps = (k * dtype.bytes()).div_ceil(STEP_BYTES);
         let splits = splits(rows * columns, steps, multiprocessors, wish)?;
-        let shares = rows >= 2 && splits == 1 && rows.div_ceil(2) * columns >= multiprocessors;
+        let shares = multiprocessors >= 2 && rows >= 2 && splits == 1 && rows.div_ceil(2) * columns >= multiprocessors;
         let cluster = wish.cluster.unwrap_or(if shares { 2 } else { 1 });
         if !(1..=2).contains(&cluster) || cluster > multiprocessors {
             return Err(GpuError::Invalid(format!("a cluster has 1 or 2 blocks, not {cluster}")));
