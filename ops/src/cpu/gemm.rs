@@ -1,8 +1,10 @@
 //! Matrix products: the kernels of `gemm.*`.
 
-use super::Level;
+use super::int8::{Codes as Bytes, Layout, Matrix, Place, Weights, multiply};
+use super::{Level, shared};
 use crate::arith::Requant;
 use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::quantized::stage::Stage;
 use crate::{OpError, activate, operation};
 use rayon::prelude::*;
 use tandem_tensor::Tensor;
@@ -62,19 +64,20 @@ impl Kernel for Codes {
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
         let (m, n, k) = (dims["m"], dims["n"], dims["k"]);
-        let _ = self.level;
         let (a, b) = (inputs.slice::<i8>("a")?, inputs.slice::<i8>("b")?);
         let (bias, scale) = (inputs.slice::<i32>("bias")?, inputs.slice::<f32>("scale")?);
         let zero_point: i32 = inputs.scalar("zero_point")?;
         let lo = if dims["act"] == 1 { zero_point.clamp(-128, 127) } else { -128 };
+        let codes = |codes| Bytes { bytes: shared::bytes(codes), signed: true };
+        // The codes have zero point 0, of rank 128.
+        let zero = 0x80;
+        let weights = Weights::new(self.level, codes(b), &[0], n, Layout::plain(k), zero);
+        let requants = scale.iter().map(|&scale| Requant::Float { scale }).collect();
+        let mut stage = Stage::of(bias.to_vec(), requants, zero_point, (lo, 127));
+        stage.fold(0, weights.fold());
         let mut out = vec![0i8; m * n];
-        out.par_chunks_mut(n.max(1)).enumerate().for_each(|(row, out)| {
-            for (column, out) in out.iter_mut().enumerate() {
-                let pairs = a[row * k..][..k].iter().zip(&b[column * k..][..k]);
-                let acc = pairs.fold(bias[column], |sum, (&x, &w)| sum.wrapping_add(i32::from(x) * i32::from(w)));
-                *out = Requant::Float { scale: scale[column] }.code(acc, zero_point, lo, 127) as i8;
-            }
-        });
+        let source = Matrix { codes: codes(a), zero, rows: m, k };
+        multiply(&weights, &source, &stage, Place { first: 0, stride: n }, shared::bytes_mut(&mut out));
         Ok(Tensors::new().with("out", Tensor::from_vec([m, n], out)?))
     }
 }

@@ -55,6 +55,11 @@ impl Level {
         if self == Level::Amx { Level::Avx512 } else { self }
     }
 
+    /// This level, or the portable one where the processor lacks it: what a routine uses that is handed a level by anyone.
+    pub(crate) fn or_portable(self) -> Level {
+        if self.available() { self } else { Level::Portable }
+    }
+
     /// Name of the backend, as in tables.
     pub fn backend(self) -> &'static str {
         if self == Level::Portable { "cpu-scalar" } else { "cpu-simd" }

@@ -3,8 +3,13 @@
 //! A kernel is compiled for every [`Level`] of instructions and chosen at run time. Rows of results are spread over the threads of
 //! the `rayon` pool that the caller is in.
 
+pub(crate) mod conv;
+mod depthwise;
 mod gemm;
+pub(crate) mod int8;
 mod level;
+pub(crate) mod shared;
+pub(crate) mod vectorised;
 
 pub use level::Level;
 
