@@ -8,6 +8,7 @@ mod depthwise;
 mod gemm;
 pub(crate) mod int8;
 mod level;
+pub mod peak;
 pub(crate) mod shared;
 pub(crate) mod vectorised;
 

@@ -10,15 +10,15 @@ use tandem_tensor::{DType, QuantParams, TensorType};
 /// The output stage of all channels. The lists are longer than the channels by [`LANES`], so that a block may reach over the last
 /// channel.
 pub(crate) struct Stage {
-    bias: Vec<i32>,
-    scale: Scale,
-    zero_point: i32,
-    lo: i32,
-    hi: i32,
+    pub(crate) bias: Vec<i32>,
+    pub(crate) scale: Scale,
+    pub(crate) zero_point: i32,
+    pub(crate) lo: i32,
+    pub(crate) hi: i32,
 }
 
 /// One requantiser for each channel, as lists that a loop over channels reads in order.
-enum Scale {
+pub(crate) enum Scale {
     /// All shifts go right.
     Double {
         multiplier: Vec<i32>,
@@ -107,9 +107,14 @@ impl Stage {
     /// The low bytes of the codes of the sums of the channels from `first` on. Those beyond the last channel mean nothing.
     #[inline(always)]
     pub(crate) fn block(&self, first: usize, sums: &[i32; LANES]) -> [u8; LANES] {
-        let (zero, lo, hi) = (self.zero_point, self.lo, self.hi);
         let bias = lanes(&self.bias, first);
-        let acc: [i32; LANES] = std::array::from_fn(|i| sums[i].wrapping_add(bias[i]));
+        self.codes(first, std::array::from_fn(|i| sums[i].wrapping_add(bias[i])))
+    }
+
+    /// As [`Stage::block`], of sums to which the bias has been added.
+    #[inline(always)]
+    pub(crate) fn codes(&self, first: usize, acc: [i32; LANES]) -> [u8; LANES] {
+        let (zero, lo, hi) = (self.zero_point, self.lo, self.hi);
         let code = |r: i32| r.saturating_add(zero).max(lo).min(hi) as u8;
         match &self.scale {
             Scale::Double { multiplier, shift } => {
@@ -178,8 +183,9 @@ impl Vectorised<()> for Row<'_> {
     }
 }
 
+/// The constants of a block.
 #[inline(always)]
-fn lanes<T>(list: &[T], first: usize) -> &[T; LANES] {
+pub(crate) fn lanes<T>(list: &[T], first: usize) -> &[T; LANES] {
     &list[first..].as_chunks::<LANES>().0[0]
 }
 

@@ -8,6 +8,8 @@
 //! Activations are read where they lie: a row of a product is a list of segments of equal length, relative to a base. For a matrix
 //! that is the row; for a convolution, the rows of a window in a padded image, so that patches are never gathered.
 
+#[cfg(target_arch = "x86_64")]
+mod epilogue;
 mod multiply;
 mod pack;
 mod portable;

@@ -45,26 +45,37 @@ impl<F: Form> Tiles<'_, F> {
         assert!(self.segments.len() * self.steps * self.vectors <= self.lines.len(), "a panel of too few lines");
     }
 
-    /// Writes the codes of the sums of vector `vector` in the tile's row `at`.
+    /// Writes the codes of the sums of vector `vector` in the block's row `at`.
     #[inline(always)]
-    #[allow(unsafe_code)]
-    pub(super) fn finish(&self, at: usize, vector: usize, sums: [i32; LANES]) {
-        let mut sums = sums;
+    pub(super) fn finish(&self, at: usize, vector: usize, mut sums: [i32; LANES]) {
         let first = self.first + vector * LANES;
         if let (Some(&row), Some(zeros)) = (self.sums.get(at), self.zeros.get(first..first + LANES)) {
             for (sum, &zero) in sums.iter_mut().zip(zeros) {
                 *sum = sum.wrapping_sub(row.wrapping_mul(zero));
             }
         }
-        let codes = self.stage.block(self.place.first + first, &sums);
-        let begin = (self.row + at) * self.place.stride + self.place.first + first;
+        self.write(at, vector, &self.stage.block(self.place.first + first, &sums));
+    }
+
+    /// Writes codes of vector `vector`, as many as it has outputs.
+    #[inline(always)]
+    pub(super) fn write(&self, at: usize, vector: usize, codes: &[u8; LANES]) {
         let lanes = LANES.min(self.outputs - vector * LANES);
-        // SAFETY: rows and outputs of a panel times a block are written by one task alone.
-        let out = unsafe { self.out.part(begin, lanes) };
+        let out = self.outputs(at, vector, lanes);
         match out.as_mut_array::<LANES>() {
-            Some(out) => *out = codes,
+            Some(out) => *out = *codes,
             None => out.copy_from_slice(&codes[..lanes]),
         }
+    }
+
+    /// The place of `count` results in the block's row `at`, from a vector on.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub(super) fn outputs(&self, at: usize, vector: usize, count: usize) -> &mut [u8] {
+        let begin = (self.row + at) * self.place.stride + self.place.first + self.first + vector * LANES;
+        assert!(vector * LANES + count <= self.outputs, "outputs of another panel");
+        // SAFETY: the rows and outputs of a panel times a block are written by one task alone, one vector at a time.
+        unsafe { self.out.part(begin, count) }
     }
 }
 

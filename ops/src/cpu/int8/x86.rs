@@ -1,9 +1,9 @@
 //! Sums with AVX2 and with AVX-512 VNNI.
 #![allow(unsafe_code)]
 
-use super::LANES;
 use super::pack::{Pair, Quad};
 use super::tile::{Tiles, heights};
+use super::{LANES, epilogue};
 use std::arch::x86_64::*;
 
 /// Calls a function with its first constant, the number of rows, taken from a value.
@@ -50,7 +50,9 @@ pub(super) fn panel_avx512(tiles: &Tiles<'_, Quad>) {
 #[inline]
 fn quads<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, Quad>, begin: usize) {
     let bases: [usize; ROWS] = std::array::from_fn(|r| tiles.bases[begin + r]);
-    let mut acc = [[_mm512_setzero_si512(); VECTORS]; ROWS];
+    let first = tiles.place.first + tiles.first;
+    let bias: [__m512i; VECTORS] = std::array::from_fn(|v| epilogue::load(&tiles.stage.bias, first + v * LANES));
+    let mut acc = [bias; ROWS];
     let mut line: *const __m512i = tiles.lines.as_ptr().cast();
     for &segment in tiles.segments {
         // SAFETY: `check` has seen that rows and lines of all segments and steps are inside their slices.
@@ -70,11 +72,7 @@ fn quads<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, Quad>, begin
         }
     }
     for (r, acc) in acc.into_iter().enumerate() {
-        for (v, acc) in acc.into_iter().enumerate() {
-            // SAFETY: both types are 64 bytes of plain integers.
-            let sums = unsafe { std::mem::transmute::<__m512i, [i32; LANES]>(acc) };
-            tiles.finish(begin + r, v, sums);
-        }
+        epilogue::finish(tiles, begin + r, acc);
     }
 }
 
