@@ -3,6 +3,7 @@
 //! A kernel is compiled for every [`Level`] of instructions and chosen at run time. Rows of results are spread over the threads of
 //! the `rayon` pool that the caller is in.
 
+pub mod attention;
 pub(crate) mod conv;
 mod depthwise;
 mod gemm;
@@ -21,7 +22,7 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
     if !level.available() {
         return Vec::new();
     }
-    [gemm::kernels(level)].into_iter().flatten().collect()
+    [gemm::kernels(level), attention::kernels(level)].into_iter().flatten().collect()
 }
 
 /// The kernel of that definition for this level; `None` where there is none, or where the processor lacks the level.

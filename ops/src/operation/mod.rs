@@ -2,6 +2,7 @@
 
 mod activation;
 mod add;
+pub mod attention;
 mod conv;
 mod gemm;
 mod graph;
@@ -21,7 +22,8 @@ pub use rope::rope_turns;
 
 /// Every definition, in the order of the families.
 pub fn operations() -> Vec<&'static dyn Operation> {
-    [gemm::ALL, conv::ALL, pool::ALL, add::ALL, softmax::ALL, norm::ALL, rope::ALL, activation::ALL].concat()
+    [gemm::ALL, conv::ALL, pool::ALL, add::ALL, softmax::ALL, norm::ALL, rope::ALL, activation::ALL, attention::ALL]
+        .concat()
 }
 
 /// The definition of that name.
