@@ -77,6 +77,16 @@ pub struct Launch<'a> {
 /// What a launch did.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
+    /// Requests to global memory.
+    pub global_requests: u64,
+    /// Their sectors of 32 bytes.
+    pub global_sectors: u64,
+    /// Bytes of bulk copies.
+    pub bulk_bytes: u64,
+    /// Requests to shared memory.
+    pub shared_requests: u64,
+    /// Their wavefronts.
+    pub shared_wavefronts: u64,
     /// Instructions of warps.
     pub warp_instructions: u64,
     /// By opcode.
