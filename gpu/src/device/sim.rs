@@ -116,7 +116,7 @@ impl Simulator {
         };
         let seed = self.simulation.options.seed.wrapping_add(state.launches.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         state.launches += 1;
-        let options = Options { seed, ..self.simulation.options.clone() };
+        let options = Options { seed, ..self.simulation.options };
         let stats = tandem_ptx::run(&mut state.memory, &run, &options)
             .map_err(|error| GpuError::Fault(format!("{}: {error}", instance.id())))?;
         state.stats.add(&stats);
