@@ -12,13 +12,17 @@ mod device;
 mod error;
 pub mod gemm;
 mod kernel;
+mod limits;
 mod nvrtc;
 pub mod planted;
 #[allow(unsafe_code)]
 mod sys;
 
 pub use cache::{Cache, Hash};
-pub use device::{Args, Buffer, Device, Event, Facts, Function, Graph, Launch, Simulation, Swizzle, TensorMap};
+pub use device::{
+    Args, Buffer, Device, Event, Facts, Function, Graph, Launch, Recording, Simulation, Swizzle, TensorMap,
+};
 pub use error::{GpuError, Result};
 pub use kernel::{instances, kernels};
+pub use limits::Limits;
 pub use nvrtc::{Arch, Compiled, Compiler, Instance, PRELUDE, Source, Usage};

@@ -15,6 +15,7 @@ mod graph;
 mod hw;
 mod import;
 mod isa;
+mod kernels;
 mod run;
 mod verilog;
 
@@ -62,6 +63,8 @@ pub enum Verb {
     Board(board::Verb),
     /// Prove that a netlist, after synthesis or after place and route, does what the hardware does.
     Gates(gates::Options),
+    /// List the kernels with their grades on every backend, or compare implementations with their definitions.
+    Kernels(kernels::Options),
     /// List the tools and libraries that were found, and what each enables.
     Doctor(doctor::Options),
 }
@@ -90,6 +93,7 @@ impl Verb {
             Verb::Cosim(options) => cosim::run(&options),
             Verb::Board(verb) => board::run(&verb),
             Verb::Gates(options) => gates::run(&options),
+            Verb::Kernels(options) => kernels::run(&options),
             Verb::Doctor(options) => doctor::run(&options),
         }
     }
