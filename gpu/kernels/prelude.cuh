@@ -97,13 +97,10 @@ DEVICE float activate(float x) {
     if (ACT == 3) return x * sigmoid(1.5957691216057308f * (x + 0.044715f * x * x * x));
     return x;
 }
+// The same with the number known at run time: short, since epilogues repeat it for every register of a sum.
 DEVICE float activate(int act, float x) {
-    switch (act) {
-        case 1: return activate<1>(x);
-        case 2: return activate<2>(x);
-        case 3: return activate<3>(x);
-        default: return x;
-    }
+    if (act < 2) return act == 1 && x < 0.0f ? 0.0f : x;
+    return x * sigmoid(act == 3 ? 1.5957691216057308f * (x + 0.044715f * x * x * x) : x);
 }
 
 // --- Warps ---

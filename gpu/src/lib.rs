@@ -10,8 +10,10 @@
 mod cache;
 mod device;
 mod error;
+pub mod gemm;
 mod kernel;
 mod nvrtc;
+pub mod planted;
 #[allow(unsafe_code)]
 mod sys;
 

@@ -13,7 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const PRELUDE: &str = include_str!("../kernels/prelude.cuh");
 
 /// The headers by name.
-const HEADERS: [(&str, &str); 2] = [("prelude.cuh", PRELUDE), ("wgmma.cuh", include_str!("../kernels/wgmma.cuh"))];
+const HEADERS: [(&str, &str); 3] = [
+    ("prelude.cuh", PRELUDE),
+    ("wgmma.cuh", include_str!("../kernels/wgmma.cuh")),
+    ("epilogue.cuh", include_str!("../kernels/epilogue.cuh")),
+];
 
 /// What a kernel is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

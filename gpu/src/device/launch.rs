@@ -11,6 +11,7 @@ use tandem_tensor::DType;
 pub struct Args {
     bytes: Vec<u8>,
     places: Vec<(usize, usize)>,
+    align: usize,
 }
 
 impl Args {
@@ -59,6 +60,13 @@ impl Args {
         self.push(map, 64)
     }
 
+    /// A structure whose members are these arguments, as one argument.
+    pub fn block(self, members: &Args) -> Args {
+        let mut bytes = members.bytes.clone();
+        bytes.resize(bytes.len().next_multiple_of(members.align.max(1)), 0);
+        self.push(&bytes, members.align.max(1))
+    }
+
     /// All arguments.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -74,6 +82,7 @@ impl Args {
         self.bytes.resize(offset, 0);
         self.bytes.extend_from_slice(value);
         self.places.push((offset, value.len()));
+        self.align = self.align.max(align);
         self
     }
 }
@@ -223,6 +232,8 @@ mod tests {
         assert_eq!(args.places(), [(0, 4), (8, 8), (16, 4), (64, 128), (192, 4)]);
         assert_eq!(args.bytes().len(), 196);
         assert_eq!(args.bytes()[8..10], [0x22, 0x11]);
+        let args = Args::new().i32(1).block(&Args::new().u32(2).u64(3).u32(4));
+        assert_eq!((args.places(), args.bytes().len()), (&[(0, 4), (8, 24)][..], 32));
     }
 
     #[test]

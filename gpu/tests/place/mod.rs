@@ -16,3 +16,11 @@ pub fn nvrtc() -> Option<PathBuf> {
     eprintln!("skipped: {why}");
     None
 }
+
+/// A cache of compiled kernels that is kept between runs.
+#[allow(dead_code, reason = "not every file of tests compiles kernels")]
+pub fn cache() -> tandem_gpu::Cache {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder of a member lies in the workspace");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    tandem_gpu::Cache::new(target.join("tandem-kernels"))
+}

@@ -1,0 +1,48 @@
+//! The simulator finds every planted bug, and nothing in the kernels as they are.
+
+mod place;
+
+use std::sync::Arc;
+use tandem_gpu::planted::{outcomes, run, subjects};
+use tandem_gpu::{Compiler, Facts, Simulation};
+
+/// Two multiprocessors, so that persistent blocks take more than one tile, and a hang ends soon.
+fn simulation() -> Simulation {
+    let mut simulation = Simulation { facts: Facts { multiprocessors: 2, ..Facts::h200() }, ..Simulation::default() };
+    simulation.options.max_instructions = 5_000_000;
+    simulation
+}
+
+fn compiler() -> Option<Arc<Compiler>> {
+    Some(Arc::new(Compiler::open(&place::nvrtc()?, Some(place::cache())).unwrap()))
+}
+
+#[test]
+fn every_bug_changes_texts_that_occur_once() {
+    let mut count = 0;
+    for subject in subjects() {
+        for (at, bug) in subject.bugs.iter().enumerate() {
+            let text = bug.plant(subject.source).unwrap();
+            assert_ne!(text, subject.source.text, "{}: {}", subject.name, bug.name);
+            assert!(!subject.bugs[..at].iter().any(|other| other.name == bug.name), "{} twice", bug.name);
+            count += 1;
+        }
+    }
+    assert!(count >= 15, "{count} bugs are too few");
+}
+
+#[test]
+fn kernels_are_clean_and_bugs_are_found_under_every_seed() {
+    let Some(compiler) = compiler() else { return };
+    let rows = run(&compiler, &simulation(), 10, 3).unwrap();
+    let wrong: Vec<String> = rows.iter().filter(|row| !row.is_right()).map(ToString::to_string).collect();
+    assert!(wrong.is_empty(), "{} rows are not as they should be:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_subject_without_a_bug_is_what_the_table_begins_with() {
+    let Some(compiler) = compiler() else { return };
+    let subject = &subjects()[2];
+    let row = outcomes(&compiler, subject, None, &simulation(), [77]).unwrap();
+    assert!(row.is_right() && row.bug.is_none() && row.outcomes.len() == 1, "{row}");
+}
