@@ -9,16 +9,21 @@
 
 mod cache;
 mod device;
+mod elementwise;
 mod error;
 pub mod gemm;
 mod kernel;
 mod nvrtc;
+mod planned;
 pub mod planted;
+mod rows;
 #[allow(unsafe_code)]
 mod sys;
+mod window;
 
 pub use cache::{Cache, Hash};
 pub use device::{Args, Buffer, Device, Event, Facts, Function, Graph, Launch, Simulation, Swizzle, TensorMap};
 pub use error::{GpuError, Result};
 pub use kernel::{instances, kernels};
 pub use nvrtc::{Arch, Compiled, Compiler, Instance, PRELUDE, Source, Usage};
+pub use planned::{Operands, Steps, steps};
