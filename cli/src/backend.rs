@@ -1,7 +1,10 @@
 //! What computes definitions here, by name; and definitions and extents as the command line writes them.
 
+use crate::tools;
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
+use std::sync::Arc;
+use tandem_gpu::{Cache, Compiler, Device, GpuError, Simulation};
 use tandem_ops::cpu::{self, Level};
 use tandem_ops::def::{AxisKind, Dims, Kernel, OpDef, Operation};
 use tandem_ops::operations;
@@ -45,9 +48,33 @@ pub struct Backend {
     /// Which.
     pub kind: BackendKind,
     kernels: Vec<Box<dyn Kernel>>,
+    /// Where CUDA kernels run.
+    device: Option<Device>,
 }
 
 impl Backend {
+    /// The machine in words.
+    pub fn machine(&self) -> String {
+        match &self.device {
+            Some(device) if self.kind == BackendKind::Ptx => {
+                let facts = device.facts();
+                format!("the PTX simulator as {} with {} multiprocessors", facts.name, facts.multiprocessors)
+            }
+            Some(device) => device.facts().name.clone(),
+            None => processor(),
+        }
+    }
+
+    /// Where CUDA kernels run.
+    pub fn device(&self) -> Option<&Device> {
+        self.device.as_ref()
+    }
+
+    /// What the PTX simulator counted since the last call.
+    pub fn take_stats(&self) -> Option<tandem_ptx::Stats> {
+        self.device.as_ref()?.take_stats()
+    }
+
     /// The kernel of a definition.
     pub fn kernel(&self, name: &str) -> Option<&dyn Kernel> {
         self.kernels.iter().find(|kernel| kernel.operation().def().name == name).map(|kernel| &**kernel)
@@ -59,20 +86,42 @@ pub fn forms(kind: BackendKind) -> Backend {
     let kernels = match kind {
         BackendKind::CpuScalar => cpu::kernels(Level::Portable),
         BackendKind::CpuSimd => cpu::kernels(Level::best()),
-        BackendKind::Ptx | BackendKind::Cuda => Vec::new(),
+        BackendKind::Ptx | BackendKind::Cuda => {
+            let none = Compiler::absent(GpuError::Unavailable("grades need no compiler".to_owned()));
+            tandem_gpu::kernels(&Device::sim(Arc::new(none), Simulation::default()))
+        }
     };
-    Backend { kind, kernels }
+    Backend { kind, kernels, device: None }
 }
 
 /// A backend that runs here; the seed chooses the order of events where that is open.
 ///
 /// # Errors
 /// One sentence that says what is missing.
-pub fn open(kind: BackendKind, _seed: u64) -> Result<Backend> {
-    match kind {
-        BackendKind::CpuScalar | BackendKind::CpuSimd => Ok(forms(kind)),
-        BackendKind::Ptx | BackendKind::Cuda => bail!("{}: not built in", kind.name()),
-    }
+pub fn open(kind: BackendKind, seed: u64) -> Result<Backend> {
+    let device = match kind {
+        BackendKind::CpuScalar | BackendKind::CpuSimd => return Ok(forms(kind)),
+        BackendKind::Ptx => Device::sim(compiler()?, Simulation::seeded(seed)),
+        BackendKind::Cuda => Device::cuda(0, compiler()?)?,
+    };
+    Ok(Backend { kind, kernels: tandem_gpu::kernels(&device), device: Some(device) })
+}
+
+/// The processor's name, as the system tells it.
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
+    line.unwrap_or(std::env::consts::ARCH).trim().to_owned()
+}
+
+/// NVRTC with its cache.
+///
+/// # Errors
+/// One sentence saying what to do where there is none.
+pub fn compiler() -> Result<Arc<Compiler>> {
+    let libraries =
+        tools::nvrtc().ok_or_else(|| anyhow!("NVRTC is missing: run `cargo x setup`, or set TANDEM_TOOLS"))?;
+    Ok(Arc::new(Compiler::open(&libraries, Some(Cache::new(tools::model_cache().join("kernels"))))?))
 }
 
 /// The definition of that name.

@@ -5,9 +5,11 @@
 mod cuda;
 mod launch;
 mod parameters;
+mod recording;
 mod sim;
 
 pub use launch::{Args, Launch, Swizzle, TensorMap};
+pub use recording::Recording;
 pub use sim::Simulation;
 
 use crate::error::{GpuError, Result};
@@ -61,11 +63,12 @@ struct Inner {
     backend: Backend,
     functions: Mutex<HashMap<String, Function>>,
     texts: Mutex<BTreeMap<&'static str, Arc<str>>>,
+    recorder: Mutex<Option<recording::Recorder>>,
 }
 
 enum Backend {
     Cuda(Arc<crate::sys::driver::Driver>),
-    Sim(sim::Simulator),
+    Sim(Box<sim::Simulator>),
 }
 
 /// A kernel that is ready to be launched on the device that it comes from.
@@ -106,7 +109,7 @@ pub struct Buffer {
 /// A point in the order of a device's work.
 pub struct Event {
     device: Device,
-    event: Option<crate::sys::driver::Event>,
+    event: Option<cudarc::driver::CudaEvent>,
 }
 
 /// Launches that were recorded, to be repeated with the same arguments.
@@ -116,7 +119,7 @@ pub struct Graph {
 }
 
 enum Recorded {
-    Cuda(crate::sys::driver::Graph),
+    Cuda(cudarc::driver::CudaGraph),
     Sim(Vec<(Function, Launch)>),
 }
 
@@ -152,12 +155,12 @@ impl Device {
     /// The simulator, which runs the same kernels from their PTX.
     pub fn sim(compiler: Arc<Compiler>, simulation: Simulation) -> Device {
         let facts = simulation.facts.clone();
-        Device::new(facts, compiler, Backend::Sim(sim::Simulator::new(simulation)))
+        Device::new(facts, compiler, Backend::Sim(Box::new(sim::Simulator::new(simulation))))
     }
 
     fn new(facts: Facts, compiler: Arc<Compiler>, backend: Backend) -> Device {
-        let (functions, texts) = (Mutex::default(), Mutex::default());
-        Device(Arc::new(Inner { facts, compiler, backend, functions, texts }))
+        let (functions, texts, recorder) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Device(Arc::new(Inner { facts, compiler, backend, functions, texts, recorder }))
     }
 
     /// What plans need to know of it.
@@ -260,7 +263,11 @@ impl Device {
             (Backend::Cuda(driver), Code::Cuda(code)) => code.launch(driver, launch),
             (Backend::Sim(simulator), Code::Sim(code)) => simulator.launch(code, function, launch),
             _ => Err(GpuError::Invalid(format!("{} is a function of another device", function.0.instance.id()))),
+        }?;
+        if let Some(recorder) = &mut *locked(&self.0.recorder) {
+            recorder.launched(function, launch);
         }
+        Ok(())
     }
 
     /// Waits until all that was asked for is done.
@@ -296,15 +303,8 @@ impl Device {
                 driver.begin_capture()?;
                 let done = record(self);
                 let graph = driver.end_capture();
-                match (done, graph) {
-                    (Ok(()), graph) => Recorded::Cuda(graph?),
-                    (Err(error), graph) => {
-                        if let Ok(graph) = graph {
-                            driver.destroy_graph(&graph);
-                        }
-                        return Err(error);
-                    }
-                }
+                done?;
+                Recorded::Cuda(graph?)
             }
             Backend::Sim(simulator) => Recorded::Sim(simulator.capture(|| record(self))?),
         };
@@ -411,10 +411,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        match &self.device.0.backend {
-            Backend::Cuda(driver) => driver.free(self.address),
-            Backend::Sim(simulator) => simulator.free(self.address),
-        }
+        self.device.free(self.address);
     }
 }
 
@@ -434,14 +431,6 @@ impl Event {
     }
 }
 
-impl Drop for Event {
-    fn drop(&mut self) {
-        if let (Backend::Cuda(driver), Some(event)) = (&self.device.0.backend, &self.event) {
-            driver.destroy_event(event);
-        }
-    }
-}
-
 impl Graph {
     /// Runs the recorded launches in their order.
     ///
@@ -454,14 +443,6 @@ impl Graph {
                 all.iter().try_for_each(|(function, launch)| self.device.launch(function, launch))
             }
             _ => Err(GpuError::Invalid("the graph is of another device".into())),
-        }
-    }
-}
-
-impl Drop for Graph {
-    fn drop(&mut self) {
-        if let (Recorded::Cuda(graph), Backend::Cuda(driver)) = (&self.recorded, &self.device.0.backend) {
-            driver.destroy_graph(graph);
         }
     }
 }

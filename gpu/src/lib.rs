@@ -13,6 +13,7 @@ mod elementwise;
 mod error;
 pub mod gemm;
 mod kernel;
+mod limits;
 mod nvrtc;
 mod planned;
 pub mod planted;
@@ -22,8 +23,11 @@ mod sys;
 mod window;
 
 pub use cache::{Cache, Hash};
-pub use device::{Args, Buffer, Device, Event, Facts, Function, Graph, Launch, Simulation, Swizzle, TensorMap};
+pub use device::{
+    Args, Buffer, Device, Event, Facts, Function, Graph, Launch, Recording, Simulation, Swizzle, TensorMap,
+};
 pub use error::{GpuError, Result};
 pub use kernel::{instances, kernels};
+pub use limits::Limits;
 pub use nvrtc::{Arch, Compiled, Compiler, Instance, PRELUDE, Source, Usage};
 pub use planned::{Operands, Steps, steps};

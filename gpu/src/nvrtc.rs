@@ -132,15 +132,15 @@ impl Compiled {
 
 /// NVRTC with a memory of what it has compiled, and a cache on disk where a folder is given.
 pub struct Compiler {
-    nvrtc: sys::nvrtc::Nvrtc,
+    /// Why there is none, where there is none.
+    nvrtc: Result<sys::nvrtc::Nvrtc>,
     cache: Option<Cache>,
     known: Mutex<HashMap<Hash, Arc<Compiled>>>,
 }
 
 impl fmt::Debug for Compiler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (major, minor) = self.version();
-        f.debug_struct("Compiler").field("version", &format!("{major}.{minor}")).field("cache", &self.cache).finish()
+        f.debug_struct("Compiler").field("version", &self.version()).field("cache", &self.cache).finish()
     }
 }
 
@@ -150,12 +150,24 @@ impl Compiler {
     /// # Errors
     /// Unavailable, where the folder has no NVRTC that can be used.
     pub fn open(libraries: &Path, cache: Option<Cache>) -> Result<Compiler> {
-        Ok(Compiler { nvrtc: sys::nvrtc::Nvrtc::open(libraries)?, cache, known: Mutex::default() })
+        Ok(Compiler { nvrtc: Ok(sys::nvrtc::Nvrtc::open(libraries)?), cache, known: Mutex::default() })
+    }
+
+    /// No compiler: whatever is to be compiled fails for this reason. Kernels on a device with it tell their grades all the same.
+    pub fn absent(why: GpuError) -> Compiler {
+        Compiler { nvrtc: Err(why), cache: None, known: Mutex::default() }
     }
 
     /// Major and minor version.
-    pub fn version(&self) -> (i32, i32) {
-        self.nvrtc.version()
+    ///
+    /// # Errors
+    /// The reason why there is no compiler.
+    pub fn version(&self) -> Result<(i32, i32)> {
+        Ok(self.nvrtc()?.version())
+    }
+
+    fn nvrtc(&self) -> Result<&sys::nvrtc::Nvrtc> {
+        self.nvrtc.as_ref().map_err(Clone::clone)
     }
 
     /// The options for an instance.
@@ -172,13 +184,17 @@ impl Compiler {
     }
 
     /// The key of an instance whose source has this text.
-    pub fn key(&self, instance: &Instance, text: &str) -> Hash {
-        let (major, minor) = self.version();
+    ///
+    /// # Errors
+    /// As [`Compiler::version`].
+    pub fn key(&self, instance: &Instance, text: &str) -> Result<Hash> {
+        let (major, minor) = self.version()?;
         let version = format!("NVRTC {major}.{minor}");
         let options = Compiler::options(instance);
         let parts = [version.as_str(), instance.source.name, text];
         let headers = HEADERS.iter().flat_map(|&(name, text)| [name, text]);
-        Hash::of(parts.into_iter().chain(headers).chain(options.iter().map(String::as_str)).map(str::as_bytes))
+        let parts = parts.into_iter().chain(headers).chain(options.iter().map(String::as_str));
+        Ok(Hash::of(parts.map(str::as_bytes)))
     }
 
     /// Compiles an instance, or finds it in memory or on disk.
@@ -194,7 +210,7 @@ impl Compiler {
     /// # Errors
     /// As [`Compiler::compile`].
     pub fn compile_text(&self, instance: &Instance, text: Cow<'_, str>) -> Result<Arc<Compiled>> {
-        let key = self.key(instance, &text);
+        let key = self.key(instance, &text)?;
         if let Some(compiled) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(Arc::clone(compiled));
         }
@@ -216,7 +232,7 @@ impl Compiler {
     }
 
     fn build(&self, instance: &Instance, text: &str) -> Result<Compiled> {
-        let output = self.nvrtc.compile(instance.source.name, text, &HEADERS, &Compiler::options(instance))?;
+        let output = self.nvrtc()?.compile(instance.source.name, text, &HEADERS, &Compiler::options(instance))?;
         let usage = usage(&output.log);
         if !usage.iter().any(|usage| usage.kernel == instance.kernel) {
             let text = format!("{} compiles but has no kernel {}", instance.id(), instance.kernel);

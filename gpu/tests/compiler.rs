@@ -16,7 +16,7 @@ static WRONG: Source =
 fn a_kernel_becomes_ptx_and_cubin_with_what_it_uses_for_both_architectures() {
     let Some(libraries) = place::nvrtc() else { return };
     let compiler = Compiler::open(&libraries, None).unwrap();
-    assert!(compiler.version() >= (12, 0));
+    assert!(compiler.version().unwrap() >= (12, 0));
     for arch in [Arch::Sm80, Arch::Sm90a] {
         let compiled = compiler.compile(&Instance::new(&DOUBLE, "twice", arch)).unwrap();
         assert!(compiled.ptx.contains(&format!(".target {arch}")), "{}", compiled.ptx);
@@ -66,7 +66,7 @@ fn a_cache_on_disk_is_read_and_a_damaged_entry_is_built_anew() {
     let instance = Instance::new(&DOUBLE, "twice", Arch::Sm80);
     let compile = || Compiler::open(&libraries, Some(cache.clone())).unwrap().compile(&instance).unwrap();
     let first = compile();
-    let key = Compiler::open(&libraries, None).unwrap().key(&instance, DOUBLE.text);
+    let key = Compiler::open(&libraries, None).unwrap().key(&instance, DOUBLE.text).unwrap();
     assert!(cache.load(key).is_some_and(|stored| stored == *first));
     // An entry that is whole is believed: another one in its place shows that the disk was read.
     let marked = tandem_gpu::Compiled { log: "from the disk".into(), ..(*first).clone() };
@@ -86,11 +86,11 @@ fn the_key_depends_on_source_defines_and_architecture() {
     let compiler = Compiler::open(&libraries, None).unwrap();
     let instance = Instance::new(&DOUBLE, "twice", Arch::Sm80);
     let keys = [
-        compiler.key(&instance, DOUBLE.text),
-        compiler.key(&instance, WRONG.text),
-        compiler.key(&instance.clone().define("N", 1), DOUBLE.text),
-        compiler.key(&instance.clone().define("N", 11), DOUBLE.text),
-        compiler.key(&Instance::new(&DOUBLE, "twice", Arch::Sm90a), DOUBLE.text),
+        compiler.key(&instance, DOUBLE.text).unwrap(),
+        compiler.key(&instance, WRONG.text).unwrap(),
+        compiler.key(&instance.clone().define("N", 1), DOUBLE.text).unwrap(),
+        compiler.key(&instance.clone().define("N", 11), DOUBLE.text).unwrap(),
+        compiler.key(&Instance::new(&DOUBLE, "twice", Arch::Sm90a), DOUBLE.text).unwrap(),
     ];
     for (at, key) in keys.iter().enumerate() {
         assert!(!keys[..at].contains(key), "{at}");

@@ -15,9 +15,6 @@ fn a_machine_without_a_driver_has_no_device_and_says_so() {
     assert!(
         matches!(&error, GpuError::Unavailable(text) if text.contains("no NVIDIA driver") || text.contains("device"))
     );
-    let error = Device::cuda_of(Path::new("absent/libcuda.so.1"), 0, Arc::clone(&compiler)).unwrap_err();
+    let error = Device::cuda_of(Path::new("absent/libcuda.so.1"), 0, compiler).unwrap_err();
     assert!(matches!(&error, GpuError::Unavailable(text) if text.contains("absent/libcuda.so.1")), "{error}");
-    // A library, but not a driver.
-    let error = Device::cuda_of(Path::new("libc.so.6"), 0, compiler).unwrap_err();
-    assert!(matches!(&error, GpuError::Unavailable(text) if text.contains("cuInit")), "{error}");
 }

@@ -1,35 +1,26 @@
 //! A GPU under the CUDA driver.
 
 use super::{Facts, Launch, Swizzle, TensorMap};
-use crate::error::{GpuError, Result};
+use crate::error::Result;
 use crate::nvrtc::Compiled;
-use crate::sys::driver::{Driver, Function, Shape, Tiled};
-use cudarc::driver::sys as cu;
-use std::sync::Arc;
+use crate::sys::driver::{Driver, Shape, Tiled};
+use cudarc::driver::{CudaFunction, sys as cu};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tandem_tensor::DType;
 
 /// A loaded module, unloaded at the end.
 pub(super) struct Code {
-    driver: Arc<Driver>,
-    function: Function,
+    function: CudaFunction,
     parameters: Vec<(usize, usize)>,
     /// The most dynamic shared memory that was asked for so far.
     shared: AtomicU32,
 }
 
-/// The oldest driver that takes cubins of NVRTC 13.0.
-const OLDEST_DRIVER: i32 = 13000;
 /// Bytes of dynamic shared memory that need no permission.
 const FREE_SHARED: u32 = 48 * 1024;
 
 pub(super) fn facts(driver: &Driver) -> Result<Facts> {
     use cu::CUdevice_attribute as attribute;
-    let version = driver.version()?;
-    if version < OLDEST_DRIVER {
-        let text = format!("the driver knows CUDA {}.{}; kernels need 13.0", version / 1000, version % 1000 / 10);
-        return Err(GpuError::Unavailable(text));
-    }
     let major = driver.attribute(attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
     let minor = driver.attribute(attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
     Ok(Facts {
@@ -42,10 +33,10 @@ pub(super) fn facts(driver: &Driver) -> Result<Facts> {
 }
 
 impl Code {
-    pub(super) fn load(driver: &Arc<Driver>, compiled: &Compiled, kernel: &str) -> Result<Code> {
+    pub(super) fn load(driver: &Driver, compiled: &Compiled, kernel: &str) -> Result<Code> {
         let parameters = super::parameters::parameters(compiled, kernel)?;
         let function = driver.load(&compiled.cubin, kernel)?;
-        Ok(Code { driver: Arc::clone(driver), function, parameters, shared: AtomicU32::new(FREE_SHARED) })
+        Ok(Code { function, parameters, shared: AtomicU32::new(FREE_SHARED) })
     }
 
     pub(super) fn launch(&self, driver: &Driver, launch: &Launch) -> Result<()> {
@@ -58,12 +49,6 @@ impl Code {
         let offsets: Vec<usize> = launch.args.places().iter().map(|&(offset, _)| offset).collect();
         let shape = Shape { grid, block, cluster, shared, cooperative };
         driver.launch(&self.function, &shape, launch.args.bytes(), &offsets)
-    }
-}
-
-impl Drop for Code {
-    fn drop(&mut self) {
-        self.driver.unload(&self.function);
     }
 }
 

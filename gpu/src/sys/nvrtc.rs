@@ -1,40 +1,12 @@
-//! NVRTC: the compiler of CUDA C++ as a library.
+//! NVRTC, the compiler of CUDA C++ as a library.
 
-use super::table;
 use crate::error::{GpuError, Result};
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::path::Path;
+use cudarc::nvrtc::{result, sys};
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::path::{Path, PathBuf};
 
-const SUCCESS: i32 = 0;
-const COMPILATION: i32 = 6;
-
-table! {
-    /// The functions of NVRTC that are used. A program is an opaque pointer.
-    Functions {
-        nvrtcVersion(*mut c_int, *mut c_int);
-        nvrtcCreateProgram(
-            *mut *mut c_void,
-            *const c_char,
-            *const c_char,
-            c_int,
-            *const *const c_char,
-            *const *const c_char,
-        );
-        nvrtcCompileProgram(*mut c_void, c_int, *const *const c_char);
-        nvrtcDestroyProgram(*mut *mut c_void);
-        nvrtcGetPTXSize(*mut c_void, *mut usize);
-        nvrtcGetPTX(*mut c_void, *mut c_char);
-        nvrtcGetCUBINSize(*mut c_void, *mut usize);
-        nvrtcGetCUBIN(*mut c_void, *mut c_char);
-        nvrtcGetProgramLogSize(*mut c_void, *mut usize);
-        nvrtcGetProgramLog(*mut c_void, *mut c_char);
-    }
-}
-
-/// The library.
+/// The library, open and of a version that is known.
 pub(crate) struct Nvrtc {
-    functions: Functions,
     version: (i32, i32),
 }
 
@@ -47,6 +19,8 @@ pub(crate) struct Output {
 
 impl Nvrtc {
     /// Opens the library of a folder, which also holds the library of its builtins.
+    ///
+    /// A process has one NVRTC: the first that was opened.
     pub(crate) fn open(folder: &Path) -> Result<Nvrtc> {
         let absent = |why: &str| {
             GpuError::Unavailable(format!(
@@ -56,28 +30,23 @@ impl Nvrtc {
         };
         let folder = folder.canonicalize().map_err(|error| absent(&error.to_string()))?;
         // NVRTC looks for its builtins by search path alone, so both are opened by their absolute paths, builtins first.
-        let builtins = newest(&folder, "libnvrtc-builtins.so.").ok_or_else(|| absent("it has no libnvrtc-builtins"))?;
-        let compiler = newest(&folder, "libnvrtc.so.").ok_or_else(|| absent("it has no libnvrtc"))?;
-        // SAFETY: the initialisers of NVIDIA's libraries have no conditions. Neither library is closed again.
-        let libraries = unsafe {
-            Library::open(Some(&builtins), RTLD_NOW | RTLD_GLOBAL).and_then(|builtins| {
-                Library::open(Some(&compiler), RTLD_NOW | RTLD_GLOBAL).map(|compiler| (builtins, compiler))
-            })
-        };
-        let (builtins, compiler) = libraries.map_err(|error| absent(&error.to_string()))?;
-        std::mem::forget(builtins);
-        let compiler: &'static libloading::Library = Box::leak(Box::new(compiler.into()));
-        // SAFETY: the functions are declared as documented, and the library is leaked.
-        let functions = unsafe { Functions::look_up(compiler) }.map_err(|why| absent(&why))?;
-        let (mut major, mut minor) = (0, 0);
-        // SAFETY: both pointers are to integers that live through the call.
-        let status = unsafe { (functions.nvrtcVersion)(&mut major, &mut minor) };
-        if status != SUCCESS || major < 12 {
-            return Err(absent(&format!(
-                "its version is {major}.{minor} (status {status}), and 12.0 is the oldest known"
-            )));
+        for (prefix, missing) in
+            [("libnvrtc-builtins.so.", "it has no libnvrtc-builtins"), ("libnvrtc.so.", "it has no libnvrtc")]
+        {
+            let file = newest(&folder, prefix).ok_or_else(|| absent(missing))?;
+            super::open_for_all(&file).map_err(|error| absent(&error.to_string()))?;
         }
-        Ok(Nvrtc { functions, version: (major, minor) })
+        // SAFETY: it opens the library, whose initialisers have no conditions.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(absent("another name of libnvrtc is looked for"));
+        }
+        let (mut major, mut minor) = (0, 0);
+        // SAFETY: both pointers are to integers that live through the call. Every NVRTC has this function.
+        let status = unsafe { sys::nvrtcVersion(&mut major, &mut minor) };
+        if status != sys::nvrtcResult::NVRTC_SUCCESS || major < 12 {
+            return Err(absent(&format!("its version is {major}.{minor}, and 12.0 is the oldest known")));
+        }
+        Ok(Nvrtc { version: (major, minor) })
     }
 
     /// Major and minor version.
@@ -97,42 +66,40 @@ impl Nvrtc {
             CString::new(text).map_err(|_| GpuError::Invalid(format!("{name}: a source or an option has a zero byte")))
         };
         let (source, title) = (c(text)?, c(name)?);
-        let header_names = headers.iter().map(|(name, _)| c(name)).collect::<Result<Vec<_>>>()?;
-        let header_texts = headers.iter().map(|(_, text)| c(text)).collect::<Result<Vec<_>>>()?;
-        let options = options.iter().map(|option| c(option)).collect::<Result<Vec<_>>>()?;
+        let names = headers.iter().map(|(name, _)| c(name)).collect::<Result<Vec<_>>>()?;
+        let texts = headers.iter().map(|(_, text)| c(text)).collect::<Result<Vec<_>>>()?;
+        options.iter().try_for_each(|option| c(option).map(drop))?;
         let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).collect::<Vec<_>>();
-        let (header_names, header_texts, options) =
-            (pointers(&header_names), pointers(&header_texts), pointers(&options));
-        let mut program = Program { functions: &self.functions, handle: std::ptr::null_mut() };
+        let (names, texts) = (pointers(&names), pointers(&texts));
+        let mut program = Program(std::ptr::null_mut());
         // SAFETY: all strings end in zero and live to the end of this function, longer than the program; the two arrays of
-        // headers have the length that is given.
+        // headers have the length that is given. `cudarc` creates programs without headers only.
         let status = unsafe {
-            (self.functions.nvrtcCreateProgram)(
-                &mut program.handle,
+            sys::nvrtcCreateProgram(
+                &mut program.0,
                 source.as_ptr(),
                 title.as_ptr(),
-                header_names.len() as c_int,
-                header_texts.as_ptr(),
-                header_names.as_ptr(),
+                names.len() as c_int,
+                texts.as_ptr(),
+                names.as_ptr(),
             )
         };
-        if status != SUCCESS {
-            return Err(GpuError::Fault(format!("NVRTC made no program of {name} (status {status})")));
+        if status != sys::nvrtcResult::NVRTC_SUCCESS {
+            return Err(GpuError::Fault(format!("NVRTC made no program of {name} ({status:?})")));
         }
-        // SAFETY: the program is live, and the array has the length that is given.
-        let status =
-            unsafe { (self.functions.nvrtcCompileProgram)(program.handle, options.len() as c_int, options.as_ptr()) };
-        let log = text_of(program.bytes(self.functions.nvrtcGetProgramLogSize, self.functions.nvrtcGetProgramLog));
-        match status {
-            SUCCESS => {}
-            COMPILATION => return Err(GpuError::Invalid(format!("{name} does not compile:\n{}", log.trim_end()))),
-            _ => {
-                let text = format!("NVRTC failed on {name} (status {status}):\n{}", log.trim_end());
-                return Err(GpuError::Invalid(text));
-            }
+        // SAFETY: the program is live, and NVRTC tells how long its log is.
+        let (done, log) = unsafe { (result::compile_program(program.0, options), result::get_program_log(program.0)) };
+        let log = text_of(&log.unwrap_or_default());
+        if let Err(error) = done {
+            let what = match error.0 {
+                sys::nvrtcResult::NVRTC_ERROR_COMPILATION => "does not compile".to_owned(),
+                status => format!("is not compiled ({status:?})"),
+            };
+            return Err(GpuError::Invalid(format!("{name} {what}:\n{}", log.trim_end())));
         }
-        let ptx = text_of(program.bytes(self.functions.nvrtcGetPTXSize, self.functions.nvrtcGetPTX));
-        let cubin = program.bytes(self.functions.nvrtcGetCUBINSize, self.functions.nvrtcGetCUBIN).unwrap_or_default();
+        // SAFETY: the program is live and compiled.
+        let ptx = unsafe { result::get_ptx(program.0) }.map(|ptx| text_of(&ptx)).unwrap_or_default();
+        let cubin = program.cubin().unwrap_or_default();
         if ptx.is_empty() || cubin.is_empty() {
             return Err(GpuError::Fault(format!("NVRTC compiled {name} but gave no PTX or no cubin")));
         }
@@ -141,39 +108,32 @@ impl Nvrtc {
 }
 
 /// A program of NVRTC, destroyed at the end.
-struct Program<'a> {
-    functions: &'a Functions,
-    handle: *mut c_void,
-}
+struct Program(sys::nvrtcProgram);
 
-impl Program<'_> {
-    fn bytes(
-        &self,
-        size: unsafe extern "C" fn(*mut c_void, *mut usize) -> i32,
-        get: unsafe extern "C" fn(*mut c_void, *mut c_char) -> i32,
-    ) -> Option<Vec<u8>> {
+impl Program {
+    fn cubin(&self) -> Option<Vec<u8>> {
         let mut length = 0;
         // SAFETY: the program is live, and the pointer is to an integer that lives through the call.
-        if unsafe { size(self.handle, &mut length) } != SUCCESS {
-            return None;
-        }
+        unsafe { sys::nvrtcGetCUBINSize(self.0, &mut length) }.result().ok()?;
         let mut bytes = vec![0u8; length];
         // SAFETY: the program is live, and the buffer has the size that NVRTC asked for.
-        (unsafe { get(self.handle, bytes.as_mut_ptr().cast()) } == SUCCESS).then_some(bytes)
+        unsafe { sys::nvrtcGetCUBIN(self.0, bytes.as_mut_ptr().cast()) }.result().ok()?;
+        Some(bytes)
     }
 }
 
-impl Drop for Program<'_> {
+impl Drop for Program {
     fn drop(&mut self) {
-        if !self.handle.is_null() {
+        if !self.0.is_null() {
             // SAFETY: the program is live and not used again. A failure leaves nothing to do.
-            let _ = unsafe { (self.functions.nvrtcDestroyProgram)(&mut self.handle) };
+            let _ = unsafe { result::destroy_program(self.0) };
         }
     }
 }
 
-fn text_of(bytes: Option<Vec<u8>>) -> String {
-    let bytes = bytes.unwrap_or_default();
+/// The text up to its closing zero.
+fn text_of(chars: &[c_char]) -> String {
+    let bytes: Vec<u8> = chars.iter().map(|&c| c as u8).collect();
     match CStr::from_bytes_until_nul(&bytes) {
         Ok(text) => text.to_string_lossy().into_owned(),
         Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -181,7 +141,7 @@ fn text_of(bytes: Option<Vec<u8>>) -> String {
 }
 
 /// The file of the folder whose name is the prefix and a version number, the highest one.
-fn newest(folder: &Path, prefix: &str) -> Option<std::path::PathBuf> {
+fn newest(folder: &Path, prefix: &str) -> Option<PathBuf> {
     let versions = std::fs::read_dir(folder).ok()?.flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         let version: Option<Vec<u32>> = name.strip_prefix(prefix)?.split('.').map(|part| part.parse().ok()).collect();
