@@ -45,7 +45,7 @@ DEVICE float squares(float (&v)[LENGTH], float mean, int at, int n) {
     return sum;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 row_norm(Operands operands, float eps, i64 m, int n, int vectors) {
     __shared__ float means[32], deviations[32];
     const i64 row = row_number();

@@ -15,6 +15,8 @@ typedef u16 Element;
 
 #define ROWS_OF_BLOCK (ROW == 32 ? 4 : 1)
 #define THREADS (ROW * ROWS_OF_BLOCK)
+// Blocks of a multiprocessor that registers have to leave room for.
+#define BLOCKS (THREADS == 1024 || THREADS == 512 ? 1 : THREADS == 256 ? 2 : 4)
 
 DEVICE float widen(Element x) {
 #if DTYPE == 3

@@ -15,7 +15,7 @@ DEVICE float result(int log, float x, float top, float factor) {
 
 DEVICE float factor_of(int log, float sum) { return log ? log2_approx(sum) * LN_2 : 1.0f / sum; }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 softmax(const Element* x, Element* out, float beta, int log, i64 m, int n, int vectors) {
     __shared__ float tops[32], sums[32];
     const i64 row = row_number();
