@@ -19,6 +19,7 @@ pub(crate) use activation::activation as activation_of;
 pub use gemm::{ACTS, activate};
 pub use graph::definition;
 pub use rope::rope_turns;
+pub use window::window_outputs;
 pub(crate) use window::windows;
 
 /// Every definition, in the order of the families.

@@ -33,6 +33,10 @@ static ROPE: OpDef = OpDef {
     outputs: &[Port { name: "out", dtype: DType::BF16, dims: X, doc: "rotated heads" }],
     holds: &[
         Constraint { text: "rotary <= d", holds: |dims| dims["rotary"] <= dims["d"] },
+        Constraint {
+            text: "heads d <= 2^30",
+            holds: |dims| dims["heads"].checked_mul(dims["d"]).is_some_and(|token| token <= 1 << 30),
+        },
         Constraint { text: "rotary % 2 == 0", holds: |dims| dims["rotary"] % 2 == 0 },
     ],
     agree: Agree::Relative { rms: 1e-3, max: 5e-2 },

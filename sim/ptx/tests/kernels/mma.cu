@@ -25,6 +25,7 @@ __device__ __forceinline__ void multiply(float (&d)[4], const u32 (&a)[4], u32 b
 
 // One stage of one operand: 64 rows of 32 elements, 256 chunks of 16 bytes, two for each thread.
 __device__ __forceinline__ void fetch(u32 to, const u16 *from, int row0, int rows, int k0, int k) {
+    #pragma unroll 1
     for (int i = threadIdx.x; i < TILE * STEP / 8; i += 128) {
         int row = i / 4, column = k0 + i % 4 * 8;
         int left = row0 + row < rows ? (k - column) * 2 : 0;
@@ -46,6 +47,7 @@ extern "C" __global__ void __launch_bounds__(128) gemm(const u16 *a, const u16 *
         }
         asm volatile("cp.async.commit_group;" ::: "memory");
     }
+    #pragma unroll 1
     for (int t = 0; t < steps; t++) {
         asm volatile("cp.async.wait_group 1;" ::: "memory");
         __syncthreads();

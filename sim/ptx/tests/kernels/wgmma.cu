@@ -64,6 +64,7 @@ gemm(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, c
     if (group == 0) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
         if (threadIdx.x == 0) {
+            #pragma unroll 1
             for (int t = 0; t < steps; t++) {
                 int s = t % STAGES;
                 wait(shared_address(&empty[s]), t / STAGES % 2 ^ 1);
@@ -78,6 +79,9 @@ gemm(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, c
     float d[32];
     for (int i = 0; i < 32; i++) d[i] = 0.0f;
     const int half = group - 1;
+    u32 elected;
+    asm volatile("mov.u32 %0, %%laneid;" : "=r"(elected));
+    #pragma unroll 1
     for (int t = 0; t < steps; t++) {
         int s = t % STAGES;
         wait(shared_address(&full[s]), t / STAGES % 2);
@@ -88,7 +92,7 @@ gemm(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, c
                      descriptor(base + s * STAGE + A_BYTES + kk * 32), 1);
         asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
         asm volatile("wgmma.wait_group.sync.aligned 0;" : ALL(d) :: "memory");
-        if (lane == 0) arrive(shared_address(&empty[s]));
+        if (elected == 0) arrive(shared_address(&empty[s]));
     }
     // Each consumer stages its 64 rows of 64 floats, and one thread stores them.
     const u32 out = base + STAGES * STAGE + half * (64 * N * 4);
