@@ -5,7 +5,8 @@
 
 pub(crate) mod conv;
 mod depthwise;
-mod gemm;
+pub(crate) mod float;
+pub mod gemm;
 pub(crate) mod int8;
 mod level;
 pub mod peak;
