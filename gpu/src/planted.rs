@@ -6,7 +6,7 @@
 
 mod gemm;
 
-use crate::device::{Device, Simulation};
+use crate::device::{Device, Facts, Simulation};
 use crate::error::{GpuError, Result};
 use crate::nvrtc::{Compiler, Source};
 use std::fmt;
@@ -116,6 +116,14 @@ impl Bug {
         }
         Ok(text)
     }
+}
+
+/// The simulator as bugs are looked for: two multiprocessors, so that persistent blocks take more than one tile, and few
+/// instructions, so that a hang ends soon.
+pub fn simulation() -> Simulation {
+    let mut simulation = Simulation { facts: Facts { multiprocessors: 2, ..Facts::h200() }, ..Simulation::default() };
+    simulation.options.max_instructions = 5_000_000;
+    simulation
 }
 
 /// Every kernel with planted bugs.

@@ -9,8 +9,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::sync::Arc;
-use tandem_gpu::Simulation;
-use tandem_gpu::planted::{Row, outcomes, subjects};
+use tandem_gpu::planted::{Row, outcomes, simulation, subjects};
 
 /// What to do with the simulator.
 #[derive(Subcommand)]
@@ -67,13 +66,13 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
             bar.set_message(format!("{}: {name}", subject.name));
             let count = if bug.is_some() { options.seeds } else { options.clean_seeds };
             let seeds = (0..count).map(|at| options.seed.wrapping_add(at));
-            rows.push(outcomes(&Arc::clone(&compiler), subject, bug, &Simulation::default(), seeds)?);
+            rows.push(outcomes(&Arc::clone(&compiler), subject, bug, &simulation(), seeds)?);
             wrongs.push(bug.map(|bug| bug.wrong));
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
-    let right = rows.iter().filter(|row| row.is_right()).count();
+    let right = rows.iter().filter(|row| row.is_expected()).count();
     let text = match options.format {
         Format::Json => {
             let rows: Vec<_> = rows
@@ -88,11 +87,11 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
                         "faults": row.faults(),
                         "wrong_results": row.wrong_results(),
                         "first": row.first(),
-                        "right": row.is_right(),
+                        "as_expected": row.is_expected(),
                     })
                 })
                 .collect();
-            format!("{}\n", json!({ "seed": options.seed, "rows": rows, "right": right }))
+            format!("{}\n", json!({ "seed": options.seed, "rows": rows, "as_expected": right }))
         }
         Format::Table => as_table(&rows, bugs),
     };
@@ -103,7 +102,7 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
 fn as_table(rows: &[Row], bugs: usize) -> String {
     let cells = rows.iter().map(|row| {
         let runs = row.outcomes.len();
-        let verdict = match (row.bug, row.is_right()) {
+        let verdict = match (row.bug, row.is_expected()) {
             (None, true) => format!("clean on {runs} of {runs} seeds"),
             (None, false) => format!("NOT CLEAN on {} of {runs} seeds", row.faults() + row.wrong_results()),
             (Some(_), true) => format!("caught on {runs} of {runs} seeds"),
@@ -114,8 +113,8 @@ fn as_table(rows: &[Row], bugs: usize) -> String {
         let first: String = first.chars().take(160).collect();
         vec![row.subject.to_owned(), row.bug.unwrap_or("-").to_owned(), verdict, first]
     });
-    let caught = rows.iter().filter(|row| row.bug.is_some() && row.is_right()).count();
-    let clean = rows.iter().filter(|row| row.bug.is_none() && row.is_right()).count();
+    let caught = rows.iter().filter(|row| row.bug.is_some() && row.is_expected()).count();
+    let clean = rows.iter().filter(|row| row.bug.is_none() && row.is_expected()).count();
     let kernels = rows.iter().filter(|row| row.bug.is_none()).count();
     table(&["kernel", "planted bug", "verdict", "what showed first"], &[], cells)
         + &format!(
