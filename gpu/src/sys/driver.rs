@@ -12,6 +12,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The oldest driver whose functions are known and that takes cubins of NVRTC 13.0.
 const OLDEST: c_int = 13000;
 
+/// Name and number of a status, without asking the driver, which may be lost.
+fn name(error: &DriverError) -> String {
+    format!("{:?} ({})", error.0, error.0 as u32)
+}
+
 /// A device with its primary context.
 pub(crate) struct Driver {
     context: Arc<CudaContext>,
@@ -70,7 +75,7 @@ impl Driver {
             let stream = context.new_stream()?;
             Ok(Driver { context, stream, lost: AtomicU32::new(0) })
         };
-        open().map_err(|error| none(format!("no usable NVIDIA device {index}: the driver says {error:?}")))
+        open().map_err(|error| none(format!("no usable NVIDIA device {index}: the driver says {}", name(&error))))
     }
 
     /// The device's name.
@@ -257,7 +262,7 @@ impl Driver {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let text = format!("{what}: the driver says {error:?}");
+        let text = format!("{what}: the driver says {}", name(&error));
         // The numbers are those of CUDA's `CUresult`.
         Err(match error.0 as u32 {
             2 | 701 => GpuError::Exhausted(text),

@@ -54,7 +54,7 @@ pub fn rope_turns(theta: f32, rotary: usize) -> Vec<u64> {
 }
 
 /// The two places of a pair in a head.
-pub(crate) fn pair(dims: &Dims, pair: usize) -> (usize, usize) {
+fn pair(dims: &Dims, pair: usize) -> (usize, usize) {
     if dims["pairs"] == 1 { (2 * pair, 2 * pair + 1) } else { (pair, pair + dims["rotary"] / 2) }
 }
 

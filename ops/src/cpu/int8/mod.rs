@@ -20,7 +20,7 @@ mod x86;
 
 pub(crate) use multiply::multiply;
 pub(crate) use pack::{Codes, Form, Weights};
-pub(crate) use source::{Layout, Matrix, Source, convert};
+pub(crate) use source::{Layout, Matrix, Source, convert, pitch};
 pub(crate) use tile::Place;
 
 /// Outputs that one vector of sums holds.
