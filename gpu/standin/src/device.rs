@@ -72,41 +72,6 @@ pub extern "C" fn standin_live() -> c_uint {
     (state.allocations + state.modules.len() + state.graphs.len() + state.events.len() + state.contexts) as c_uint
 }
 
-/// As NVIDIA documents `cuGetErrorString`; the text is the name.
-///
-/// # Safety
-/// `text` is to a pointer.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGetErrorString(code: c_int, text: *mut *const c_char) -> c_int {
-    // SAFETY: the caller's.
-    unsafe { cuGetErrorName(code, text) }
-}
-
-/// As NVIDIA documents `cuGetErrorName`.
-///
-/// # Safety
-/// `text` is to a pointer.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGetErrorName(code: c_int, text: *mut *const c_char) -> c_int {
-    let name = match code {
-        status::SUCCESS => c"CUDA_SUCCESS",
-        status::INVALID_VALUE => c"CUDA_ERROR_INVALID_VALUE",
-        status::OUT_OF_MEMORY => c"CUDA_ERROR_OUT_OF_MEMORY",
-        status::INVALID_DEVICE => c"CUDA_ERROR_INVALID_DEVICE",
-        status::INVALID_IMAGE => c"CUDA_ERROR_INVALID_IMAGE",
-        status::INVALID_CONTEXT => c"CUDA_ERROR_INVALID_CONTEXT",
-        status::INVALID_HANDLE => c"CUDA_ERROR_INVALID_HANDLE",
-        status::NOT_FOUND => c"CUDA_ERROR_NOT_FOUND",
-        status::ILLEGAL_ADDRESS => c"CUDA_ERROR_ILLEGAL_ADDRESS",
-        status::LAUNCH_FAILED => c"CUDA_ERROR_LAUNCH_FAILED",
-        status::STREAM_CAPTURE_INVALID => c"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
-        _ => return status::INVALID_VALUE,
-    };
-    // SAFETY: the caller's.
-    unsafe { *text = name.as_ptr() };
-    status::SUCCESS
-}
-
 functions! {
     fn cuInit(state, _flags: c_uint) {
         status::SUCCESS
@@ -121,7 +86,7 @@ functions! {
     }
     fn cuDeviceGet(state, device: *mut c_int, index: c_int) {
         *device = index;
-        if index == 0 { status::SUCCESS } else { status::INVALID_DEVICE }
+        if index == 0 { status::SUCCESS } else { status::NO_DEVICE }
     }
     fn cuDeviceGetName(state, name: *mut c_char, length: c_int, _device: c_int) {
         let text = b"stand-in\0";
@@ -139,8 +104,9 @@ functions! {
             75 => 9,
             76 => 0,
             97 => 227 * 1024,
-            // Memory pools among the others, which it does not have.
-            _ => 0,
+            // Pools of memory: none.
+            115 => 0,
+            _ => return status::INVALID_VALUE,
         };
         status::SUCCESS
     }
@@ -149,19 +115,15 @@ functions! {
         *context = 0x10 as *mut c_void;
         status::SUCCESS
     }
-    fn cuCtxSetCurrent(state, context: *mut c_void) {
-        if context as usize == 0x10 { status::SUCCESS } else { status::INVALID_CONTEXT }
-    }
     fn cuCtxGetCurrent(state, context: *mut *mut c_void) {
-        // No thread has one before it asks for one, so that every thread asks.
         *context = std::ptr::null_mut();
         status::SUCCESS
     }
     fn cuCtxSynchronize(state) {
         status::SUCCESS
     }
-    fn cuStreamWaitEvent(state, _stream: *mut c_void, _event: *mut c_void, _flags: c_uint) {
-        status::SUCCESS
+    fn cuCtxSetCurrent(state, context: *mut c_void) {
+        if context as usize == 0x10 { status::SUCCESS } else { status::INVALID_CONTEXT }
     }
     fn cuStreamCreate(state, stream: *mut *mut c_void, _flags: c_uint) {
         *stream = 0x20 as *mut c_void;
