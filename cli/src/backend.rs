@@ -48,9 +48,33 @@ pub struct Backend {
     /// Which.
     pub kind: BackendKind,
     kernels: Vec<Box<dyn Kernel>>,
+    /// Where CUDA kernels run.
+    device: Option<Device>,
 }
 
 impl Backend {
+    /// The machine in words.
+    pub fn machine(&self) -> String {
+        match &self.device {
+            Some(device) if self.kind == BackendKind::Ptx => {
+                let facts = device.facts();
+                format!("the PTX simulator as {} with {} multiprocessors", facts.name, facts.multiprocessors)
+            }
+            Some(device) => device.facts().name.clone(),
+            None => processor(),
+        }
+    }
+
+    /// Where CUDA kernels run.
+    pub fn device(&self) -> Option<&Device> {
+        self.device.as_ref()
+    }
+
+    /// What the PTX simulator counted since the last call.
+    pub fn take_stats(&self) -> Option<tandem_ptx::Stats> {
+        self.device.as_ref()?.take_stats()
+    }
+
     /// The kernel of a definition.
     pub fn kernel(&self, name: &str) -> Option<&dyn Kernel> {
         self.kernels.iter().find(|kernel| kernel.operation().def().name == name).map(|kernel| &**kernel)
@@ -67,7 +91,7 @@ pub fn forms(kind: BackendKind) -> Backend {
             tandem_gpu::kernels(&Device::sim(Arc::new(none), Simulation::default()))
         }
     };
-    Backend { kind, kernels }
+    Backend { kind, kernels, device: None }
 }
 
 /// A backend that runs here; the seed chooses the order of events where that is open.
@@ -75,12 +99,19 @@ pub fn forms(kind: BackendKind) -> Backend {
 /// # Errors
 /// One sentence that says what is missing.
 pub fn open(kind: BackendKind, seed: u64) -> Result<Backend> {
-    let kernels = match kind {
+    let device = match kind {
         BackendKind::CpuScalar | BackendKind::CpuSimd => return Ok(forms(kind)),
-        BackendKind::Ptx => tandem_gpu::kernels(&Device::sim(compiler()?, Simulation::seeded(seed))),
-        BackendKind::Cuda => tandem_gpu::kernels(&Device::cuda(0, compiler()?)?),
+        BackendKind::Ptx => Device::sim(compiler()?, Simulation::seeded(seed)),
+        BackendKind::Cuda => Device::cuda(0, compiler()?)?,
     };
-    Ok(Backend { kind, kernels })
+    Ok(Backend { kind, kernels: tandem_gpu::kernels(&device), device: Some(device) })
+}
+
+/// The processor's name, as the system tells it.
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
+    line.unwrap_or(std::env::consts::ARCH).trim().to_owned()
 }
 
 /// NVRTC with its cache.

@@ -68,7 +68,7 @@ struct Inner {
 
 enum Backend {
     Cuda(Arc<crate::sys::driver::Driver>),
-    Sim(sim::Simulator),
+    Sim(Box<sim::Simulator>),
 }
 
 /// A kernel that is ready to be launched on the device that it comes from.
@@ -155,7 +155,7 @@ impl Device {
     /// The simulator, which runs the same kernels from their PTX.
     pub fn sim(compiler: Arc<Compiler>, simulation: Simulation) -> Device {
         let facts = simulation.facts.clone();
-        Device::new(facts, compiler, Backend::Sim(sim::Simulator::new(simulation)))
+        Device::new(facts, compiler, Backend::Sim(Box::new(sim::Simulator::new(simulation))))
     }
 
     fn new(facts: Facts, compiler: Arc<Compiler>, backend: Backend) -> Device {

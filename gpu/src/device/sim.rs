@@ -5,7 +5,7 @@ use super::{Facts, Function, Launch, Swizzle, TensorMap, locked};
 use crate::error::{GpuError, Result};
 use crate::nvrtc::{Compiled, Instance};
 use std::sync::Mutex;
-use tandem_ptx::{Fault, Memory, Module, Options, Stats};
+use tandem_ptx::{AccessError, Memory, Module, Options, Stats};
 
 /// How the simulator behaves.
 #[derive(Clone, Debug)]
@@ -63,11 +63,15 @@ impl Simulator {
     }
 
     pub(super) fn alloc(&self, bytes: usize) -> Result<u64> {
-        Ok(locked(&self.state).memory.alloc(bytes))
+        match locked(&self.state).memory.alloc(bytes as u64) {
+            0 => Err(GpuError::Exhausted(format!("the simulator has no room for {bytes} bytes"))),
+            address => Ok(address),
+        }
     }
 
     pub(super) fn free(&self, address: u64) {
-        locked(&self.state).memory.free(address);
+        // Only buffers free, each once, so that this does not fail.
+        let _ = locked(&self.state).memory.free(address);
     }
 
     pub(super) fn write(&self, address: u64, bytes: &[u8]) -> Result<()> {
@@ -112,33 +116,26 @@ impl Simulator {
         };
         let seed = self.simulation.options.seed.wrapping_add(state.launches.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         state.launches += 1;
-        let options = Options { seed, ..self.simulation.options.clone() };
+        let options = Options { seed, ..self.simulation.options };
         let stats = tandem_ptx::run(&mut state.memory, &run, &options)
             .map_err(|error| GpuError::Fault(format!("{}: {error}", instance.id())))?;
-        add(&mut state.stats, &stats);
+        state.stats.add(&stats);
         Ok(())
     }
 }
 
-fn fault(error: Fault) -> GpuError {
+fn fault(error: AccessError) -> GpuError {
     GpuError::Fault(error.to_string())
-}
-
-fn add(sum: &mut Stats, more: &Stats) {
-    sum.warp_instructions += more.warp_instructions;
-    for (opcode, count) in &more.opcodes {
-        *sum.opcodes.entry(opcode.clone()).or_default() += count;
-    }
 }
 
 pub(super) fn tensor_map(map: &TensorMap<'_>) -> Result<[u8; 128]> {
     let swizzle = match map.swizzle {
-        Swizzle::None => 0,
-        Swizzle::Bytes32 => 32,
-        Swizzle::Bytes64 => 64,
-        Swizzle::Bytes128 => 128,
+        Swizzle::None => tandem_ptx::Swizzle::None,
+        Swizzle::Bytes32 => tandem_ptx::Swizzle::B32,
+        Swizzle::Bytes64 => tandem_ptx::Swizzle::B64,
+        Swizzle::Bytes128 => tandem_ptx::Swizzle::B128,
     };
-    let size = map.dtype.bytes();
-    tandem_ptx::TensorMap::tiled(size, map.address, map.extents, map.strides, map.box_extents, swizzle)
+    let (size, rank) = (map.dtype.bytes() as u32, map.extents.len() as u32);
+    tandem_ptx::TensorMap::tiled(size, rank, map.address, map.extents, map.strides, map.box_extents, swizzle)
         .map_err(|error| GpuError::Invalid(error.to_string()))
 }

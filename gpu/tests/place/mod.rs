@@ -24,3 +24,16 @@ pub fn cache() -> tandem_gpu::Cache {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     tandem_gpu::Cache::new(target.join("tandem-kernels"))
 }
+
+/// The first GPU. `None` where there is none; then the test says so and is done, unless `TANDEM_REQUIRE` names `gpu`.
+#[allow(dead_code, reason = "not every file of tests runs kernels")]
+pub fn gpu(compiler: &std::sync::Arc<tandem_gpu::Compiler>) -> Option<tandem_gpu::Device> {
+    let why = match tandem_gpu::Device::cuda(0, std::sync::Arc::clone(compiler)) {
+        Ok(device) => return Some(device),
+        Err(error) => error,
+    };
+    let required = std::env::var("TANDEM_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|tool| tool == "gpu"), "TANDEM_REQUIRE asks for gpu, but {why}");
+    eprintln!("skipped: {why}");
+    None
+}

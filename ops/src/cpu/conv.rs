@@ -6,7 +6,7 @@
 
 use super::Level;
 use super::depthwise::Depthwise;
-use super::int8::{Codes, Form, Layout, Matrix, Place, Source, Weights, convert, multiply};
+use super::int8::{Codes, Form, Layout, Matrix, Place, Source, Weights, convert, multiply, pitch};
 use crate::infer::Window;
 use crate::quantized::stage::Stage;
 use std::ops::Range;
@@ -60,13 +60,27 @@ impl Geometry {
     fn in_image(&self) -> bool {
         let [d, h, w] = self.windows;
         let flat = d.kernel == 1 && d.stride == 1 && d.before == 0 && d.after == 0;
-        let [high, wide] = [h, w].map(|window| Geometry::reach(&window));
+        let (high, wide) = (self.lines(h.output), Geometry::reach(&w));
         // The lines under one line of results are in a block together.
         let block = wide.saturating_mul(h.kernel).saturating_mul(self.channels);
         flat && self.groups == 1
             && w.dilation == 1
             && (1..1 << 24).contains(&block)
-            && high.saturating_mul(wide) <= h.output * w.output * h.kernel * w.kernel
+            && high.saturating_mul(wide) <= 2 * h.output * w.output * h.kernel * w.kernel
+    }
+
+    /// Lines of a padded image that lie between the first ones of two lines of results, and lines under one line of results.
+    /// Strides beyond the window skip lines.
+    fn steps(&self) -> (usize, usize) {
+        let h = self.windows[1];
+        let span = (h.kernel - 1) * h.dilation + 1;
+        (h.stride.min(span), span)
+    }
+
+    /// Lines of a padded image under so many lines of results.
+    fn lines(&self, results: usize) -> usize {
+        let (step, span) = self.steps();
+        (results - 1) * step + span
     }
 }
 
@@ -173,13 +187,11 @@ impl Source for Image<'_> {
     }
 
     fn row_size(&self) -> usize {
-        self.geometry.channels * self.geometry.windows[1].stride * self.geometry.windows[2].stride
+        self.geometry.channels * self.geometry.steps().0 * self.geometry.windows[2].stride
     }
 
     fn size<F: Form>(&self, rows: Range<usize>) -> usize {
-        let h = self.geometry.windows[1];
-        let lines = self.lines(&rows);
-        ((lines.len() - 1) * h.stride + (h.kernel - 1) * h.dilation + 1) * self.pitch()
+        self.geometry.lines(self.lines(&rows).len()) * self.pitch()
     }
 
     #[inline(always)]
@@ -187,17 +199,20 @@ impl Source for Image<'_> {
         let [_, h, w] = self.geometry.windows;
         let (channels, pitch) = (self.geometry.channels, self.pitch());
         let lines = self.lines(&rows);
-        bases.extend(rows.clone().map(|row| {
-            let (line, column) = (row / w.output - lines.start, row % w.output);
-            line * h.stride * pitch + column * w.stride * channels
-        }));
-        let (image, first) = (lines.start / h.output, lines.start % h.output * h.stride);
+        let (step, _) = self.geometry.steps();
+        for line in lines.clone() {
+            let columns = rows.start.max(line * w.output)..rows.end.min((line + 1) * w.output);
+            let first = (line - lines.start) * step * pitch;
+            bases.extend(columns.map(|row| first + (row - line * w.output) * w.stride * channels));
+        }
+        let (image, first) = (lines.start / h.output, lines.start % h.output);
         let pad = F::activation(self.zero, self.zero);
         let before = (w.before * channels).min(pitch);
         let inside = (w.input * channels).min(pitch - before);
-        let count = (lines.len() - 1) * h.stride + (h.kernel - 1) * h.dilation + 1;
+        let count = self.geometry.lines(lines.len());
         for (at, to) in activations.chunks_exact_mut(pitch).take(count).enumerate() {
-            let line = (first + at).wrapping_sub(h.before);
+            // Skipped lines are those behind the window of one line of results and before that of the next.
+            let line = ((first + at / step) * h.stride + at % step).wrapping_sub(h.before);
             if line >= h.input {
                 to.fill(pad);
                 continue;
@@ -264,12 +279,12 @@ impl Source for Gather<'_> {
     }
 
     fn size<F: Form>(&self, rows: Range<usize>) -> usize {
-        rows.len() * self.k().next_multiple_of(F::GROUP)
+        rows.len() * pitch::<F>(self.k())
     }
 
     #[inline(always)]
     fn fill<F: Form>(&self, rows: Range<usize>, activations: &mut [F::X], bases: &mut Vec<usize>) {
-        let (k, whole) = (self.k(), self.k().next_multiple_of(F::GROUP));
+        let (k, whole) = (self.k(), pitch::<F>(self.k()));
         bases.extend((0..rows.len()).map(|row| row * whole));
         // What stands behind a row meets weights of zero.
         for (pixel, to) in rows.zip(activations.chunks_exact_mut(whole.max(1))) {

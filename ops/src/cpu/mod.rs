@@ -3,14 +3,23 @@
 //! A kernel is compiled for every [`Level`] of instructions and chosen at run time. Rows of results are spread over the threads of
 //! the `rayon` pool that the caller is in.
 
+mod activation;
+mod add;
 pub mod attention;
 pub(crate) mod conv;
 mod depthwise;
-mod gemm;
+pub(crate) mod float;
+pub mod gemm;
 pub(crate) mod int8;
 mod level;
+mod norm;
 pub mod peak;
+mod pool;
+mod real;
+mod rope;
+mod rows;
 pub(crate) mod shared;
+mod softmax;
 pub(crate) mod vectorised;
 
 pub use level::Level;
@@ -22,7 +31,17 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
     if !level.available() {
         return Vec::new();
     }
-    [gemm::kernels(level), attention::kernels(level)].into_iter().flatten().collect()
+    let families = [
+        gemm::kernels(level),
+        pool::kernels(level),
+        add::kernels(level),
+        softmax::kernels(level),
+        norm::kernels(level),
+        rope::kernels(level),
+        activation::kernels(level),
+        attention::kernels(level),
+    ];
+    families.into_iter().flatten().collect()
 }
 
 /// The kernel of that definition for this level; `None` where there is none, or where the processor lacks the level.

@@ -163,7 +163,7 @@ pub trait Operation: Sync + Send {
 }
 
 /// One implementation of a definition on one backend.
-pub trait Kernel {
+pub trait Kernel: Sync {
     /// The definition.
     fn operation(&self) -> &'static dyn Operation;
 

@@ -1,6 +1,6 @@
 //! Activations of bfloat16, computed in f32: element by element, and gated.
 
-use super::rows::{M, ROWS, not_finite, shapes};
+use super::rows::{M, ROWS, SHORT, not_finite, shapes};
 use crate::def::{Agree, Axis, AxisKind, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work};
 use crate::{OpError, UnaryKind};
 use tandem_tensor::{DType, Tensor};
@@ -95,7 +95,7 @@ static SILU_MUL: OpDef = OpDef {
         doc: "rows of gate, then up, as one product gives them",
     }],
     outputs: &[Port { name: "out", dtype: DType::BF16, dims: &[M, N], doc: "gated rows" }],
-    holds: &[],
+    holds: &[SHORT],
     // Products have long tails: the largest error is a unit in the last place of the largest of them.
     agree: Agree::Relative { rms: 1e-3, max: 1e-1 },
     vta: WHY,

@@ -5,7 +5,7 @@
 
 use super::window::{
     C, CHANNELS, FITS, H, HEIGHT, HI, IMAGES, INPUT_ZERO_POINT, KH, KW, LO, N, NUMBERS, OUT_H, OUT_W, W, WIDTH,
-    ZERO_POINT, check_codes, countable, fitting, kernel,
+    ZERO_POINT, check_codes, countable, few, fitting, kernel,
 };
 use crate::OpError;
 use crate::arith::Requant;
@@ -71,8 +71,8 @@ static CONV2D: OpDef = OpDef {
     holds: &[
         FITS,
         Constraint {
-            text: "input and result have less than 2^31 elements each",
-            holds: |dims| countable(dims, Some(dims["o"])),
+            text: "input, weights and result have at most 2^30 elements each",
+            holds: |dims| countable(dims, Some(dims["o"])) && few([dims["o"], dims["kh"], dims["kw"], dims["c"]]),
         },
     ],
     agree: Agree::Exact,
@@ -119,8 +119,11 @@ static DEPTHWISE: OpDef = OpDef {
         FITS,
         Constraint { text: "multiplier is 1 at least", holds: |dims| dims["multiplier"] > 0 },
         Constraint {
-            text: "input and result have less than 2^31 elements each",
-            holds: |dims| countable(dims, dims["c"].checked_mul(dims["multiplier"])),
+            text: "input, weights and result have at most 2^30 elements each",
+            holds: |dims| {
+                countable(dims, dims["c"].checked_mul(dims["multiplier"]))
+                    && few([dims["c"], dims["multiplier"], dims["kh"], dims["kw"]])
+            },
         },
     ],
     agree: Agree::Exact,

@@ -16,9 +16,12 @@ mod window;
 use crate::def::Operation;
 
 pub use activation::ACTIVATIONS;
+pub(crate) use activation::activation as activation_of;
 pub use gemm::{ACTS, activate};
 pub use graph::definition;
 pub use rope::rope_turns;
+pub use window::window_outputs;
+pub(crate) use window::windows;
 
 /// Every definition, in the order of the families.
 pub fn operations() -> Vec<&'static dyn Operation> {

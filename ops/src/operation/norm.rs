@@ -1,6 +1,6 @@
 //! Norms of the rows of a matrix of bfloat16, computed in f32.
 
-use super::rows::{M, N, ROWS, not_finite, shapes};
+use super::rows::{M, N, ROWS, SHORT, not_finite, shapes};
 use crate::OpError;
 use crate::def::{Agree, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work};
 use tandem_tensor::{DType, Tensor};
@@ -23,7 +23,7 @@ const fn norm(name: &'static str, summary: &'static str, inputs: &'static [Port]
         axes: &ROWS,
         inputs,
         outputs,
-        holds: &[],
+        holds: &[SHORT],
         // The rounding of the result to 8 bits is all of it, and most elements round alike.
         agree: Agree::Relative { rms: 1e-3, max: 5e-2 },
         vta: Grade::ReferenceOnly("a row's reciprocal root needs a float unit or a table, which the core lacks"),

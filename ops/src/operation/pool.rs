@@ -24,7 +24,7 @@ const EXTENT: Axis = Axis {
 const X: Port = Port { name: "x", dtype: DType::I8, dims: &[N, H, W, C], doc: "codes of the images, channels last" };
 const OUT: Port = Port { name: "out", dtype: DType::I8, dims: &[N, OUT_H, OUT_W, C], doc: "codes" };
 const COUNTABLE: Constraint = Constraint {
-    text: "input and result have less than 2^31 elements each",
+    text: "input and result have at most 2^30 elements each",
     holds: |dims| countable(dims, Some(dims["c"])),
 };
 

@@ -33,6 +33,10 @@ static ROPE: OpDef = OpDef {
     outputs: &[Port { name: "out", dtype: DType::BF16, dims: X, doc: "rotated heads" }],
     holds: &[
         Constraint { text: "rotary <= d", holds: |dims| dims["rotary"] <= dims["d"] },
+        Constraint {
+            text: "heads d <= 2^30",
+            holds: |dims| dims["heads"].checked_mul(dims["d"]).is_some_and(|token| token <= 1 << 30),
+        },
         Constraint { text: "rotary % 2 == 0", holds: |dims| dims["rotary"] % 2 == 0 },
     ],
     agree: Agree::Relative { rms: 1e-3, max: 5e-2 },
@@ -54,7 +58,7 @@ pub fn rope_turns(theta: f32, rotary: usize) -> Vec<u64> {
 }
 
 /// The two places of a pair in a head.
-pub(crate) fn pair(dims: &Dims, pair: usize) -> (usize, usize) {
+fn pair(dims: &Dims, pair: usize) -> (usize, usize) {
     if dims["pairs"] == 1 { (2 * pair, 2 * pair + 1) } else { (pair, pair + dims["rotary"] / 2) }
 }
 

@@ -1,6 +1,6 @@
 //! What definitions share that treat every row of a matrix by itself.
 
-use crate::def::{Axis, AxisKind, Dim};
+use crate::def::{Axis, AxisKind, Constraint, Dim};
 
 pub(super) const M: Dim = Dim::Axis("m");
 pub(super) const N: Dim = Dim::Axis("n");
@@ -9,6 +9,9 @@ pub(super) const ROWS: [Axis; 2] = [
     Axis { name: "m", kind: AxisKind::Extent, default: 64, doc: "rows: tokens" },
     Axis { name: "n", kind: AxisKind::Extent, default: 4096, doc: "elements of a row" },
 ];
+
+/// Kernels count the elements of a row in 32 bits.
+pub(super) const SHORT: Constraint = Constraint { text: "n <= 2^30", holds: |dims| dims["n"] <= 1 << 30 };
 
 /// Names, rows and elements of a row of the samples that all of them have.
 pub(super) fn shapes() -> Vec<(&'static str, usize, usize)> {

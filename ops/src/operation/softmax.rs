@@ -1,6 +1,6 @@
 //! Softmax and its logarithm along the rows of a matrix.
 
-use super::rows::{M, N, ROWS, not_finite, shapes};
+use super::rows::{M, N, ROWS, SHORT, not_finite, shapes};
 use crate::OpError;
 use crate::def::{Agree, Axis, AxisKind, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work};
 use tandem_tensor::{DType, Tensor};
@@ -19,7 +19,7 @@ const fn softmax(name: &'static str, inputs: &'static [Port], outputs: &'static 
         axes: AXES,
         inputs,
         outputs,
-        holds: &[],
+        holds: &[SHORT],
         agree,
         vta: Grade::ReferenceOnly("exponentials need a float unit or a table, which the core lacks"),
     }

@@ -16,8 +16,8 @@ pub(super) const OUT_H: Dim =
 pub(super) const OUT_W: Dim =
     Dim::Of("(w + pad_left + pad_right - dilation_w (kw - 1) - 1) / stride_w + 1", |dims| out(dims, 1));
 
-/// The most positions of a padded axis, and the most elements of an operand or a result.
-const MOST: usize = i32::MAX as usize;
+/// The most positions of a padded axis, and the most elements of an operand or a result: kernels count them in 32 bits.
+const MOST: usize = 1 << 30;
 
 const fn axis(name: &'static str, kind: AxisKind, default: usize, doc: &'static str) -> Axis {
     Axis { name, kind, default, doc }
@@ -55,7 +55,7 @@ pub(super) const INPUT_ZERO_POINT: Port =
     Port { name: "input_zero_point", dtype: DType::I32, dims: &[], doc: "the input code of zero" };
 
 pub(super) const FITS: Constraint = Constraint {
-    text: "stride, dilation and window of 1 at least, and a window that fits into the padded input of less than 2^31 rows and columns",
+    text: "stride, dilation and window of 1 at least, and a window that fits into the padded input of at most 2^30 rows and columns",
     holds: |dims| windows(dims).is_some(),
 };
 
@@ -73,6 +73,11 @@ pub(crate) fn windows(dims: &Dims) -> Option<[Window; 2]> {
     ])
 }
 
+/// Rows and columns of the result of a definition that slides a window; `None` where no window fits.
+pub fn window_outputs(dims: &Dims) -> Option<[usize; 2]> {
+    windows(dims).map(|windows| windows.map(|window| window.output))
+}
+
 /// The windows of dims that are bound.
 ///
 /// # Errors
@@ -81,15 +86,16 @@ pub(super) fn fitting(dims: &Dims) -> Result<[Window; 2], OpError> {
     windows(dims).ok_or_else(|| OpError::invalid(format!("no window fits for {dims}")))
 }
 
-/// Whether the input and a result with so many channels have less than 2^31 elements each.
+/// Whether a tensor of these extents has few enough elements.
+pub(super) fn few(extents: [usize; 4]) -> bool {
+    let product = extents.into_iter().try_fold(1usize, usize::checked_mul);
+    product.is_some_and(|elements| elements <= MOST)
+}
+
+/// Whether the input and a result with so many channels have few enough elements.
 pub(super) fn countable(dims: &Dims, outputs: Option<usize>) -> bool {
-    let Some([h, w]) = windows(dims) else { return false };
-    let product = |factors: [Option<usize>; 4]| {
-        factors.into_iter().try_fold(1usize, |all, factor| all.checked_mul(factor?)).is_some_and(|all| all <= MOST)
-    };
-    let images = Some(dims["n"]);
-    product([images, Some(dims["h"]), Some(dims["w"]), Some(dims["c"])])
-        && product([images, Some(h.output), Some(w.output), outputs])
+    let (Some([h, w]), Some(outputs)) = (windows(dims), outputs) else { return false };
+    few([dims["n"], dims["h"], dims["w"], dims["c"]]) && few([dims["n"], h.output, w.output, outputs])
 }
 
 /// Refuses scalars that are no codes, and an empty range.

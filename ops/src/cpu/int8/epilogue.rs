@@ -15,79 +15,133 @@ pub(super) fn load(list: &[i32], first: usize) -> __m512i {
     unsafe { _mm512_loadu_si512(lanes(list, first).as_ptr().cast()) }
 }
 
-/// Writes the codes of sums with their bias, in the block's row `at`.
+/// Writes the codes of a tile's sums with their bias, from the block's row `begin` on.
+///
+/// Rows are taken out of the tile one by one, so that its sums stay in registers till then.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-pub(super) fn finish<const VECTORS: usize>(tiles: &Tiles<'_, Quad>, at: usize, mut acc: [__m512i; VECTORS]) {
+pub(super) fn finish<const ROWS: usize, const VECTORS: usize>(
+    tiles: &Tiles<'_, Quad>,
+    begin: usize,
+    acc: [[__m512i; VECTORS]; ROWS],
+) {
     let stage = tiles.stage;
-    if let Some(&row) = tiles.sums.get(at) {
-        let row = _mm512_set1_epi32(row);
-        for (v, acc) in acc.iter_mut().enumerate() {
-            *acc = _mm512_sub_epi32(*acc, _mm512_mullo_epi32(row, load(tiles.zeros, tiles.first + v * LANES)));
-        }
-    }
     let first = tiles.place.first + tiles.first;
-    let whole = tiles.outputs == VECTORS * LANES;
+    let write = Write::new::<VECTORS>(tiles);
     match &stage.scale {
         Scale::Float(scale) => {
-            // The largest code is reached in reals, where nothing overflows; what is too small saturates on the way.
+            // SAFETY: sixteen factors are there.
+            let load = |v| unsafe { _mm512_loadu_ps(lanes(scale, first + v * LANES).as_ptr()) };
+            let scale: [__m512; VECTORS] = std::array::from_fn(load);
+            // No sum times a factor below one leaves 32 bits; else the largest code is reached in reals.
+            let limit = _mm512_set1_ps(0.99);
+            let tame =
+                scale.iter().all(|&scale| _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(scale), limit) == 0xffff);
             let most = _mm512_set1_ps((stage.hi - stage.zero_point) as f32);
-            for (v, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: sixteen factors are there.
-                let scale = unsafe { _mm512_loadu_ps(lanes(scale, first + v * LANES).as_ptr()) };
-                let real = _mm512_mul_ps(_mm512_cvtepi32_ps(*acc), scale);
-                *acc = _mm512_cvtps_epi32(_mm512_min_ps(real, most));
+            for (r, acc) in acc.into_iter().enumerate() {
+                let acc = counted(tiles, begin + r, acc);
+                let real: [__m512; VECTORS] =
+                    std::array::from_fn(|v| _mm512_mul_ps(_mm512_cvtepi32_ps(acc[v]), scale[v]));
+                let rounded: [__m512i; VECTORS] = if tame {
+                    std::array::from_fn(|v| _mm512_cvtps_epi32(real[v]))
+                } else {
+                    std::array::from_fn(|v| _mm512_cvtps_epi32(_mm512_min_ps(real[v], most)))
+                };
+                write.row(tiles, begin + r, rounded);
             }
         }
         Scale::Double { multiplier, shift } => {
-            for (v, acc) in acc.iter_mut().enumerate() {
-                let at = first + v * LANES;
-                *acc = double(*acc, load(multiplier, at), load(shift, at));
+            for (r, acc) in acc.into_iter().enumerate() {
+                let acc = counted(tiles, begin + r, acc);
+                let rounded: [__m512i; VECTORS] = std::array::from_fn(|v| {
+                    let at = first + v * LANES;
+                    double(acc[v], load(multiplier, at), load(shift, at))
+                });
+                write.row(tiles, begin + r, rounded);
             }
         }
         _ => {
-            for (v, acc) in acc.into_iter().enumerate() {
-                // SAFETY: both types are 64 bytes of plain integers.
-                let sums = unsafe { std::mem::transmute::<__m512i, [i32; LANES]>(acc) };
-                tiles.write(at, v, &stage.codes(first + v * LANES, sums));
+            for (r, acc) in acc.into_iter().enumerate() {
+                for (v, acc) in counted(tiles, begin + r, acc).into_iter().enumerate() {
+                    // SAFETY: both types are 64 bytes of plain integers.
+                    let sums = unsafe { std::mem::transmute::<__m512i, [i32; LANES]>(acc) };
+                    tiles.write(begin + r, v, &stage.codes(first + v * LANES, sums));
+                }
             }
-            return;
         }
-    }
-    if VECTORS == 4 && whole && (-512..512).contains(&stage.zero_point) {
-        // SAFETY: the 64 codes are 64 outputs of the row.
-        unsafe {
-            _mm512_storeu_si512(
-                tiles.outputs(at, 0, 64).as_mut_ptr().cast(),
-                narrow(stage, [acc[0], acc[1], acc[2], acc[3]]),
-            )
-        }
-        return;
-    }
-    let zero = _mm512_set1_epi32(stage.zero_point);
-    let (lo, hi) = (stage.lo - stage.zero_point, stage.hi - stage.zero_point);
-    for (v, acc) in acc.into_iter().enumerate() {
-        let inside = _mm512_min_epi32(_mm512_max_epi32(acc, _mm512_set1_epi32(lo)), _mm512_set1_epi32(hi));
-        let codes = _mm512_cvtepi32_epi8(_mm512_add_epi32(inside, zero));
-        // SAFETY: both types are 16 bytes of plain integers.
-        tiles.write(at, v, &unsafe { std::mem::transmute::<__m128i, [u8; LANES]>(codes) });
     }
 }
 
-/// Sixty-four codes of rounded sums. Small zero points: sums saturate to 16 bits before they are moved, and to codes after.
-#[target_feature(enable = "avx512f,avx512bw")]
+/// The sums of a row counted from the zero points of the weights.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-fn narrow(stage: &Stage, rounded: [__m512i; 4]) -> __m512i {
-    let zero = _mm512_set1_epi16(stage.zero_point as i16);
-    let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
-    let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
-    let (lo, hi) = (_mm512_set1_epi16(stage.lo as i16), _mm512_set1_epi16(stage.hi as i16));
-    let clamp = |codes| _mm512_min_epi16(_mm512_max_epi16(codes, lo), hi);
-    // Codes with sign and without lie in the same bytes: only the low byte of what is inside the range is kept.
-    let byte = _mm512_set1_epi16(0xff);
-    let codes = _mm512_packus_epi16(_mm512_and_si512(clamp(low), byte), _mm512_and_si512(clamp(high), byte));
-    // Packing works in quarters of a register: every quarter holds four outputs of each vector.
-    _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), codes)
+fn counted<const VECTORS: usize>(tiles: &Tiles<'_, Quad>, at: usize, acc: [__m512i; VECTORS]) -> [__m512i; VECTORS] {
+    let Some(&row) = tiles.sums.get(at) else { return acc };
+    let row = _mm512_set1_epi32(row);
+    std::array::from_fn(|v| {
+        let zeros = load(tiles.zeros, tiles.first + v * LANES);
+        _mm512_sub_epi32(acc[v], _mm512_mullo_epi32(row, zeros))
+    })
+}
+
+/// Moves rounded sums by the zero point, clamps and writes them. The constants are read once for a tile: the compiler cannot know
+/// that writing codes leaves them as they are.
+struct Write {
+    /// Sixty-four codes at once: a whole panel, and a zero point that fits where sums have saturated to 16 bits.
+    whole: bool,
+    signed: bool,
+    zero: __m512i,
+    lo: __m512i,
+    hi: __m512i,
+    order: __m512i,
+}
+
+impl Write {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    #[inline]
+    fn new<const VECTORS: usize>(tiles: &Tiles<'_, Quad>) -> Write {
+        let Stage { zero_point, lo, hi, .. } = *tiles.stage;
+        let codes = if lo < 0 { -128..=127 } else { 0..=255 };
+        let whole = VECTORS == 4
+            && tiles.outputs == 4 * LANES
+            && (-512..512).contains(&zero_point)
+            && codes.contains(&lo)
+            && codes.contains(&hi);
+        // Packing works in quarters of a register: every quarter holds four outputs of each vector.
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let (zero, lo, hi) = if whole {
+            (_mm512_set1_epi16(zero_point as i16), _mm512_set1_epi8(lo as i8), _mm512_set1_epi8(hi as i8))
+        } else {
+            let below = |limit: i32| _mm512_set1_epi32(limit.saturating_sub(zero_point));
+            (_mm512_set1_epi32(zero_point), below(lo), below(hi))
+        };
+        Write { whole, signed: tiles.stage.lo < 0, zero, lo, hi, order }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    #[inline]
+    fn row<const VECTORS: usize>(&self, tiles: &Tiles<'_, Quad>, at: usize, rounded: [__m512i; VECTORS]) {
+        let Write { whole, signed, zero, lo, hi, order } = *self;
+        if VECTORS == 4 && whole {
+            let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
+            let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
+            let codes = if signed {
+                _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
+            } else {
+                _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
+            };
+            let out = tiles.outputs(at, 0, 4 * LANES).as_mut_ptr().cast();
+            // SAFETY: the 64 codes are 64 outputs of the row.
+            unsafe { _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, codes)) }
+            return;
+        }
+        for (v, rounded) in rounded.into_iter().enumerate() {
+            let inside = _mm512_min_epi32(_mm512_max_epi32(rounded, lo), hi);
+            let codes = _mm512_cvtepi32_epi8(_mm512_add_epi32(inside, zero));
+            // SAFETY: both types are 16 bytes of plain integers.
+            tiles.write(at, v, &unsafe { std::mem::transmute::<__m128i, [u8; LANES]>(codes) });
+        }
+    }
 }
 
 /// The rounding doubling high multiply, then the rounding shift, of [`Scale::Double`].

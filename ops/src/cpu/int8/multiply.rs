@@ -122,8 +122,7 @@ impl<F: Inner, S: Source> Product<'_, F, S> {
                     let tiles = Tiles {
                         activations,
                         bases: &bases,
-                        segments: &self.packed.layout.segments,
-                        steps: self.packed.steps,
+                        offsets: &self.packed.offsets,
                         lines: self.packed.lines(panel),
                         vectors: panel.vectors,
                         first: panel.first,

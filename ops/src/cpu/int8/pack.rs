@@ -2,6 +2,8 @@
 
 use super::{LANES, Layout};
 use crate::cpu::Level;
+use crate::cpu::vectorised::{Vectorised, vectorised};
+use rayon::prelude::*;
 
 /// 8-bit codes with the zero point that they are counted from.
 #[derive(Clone, Copy)]
@@ -28,6 +30,8 @@ pub(crate) trait Form: Copy + Send + Sync + 'static {
     fn wide(x: Self::X) -> i32;
     /// A line of zeros.
     fn blank() -> Self::Line;
+    /// Puts the weights of a step of all outputs in a line.
+    fn put_all(line: &mut Self::Line, rows: [&[u8]; LANES], flip: u8, zeros: [i16; LANES]);
     /// Puts a centred weight, or one as it is, in a line.
     fn put(line: &mut Self::Line, lane: usize, at: usize, weight: i16);
 }
@@ -66,6 +70,13 @@ impl Form for Quad {
     }
 
     #[inline(always)]
+    fn put_all(line: &mut Self::Line, rows: [&[u8]; LANES], flip: u8, _: [i16; LANES]) {
+        for (to, row) in line.0.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
+            *to = std::array::from_fn(|i| (row[i] ^ flip) as i8);
+        }
+    }
+
+    #[inline(always)]
     fn put(line: &mut Self::Line, lane: usize, at: usize, weight: i16) {
         line.0[4 * lane + at] = weight as i8;
     }
@@ -92,6 +103,13 @@ impl Form for Pair {
     }
 
     #[inline(always)]
+    fn put_all(line: &mut Self::Line, rows: [&[u8]; LANES], flip: u8, zeros: [i16; LANES]) {
+        for ((to, row), zero) in line.0.as_chunks_mut::<2>().0.iter_mut().zip(rows).zip(zeros) {
+            *to = std::array::from_fn(|i| i16::from((row[i] ^ flip) as i8) - zero);
+        }
+    }
+
+    #[inline(always)]
     fn put(line: &mut Self::Line, lane: usize, at: usize, weight: i16) {
         line.0[2 * lane + at] = weight;
     }
@@ -108,8 +126,8 @@ pub(crate) struct Packed<F: Form> {
     pub(super) level: Level,
     pub(super) n: usize,
     pub(super) layout: Layout,
-    /// Steps of a segment.
-    pub(super) steps: usize,
+    /// First activation of each step, from the base of a row.
+    pub(super) offsets: Vec<usize>,
     pub(super) lines: Vec<F::Line>,
     pub(super) panels: Vec<Panel>,
     /// Zero point of each output, from which sums are still to be counted; empty where all are zero.
@@ -118,7 +136,7 @@ pub(crate) struct Packed<F: Form> {
     pub(super) fold: Vec<i32>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Panel {
     /// First output.
     pub(super) first: usize,
@@ -178,63 +196,115 @@ impl<F: Form> Packed<F> {
         input_zero: u8,
         widest: usize,
     ) -> Packed<F> {
-        let (segments, length) = (layout.segments.len(), layout.length);
-        let k = segments * length;
-        let steps = length.div_ceil(F::GROUP);
+        let k = layout.segments.len() * layout.length;
+        let steps = 0..layout.length.div_ceil(F::GROUP);
+        let offset = |&segment: &usize| steps.clone().map(move |step| segment + step * F::GROUP);
+        let offsets: Vec<usize> = layout.segments.iter().flat_map(offset).collect();
         let vectors = n.div_ceil(LANES);
-        let mut lines = vec![F::blank(); vectors * segments * steps];
-        let mut panels = Vec::with_capacity(vectors.div_ceil(widest));
         // Panels of nearly the same width: the last one shall not be a narrow rest.
         let count = vectors.div_ceil(widest);
-        let mut vector = 0;
-        for index in 0..count {
-            let width = (vectors - vector).div_ceil(count - index);
-            panels.push(Panel { first: vector * LANES, vectors: width, line: vector * segments * steps });
-            vector += width;
+        let edge = |index: usize| (index * vectors).checked_div(count).unwrap_or(0);
+        let panels: Vec<Panel> = (0..count)
+            .map(|index| Panel {
+                first: edge(index) * LANES,
+                vectors: edge(index + 1) - edge(index),
+                line: edge(index) * offsets.len(),
+            })
+            .collect();
+        let zeros: Vec<i32> = (0..vectors * LANES)
+            .map(|output| {
+                let zero = zero_points.get(output).or(zero_points.first()).copied().unwrap_or(0);
+                // Weights without sign are stored as numbers with one.
+                if output >= n || codes.signed { zero } else { zero - 128 }
+            })
+            .collect();
+        let mut lines = vec![F::blank(); vectors * offsets.len()];
+        let mut rest = lines.as_mut_slice();
+        let mut parts = Vec::with_capacity(count);
+        for &panel in &panels {
+            let (part, behind) = rest.split_at_mut(panel.vectors * offsets.len());
+            parts.push((panel, part));
+            rest = behind;
         }
-        let zero_of = |output: usize| {
-            let zero = zero_points.get(output).or(zero_points.first()).copied().unwrap_or(0);
-            // Weights without sign are stored as numbers with one.
-            if codes.signed { zero } else { zero - 128 }
-        };
-        let (mut zeros, mut fold) = (Vec::new(), vec![0i32; n]);
-        for panel in &panels {
-            let outputs = panel.first..(panel.first + panel.vectors * LANES).min(n);
-            for output in outputs {
-                let zero = zero_of(output);
-                let (vector, lane) = ((output - panel.first) / LANES, output % LANES);
-                let mut sum = 0i32;
-                for segment in 0..segments {
-                    let row = output * k + segment * length;
-                    let first = panel.line + segment * steps * panel.vectors + vector;
-                    for at in 0..length {
-                        let weight = i16::from((codes.rank(row + at) ^ 0x80) as i8);
-                        sum = sum.wrapping_add(i32::from(weight));
-                        let weight = if F::RAW { weight } else { weight - zero as i16 };
-                        let line = &mut lines[first + at / F::GROUP * panel.vectors];
-                        F::put(line, lane, at % F::GROUP, weight);
-                    }
-                }
-                if F::RAW {
-                    let both = (k as i32).wrapping_mul(zero);
-                    fold[output] = both.wrapping_sub(sum).wrapping_mul(i32::from(input_zero));
-                }
+        parts.into_par_iter().for_each(|(panel, lines)| {
+            vectorised(Pack::<F> { panel, lines, codes, zeros: &zeros, n, k, length: layout.length });
+        });
+        let mut fold = vec![0i32; n];
+        if F::RAW && k > 0 {
+            for ((fold, row), zero) in fold.iter_mut().zip(codes.bytes.chunks_exact(k)).zip(&zeros) {
+                let sum = vectorised(Sum { row, flip: codes.flip() ^ 0x80 });
+                let both = (k as i32).wrapping_mul(*zero);
+                *fold = both.wrapping_sub(sum).wrapping_mul(i32::from(input_zero));
             }
         }
-        if F::RAW && (0..n).any(|output| zero_of(output) != 0) {
-            zeros = (0..vectors * LANES).map(|output| if output < n { zero_of(output) } else { 0 }).collect();
-        }
-        Packed { level, n, layout, steps, lines, panels, zeros, fold }
+        let zeros = if F::RAW && zeros[..n].iter().any(|&zero| zero != 0) { zeros } else { Vec::new() };
+        Packed { level, n, layout, offsets, lines, panels, zeros, fold }
     }
 
     /// Lines of a panel.
     pub(super) fn lines(&self, panel: Panel) -> &[F::Line] {
-        &self.lines[panel.line..][..panel.vectors * self.layout.segments.len() * self.steps]
+        &self.lines[panel.line..][..panel.vectors * self.offsets.len()]
     }
 
     /// Activations that the inner loops read behind a base.
     pub(super) fn reach(&self) -> usize {
-        let furthest = self.layout.segments.iter().max().copied().unwrap_or(0);
-        furthest + self.steps * F::GROUP
+        self.offsets.iter().max().map_or(0, |furthest| furthest + F::GROUP)
+    }
+}
+
+/// Fills the lines of a panel.
+struct Pack<'a, F: Form> {
+    panel: Panel,
+    lines: &'a mut [F::Line],
+    codes: Codes<'a>,
+    zeros: &'a [i32],
+    n: usize,
+    k: usize,
+    length: usize,
+}
+
+impl<F: Form> Vectorised<()> for Pack<'_, F> {
+    #[inline(always)]
+    fn run(self) {
+        let Pack { panel, lines, codes, zeros, n, k, length } = self;
+        // Numbers with sign, whatever the codes are.
+        let flip = codes.flip() ^ 0x80;
+        let steps = length.div_ceil(F::GROUP);
+        for vector in 0..panel.vectors {
+            let first = panel.first + vector * LANES;
+            let outputs = LANES.min(n - first);
+            let zeros: [i16; LANES] = std::array::from_fn(|lane| zeros[first + lane] as i16);
+            let rows: [&[u8]; LANES] =
+                std::array::from_fn(|lane| &codes.bytes[(first + lane.min(outputs - 1)) * k..][..k]);
+            for (at, lines) in lines.chunks_exact_mut(panel.vectors).enumerate() {
+                let (segment, step) = (at / steps, at % steps);
+                let begin = segment * length + step * F::GROUP;
+                let count = F::GROUP.min(length - step * F::GROUP);
+                let line = &mut lines[vector];
+                if count == F::GROUP && outputs == LANES {
+                    F::put_all(line, rows.map(|row| &row[begin..begin + F::GROUP]), flip, zeros);
+                    continue;
+                }
+                for lane in 0..outputs {
+                    for i in 0..count {
+                        let weight = i16::from((rows[lane][begin + i] ^ flip) as i8);
+                        F::put(line, lane, i, if F::RAW { weight } else { weight - zeros[lane] });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sum of weights, as numbers with sign.
+struct Sum<'a> {
+    row: &'a [u8],
+    flip: u8,
+}
+
+impl Vectorised<i32> for Sum<'_> {
+    #[inline(always)]
+    fn run(self) -> i32 {
+        self.row.iter().fold(0i32, |sum, &code| sum.wrapping_add(i32::from((code ^ self.flip) as i8)))
     }
 }

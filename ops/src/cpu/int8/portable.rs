@@ -22,15 +22,13 @@ pub(super) fn panel(tiles: &Tiles<'_, Pair>) {
 #[inline(always)]
 fn sums(tiles: &Tiles<'_, Pair>, rows: [usize; ROWS]) -> [[i32; LANES]; ROWS] {
     let mut acc = [[0i32; LANES]; ROWS];
-    for (segment, lines) in tiles.segments.iter().zip(tiles.lines.chunks_exact(tiles.steps.max(1))) {
-        let rows = rows.map(|base| tiles.activations[base + segment..][..2 * tiles.steps].as_chunks::<2>().0);
-        for (step, line) in lines.iter().enumerate() {
-            for (acc, row) in acc.iter_mut().zip(&rows) {
-                let [x0, x1] = row[step].map(i32::from);
-                for (lane, sum) in acc.iter_mut().enumerate() {
-                    let product = x0 * i32::from(line.0[2 * lane]) + x1 * i32::from(line.0[2 * lane + 1]);
-                    *sum = sum.wrapping_add(product);
-                }
+    let rows = rows.map(|base| &tiles.activations[base..]);
+    for (line, &offset) in tiles.lines.iter().zip(tiles.offsets) {
+        for (acc, row) in acc.iter_mut().zip(&rows) {
+            let (x0, x1) = (i32::from(row[offset]), i32::from(row[offset + 1]));
+            for (lane, sum) in acc.iter_mut().enumerate() {
+                let product = x0 * i32::from(line.0[2 * lane]) + x1 * i32::from(line.0[2 * lane + 1]);
+                *sum = sum.wrapping_add(product);
             }
         }
     }

@@ -57,12 +57,12 @@ impl Source for Matrix<'_> {
     }
 
     fn size<F: Form>(&self, rows: Range<usize>) -> usize {
-        rows.len() * self.k.next_multiple_of(F::GROUP)
+        rows.len() * pitch::<F>(self.k)
     }
 
     #[inline(always)]
     fn fill<F: Form>(&self, rows: Range<usize>, activations: &mut [F::X], bases: &mut Vec<usize>) {
-        let whole = self.k.next_multiple_of(F::GROUP);
+        let whole = pitch::<F>(self.k);
         bases.extend((0..rows.len()).map(|row| row * whole));
         let codes = &self.codes.bytes[rows.start * self.k..rows.end * self.k];
         if whole == self.k {
@@ -74,6 +74,13 @@ impl Source for Matrix<'_> {
             convert::<F>(&mut to[..self.k], row, self.codes.flip(), self.zero);
         }
     }
+}
+
+/// Activations from one row of `k` to the next: whole steps, and no distance that would bring the rows of a tile to the same sets
+/// of the first cache.
+pub(crate) fn pitch<F: Form>(k: usize) -> usize {
+    let whole = k.next_multiple_of(F::GROUP);
+    if whole > 0 && whole.is_multiple_of(1024) { whole + 64 } else { whole }
 }
 
 /// The activations of codes.

@@ -17,9 +17,8 @@ pub(super) struct Tiles<'a, F: Form> {
     pub(super) activations: &'a [F::X],
     /// Of each row.
     pub(super) bases: &'a [usize],
-    pub(super) segments: &'a [usize],
-    /// Steps of a segment.
-    pub(super) steps: usize,
+    /// First activation of each step, from the base of a row.
+    pub(super) offsets: &'a [usize],
     pub(super) lines: &'a [F::Line],
     /// Vectors of the panel.
     pub(super) vectors: usize,
@@ -39,10 +38,10 @@ pub(super) struct Tiles<'a, F: Form> {
 impl<F: Form> Tiles<'_, F> {
     /// Panics unless every read of the inner loops is inside the activations and the lines.
     pub(super) fn check(&self) {
-        let furthest = |list: &[usize]| list.iter().max().copied().unwrap_or(0);
-        let reach = furthest(self.bases) + furthest(self.segments) + self.steps * F::GROUP;
+        let furthest = self.bases.iter().max().zip(self.offsets.iter().max());
+        let reach = furthest.map_or(0, |(base, offset)| base + offset + F::GROUP);
         assert!(reach <= self.activations.len(), "a row reaches beyond the block");
-        assert!(self.segments.len() * self.steps * self.vectors <= self.lines.len(), "a panel of too few lines");
+        assert!(self.offsets.len() * self.vectors <= self.lines.len(), "a panel of too few lines");
     }
 
     /// Writes the codes of the sums of vector `vector` in the block's row `at`.
@@ -80,7 +79,7 @@ impl<F: Form> Tiles<'_, F> {
 }
 
 /// Cuts `rows` into as few tiles of at most `most` rows as there can be, of nearly the same height: begin and height of each.
-pub(super) fn heights(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn heights(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = rows.div_ceil(most).max(1);
     let (height, taller) = (rows / count, rows % count);
     (0..count).map(move |tile| (tile * height + tile.min(taller), height + usize::from(tile < taller)))

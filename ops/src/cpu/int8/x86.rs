@@ -16,6 +16,8 @@ macro_rules! by_height {
     };
 }
 
+pub(crate) use by_height;
+
 /// All tiles of a panel. The tile heights are those of which sums, weights and one activation fill the 32 registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn panel_avx512(tiles: &Tiles<'_, Quad>) {
@@ -54,26 +56,21 @@ fn quads<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, Quad>, begin
     let bias: [__m512i; VECTORS] = std::array::from_fn(|v| epilogue::load(&tiles.stage.bias, first + v * LANES));
     let mut acc = [bias; ROWS];
     let mut line: *const __m512i = tiles.lines.as_ptr().cast();
-    for &segment in tiles.segments {
-        // SAFETY: `check` has seen that rows and lines of all segments and steps are inside their slices.
-        unsafe {
-            let rows = bases.map(|base| tiles.activations.as_ptr().add(base + segment));
-            for step in 0..tiles.steps {
-                let weights: [__m512i; VECTORS] = std::array::from_fn(|v| _mm512_load_si512(line.add(v)));
-                line = line.add(VECTORS);
-                for r in 0..ROWS {
-                    let four = rows[r].add(4 * step).cast::<i32>().read_unaligned();
-                    let x = _mm512_set1_epi32(four);
-                    for v in 0..VECTORS {
-                        acc[r][v] = _mm512_dpbusd_epi32(acc[r][v], x, weights[v]);
-                    }
+    // SAFETY: `check` has seen that rows and lines of all steps are inside their slices.
+    unsafe {
+        let rows = bases.map(|base| tiles.activations.as_ptr().add(base));
+        for &offset in tiles.offsets {
+            let weights: [__m512i; VECTORS] = std::array::from_fn(|v| _mm512_load_si512(line.add(v)));
+            line = line.add(VECTORS);
+            for r in 0..ROWS {
+                let x = _mm512_set1_epi32(rows[r].add(offset).cast::<i32>().read_unaligned());
+                for v in 0..VECTORS {
+                    acc[r][v] = _mm512_dpbusd_epi32(acc[r][v], x, weights[v]);
                 }
             }
         }
     }
-    for (r, acc) in acc.into_iter().enumerate() {
-        epilogue::finish(tiles, begin + r, acc);
-    }
+    epilogue::finish(tiles, begin, acc);
 }
 
 /// All tiles of a panel of one vector.
@@ -91,18 +88,16 @@ fn pairs<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, Pair>, begin
     let bases: [usize; ROWS] = std::array::from_fn(|r| tiles.bases[begin + r]);
     let mut acc = [[_mm256_setzero_si256(); 2]; ROWS];
     let mut line: *const __m256i = tiles.lines.as_ptr().cast();
-    for &segment in tiles.segments {
-        // SAFETY: `check` has seen that rows and lines of all segments and steps are inside their slices.
-        unsafe {
-            let rows = bases.map(|base| tiles.activations.as_ptr().add(base + segment));
-            for step in 0..tiles.steps {
-                let (low, high) = (_mm256_load_si256(line), _mm256_load_si256(line.add(1)));
-                line = line.add(2);
-                for r in 0..ROWS {
-                    let x = _mm256_set1_epi32(rows[r].add(2 * step).cast::<i32>().read_unaligned());
-                    acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(x, low));
-                    acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(x, high));
-                }
+    // SAFETY: as for the wider registers.
+    unsafe {
+        let rows = bases.map(|base| tiles.activations.as_ptr().add(base));
+        for &offset in tiles.offsets {
+            let (low, high) = (_mm256_load_si256(line), _mm256_load_si256(line.add(1)));
+            line = line.add(2);
+            for r in 0..ROWS {
+                let x = _mm256_set1_epi32(rows[r].add(offset).cast::<i32>().read_unaligned());
+                acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(x, low));
+                acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(x, high));
             }
         }
     }
