@@ -7,6 +7,7 @@
 //! an error. This crate reads no environment and prints nothing.
 #![deny(unsafe_code)]
 
+pub mod attention;
 mod cache;
 mod device;
 mod elementwise;
@@ -18,6 +19,7 @@ mod nvrtc;
 mod planned;
 pub mod planted;
 mod rows;
+pub mod schedule;
 #[allow(unsafe_code)]
 mod sys;
 mod window;

@@ -13,12 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const PRELUDE: &str = include_str!("../kernels/prelude.cuh");
 
 /// The headers by name.
-const HEADERS: [(&str, &str); 5] = [
+const HEADERS: [(&str, &str); 8] = [
     ("prelude.cuh", PRELUDE),
     ("wgmma.cuh", include_str!("../kernels/wgmma.cuh")),
     ("epilogue.cuh", include_str!("../kernels/epilogue.cuh")),
     ("rows.cuh", include_str!("../kernels/rows.cuh")),
     ("window.cuh", include_str!("../kernels/window.cuh")),
+    ("attention.cuh", include_str!("../kernels/attention.cuh")),
+    ("attention_small.cuh", include_str!("../kernels/attention_small.cuh")),
+    ("attention_large.cuh", include_str!("../kernels/attention_large.cuh")),
 ];
 
 /// What a kernel is compiled for.
@@ -68,12 +71,14 @@ pub struct Instance {
     pub defines: Vec<(&'static str, String)>,
     /// What it is compiled for.
     pub arch: Arch,
+    /// The text of the header `variant.cuh`, for kernels that are made for functions of the caller's.
+    pub variant: Option<Arc<str>>,
 }
 
 impl Instance {
     /// A kernel of a file without defines.
     pub fn new(source: &'static Source, kernel: &'static str, arch: Arch) -> Instance {
-        Instance { source, kernel, defines: Vec::new(), arch }
+        Instance { source, kernel, defines: Vec::new(), arch, variant: None }
     }
 
     /// The same with a macro more.
@@ -82,9 +87,16 @@ impl Instance {
         self
     }
 
+    /// The same with a header `variant.cuh`.
+    pub fn with_variant(self, text: impl Into<Arc<str>>) -> Instance {
+        Instance { variant: Some(text.into()), ..self }
+    }
+
     /// The name under which budgets list it: `gemm.cu:gemm_tma[TN=128,STAGES=4]@sm_90a`.
     pub fn id(&self) -> String {
-        let defines: Vec<String> = self.defines.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut defines: Vec<String> = self.defines.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        // Two variants are one kernel exactly if their texts are the same.
+        defines.extend(self.variant.iter().map(|text| format!("variant={}", Hash::of([text.as_bytes()]))));
         format!("{}:{}[{}]@{}", self.source.name, self.kernel, defines.join(","), self.arch)
     }
 }
@@ -192,7 +204,8 @@ impl Compiler {
         let version = format!("NVRTC {major}.{minor}");
         let options = Compiler::options(instance);
         let parts = [version.as_str(), instance.source.name, text];
-        let headers = HEADERS.iter().flat_map(|&(name, text)| [name, text]);
+        let headers = headers(instance);
+        let headers = headers.iter().flat_map(|&(name, text)| [name, text]);
         let parts = parts.into_iter().chain(headers).chain(options.iter().map(String::as_str));
         Ok(Hash::of(parts.map(str::as_bytes)))
     }
@@ -232,7 +245,8 @@ impl Compiler {
     }
 
     fn build(&self, instance: &Instance, text: &str) -> Result<Compiled> {
-        let output = self.nvrtc()?.compile(instance.source.name, text, &HEADERS, &Compiler::options(instance))?;
+        let output =
+            self.nvrtc()?.compile(instance.source.name, text, &headers(instance), &Compiler::options(instance))?;
         let usage = usage(&output.log);
         if !usage.iter().any(|usage| usage.kernel == instance.kernel) {
             let text = format!("{} compiles but has no kernel {}", instance.id(), instance.kernel);
@@ -240,6 +254,12 @@ impl Compiler {
         }
         Ok(Compiled { ptx: without_folders(&output.ptx), cubin: output.cubin, log: output.log, usage })
     }
+}
+
+/// The headers that an instance may include.
+fn headers(instance: &Instance) -> Vec<(&'static str, &str)> {
+    let variant = instance.variant.iter().map(|text| ("variant.cuh", &**text));
+    HEADERS.iter().map(|&(name, text)| (name, text)).chain(variant).collect()
 }
 
 /// NVRTC puts the working folder before the names of files; the text is the same everywhere without it.

@@ -1,0 +1,301 @@
+//! Attention: `attention.*.bf16` and `attention.merge`.
+//!
+//! # Form
+//! Persistent blocks of 128 threads go through the lists of a [`Plan`], first large tiles, then small ones; rows that were split
+//! are merged by a second kernel. All forms of attention are one kernel: it reads lines of keys and values that a table of pages
+//! names, or that follow each other, 16 bytes a thread and copy. Variants are compiled in, see
+//! [`tandem_ops::attention::Variant`].
+//!
+//! # Against the limits
+//! Decoding is limited by memory: 4.3 TB/s for some 0.7 us are 3 MB on their way, 23 kB for each of 132 multiprocessors.
+//! A warp of a small tile has [`Form::slots`] buffers of 16 rows, all but one of which are on their way while it computes: with
+//! heads of 128 elements `2 blocks * 4 warps * 5 * 4 kB = 160 kB` on a multiprocessor, see [`Form::bytes_in_flight`]. Every 16 lanes
+//! copy a row of 256 bytes, so a request of a warp is of whole sectors: 16 of them for 512 bytes, the least there can be. Of the
+//! registers of a multiprocessor, 65,536, two blocks take `2 * 128 * 255` at most, and of its shared memory of 228 kB two blocks with
+//! [`Form::shared`] bytes; heads of 256 elements leave room for one. The work between two copies of a run of 16 positions, 8 kB
+//! with heads of 128 elements, is some 400 instructions of a warp, 100 cycles on four schedulers, where memory takes 430.
+//!
+//! Prefill is limited by arithmetic, for which the large tiles use mma.sync, at best some 62 % of what wgmma reaches. A warp has
+//! 32 rows where heads have up to 128 elements, so that what ldmatrix brings from shared memory, 512 bytes, is used by four mma.
+
+mod kernels;
+pub mod plan;
+
+pub use kernels::{attend, grade};
+pub(crate) use kernels::{instances, kernels};
+pub use plan::{Layout, Maxima, Plan, Problem, Resources};
+
+use crate::device::{Args, Buffer, Device, Facts, Function, Launch};
+use crate::error::{GpuError, Result};
+use crate::nvrtc::{Arch, Instance, Source};
+use tandem_ops::attention::{Operand, Snippet};
+use tandem_tensor::{DType, Data, Tensor};
+
+/// The kernel.
+pub(crate) static ATTENTION: Source = Source { name: "attention.cu", text: include_str!("../../kernels/attention.cu") };
+/// Merging and appending.
+pub(crate) static STATES: Source =
+    Source { name: "attention_merge.cu", text: include_str!("../../kernels/attention_merge.cu") };
+
+const THREADS: usize = 128;
+const WARPS: usize = 4;
+
+/// What the kernel is compiled for, which follows from the elements of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// Elements of a head: a multiple of 16, 256 at most.
+    pub d: usize,
+    /// Packed rows of a large tile.
+    pub large: usize,
+    /// Positions that a large tile takes at a time.
+    pub positions: usize,
+    /// Buffers of 16 rows of a warp, for small tiles.
+    pub slots: usize,
+    /// Blocks of a multiprocessor.
+    pub blocks: usize,
+}
+
+impl Form {
+    /// The form for heads of so many elements.
+    ///
+    /// # Errors
+    /// Unsupported, where there is none.
+    pub fn new(d: usize) -> Result<Form> {
+        if d == 0 || d > 256 || !d.is_multiple_of(16) {
+            let text = format!("heads of {d} elements: the kernel is for multiples of 16 up to 256");
+            return Err(GpuError::Unsupported(text));
+        }
+        Ok(match d {
+            ..=64 => Form { d, large: 128, positions: 32, slots: 8, blocks: 2 },
+            65..=128 => Form { d, large: 128, positions: 32, slots: 6, blocks: 2 },
+            _ => Form { d, large: 64, positions: 32, slots: 6, blocks: 1 },
+        })
+    }
+
+    /// Bytes of a row in shared memory.
+    fn row(&self) -> usize {
+        self.d.div_ceil(64) * 128
+    }
+
+    /// Bytes of shared memory of a block.
+    pub fn shared(&self) -> usize {
+        let queries = if self.d > 128 { plan::SMALL * self.row() } else { 0 };
+        let small = WARPS * self.slots * 16 * self.row() + WARPS * plan::SMALL * 8 + plan::SMALL * 16 + queries;
+        let large = (self.large + 4 * self.positions) * self.row() + self.large * 16 + 2 * self.positions * 4;
+        small.max(large)
+    }
+
+    /// Bytes of keys and values that small tiles have on their way on a multiprocessor while they compute.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.blocks * WARPS * (self.slots - 1) * 16 * self.d * 2
+    }
+
+    /// What a plan may use on a device.
+    pub fn resources(&self, facts: &Facts) -> Resources {
+        Resources { blocks: self.blocks * facts.multiprocessors.max(1) as usize, large: self.large }
+    }
+
+    /// The kernel of this form with a variant.
+    pub fn instance(&self, variant: &Snippet<'_>) -> Instance {
+        Instance::new(&ATTENTION, "attention", Arch::Sm90a)
+            .define("D", self.d)
+            .define("LARGE", self.large)
+            .define("POSITIONS", self.positions)
+            .define("SLOTS", self.slots)
+            .define("BLOCKS", self.blocks)
+            .with_variant(variant.text())
+    }
+}
+
+/// A plan in device memory, with room for partial states. Plans can be exchanged between launches.
+pub struct Workspace {
+    maxima: Maxima,
+    words: Buffer,
+    partial_o: Buffer,
+    partial_lse: Buffer,
+}
+
+impl Workspace {
+    /// Room for plans within these bounds, for heads of `d` elements.
+    ///
+    /// # Errors
+    /// Exhausted, where the device has no room.
+    pub fn new(device: &Device, maxima: Maxima, d: usize) -> Result<Workspace> {
+        Ok(Workspace {
+            maxima,
+            words: device.zeros(DType::I32, maxima.layout().words)?,
+            partial_o: device.alloc(DType::F32, maxima.partial_rows * d)?,
+            partial_lse: device.alloc(DType::F32, maxima.partial_rows)?,
+        })
+    }
+
+    /// Puts a plan in the place of the one before; one copy.
+    ///
+    /// # Errors
+    /// Exhausted, where it is beyond the bounds.
+    pub fn set(&self, problem: &Problem, plan: &Plan) -> Result<()> {
+        let words = plan.words(problem, &self.maxima)?;
+        self.words.write(&words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>())
+    }
+}
+
+/// A variant's numbers in device memory.
+pub struct VariantOperands {
+    scalars: [f32; Snippet::SCALARS],
+    buffers: Vec<Buffer>,
+    softmax: bool,
+}
+
+impl VariantOperands {
+    /// Copies what a variant reads.
+    ///
+    /// # Errors
+    /// Unsupported, where a variant has more scalars or operands than the kernel has places; Exhausted, where there is no room.
+    pub fn upload(device: &Device, variant: &Snippet<'_>) -> Result<VariantOperands> {
+        let (scalars, operands) = (variant.scalars(), variant.operands());
+        if scalars.len() > Snippet::SCALARS || operands.len() > Snippet::OPERANDS {
+            let (most, places) = (Snippet::SCALARS, Snippet::OPERANDS);
+            let text = format!("{} scalars and {} operands", scalars.len(), operands.len());
+            return Err(GpuError::Unsupported(format!("a variant with {text}, where there are {most} and {places}")));
+        }
+        let upload = |operand: &Operand<'_>| {
+            let data = match *operand {
+                Operand::F32(all) => Data::F32(all.to_vec()),
+                Operand::I32(all) => Data::I32(all.to_vec()),
+                Operand::Bytes(all) => Data::U8(all.to_vec()),
+            };
+            device.upload(&tensor(data)?)
+        };
+        let mut all = [0.0; Snippet::SCALARS];
+        all[..scalars.len()].copy_from_slice(scalars);
+        let buffers = operands.iter().map(upload).collect::<Result<_>>()?;
+        Ok(VariantOperands { scalars: all, buffers, softmax: variant.has_softmax() })
+    }
+
+    fn args(&self) -> Args {
+        let args = self.scalars.iter().fold(Args::new(), |args, &scalar| args.f32(scalar));
+        (0..Snippet::OPERANDS).fold(args, |args, at| args.optional(self.buffers.get(at)))
+    }
+}
+
+/// Operands in device memory.
+pub struct Operands<'a> {
+    /// `[rows, q_heads, d]`.
+    pub q: &'a Buffer,
+    /// The address of the first key.
+    pub k: u64,
+    /// The address of the first value.
+    pub v: u64,
+    /// The table of pages of all levels; none where positions follow each other.
+    pub table: Option<&'a Buffer>,
+    /// Elements of a line.
+    pub line: usize,
+    /// Positions of a page.
+    pub page: usize,
+    /// Lines from a page to the next.
+    pub page_lines: usize,
+    /// Factor of every score.
+    pub scale: f32,
+    /// Heads of queries.
+    pub q_heads: usize,
+    /// Heads of queries to a head of keys.
+    pub group: usize,
+    /// What the variant reads.
+    pub variant: &'a VariantOperands,
+    /// `[rows, q_heads, d]`.
+    pub o: &'a Buffer,
+    /// `[rows, q_heads]`.
+    pub lse: &'a Buffer,
+}
+
+/// Attention whose kernels are ready, so that it can be launched many times and captured.
+pub struct Attention {
+    form: Form,
+    function: Function,
+    merge: Function,
+}
+
+impl Attention {
+    /// Makes the kernels for a variant ready; they are compiled once for every text.
+    ///
+    /// # Errors
+    /// Those of [`Form::new`] and [`Device::function`].
+    pub fn new(device: &Device, d: usize, variant: &Snippet<'_>) -> Result<Attention> {
+        let form = Form::new(d)?;
+        let function = device.function(&form.instance(variant))?;
+        let merge = device.function(&Instance::new(&STATES, "attention_merge", Arch::Sm90a))?;
+        Ok(Attention { form, function, merge })
+    }
+
+    /// What the kernel is compiled for.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Launches it with the plan that the workspace has when it runs; it may still be running when this returns.
+    ///
+    /// The launches depend on the bounds of the workspace alone, not on the plan.
+    ///
+    /// # Errors
+    /// Unsupported for lines beyond 31 bits; those of [`Device::launch`].
+    pub fn launch(&self, device: &Device, workspace: &Workspace, operands: &Operands<'_>) -> Result<()> {
+        let Form { d, .. } = self.form;
+        let layout = workspace.maxima.layout();
+        let blocks = self.form.resources(device.facts()).blocks;
+        if blocks != workspace.maxima.blocks {
+            let text = format!("the workspace is for {} blocks, and the device runs {blocks}", workspace.maxima.blocks);
+            return Err(GpuError::Invalid(text));
+        }
+        let numbers = [operands.line, operands.page, operands.page_lines];
+        if numbers.iter().any(|&number| number > i32::MAX as usize) {
+            return Err(GpuError::Unsupported(format!("lines and pages of {numbers:?} are beyond 31 bits")));
+        }
+        let word = |at: usize| workspace.words.at(at);
+        let parameters = Args::new()
+            .buffer(operands.q)
+            .address(operands.k)
+            .address(operands.v)
+            .optional(operands.table)
+            .address(word(layout.requests))
+            .address(word(layout.lists))
+            .address(word(layout.items))
+            .buffer(operands.o)
+            .buffer(operands.lse)
+            .buffer(&workspace.partial_o)
+            .buffer(&workspace.partial_lse)
+            .f32(operands.scale)
+            .i32(operands.q_heads as i32)
+            .i32(operands.group as i32)
+            .i32(operands.line as i32)
+            .i32(operands.page as i32)
+            .i32(operands.page_lines as i32)
+            .block(&operands.variant.args());
+        let launch = Launch::new([blocks as u32, 1, 1], [THREADS as u32, 1, 1], Args::new().block(&parameters));
+        device.launch(&self.function, &launch.shared(self.form.shared() as u32))?;
+        if workspace.maxima.partial_rows == 0 {
+            return Ok(());
+        }
+        let args = Args::new()
+            .buffer(&workspace.partial_o)
+            .buffer(&workspace.partial_lse)
+            .address(word(layout.merges))
+            .address(word(layout.merge_indptr))
+            .address(word(layout.merge_rows))
+            .address(word(layout.merge_entries))
+            .buffer(operands.o)
+            .buffer(operands.lse)
+            .i32(d as i32)
+            .i32(operands.variant.softmax.into());
+        device.launch(&self.merge, &warps(device, workspace.maxima.partial_rows, args))
+    }
+}
+
+/// A launch with a warp for each of so many rows, which take more where these are many.
+fn warps(device: &Device, rows: usize, args: Args) -> Launch {
+    let most = 16 * device.facts().multiprocessors.max(1) as usize;
+    Launch::new([rows.div_ceil(WARPS).clamp(1, most) as u32, 1, 1], [THREADS as u32, 1, 1], args)
+}
+
+fn tensor(data: Data) -> Result<Tensor> {
+    Tensor::new([data.len()], data).map_err(|error| GpuError::Invalid(error.to_string()))
+}
