@@ -11,6 +11,7 @@ pub(crate) mod int8;
 mod level;
 pub mod peak;
 pub(crate) mod shared;
+mod transpose;
 pub(crate) mod vectorised;
 
 pub use level::Level;
