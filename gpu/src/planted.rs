@@ -74,6 +74,12 @@ impl Row {
         self.outcomes.iter().filter(|outcome| matches!(outcome, Outcome::WrongResult(_))).count()
     }
 
+    /// Whether a kernel as it is was clean in all runs, or a bug found in all.
+    pub fn is_right(&self) -> bool {
+        let caught = self.faults() + self.wrong_results();
+        caught == if self.bug.is_some() { self.outcomes.len() } else { 0 }
+    }
+
     /// Whether it is as expected: all clean without a bug, none with one. A bug that is known to be missed has to be, so that
     /// the mark goes once it is found.
     pub fn is_expected(&self) -> bool {

@@ -72,7 +72,7 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
         }
     }
     bar.finish_and_clear();
-    let right = rows.iter().filter(|row| row.is_expected()).count();
+    let right = rows.iter().filter(|row| row.is_right()).count();
     let text = match options.format {
         Format::Json => {
             let rows: Vec<_> = rows
@@ -87,11 +87,12 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
                         "faults": row.faults(),
                         "wrong_results": row.wrong_results(),
                         "first": row.first(),
-                        "as_expected": row.is_expected(),
+                        "known_to_be_missed": row.missed,
+                        "right": row.is_right(),
                     })
                 })
                 .collect();
-            format!("{}\n", json!({ "seed": options.seed, "rows": rows, "as_expected": right }))
+            format!("{}\n", json!({ "seed": options.seed, "rows": rows, "right": right }))
         }
         Format::Table => as_table(&rows, bugs),
     };
@@ -102,19 +103,24 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
 fn as_table(rows: &[Row], bugs: usize) -> String {
     let cells = rows.iter().map(|row| {
         let runs = row.outcomes.len();
-        let verdict = match (row.bug, row.is_expected()) {
+        let verdict = match (row.bug, row.is_right()) {
             (None, true) => format!("clean on {runs} of {runs} seeds"),
             (None, false) => format!("NOT CLEAN on {} of {runs} seeds", row.faults() + row.wrong_results()),
             (Some(_), true) => format!("caught on {runs} of {runs} seeds"),
             (Some(_), false) => format!("MISSED on {} of {runs} seeds", runs - row.faults() - row.wrong_results()),
         };
-        let first = if row.first() == "clean" { "" } else { row.first() };
+        let first = match (row.missed, row.first()) {
+            (Some(why), _) => why,
+            (None, "clean") => "",
+            // What is before the colon names the kernel, as the first column does.
+            (None, first) => first.split_once(": ").map_or(first, |(_, what)| what),
+        };
         // The text of a fault may be long; its beginning names what happened.
-        let first: String = first.chars().take(160).collect();
+        let first: String = first.chars().take(240).collect();
         vec![row.subject.to_owned(), row.bug.unwrap_or("-").to_owned(), verdict, first]
     });
-    let caught = rows.iter().filter(|row| row.bug.is_some() && row.is_expected()).count();
-    let clean = rows.iter().filter(|row| row.bug.is_none() && row.is_expected()).count();
+    let caught = rows.iter().filter(|row| row.bug.is_some() && row.is_right()).count();
+    let clean = rows.iter().filter(|row| row.bug.is_none() && row.is_right()).count();
     let kernels = rows.iter().filter(|row| row.bug.is_none()).count();
     table(&["kernel", "planted bug", "verdict", "what showed first"], &[], cells)
         + &format!(

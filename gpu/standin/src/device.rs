@@ -72,6 +72,7 @@ pub extern "C" fn standin_live() -> c_uint {
     (state.allocations + state.modules.len() + state.graphs.len() + state.events.len() + state.contexts) as c_uint
 }
 
+<<<<<<< HEAD
 /// As NVIDIA documents `cuGetErrorString`; the text is the name.
 ///
 /// # Safety
@@ -107,6 +108,8 @@ pub unsafe extern "C" fn cuGetErrorName(code: c_int, text: *mut *const c_char) -
     status::SUCCESS
 }
 
+=======
+>>>>>>> d-gpu
 functions! {
     fn cuInit(state, _flags: c_uint) {
         status::SUCCESS
@@ -121,7 +124,7 @@ functions! {
     }
     fn cuDeviceGet(state, device: *mut c_int, index: c_int) {
         *device = index;
-        if index == 0 { status::SUCCESS } else { status::INVALID_DEVICE }
+        if index == 0 { status::SUCCESS } else { status::NO_DEVICE }
     }
     fn cuDeviceGetName(state, name: *mut c_char, length: c_int, _device: c_int) {
         let text = b"stand-in\0";
@@ -139,8 +142,14 @@ functions! {
             75 => 9,
             76 => 0,
             97 => 227 * 1024,
+<<<<<<< HEAD
             // Memory pools among the others, which it does not have.
             _ => 0,
+=======
+            // Pools of memory: none.
+            115 => 0,
+            _ => return status::INVALID_VALUE,
+>>>>>>> d-gpu
         };
         status::SUCCESS
     }
@@ -151,17 +160,6 @@ functions! {
     }
     fn cuCtxSetCurrent(state, context: *mut c_void) {
         if context as usize == 0x10 { status::SUCCESS } else { status::INVALID_CONTEXT }
-    }
-    fn cuCtxGetCurrent(state, context: *mut *mut c_void) {
-        // No thread has one before it asks for one, so that every thread asks.
-        *context = std::ptr::null_mut();
-        status::SUCCESS
-    }
-    fn cuCtxSynchronize(state) {
-        status::SUCCESS
-    }
-    fn cuStreamWaitEvent(state, _stream: *mut c_void, _event: *mut c_void, _flags: c_uint) {
-        status::SUCCESS
     }
     fn cuStreamCreate(state, stream: *mut *mut c_void, _flags: c_uint) {
         *stream = 0x20 as *mut c_void;

@@ -3,8 +3,7 @@
 //! It stands in for the driver where host code is tested: contexts, streams, events, modules from cubins, graphs, and what a
 //! program sees once a kernel has failed. Device memory is the simulator's; a launch is run when it is asked for, and its error
 //! is told at the next call, as a driver does that runs kernels later. The simulator runs the PTX that the compiler leaves in a
-//! cubin beside the line numbers. The library calls itself `libcuda.so`, so that a program that has opened it by its path and then
-//! asks for the driver gets it, whatever driver the machine has.
+//! cubin beside the line numbers.
 //!
 //! Functions have NVIDIA's names and types. What a real driver checks and a test does not need is not checked.
 #![allow(non_snake_case)]
@@ -21,7 +20,7 @@ mod status {
     pub const SUCCESS: i32 = 0;
     pub const INVALID_VALUE: i32 = 1;
     pub const OUT_OF_MEMORY: i32 = 2;
-    pub const INVALID_DEVICE: i32 = 101;
+    pub const NO_DEVICE: i32 = 100;
     pub const INVALID_IMAGE: i32 = 200;
     pub const INVALID_CONTEXT: i32 = 201;
     pub const INVALID_HANDLE: i32 = 400;
