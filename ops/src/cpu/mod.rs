@@ -3,14 +3,23 @@
 //! A kernel is compiled for every [`Level`] of instructions and chosen at run time. Rows of results are spread over the threads of
 //! the `rayon` pool that the caller is in.
 
+mod activation;
+mod add;
 pub(crate) mod conv;
+mod conv2d;
 mod depthwise;
 pub(crate) mod float;
 pub mod gemm;
 pub(crate) mod int8;
 mod level;
+mod norm;
 pub mod peak;
+mod pool;
+mod real;
+mod rope;
+mod rows;
 pub(crate) mod shared;
+mod softmax;
 mod transpose;
 pub(crate) mod vectorised;
 
@@ -23,7 +32,17 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
     if !level.available() {
         return Vec::new();
     }
-    [gemm::kernels(level)].into_iter().flatten().collect()
+    let families = [
+        gemm::kernels(level),
+        conv2d::kernels(level),
+        pool::kernels(level),
+        add::kernels(level),
+        softmax::kernels(level),
+        norm::kernels(level),
+        rope::kernels(level),
+        activation::kernels(level),
+    ];
+    families.into_iter().flatten().collect()
 }
 
 /// The kernel of that definition for this level; `None` where there is none, or where the processor lacks the level.
@@ -66,7 +85,10 @@ mod tests {
         for level in Level::ALL {
             assert_eq!(kernels(level).is_empty(), !level.available(), "{level}");
         }
-        assert!(kernel("gemm.i8", Level::best()).is_some());
+        for operation in crate::operations() {
+            let (name, own) = (operation.def().name, kernel(operation.def().name, Level::best()));
+            assert!(own.is_some_and(|kernel| kernel.operation().def().name == name), "{name} has no kernel");
+        }
         assert!(kernel("no.such.definition", Level::Portable).is_none());
     }
 }

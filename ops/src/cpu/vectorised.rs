@@ -26,6 +26,20 @@ pub(crate) fn vectorised<T>(body: impl Vectorised<T>) -> T {
     body.run()
 }
 
+/// As [`vectorised`], with the features of that level instead of the best ones.
+pub(crate) fn vectorised_at<T>(level: super::Level, body: impl Vectorised<T>) -> T {
+    #[cfg(target_arch = "x86_64")]
+    match level.vector() {
+        // SAFETY: the processor has the features that the function is compiled for.
+        super::Level::Avx512 if super::Level::Avx512.available() => return unsafe { avx512(body) },
+        // SAFETY: as above.
+        super::Level::Avx2 if super::Level::Avx2.available() => return unsafe { avx2(body) },
+        _ => {}
+    }
+    let _ = level;
+    body.run()
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn avx512<T>(body: impl Vectorised<T>) -> T {
