@@ -19,6 +19,7 @@ mod rows;
 pub(crate) mod shared;
 mod softmax;
 pub(crate) mod vectorised;
+mod window;
 
 pub use level::Level;
 
@@ -31,6 +32,7 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
     }
     let families = [
         gemm::kernels(level),
+        window::kernels(level),
         pool::kernels(level),
         add::kernels(level),
         softmax::kernels(level),
