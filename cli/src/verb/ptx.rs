@@ -9,8 +9,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::sync::Arc;
-use tandem_gpu::Simulation;
-use tandem_gpu::planted::{Row, outcomes, subjects};
+use tandem_gpu::planted::{Row, outcomes, simulation, subjects};
 
 /// What to do with the simulator.
 #[derive(Subcommand)]
@@ -67,7 +66,7 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
             bar.set_message(format!("{}: {name}", subject.name));
             let count = if bug.is_some() { options.seeds } else { options.clean_seeds };
             let seeds = (0..count).map(|at| options.seed.wrapping_add(at));
-            rows.push(outcomes(&Arc::clone(&compiler), subject, bug, &Simulation::default(), seeds)?);
+            rows.push(outcomes(&Arc::clone(&compiler), subject, bug, &simulation(), seeds)?);
             wrongs.push(bug.map(|bug| bug.wrong));
             bar.inc(1);
         }
@@ -88,6 +87,7 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
                         "faults": row.faults(),
                         "wrong_results": row.wrong_results(),
                         "first": row.first(),
+                        "known_to_be_missed": row.missed,
                         "right": row.is_right(),
                     })
                 })
@@ -109,9 +109,14 @@ fn as_table(rows: &[Row], bugs: usize) -> String {
             (Some(_), true) => format!("caught on {runs} of {runs} seeds"),
             (Some(_), false) => format!("MISSED on {} of {runs} seeds", runs - row.faults() - row.wrong_results()),
         };
-        let first = if row.first() == "clean" { "" } else { row.first() };
+        let first = match (row.missed, row.first()) {
+            (Some(why), _) => why,
+            (None, "clean") => "",
+            // What is before the colon names the kernel, as the first column does.
+            (None, first) => first.split_once(": ").map_or(first, |(_, what)| what),
+        };
         // The text of a fault may be long; its beginning names what happened.
-        let first: String = first.chars().take(160).collect();
+        let first: String = first.chars().take(240).collect();
         vec![row.subject.to_owned(), row.bug.unwrap_or("-").to_owned(), verdict, first]
     });
     let caught = rows.iter().filter(|row| row.bug.is_some() && row.is_right()).count();

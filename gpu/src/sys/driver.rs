@@ -12,6 +12,25 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The oldest driver whose functions are known and that takes cubins of NVRTC 13.0.
 const OLDEST: c_int = 13000;
 
+/// The version of CUDA that the driver knows, as 13000 for 13.0; none without a driver.
+fn version() -> Option<c_int> {
+    // SAFETY: it opens the library, whose initialisers have no conditions.
+    if !unsafe { cu::is_culib_present() } {
+        return None;
+    }
+    // SAFETY: it opens the same library once more, and looks a function up with the type that NVIDIA documents.
+    let symbol =
+        unsafe { cu::culib().get::<unsafe extern "C" fn(*mut c_int) -> c_int>(b"cuDriverGetVersion\0") }.ok()?;
+    let mut version = 0;
+    // SAFETY: the pointer is to a variable that lives through the call.
+    (unsafe { symbol(&mut version) } == 0).then_some(version)
+}
+
+/// Name and number of a status, without asking the driver, which may be lost.
+fn name(error: &DriverError) -> String {
+    format!("{:?} ({})", error.0, error.0 as u32)
+}
+
 /// A device with its primary context.
 pub(crate) struct Driver {
     context: Arc<CudaContext>,
@@ -51,17 +70,14 @@ impl Driver {
             let opened = super::open_for_all(file);
             opened.map_err(|error| none(format!("no NVIDIA driver at {}: {error}", file.display())))?;
         }
-        // SAFETY: it opens the library, whose initialisers have no conditions.
-        if !unsafe { cu::is_culib_present() } {
-            return Err(none("no NVIDIA driver: the library libcuda is not on this machine".into()));
-        }
-        let mut version = 0;
-        // SAFETY: the pointer is to a variable that lives through the call. Every driver has this function.
-        let status = unsafe { cu::cuDriverGetVersion(&mut version) };
-        if status != cu::CUresult::CUDA_SUCCESS || version < OLDEST {
-            // `cudarc` panics where a function is missing, so an older driver is not asked for any.
-            let (major, minor) = (version / 1000, version % 1000 / 10);
-            return Err(none(format!("the NVIDIA driver knows CUDA {major}.{minor}, and 13.0 is needed")));
+        // `cudarc` panics where a function is missing, so an older driver, or another library of this name, is asked for none.
+        match version() {
+            None => return Err(none("no NVIDIA driver: the library libcuda is not on this machine".into())),
+            Some(version) if version < OLDEST => {
+                let (major, minor) = (version / 1000, version % 1000 / 10);
+                return Err(none(format!("the NVIDIA driver knows CUDA {major}.{minor}, and 13.0 is needed")));
+            }
+            Some(_) => {}
         }
         let open = || -> std::result::Result<Driver, DriverError> {
             let context = CudaContext::new(index)?;
@@ -70,7 +86,7 @@ impl Driver {
             let stream = context.new_stream()?;
             Ok(Driver { context, stream, lost: AtomicU32::new(0) })
         };
-        open().map_err(|error| none(format!("no usable NVIDIA device {index}: the driver says {error:?}")))
+        open().map_err(|error| none(format!("no usable NVIDIA device {index}: the driver says {}", name(&error))))
     }
 
     /// The device's name.
@@ -257,7 +273,7 @@ impl Driver {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let text = format!("{what}: the driver says {error:?}");
+        let text = format!("{what}: the driver says {}", name(&error));
         // The numbers are those of CUDA's `CUresult`.
         Err(match error.0 as u32 {
             2 | 701 => GpuError::Exhausted(text),

@@ -1,13 +1,15 @@
 //! Matrix products: the kernels of `gemm.*`.
 
-use super::int8::{Codes as Bytes, Layout, Matrix, Place, Weights, multiply};
+use super::float::{Bf16, Epilogue, F32, Packed, Rows, multiply};
+use super::int8::{self, Codes as Bytes, Layout, Matrix, Place, Weights};
 use super::{Level, shared};
 use crate::arith::Requant;
 use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
 use crate::quantized::stage::Stage;
-use crate::{OpError, activate, operation};
-use rayon::prelude::*;
-use tandem_tensor::Tensor;
+use crate::{OpError, operation};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use tandem_tensor::{DType, Tensor};
 
 pub(super) fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
     let float = ["gemm.bf16", "gemm.f16", "gemm.f32"].into_iter().filter_map(operation);
@@ -32,20 +34,68 @@ impl Kernel for Float {
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
         let (m, n, k, act) = (dims["m"], dims["n"], dims["k"], dims["act"]);
-        let _ = self.level;
-        let [a, b, bias] = ["a", "b", "bias"].map(|name| inputs.get(name).map(Tensor::to_f64));
-        let (a, b, bias) = (a?, b?, bias?);
-        let mut out = vec![0.0; m * n];
-        out.par_chunks_mut(n.max(1)).enumerate().for_each(|(row, out)| {
-            for (column, out) in out.iter_mut().enumerate() {
-                let pairs = a[row * k..][..k].iter().zip(&b[column * k..][..k]);
-                let sum = pairs.fold(0f32, |sum, (&x, &w)| sum + x as f32 * w as f32);
-                *out = activate(act, f64::from(sum + bias[column] as f32));
+        let bias = inputs.slice::<f32>("bias")?;
+        let epilogue = Epilogue::new(bias, act);
+        let mut sums = vec![0f32; m * n];
+        let out = match self.operation.def().outputs[0].dtype {
+            DType::F32 => {
+                let (a, b) = (inputs.slice::<f32>("a")?, inputs.slice::<f32>("b")?);
+                f32(self.level, [m, n, k], a, b, bias, act, &mut sums);
+                Tensor::from_vec([m, n], sums)?
             }
-        });
-        let dtype = self.operation.def().outputs[0].dtype;
-        Ok(Tensors::new().with("out", Tensor::from_f64(dtype, [m, n], &out)?))
+            DType::BF16 => {
+                let (a, b) = (inputs.slice::<bf16>("a")?, inputs.slice::<bf16>("b")?);
+                if pairs(self.level) {
+                    let (a, b): (&[u16], &[u16]) = (a.reinterpret_cast(), b.reinterpret_cast());
+                    let mut room = Vec::new();
+                    let packed = Packed::<Bf16>::new(self.level, b, n, k);
+                    multiply(&packed, &Rows::new(a, m, k, &mut room), &epilogue, &mut sums);
+                } else {
+                    f32(self.level, [m, n, k], &wide(a), &wide(b), bias, act, &mut sums);
+                }
+                Tensor::from_vec([m, n], sums.into_iter().map(bf16::from_f32).collect())?
+            }
+            _ => {
+                let (a, b) = (inputs.slice::<f16>("a")?, inputs.slice::<f16>("b")?);
+                f32(self.level, [m, n, k], &wide(a), &wide(b), bias, act, &mut sums);
+                let mut out = vec![f16::ZERO; m * n];
+                out.convert_from_f32_slice(&sums);
+                Tensor::from_vec([m, n], out)?
+            }
+        };
+        Ok(Tensors::new().with("out", out))
     }
+}
+
+/// `out[m, n] = act(a[m, k] b[n, k]ᵀ + bias[n])` with sums in f32; the activation is a position in [`ACTS`](crate::ACTS).
+///
+/// # Panics
+/// Where a slice is shorter than its extents say.
+pub fn f32(level: Level, [m, n, k]: [usize; 3], a: &[f32], b: &[f32], bias: &[f32], act: usize, out: &mut [f32]) {
+    let packed = Packed::<F32>::new(level, &b[..n * k], n, k);
+    let mut room = Vec::new();
+    let rows = Rows::new(&a[..m * k], m, k, &mut room);
+    multiply(&packed, &rows, &Epilogue::new(&bias[..n], act), &mut out[..m * n]);
+}
+
+/// Whether the level multiplies pairs of bf16.
+fn pairs(level: Level) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return level.vector() == Level::Avx512 && is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = level;
+        false
+    }
+}
+
+fn wide<T>(elements: &[T]) -> Vec<f32>
+where
+    [T]: HalfFloatSliceExt,
+{
+    let mut wide = vec![0f32; elements.len()];
+    elements.convert_to_f32_slice(&mut wide);
+    wide
 }
 
 struct Codes {
@@ -77,7 +127,7 @@ impl Kernel for Codes {
         stage.fold(0, weights.fold());
         let mut out = vec![0i8; m * n];
         let source = Matrix { codes: codes(a), zero, rows: m, k };
-        multiply(&weights, &source, &stage, Place { first: 0, stride: n }, shared::bytes_mut(&mut out));
+        int8::multiply(&weights, &source, &stage, Place { first: 0, stride: n }, shared::bytes_mut(&mut out));
         Ok(Tensors::new().with("out", Tensor::from_vec([m, n], out)?))
     }
 }

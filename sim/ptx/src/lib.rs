@@ -50,6 +50,6 @@ pub use fault::{Fault, FaultKind};
 pub use launch::{Asynchrony, Launch, Options};
 pub use memory::{AccessError, Memory};
 pub use module::{Kernel, Module, Param};
-pub use opcodes::opcodes;
+pub use opcodes::{family, opcodes};
 pub use stats::Stats;
 pub use tensor_map::{Swizzle, TensorMap, TensorMapError};

@@ -131,8 +131,8 @@ pub(crate) const OPCODES: &[&str] = &[
     "xor",
 ];
 
-/// The entry of the list for an opcode as written: the one with the most words, each of which it holds in order.
-pub(crate) fn family(opcode: &str) -> Option<&'static str> {
+/// The entry of [`opcodes`] for an opcode as written: the one with the most words, each of which the opcode holds in order.
+pub fn family(opcode: &str) -> Option<&'static str> {
     OPCODES
         .iter()
         .filter(|entry| {

@@ -19,9 +19,11 @@ mod tile;
 mod x86;
 
 pub(crate) use multiply::multiply;
-pub(crate) use pack::{Codes, Form, Weights};
+pub(crate) use pack::{Aligned, Codes, Form, Weights};
 pub(crate) use source::{Layout, Matrix, Source, convert, pitch};
-pub(crate) use tile::Place;
+pub(crate) use tile::{Place, heights};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::by_height;
 
 /// Outputs that one vector of sums holds.
 pub(crate) const LANES: usize = 16;

@@ -79,7 +79,7 @@ impl<F: Form> Tiles<'_, F> {
 }
 
 /// Cuts `rows` into as few tiles of at most `most` rows as there can be, of nearly the same height: begin and height of each.
-pub(super) fn heights(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn heights(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = rows.div_ceil(most).max(1);
     let (height, taller) = (rows / count, rows % count);
     (0..count).map(move |tile| (tile * height + tile.min(taller), height + usize::from(tile < taller)))

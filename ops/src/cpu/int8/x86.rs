@@ -16,6 +16,8 @@ macro_rules! by_height {
     };
 }
 
+pub(crate) use by_height;
+
 /// All tiles of a panel. The tile heights are those of which sums, weights and one activation fill the 32 registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn panel_avx512(tiles: &Tiles<'_, Quad>) {

@@ -122,7 +122,7 @@ fn warp(env: &Env<'_>, block: usize, index: usize, per_block: usize, valid: u32)
         clock,
         copies: CopyState::default(),
         wgmma: WgmmaState::new(kernel),
-        cluster_arrived: None,
+        cluster_arrived: (0, 0),
         first_thread: (index * WARP) as u32,
     };
     warp.set_constants(&kernel.constants, |constant| match constant {

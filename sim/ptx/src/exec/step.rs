@@ -270,7 +270,7 @@ fn execute(
             yielding = true;
         }
         Op::ClusterWait { .. } => {
-            let why = barrier::cluster_wait(warp)?;
+            let why = barrier::cluster_wait(warp, exec)?;
             return Ok(park(warp, which, why));
         }
         Op::Fence => {}

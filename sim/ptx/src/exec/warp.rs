@@ -58,9 +58,9 @@ pub(crate) struct Warp {
     pub clock: Clock,
     pub copies: CopyState,
     pub wgmma: WgmmaState,
-    /// Generation of the cluster barrier at which it has arrived and not yet waited.
-    pub cluster_arrived: Option<u64>,
-    /// Threads of the block in x and y, to find a lane's coordinates.
+    /// Generation of the cluster's barrier at which lanes have arrived and not yet waited, and those lanes.
+    pub cluster_arrived: (u64, u32),
+    /// Number in the block of its first thread.
     pub first_thread: u32,
 }
 
