@@ -64,10 +64,10 @@ impl Warp {
     /// How this warp's lane accesses shared memory.
     pub fn actor<'a>(&'a self, env: &Env<'_>, lane: usize) -> Actor<'a> {
         Actor {
-            agent: self.agent,
+            party: self.party,
             lane: lane as u8,
             clock: &self.clock,
-            moment: self.clock.seen(self.agent),
+            moment: self.clock.seen(self.party),
             asynchronous: false,
             strong: false,
             races: env.options.races,
@@ -172,7 +172,7 @@ pub(crate) fn store(
         traffic.add(place);
     }
     if op.order == Order::Strong {
-        warp.clock.tick(warp.agent);
+        warp.clock.tick(warp.party);
     }
     traffic.count(env);
     Ok(())

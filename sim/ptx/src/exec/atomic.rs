@@ -116,7 +116,7 @@ pub(crate) fn atomic(
         }
         traffic.add(place);
     }
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     traffic.count(env);
     Ok(())
 }

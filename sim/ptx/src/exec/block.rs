@@ -53,8 +53,8 @@ pub(crate) struct Cluster {
     /// Bulk and tensor copies under way.
     pub flight: Vec<Transfer>,
     pub barrier: ClusterBarrier,
-    /// Next agent of a clock.
-    pub next_agent: usize,
+    /// Next party of a clock.
+    pub next_party: usize,
 }
 
 impl Cluster {
@@ -71,7 +71,7 @@ impl Cluster {
             warps: Vec::with_capacity(total),
             flight: Vec::new(),
             barrier: ClusterBarrier::new(total),
-            next_agent: total,
+            next_party: total,
         };
         for rank in 0..count as u32 {
             let ctaid = [
@@ -106,18 +106,19 @@ impl Cluster {
 
 fn warp(env: &Env<'_>, block: usize, index: usize, per_block: usize, valid: u32) -> Warp {
     let kernel = env.kernel;
-    let agent = block * per_block + index;
+    let party = block * per_block + index;
     let mut clock = Clock::default();
-    clock.tick(agent);
+    clock.tick(party);
     let mut warp = Warp {
         block,
         index,
-        agent,
+        party,
         valid,
         exited: 0,
         splits: vec![Split { pc: 0, mask: valid, park: Park::Run }],
         registers: vec![[0; WARP]; kernel.registers as usize],
         predicates: vec![0; kernel.predicates as usize],
+        carry: 0,
         local: vec![crate::memory::POISON; kernel.local_bytes as usize * WARP],
         clock,
         copies: CopyState::default(),

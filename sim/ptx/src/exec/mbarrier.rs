@@ -12,8 +12,8 @@ const MOST_BYTES: i64 = (1 << 20) - 1;
 #[derive(Clone, Debug)]
 pub(crate) struct MbarrierState {
     pub addr: u32,
-    /// The agent by which clocks know the copies that signal it.
-    pub agent: usize,
+    /// The party by which clocks know the copies that signal it.
+    pub party: usize,
     /// Arrivals that a phase takes.
     pub expected: u32,
     pub pending: u32,
@@ -43,7 +43,7 @@ impl Barriers {
     }
 
     /// Makes the object at `addr`, initialised by the warp `by` at its present moment.
-    pub fn init(&mut self, addr: u32, count: u32, agent: usize, clock: &Clock, by: usize) -> Result<(), Trouble> {
+    pub fn init(&mut self, addr: u32, count: u32, party: usize, clock: &Clock, by: usize) -> Result<(), Trouble> {
         if count == 0 || count > MOST_ARRIVALS {
             let message = format!("an mbarrier cannot take {count} arrivals; give it 1 to {MOST_ARRIVALS}");
             return Err(Trouble::new(FaultKind::Barrier, message));
@@ -54,7 +54,7 @@ impl Barriers {
         }
         self.live.push(MbarrierState {
             addr,
-            agent,
+            party,
             expected: count,
             pending: count,
             bytes: 0,
@@ -85,7 +85,7 @@ impl Barriers {
         let races = self.races;
         let barrier = self.get(addr)?;
         let (by, moment) = barrier.made;
-        if races && by != warp.agent && moment > warp.clock.seen(by) {
+        if races && by != warp.party && moment > warp.clock.seen(by) {
             return Err(Trouble::new(
                 FaultKind::Race,
                 format!(
@@ -139,11 +139,11 @@ impl MbarrierState {
         self.check()
     }
 
-    /// Notes that `bytes` have come, known to be there by `moment` of its agent.
+    /// Notes that `bytes` have come, known to be there by `moment` of its party.
     pub fn complete(&mut self, bytes: i64, moment: Option<u32>) -> Result<(), Trouble> {
         self.bytes -= bytes;
         if let Some(moment) = moment {
-            self.arriving.learn(self.agent, moment);
+            self.arriving.learn(self.party, moment);
         }
         self.check()?;
         self.turn();
