@@ -4,6 +4,7 @@
 //! told in one sentence.
 #![forbid(unsafe_code)]
 
+mod backend;
 mod board;
 mod built;
 mod cycles;

@@ -65,6 +65,13 @@ pub fn wheels() -> Result<Wheels> {
     Ok(Wheels::in_folder(&folder, &model_cache().join("yowasp"))?)
 }
 
+/// The folder of NVRTC's libraries: the wheel's, else the first of the loader's folders that has them.
+pub fn nvrtc() -> Option<PathBuf> {
+    let wheel = folder().map(|folder| folder.join("nvidia").join("cu13").join("lib")).filter(|lib| lib.is_dir());
+    let loader = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    wheel.or_else(|| env::split_paths(&loader).find(|lib| lib.join("libnvrtc.so.13").is_file()))
+}
+
 /// The folder of what the steps to a bitstream made.
 pub fn flow_cache() -> PathBuf {
     model_cache().join("flow")

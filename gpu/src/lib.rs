@@ -1,1 +1,33 @@
-//! CUDA kernels with typed launchers.
+//! CUDA kernels with typed launchers: NVRTC at run time, on a GPU or on the PTX simulator.
+//!
+//! A kernel family is a file of CUDA C++ beside a file of Rust. The latter has the plan, which is computed from extents and
+//! [`Facts`] alone, the launches of the plan, and the [`tandem_ops::def::Kernel`] that runs them on a [`Device`].
+//!
+//! No library is linked: the driver and NVRTC are opened at run time, from folders that the caller names, and their absence is
+//! an error. This crate reads no environment and prints nothing.
+#![deny(unsafe_code)]
+
+mod cache;
+mod device;
+mod elementwise;
+mod error;
+pub mod gemm;
+mod kernel;
+mod limits;
+mod nvrtc;
+mod planned;
+pub mod planted;
+mod rows;
+#[allow(unsafe_code)]
+mod sys;
+mod window;
+
+pub use cache::{Cache, Hash};
+pub use device::{
+    Args, Buffer, Device, Event, Facts, Function, Graph, Launch, Recording, Simulation, Swizzle, TensorMap,
+};
+pub use error::{GpuError, Result};
+pub use kernel::{instances, kernels};
+pub use limits::Limits;
+pub use nvrtc::{Arch, Compiled, Compiler, Instance, PRELUDE, Source, Usage};
+pub use planned::{Operands, Steps, steps};

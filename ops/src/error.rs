@@ -11,6 +11,15 @@ pub enum OpError {
     /// Invalid: operands or attributes that break the operator's contract.
     #[error("{0}")]
     Invalid(String),
+    /// Exhausted: the device that computes it has no memory or no slot now.
+    #[error("{0}")]
+    Exhausted(String),
+    /// Fault: the device that computes it misbehaved.
+    #[error("{0}")]
+    Fault(String),
+    /// Unavailable: the device that computes it, or its compiler, is not here.
+    #[error("{0}")]
+    Unavailable(String),
     /// Invalid: a tensor of another dtype or length than its type says.
     #[error(transparent)]
     Tensor(#[from] TensorError),

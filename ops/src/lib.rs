@@ -9,6 +9,7 @@
 
 pub mod arith;
 mod cost;
+pub mod cpu;
 pub mod def;
 mod error;
 mod infer;
@@ -21,6 +22,6 @@ pub use cost::{Cost, cost};
 pub use error::OpError;
 pub use infer::infer;
 pub use op::*;
-pub use operation::{ACTS, activate, operation, operations};
+pub use operation::{ACTIVATIONS, ACTS, activate, definition, operation, operations, rope_turns, window_outputs};
 pub use quantized::Prepared;
 pub use reference::{Operand, reference};

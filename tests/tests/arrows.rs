@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sim", &["isa", "driver", "hw"]),
     ("ptx", &[]),
     ("gpu", &["ops", "tensor", "ptx"]),
+    ("standin", &["ptx"]),
     ("runtime", &["tensor", "ops", "graph", "plan", "isa", "jit", "driver", "gpu"]),
     ("cli", &["*"]),
     ("tests", &["*"]),

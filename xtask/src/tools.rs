@@ -19,8 +19,8 @@ const PINS: [(&str, &str); 8] = [
     ("nvidia-cuda-nvrtc", "13.0.88"),
 ];
 
-/// Fetches every crate that the lock file names and the tools of the hardware, so that builds and tests need no network, and
-/// says what is absent.
+/// Fetches every crate that the lock file names, the tools of the hardware and the compiler of CUDA kernels, so that builds and tests
+/// need no network, and says what is absent.
 pub fn setup() -> Result<()> {
     call(cargo().args(["fetch", "--locked"]))?;
     install()?;
@@ -35,7 +35,7 @@ pub fn try_install() {
     if std::env::var_os("TANDEM_TOOLS").is_none()
         && let Err(error) = install()
     {
-        eprintln!("cargo x: {error:#}; tests of the hardware will be skipped");
+        eprintln!("cargo x: {error:#}; tests of the hardware and of CUDA kernels will be skipped");
     }
 }
 

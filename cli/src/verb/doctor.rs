@@ -1,5 +1,6 @@
 //! `tandem doctor`: what this machine has, and what each missing tool would enable.
 
+use crate::backend;
 use crate::options::Format;
 use crate::table::table;
 use crate::{Outcome, stdout, tools};
@@ -10,7 +11,10 @@ use serde_json::json;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tandem_gpu::{Compiler, Device, GpuError};
+use tandem_ops::cpu::Level;
 
 /// Time allowed for a tool to tell its version.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,7 +44,7 @@ type Tool = (&'static str, &'static [&'static [&'static str]], &'static str, &'s
 
 const SETUP: &str = "run `cargo x setup` in the checkout, or set TANDEM_TOOLS to the folder that it made";
 
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 3] = [
     ("rustc", &[&["rustc", "--version"]], "building Tandem", "install it with rustup"),
     (
         "python3",
@@ -49,12 +53,6 @@ const TOOLS: [Tool; 4] = [
         "install python3 with pip",
     ),
     ("openFPGALoader", &[&["openFPGALoader", "--Version"]], "loading bitstreams onto boards", "install openFPGALoader"),
-    (
-        "nvidia-smi",
-        &[&["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]],
-        "telling which GPU there is",
-        "install the NVIDIA driver, where there is a GPU",
-    ),
 ];
 
 /// Packages of the flow to a bitstream: what it is called, the package, what it enables.
@@ -65,26 +63,13 @@ const FLOWS: [(&str, &str, &str); 4] = [
     ("apycula", "apycula", "bitstreams for Gowin (tang-nano-20k)"),
 ];
 
-/// Folders where the dynamic loader usually looks.
-const LIBRARY_FOLDERS: [&str; 9] = [
-    "/usr/lib/x86_64-linux-gnu",
-    "/usr/lib/aarch64-linux-gnu",
-    "/usr/lib64",
-    "/usr/lib",
-    "/lib64",
-    "/usr/local/lib",
-    "/usr/local/nvidia/lib64",
-    "/usr/local/cuda/lib64",
-    "/usr/lib/wsl/lib",
-];
-
 /// Runs the verb. It succeeds whatever is missing.
 pub fn run(options: &Options) -> Result<Outcome> {
     let mut findings = vec![compiler(), verilator(), yosys(), z3()];
     findings.extend(FLOWS.map(flow));
     findings.extend(TOOLS.iter().map(tool));
-    findings.push(library("CUDA driver", "libcuda.so", "kernels on an NVIDIA GPU", "install the NVIDIA driver"));
-    findings.push(library("NVRTC", "libnvrtc.so", "compiling CUDA kernels at run time", "install the CUDA toolkit"));
+    findings.push(processor());
+    findings.extend([nvrtc(), gpu()]);
     findings.push(models());
     let text = match options.format {
         Format::Json => format!("{}\n", json!({ "findings": findings })),
@@ -204,22 +189,35 @@ fn version(command: &[&str]) -> Option<String> {
     status.success().then(|| line.to_owned())
 }
 
-fn library(name: &'static str, file: &str, enables: &'static str, remedy: &'static str) -> Finding {
-    let loader = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&loader).chain(LIBRARY_FOLDERS.iter().map(PathBuf::from));
-    let place = folders.filter_map(|folder| library_in(&folder, file)).next();
-    let place = place.map(|p| p.display().to_string());
-    found(name, place.ok_or_else(|| format!("no {file} in the loader's folders")), enables, remedy)
+/// The instructions that the CPU kernels use.
+fn processor() -> Finding {
+    let levels = Level::ALL.into_iter().filter(|level| level.available() && *level != Level::Portable);
+    let names: Vec<String> = levels.map(|level| level.to_string()).collect();
+    let detail = if names.is_empty() { Err("none that kernels are written for") } else { Ok(names.join(", ")) };
+    found("SIMD", detail, "fast CPU kernels (cpu-simd)", "nothing to do: the kernels without SIMD compute the same")
 }
 
-fn library_in(folder: &Path, file: &str) -> Option<PathBuf> {
-    let mut names: Vec<PathBuf> = std::fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(file)))
-        .collect();
-    names.sort();
-    names.into_iter().next()
+fn nvrtc() -> Finding {
+    let version = backend::compiler().and_then(|compiler| Ok(compiler.version()?));
+    let detail = version.map(|(major, minor)| format!("{major}.{minor}")).map_err(|error| error.to_string());
+    let enables = "compiling CUDA kernels at run time, for a GPU or for the PTX simulator (--device ptx)";
+    found("NVRTC", detail, enables, SETUP)
+}
+
+fn gpu() -> Finding {
+    // Asking for a device needs no compiler.
+    let none = Compiler::absent(GpuError::Unavailable("a compiler was not asked for".to_owned()));
+    let detail = Device::cuda(0, Arc::new(none)).map(|device| {
+        let facts = device.facts();
+        let (major, minor) = facts.capability;
+        let kernels = if facts.is_hopper() { "kernels for Hopper" } else { "kernels without Hopper's instructions" };
+        format!(
+            "{}, compute capability {major}.{minor}, {} multiprocessors: {kernels}",
+            facts.name, facts.multiprocessors
+        )
+    });
+    let remedy = "kernels need driver 580 or newer";
+    found("NVIDIA GPU", detail.map_err(|error| error.to_string()), "CUDA kernels on hardware (--device cuda)", remedy)
 }
 
 fn models() -> Finding {

@@ -1,6 +1,7 @@
 //! The verbs, one a file.
 
 mod asm;
+mod bench;
 pub mod bitstream;
 mod board;
 mod compile;
@@ -15,6 +16,8 @@ mod graph;
 mod hw;
 mod import;
 mod isa;
+mod kernels;
+mod ptx;
 mod run;
 mod verilog;
 
@@ -62,6 +65,14 @@ pub enum Verb {
     Board(board::Verb),
     /// Prove that a netlist, after synthesis or after place and route, does what the hardware does.
     Gates(gates::Options),
+    /// List the kernels with their grades on every backend, or compare implementations with their definitions.
+    Kernels(kernels::Options),
+    /// Run CUDA kernels on the PTX simulator.
+    #[command(subcommand)]
+    Ptx(ptx::Verb),
+    /// Measure how near to a limit something runs.
+    #[command(subcommand)]
+    Bench(bench::Verb),
     /// List the tools and libraries that were found, and what each enables.
     Doctor(doctor::Options),
 }
@@ -90,6 +101,9 @@ impl Verb {
             Verb::Cosim(options) => cosim::run(&options),
             Verb::Board(verb) => board::run(&verb),
             Verb::Gates(options) => gates::run(&options),
+            Verb::Kernels(options) => kernels::run(&options),
+            Verb::Ptx(verb) => ptx::run(&verb),
+            Verb::Bench(verb) => bench::run(&verb),
             Verb::Doctor(options) => doctor::run(&options),
         }
     }

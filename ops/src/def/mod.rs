@@ -5,11 +5,13 @@
 //! the PTX simulator. One loop over definitions, kernels and samples is the conformance suite.
 
 mod agree;
+mod conform;
 mod dims;
 mod random;
 mod tensors;
 
 pub use agree::{Agree, Agreement};
+pub use conform::{Verdict, conform};
 pub use dims::{Axis, AxisKind, Dim, Dims};
 pub use random::Random;
 pub use tensors::Tensors;
@@ -110,6 +112,18 @@ pub struct Work {
     pub link_bytes: u64,
 }
 
+/// How much work a machine does in a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Size {
+    /// A simulator: a million operations.
+    Simulator,
+    /// A processor: a thousand million.
+    Processor,
+    /// A GPU: a million million.
+    Gpu,
+}
+
 /// A definition with the code that belongs to it.
 pub trait Operation: Sync + Send {
     /// The data.
@@ -117,6 +131,11 @@ pub trait Operation: Sync + Send {
 
     /// The samples that every implementation has to pass, edges first.
     fn samples(&self) -> Vec<Sample>;
+
+    /// The samples that speeds are quoted for on a machine of this size.
+    fn workloads(&self, _size: Size) -> Vec<Sample> {
+        vec![Sample::new(self.def(), "default", &[])]
+    }
 
     /// Operands for a sample of this name (any other name: an ordinary random one) with these extents and choices. Axes of the
     /// kind [`AxisKind::Drawn`] follow from the operands and are not read.
@@ -144,7 +163,7 @@ pub trait Operation: Sync + Send {
 }
 
 /// One implementation of a definition on one backend.
-pub trait Kernel {
+pub trait Kernel: Sync {
     /// The definition.
     fn operation(&self) -> &'static dyn Operation;
 

@@ -51,7 +51,7 @@ impl Window {
             .collect()
     }
 
-    fn new(
+    pub(crate) fn new(
         op: &str,
         input: usize,
         kernel: usize,

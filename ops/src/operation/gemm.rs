@@ -3,7 +3,7 @@
 use crate::OpError;
 use crate::arith::Requant;
 use crate::def::{
-    Agree, Axis, AxisKind, Constraint, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work,
+    Agree, Axis, AxisKind, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work,
 };
 use tandem_tensor::{DType, Tensor};
 
@@ -96,9 +96,29 @@ fn samples(def: &OpDef, more: &[(&'static str, [usize; 3], usize)]) -> Vec<Sampl
     usual.iter().chain(more).map(extents).collect()
 }
 
+/// Square products, and products with few rows, which are limited by the bytes of the weights.
+fn workloads(def: &OpDef, size: Size) -> Vec<Sample> {
+    let extents: &[(&'static str, [usize; 3])] = match size {
+        Size::Simulator => &[("square", [128, 128, 128]), ("few_rows", [16, 128, 256])],
+        Size::Processor => &[("square_512", [512; 3]), ("square_1024", [1024; 3]), ("few_rows", [16, 1024, 1024])],
+        Size::Gpu => &[
+            ("square_8192", [8192; 3]),
+            ("square_4096", [4096; 3]),
+            ("square_2048", [2048; 3]),
+            ("few_rows", [16, 8192, 8192]),
+            ("tokens_256", [256, 4096, 4096]),
+        ],
+    };
+    extents.iter().map(|&(name, [m, n, k])| Sample::new(def, name, &[("m", m), ("n", n), ("k", k)])).collect()
+}
+
 impl Operation for Float {
     fn def(&self) -> &'static OpDef {
         self.0
+    }
+
+    fn workloads(&self, size: Size) -> Vec<Sample> {
+        workloads(self.0, size)
     }
 
     fn samples(&self) -> Vec<Sample> {
@@ -187,6 +207,10 @@ static CODES: OpDef = OpDef {
 impl Operation for Codes {
     fn def(&self) -> &'static OpDef {
         &CODES
+    }
+
+    fn workloads(&self, size: Size) -> Vec<Sample> {
+        workloads(&CODES, size)
     }
 
     fn samples(&self) -> Vec<Sample> {

@@ -1,11 +1,11 @@
 //! Element-wise kernels of two operands.
 
 use super::codes;
-use super::gemm::LANES;
 use super::stage::Stage;
 use crate::arith::{
     AddOperand, AddParams, MulParams, activation_range, add_params, code_range, leaky_relu_params, mul_params,
 };
+use crate::cpu::int8::LANES;
 use crate::{Act, Arith, BinaryKind, Op, OpError, Operand};
 use tandem_tensor::{QuantParams, Shape, Tensor, TensorType};
 

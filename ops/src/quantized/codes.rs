@@ -1,5 +1,7 @@
 //! Reading and writing 8-bit codes.
 
+use crate::cpu::int8::Codes;
+use crate::cpu::shared;
 use crate::{OpError, Operand};
 use tandem_tensor::{DType, Data, QuantParams, Shape, Tensor, TensorError, TensorType};
 
@@ -79,6 +81,15 @@ pub(super) fn centred(tensor: &Tensor, zero_point: i32) -> Vec<i16> {
     }
 }
 
+/// The codes of an 8-bit tensor as bytes; none of any other tensor.
+pub(super) fn bytes(tensor: &Tensor) -> Codes<'_> {
+    match tensor.data() {
+        Data::I8(v) => Codes { bytes: shared::bytes(v), signed: true },
+        Data::U8(v) => Codes { bytes: v, signed: false },
+        _ => Codes { bytes: &[], signed: false },
+    }
+}
+
 /// As [`centred`], with the zero point of each index of the first axis.
 pub(super) fn centred_by_output(tensor: &Tensor, quant: &QuantParams) -> Vec<i16> {
     if quant.zero_point.iter().all(|&z| z == quant.zero_point()) {
@@ -90,6 +101,11 @@ pub(super) fn centred_by_output(tensor: &Tensor, quant: &QuantParams) -> Vec<i16
         row.iter_mut().for_each(|q| *q -= zero as i16);
     }
     codes
+}
+
+/// A code counted from the smallest one of its type.
+pub(super) fn rank(dtype: DType, code: i32) -> u8 {
+    code as u8 ^ if dtype == DType::I8 { 0x80 } else { 0 }
 }
 
 /// The codes of an 8-bit tensor as they are stored, widened.

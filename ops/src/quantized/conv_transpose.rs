@@ -44,7 +44,7 @@ pub(super) fn conv_transpose(
                 for (o, sum) in sums.iter_mut().enumerate() {
                     let first = o / each * inner;
                     let weights = &weights[(o * taps + tap) * inner..][..inner];
-                    *sum = sum.wrapping_add(super::gemm::dot(&row[first..first + inner], weights));
+                    *sum = sum.wrapping_add(super::product::dot(&row[first..first + inner], weights));
                 }
             }
         }

@@ -9,7 +9,6 @@ mod codes;
 mod concat;
 mod conv;
 mod conv_transpose;
-mod gemm;
 mod lstm;
 mod pool;
 mod prepared;
@@ -17,9 +16,8 @@ mod product;
 mod real;
 mod reduce;
 mod resize;
-mod simd;
 mod softmax;
-mod stage;
+pub(crate) mod stage;
 mod unary;
 
 pub use prepared::Prepared;

@@ -1,10 +1,11 @@
 //! Matrix products: dense layers and products of two activations.
 
 use super::codes;
-use super::gemm::{Packed, dot};
-use super::simd::{Place, Vectorised, product, vectorised};
 use super::stage::Stage;
 use crate::arith::{activation_range, matmul_requant};
+use crate::cpu::Level;
+use crate::cpu::int8::{Codes, Layout, Matrix, Place, Weights, multiply};
+use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::{Act, Arith, Op, OpError, Operand};
 use tandem_tensor::{QuantParams, Shape, Tensor, TensorType};
 
@@ -13,22 +14,18 @@ const PACK_FROM: usize = 4;
 
 /// A dense layer with its weights in the order in which the loops read them.
 pub(super) struct Kernel {
-    weights: Weights,
+    weights: Form,
+    outputs: usize,
+    k: usize,
     stage: Stage,
     input_zero_point: i32,
     result: TensorType,
 }
 
-/// A matrix of weights, `outputs` rows of length `k`.
-struct Weights {
-    outputs: usize,
-    k: usize,
-    form: Form,
-}
-
 enum Form {
+    /// Centred, a row for each output.
     Rows(Vec<i16>),
-    Packed(Packed),
+    Packed(Weights),
 }
 
 impl Kernel {
@@ -43,17 +40,40 @@ impl Kernel {
         let w = weights[0];
         let (outputs, k) = (w.ty.shape[0], w.ty.shape[1]);
         let bias = codes::bias(op.name(), weights.get(1), outputs)?;
-        let stage = Stage::new(op, arith, [x, w.ty, result], act, bias)?;
+        let mut stage = Stage::new(op, arith, [x, w.ty, result], act, bias)?;
         let input_zero_point = codes::whole(op.name(), x)?.zero_point();
-        let rows = codes::centred_by_output(w.tensor, codes::per_output(op.name(), w.ty)?);
-        let weights = Weights::new(rows, [outputs, k], result.elements() / outputs.max(1));
-        Ok(Kernel { weights, stage, input_zero_point, result: result.clone() })
+        let quant = codes::per_output(op.name(), w.ty)?;
+        let weights = if result.elements() / outputs.max(1) < PACK_FROM {
+            Form::Rows(codes::centred_by_output(w.tensor, quant))
+        } else {
+            let zero = codes::rank(x.dtype, input_zero_point);
+            let (bytes, layout) = (codes::bytes(w.tensor), Layout::plain(k));
+            let packed = Weights::new(Level::best(), bytes, &quant.zero_point, outputs, layout, zero);
+            stage.fold(0, packed.fold());
+            Form::Packed(packed)
+        };
+        Ok(Kernel { weights, outputs, k, stage, input_zero_point, result: result.clone() })
     }
 
     pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
-        let input = codes::centred(x, self.input_zero_point);
+        let (outputs, k) = (self.outputs, self.k);
         let mut out = vec![0u8; self.result.elements()];
-        self.weights.product(&input, &self.stage, &mut out);
+        match &self.weights {
+            _ if out.is_empty() => {}
+            Form::Rows(weights) => {
+                let input = codes::centred(x, self.input_zero_point);
+                let mut sums = vec![0i32; outputs];
+                for (r, out) in out.chunks_exact_mut(outputs).enumerate() {
+                    vectorised(Dots { row: &input[r * k..(r + 1) * k], weights, sums: &mut sums });
+                    self.stage.apply(&sums, out);
+                }
+            }
+            Form::Packed(weights) => {
+                let zero = codes::rank(x.dtype(), self.input_zero_point);
+                let source = Matrix { codes: codes::bytes(x), zero, rows: out.len() / outputs, k };
+                multiply(weights, &source, &self.stage, Place { first: 0, stride: outputs }, &mut out);
+            }
+        }
         Ok(vec![codes::tensor(self.result.dtype, &self.result.shape, out)?])
     }
 }
@@ -72,64 +92,30 @@ pub(super) fn matmul(
     let (rows, k, columns) = (left.rows, left.columns, right.columns);
     let (aq, bq) = (codes::whole(op.name(), a.ty)?, column_quant(op, b.ty, &right)?);
     let out_quant = codes::whole(op.name(), result)?;
-    let requants = (0..columns).map(|c| matmul_requant(arith, aq.scale(), bq.at(c).0, out_quant.scale())).collect();
-    let stage = Stage::without_bias(requants, out_quant, activation_range(Act::None, result.dtype, out_quant));
-    let input = codes::centred(a.tensor, aq.zero_point());
-    let weights = codes::centred(b.tensor, 0);
+    let requant = |column| matmul_requant(arith, aq.scale(), bq.at(column).0, out_quant.scale());
+    let zero = codes::rank(a.ty.dtype, aq.zero_point());
+    let (x, weights) = (codes::bytes(a.tensor), codes::bytes(b.tensor));
     let mut out = vec![0u8; result.elements()];
     let lead = Shape::from(&result.shape[..result.shape.rank() - left.shown - right.shown]);
     for (index, out) in out.chunks_exact_mut((rows * columns).max(1)).enumerate() {
-        let a: Vec<i16> = left.elements(&input, left.matrix_of(index, &lead)).collect();
+        let a: Vec<u8> = left.elements(x.bytes, left.matrix_of(index, &lead)).collect();
         // Columns of b become rows of weights.
-        let b: Vec<i16> = right
-            .swapped()
-            .elements(&weights, right.matrix_of(index, &lead))
-            .enumerate()
-            .map(|(i, q)| q - bq.at(i / k).1 as i16)
-            .collect();
-        Weights::new(b, [columns, k], rows).product(&a, &stage, out);
+        let b: Vec<u8> = right.swapped().elements(weights.bytes, right.matrix_of(index, &lead)).collect();
+        let b = Codes { bytes: &b, ..weights };
+        let packed = Weights::new(Level::best(), b, &bq.zero_point, columns, Layout::plain(k), zero);
+        let range = activation_range(Act::None, result.dtype, out_quant);
+        let mut stage = Stage::without_bias((0..columns).map(requant).collect(), out_quant, range);
+        stage.fold(0, packed.fold());
+        let source = Matrix { codes: Codes { bytes: &a, ..x }, zero, rows, k };
+        multiply(&packed, &source, &stage, Place { first: 0, stride: columns }, out);
     }
     Ok(vec![codes::tensor(result.dtype, &result.shape, out)?])
 }
 
-impl Weights {
-    /// `rows` of activations are going to be multiplied.
-    fn new(weights: Vec<i16>, [outputs, k]: [usize; 2], rows: usize) -> Weights {
-        let form = if rows < PACK_FROM || k == 0 {
-            Form::Rows(weights)
-        } else {
-            Form::Packed(Packed::from_rows(&weights, outputs, k))
-        };
-        Weights { outputs, k, form }
-    }
-
-    /// Rows of length `k` times the weights.
-    fn product(&self, input: &[i16], stage: &Stage, out: &mut [u8]) {
-        let (outputs, k) = (self.outputs, self.k);
-        if out.is_empty() {
-            return;
-        }
-        match &self.form {
-            Form::Rows(weights) => {
-                let mut sums = vec![0i32; outputs];
-                for (r, out) in out.chunks_exact_mut(outputs).enumerate() {
-                    let row = &input[r * k..(r + 1) * k];
-                    vectorised(Dots { row, weights, sums: &mut sums });
-                    stage.apply(&sums, out);
-                }
-            }
-            Form::Packed(packed) if packed.k == k => {
-                product(input, packed, stage, Place { first: 0, stride: outputs }, out);
-            }
-            Form::Packed(packed) => {
-                let mut even = vec![0i16; out.len() / outputs * packed.k];
-                for (to, from) in even.chunks_exact_mut(packed.k).zip(input.chunks_exact(k)) {
-                    to[..k].copy_from_slice(from);
-                }
-                product(&even, packed, stage, Place { first: 0, stride: outputs }, out);
-            }
-        }
-    }
+/// The sum of products of two rows of equal length. Wraps.
+#[inline(always)]
+pub(super) fn dot(a: &[i16], b: &[i16]) -> i32 {
+    a.iter().zip(b).fold(0i32, |sum, (&a, &b)| sum.wrapping_add(i32::from(a) * i32::from(b)))
 }
 
 /// The products of one row with every row of weights.
@@ -216,7 +202,7 @@ impl Side {
     }
 
     /// The elements of a matrix, row by row.
-    fn elements<'a>(&'a self, data: &'a [i16], begin: usize) -> impl Iterator<Item = i16> + 'a {
+    fn elements<'a>(&'a self, data: &'a [u8], begin: usize) -> impl Iterator<Item = u8> + 'a {
         (0..self.rows)
             .flat_map(move |r| (0..self.columns).map(move |c| data[begin + r * self.row_step + c * self.column_step]))
     }

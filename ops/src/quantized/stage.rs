@@ -1,24 +1,24 @@
 //! The output stage of the kernels that sum: bias, requantisation, zero point and clamp, channel by channel.
 
 use super::codes;
-use super::gemm::LANES;
-use super::simd::{Vectorised, vectorised};
 use crate::arith::{DenseScale, Requant, activation_range, conv_requant, matmul_requant};
+use crate::cpu::int8::LANES;
+use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::{Act, Arith, Op, OpError};
 use tandem_tensor::{DType, QuantParams, TensorType};
 
 /// The output stage of all channels. The lists are longer than the channels by [`LANES`], so that a block may reach over the last
 /// channel.
-pub(super) struct Stage {
-    bias: Vec<i32>,
-    scale: Scale,
-    zero_point: i32,
-    lo: i32,
-    hi: i32,
+pub(crate) struct Stage {
+    pub(crate) bias: Vec<i32>,
+    pub(crate) scale: Scale,
+    pub(crate) zero_point: i32,
+    pub(crate) lo: i32,
+    pub(crate) hi: i32,
 }
 
 /// One requantiser for each channel, as lists that a loop over channels reads in order.
-enum Scale {
+pub(crate) enum Scale {
     /// All shifts go right.
     Double {
         multiplier: Vec<i32>,
@@ -34,7 +34,7 @@ enum Scale {
 
 impl Stage {
     /// The stage of an operator on these types, which are checked here.
-    pub(super) fn new(
+    pub(crate) fn new(
         op: &Op,
         arith: Arith,
         types: [&TensorType; 3],
@@ -56,15 +56,29 @@ impl Stage {
             }
             _ => Scale::of(channels.map(|c| conv_requant(arith, input, weights.at(c).0, output)).collect()),
         };
-        Ok(Stage::padded(bias, scale, out, activation_range(act, y.dtype, out)))
+        Ok(Stage::padded(bias, scale, out.zero_point(), activation_range(act, y.dtype, out)))
     }
 
     /// A stage without bias.
-    pub(super) fn without_bias(requants: Vec<Requant>, output: &QuantParams, range: (i32, i32)) -> Stage {
-        Stage::padded(vec![0; requants.len()], Scale::of(requants), output, range)
+    pub(crate) fn without_bias(requants: Vec<Requant>, output: &QuantParams, range: (i32, i32)) -> Stage {
+        Stage::of(vec![0; requants.len()], requants, output.zero_point(), range)
     }
 
-    fn padded(mut bias: Vec<i32>, mut scale: Scale, output: &QuantParams, (lo, hi): (i32, i32)) -> Stage {
+    /// The stage of these requantisers.
+    pub(crate) fn of(bias: Vec<i32>, requants: Vec<Requant>, zero_point: i32, range: (i32, i32)) -> Stage {
+        let wide = !(-(1 << 20)..1 << 20).contains(&zero_point);
+        let scale = if wide { Scale::Any(requants) } else { Scale::of(requants) };
+        Stage::padded(bias, scale, zero_point, range)
+    }
+
+    /// Adds to the bias of the channels from `first` on.
+    pub(crate) fn fold(&mut self, first: usize, more: &[i32]) {
+        for (bias, more) in self.bias[first..].iter_mut().zip(more) {
+            *bias = bias.wrapping_add(*more);
+        }
+    }
+
+    fn padded(mut bias: Vec<i32>, mut scale: Scale, zero_point: i32, (lo, hi): (i32, i32)) -> Stage {
         let len = bias.len() + LANES;
         bias.resize(len, 0);
         match &mut scale {
@@ -77,25 +91,30 @@ impl Stage {
             Scale::Dense(list) => list.resize(len, 0.0),
             Scale::Any(list) => list.resize(len, Requant::Float { scale: 0.0 }),
         }
-        Stage { bias, scale, zero_point: output.zero_point(), lo, hi }
+        Stage { bias, scale, zero_point, lo, hi }
     }
 
     /// The low bytes of the codes of the sums of all channels.
-    pub(super) fn apply(&self, sums: &[i32], out: &mut [u8]) {
+    pub(crate) fn apply(&self, sums: &[i32], out: &mut [u8]) {
         vectorised(Row { stage: self, step: LANES, sums, out });
     }
 
     /// The low bytes of the codes of sums that all have the constants of the first [`LANES`] channels, which are equal.
-    pub(super) fn apply_everywhere(&self, sums: &[i32], out: &mut [u8]) {
+    pub(crate) fn apply_everywhere(&self, sums: &[i32], out: &mut [u8]) {
         vectorised(Row { stage: self, step: 0, sums, out });
     }
 
     /// The low bytes of the codes of the sums of the channels from `first` on. Those beyond the last channel mean nothing.
     #[inline(always)]
-    pub(super) fn block(&self, first: usize, sums: &[i32; LANES]) -> [u8; LANES] {
-        let (zero, lo, hi) = (self.zero_point, self.lo, self.hi);
+    pub(crate) fn block(&self, first: usize, sums: &[i32; LANES]) -> [u8; LANES] {
         let bias = lanes(&self.bias, first);
-        let acc: [i32; LANES] = std::array::from_fn(|i| sums[i].wrapping_add(bias[i]));
+        self.codes(first, std::array::from_fn(|i| sums[i].wrapping_add(bias[i])))
+    }
+
+    /// As [`Stage::block`], of sums to which the bias has been added.
+    #[inline(always)]
+    pub(crate) fn codes(&self, first: usize, acc: [i32; LANES]) -> [u8; LANES] {
+        let (zero, lo, hi) = (self.zero_point, self.lo, self.hi);
         let code = |r: i32| r.saturating_add(zero).max(lo).min(hi) as u8;
         match &self.scale {
             Scale::Double { multiplier, shift } => {
@@ -164,8 +183,9 @@ impl Vectorised<()> for Row<'_> {
     }
 }
 
+/// The constants of a block.
 #[inline(always)]
-fn lanes<T>(list: &[T], first: usize) -> &[T; LANES] {
+pub(crate) fn lanes<T>(list: &[T], first: usize) -> &[T; LANES] {
     &list[first..].as_chunks::<LANES>().0[0]
 }
 

@@ -21,6 +21,8 @@ mod scan;
 mod softmax;
 mod unary;
 
+pub(crate) use unary::real as unary_real;
+
 use crate::{Act, Arith, BinaryKind, Op, OpError, PoolKind, ReduceKind, ResizeMode, UnaryKind, infer, quantized};
 use tandem_tensor::{QuantParams, Tensor, TensorType};
 

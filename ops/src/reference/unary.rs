@@ -51,7 +51,8 @@ fn int(kind: UnaryKind, x: i128) -> Option<i128> {
     })
 }
 
-fn real(kind: UnaryKind, x: f64) -> f64 {
+/// The operator on a real number.
+pub(crate) fn real(kind: UnaryKind, x: f64) -> f64 {
     let of = f64::from;
     match kind {
         UnaryKind::Identity | UnaryKind::Not => x,

@@ -1,0 +1,184 @@
+//! What computes definitions here, by name; and definitions and extents as the command line writes them.
+
+use crate::tools;
+use anyhow::{Result, anyhow, bail};
+use clap::ValueEnum;
+use std::sync::Arc;
+use tandem_gpu::{Cache, Compiler, Device, GpuError, Simulation};
+use tandem_ops::cpu::{self, Level};
+use tandem_ops::def::{AxisKind, Dims, Kernel, OpDef, Operation};
+use tandem_ops::operations;
+
+/// Elements that one operand or result may have.
+const ELEMENTS: usize = 1 << 28;
+/// The largest extent; products of three of them are numbers still.
+const EXTENT: usize = 1 << 20;
+
+/// Backends of kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackendKind {
+    /// The CPU kernels without SIMD instructions.
+    CpuScalar,
+    /// The CPU kernels with the best SIMD instructions that the processor has.
+    CpuSimd,
+    /// The CUDA kernels, on the PTX simulator.
+    Ptx,
+    /// The CUDA kernels, on the GPU.
+    Cuda,
+}
+
+impl BackendKind {
+    /// All of them, in the order of tables.
+    pub const ALL: [BackendKind; 4] =
+        [BackendKind::CpuScalar, BackendKind::CpuSimd, BackendKind::Ptx, BackendKind::Cuda];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            BackendKind::CpuScalar => "cpu-scalar",
+            BackendKind::CpuSimd => "cpu-simd",
+            BackendKind::Ptx => "ptx",
+            BackendKind::Cuda => "cuda",
+        }
+    }
+}
+
+/// A backend with its kernels.
+pub struct Backend {
+    /// Which.
+    pub kind: BackendKind,
+    kernels: Vec<Box<dyn Kernel>>,
+    /// Where CUDA kernels run.
+    device: Option<Device>,
+}
+
+impl Backend {
+    /// The machine in words.
+    pub fn machine(&self) -> String {
+        match &self.device {
+            Some(device) if self.kind == BackendKind::Ptx => {
+                let facts = device.facts();
+                format!("the PTX simulator as {} with {} multiprocessors", facts.name, facts.multiprocessors)
+            }
+            Some(device) => device.facts().name.clone(),
+            None => processor(),
+        }
+    }
+
+    /// Where CUDA kernels run.
+    pub fn device(&self) -> Option<&Device> {
+        self.device.as_ref()
+    }
+
+    /// What the PTX simulator counted since the last call.
+    pub fn take_stats(&self) -> Option<tandem_ptx::Stats> {
+        self.device.as_ref()?.take_stats()
+    }
+
+    /// The kernel of a definition.
+    pub fn kernel(&self, name: &str) -> Option<&dyn Kernel> {
+        self.kernels.iter().find(|kernel| kernel.operation().def().name == name).map(|kernel| &**kernel)
+    }
+}
+
+/// The kernels of a backend, to ask for grades: they need not be able to run here.
+pub fn forms(kind: BackendKind) -> Backend {
+    let kernels = match kind {
+        BackendKind::CpuScalar => cpu::kernels(Level::Portable),
+        BackendKind::CpuSimd => cpu::kernels(Level::best()),
+        BackendKind::Ptx | BackendKind::Cuda => {
+            let none = Compiler::absent(GpuError::Unavailable("grades need no compiler".to_owned()));
+            tandem_gpu::kernels(&Device::sim(Arc::new(none), Simulation::default()))
+        }
+    };
+    Backend { kind, kernels, device: None }
+}
+
+/// A backend that runs here; the seed chooses the order of events where that is open.
+///
+/// # Errors
+/// One sentence that says what is missing.
+pub fn open(kind: BackendKind, seed: u64) -> Result<Backend> {
+    let device = match kind {
+        BackendKind::CpuScalar | BackendKind::CpuSimd => return Ok(forms(kind)),
+        BackendKind::Ptx => Device::sim(compiler()?, Simulation::seeded(seed)),
+        BackendKind::Cuda => Device::cuda(0, compiler()?)?,
+    };
+    Ok(Backend { kind, kernels: tandem_gpu::kernels(&device), device: Some(device) })
+}
+
+/// The processor's name, as the system tells it.
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
+    line.unwrap_or(std::env::consts::ARCH).trim().to_owned()
+}
+
+/// NVRTC with its cache.
+///
+/// # Errors
+/// One sentence saying what to do where there is none.
+pub fn compiler() -> Result<Arc<Compiler>> {
+    let libraries =
+        tools::nvrtc().ok_or_else(|| anyhow!("NVRTC is missing: run `cargo x setup`, or set TANDEM_TOOLS"))?;
+    Ok(Arc::new(Compiler::open(&libraries, Some(Cache::new(tools::model_cache().join("kernels"))))?))
+}
+
+/// The definition of that name.
+///
+/// # Errors
+/// With the names that are nearest.
+pub fn operation(name: &str) -> Result<&'static dyn Operation> {
+    let all = operations();
+    if let Some(&found) = all.iter().find(|operation| operation.def().name == name) {
+        return Ok(found);
+    }
+    let family = name.split('.').next().unwrap_or_default();
+    let names = all.iter().map(|operation| operation.def().name);
+    let mut near: Vec<&str> = names.clone().filter(|other| other.split('.').next() == Some(family)).collect();
+    if near.is_empty() {
+        near = names.collect();
+    }
+    bail!("--op {name}: there is no such kernel; there are {}", near.join(", "))
+}
+
+/// Extents and choices written as `m=64,act=relu`; the others have their defaults.
+///
+/// # Errors
+/// One sentence naming what is wrong and what may stand there.
+pub fn dims(def: &'static OpDef, text: &str) -> Result<Dims> {
+    let mut dims = Dims::defaults(def.axes);
+    for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+        let wrong = |why: &str| anyhow!("--dims {part}: {why}");
+        let (name, value) = part.trim().split_once('=').ok_or_else(|| wrong("write AXIS=EXTENT"))?;
+        let axis = def.axes.iter().find(|axis| axis.name == name).ok_or_else(|| {
+            let names: Vec<&str> = def.axes.iter().map(|axis| axis.name).collect();
+            wrong(&format!("{} has no such axis; it has {}", def.name, names.join(", ")))
+        })?;
+        let chosen = match axis.kind {
+            AxisKind::Choice(names) => names.iter().position(|other| *other == value),
+            AxisKind::Drawn => bail!(wrong("it follows from the operands and cannot be chosen")),
+            AxisKind::Extent | AxisKind::Number => None,
+        };
+        let most = if let AxisKind::Choice(names) = axis.kind { names.len().saturating_sub(1) } else { EXTENT };
+        let number = || value.parse().ok().filter(|&n: &usize| n <= most);
+        let extent = chosen.or_else(number).ok_or_else(|| match axis.kind {
+            AxisKind::Choice(names) => wrong(&format!("use {}", names.join(", "))),
+            _ => wrong(&format!("write a whole number up to {EXTENT}")),
+        })?;
+        dims.set(axis.name, extent);
+    }
+    def.constrain(&dims)?;
+    // What one operand or result allocates has to fit into memory.
+    for port in def.inputs.iter().chain(def.outputs) {
+        let elements = port.dims.iter().fold(1usize, |n, dim| n.saturating_mul(dim.extent(&dims)));
+        if elements > ELEMENTS {
+            bail!(
+                "--dims {text}: {} {} would have {elements} elements; the most are {ELEMENTS}",
+                port.name,
+                port.shape()
+            );
+        }
+    }
+    Ok(dims)
+}

@@ -1,0 +1,226 @@
+// Convolutions of codes as products: a row is an output pixel, the sum runs over the taps of its window and the channels under
+// them. Rows are never stored: 16-byte pieces are gathered from the image into the slots that mma.sync reads.
+//
+// Outside the input stands the code of zero, whose products, like those of the input's zero point everywhere, are taken off the
+// bias beforehand. TN: output channels of a tile. STAGES: slots of shared memory. ALIGNED: whether channels come in whole pieces,
+// so that a piece lies under one tap and is copied asynchronously.
+#include "window.cuh"
+
+#define TM 128
+// Bytes along the sum of one stage: a row of shared memory, whose 16-byte pieces are swizzled by its number.
+#define TK 128
+#define PIECES (TK / 16)
+#define A_BYTES (TM * TK)
+#define STAGE_BYTES ((TM + TN) * TK)
+#define WARPS_N (TN / 32)
+#define THREADS (2 * WARPS_N * 32)
+#define ROWS (TM / 2 / 16)
+// Rows of the tile whose pieces one thread copies, all at the same place along the sum.
+#define COPIES (TM / (THREADS / PIECES))
+// A row of codes on its way out.
+#define OUT_ROW (TN + 16)
+
+struct Shape {
+    Window high, wide;
+    int images, channels, outputs;
+};
+
+DEVICE u32 piece(u32 base, int row, int at) { return base + row * TK + (at ^ row % 8) * 16; }
+
+// bias - input_zero_point times the sum of the weights; a warp an output channel.
+extern "C" __global__ void __launch_bounds__(128)
+conv_fold(const i8* weight, const int* bias, int* folded, int outputs, int length, int input_zero_point) {
+    const int output = blockIdx.x * 4 + threadIdx.x / 32, lane = lane_id();
+    if (output >= outputs) return;
+    int sum = 0;
+    for (int i = lane; i < length; i += 32) sum += weight[(size_t)output * length + i];
+#pragma unroll
+    for (int mask = 16; mask > 0; mask >>= 1) sum += __shfl_xor_sync(FULL_WARP, sum, mask);
+    if (lane == 0) folded[output] = (int)((u32)bias[output] - (u32)input_zero_point * (u32)sum);
+}
+
+// Where a row's window lies: its image's first pixel, and its first tap relative to the image.
+struct Pixel {
+    int image, row, column;
+};
+// A place along the sum.
+struct Place {
+    int th, tw, channel;
+};
+
+DEVICE Place place_at(const Shape& shape, int k) {
+    int tap = k / shape.channels;
+    return {tap / shape.wide.kernel, tap % shape.wide.kernel, k - tap * shape.channels};
+}
+
+// The address of the code under a tap, or null outside the image.
+DEVICE const i8* code_at(const i8* x, const Shape& shape, const Pixel& pixel, const Place& place) {
+    int y = pixel.row + place.th * shape.high.dilation, z = pixel.column + place.tw * shape.wide.dilation;
+    bool inside = place.th < shape.high.kernel && y >= 0 && y < shape.high.input && z >= 0 && z < shape.wide.input;
+    return inside ? x + (size_t)(pixel.image + y * shape.wide.input + z) * shape.channels + place.channel : nullptr;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i8* out, const __grid_constant__ Shape shape,
+         Requant requant) {
+    extern __shared__ u8 dynamic_shared[];
+    const u32 stages = (shared_address(dynamic_shared) + 127) & ~127u;
+    const int pixels = shape.images * shape.high.output * shape.wide.output, outputs = shape.outputs;
+    // Blocks beside each other share their pixels.
+    const int columns_of_tiles = ceil_div(outputs, TN);
+    const int row = blockIdx.x / columns_of_tiles * TM, column = blockIdx.x % columns_of_tiles * TN;
+    const int warp = warp_id(), lane = lane_id();
+    const int warp_row = warp / WARPS_N * (TM / 2), warp_column = warp % WARPS_N * 32;
+    const int length = shape.high.kernel * shape.wide.kernel * shape.channels;
+    const int steps = ceil_div(length, TK);
+    const u32 zero = (u32)(requant.input_zero_point & 0xff) * 0x01010101u;
+
+    const int copy_row = threadIdx.x / PIECES, copy_piece = threadIdx.x % PIECES;
+    Pixel windows[COPIES];
+#pragma unroll
+    for (int i = 0; i < COPIES; i++) {
+        int pixel = row + copy_row + i * (THREADS / PIECES);
+        int y = pixel / shape.wide.output % shape.high.output, z = pixel % shape.wide.output;
+        int image = pixel / shape.wide.output / shape.high.output;
+        windows[i].image = image * shape.high.input * shape.wide.input;
+        // A row beyond the last pixel has its window outside every image.
+        windows[i].row = pixel < pixels ? y * shape.high.stride - shape.high.before : -(1 << 30);
+        windows[i].column = z * shape.wide.stride - shape.wide.before;
+    }
+#if ALIGNED
+    Place place = steps > 0 ? place_at(shape, copy_piece * 16) : Place{0, 0, 0};
+#endif
+
+    int sums[ROWS][4][4] = {};
+    // Called for one step after the other. A group is committed for every one, also where there is none to copy, so that waiting
+    // counts steps.
+    auto copy = [&](int step) {
+        if (step < steps) {
+            const u32 to = stages + step % STAGES * STAGE_BYTES;
+            const int k = step * TK + copy_piece * 16;
+#pragma unroll
+            for (int i = 0; i < COPIES; i++) {
+                const u32 slot = piece(to, copy_row + i * (THREADS / PIECES), copy_piece);
+#if ALIGNED
+                const i8* from = code_at(x, shape, windows[i], place);
+                if (from) cp_async_16(slot, from, 16);
+                else store_shared_16(slot, make_uint4(zero, zero, zero, zero));
+#else
+                Place at = place_at(shape, k);
+                u32 words[4] = {};
+#pragma unroll
+                for (int byte = 0; byte < 16; byte++) {
+                    const i8* from = code_at(x, shape, windows[i], at);
+                    words[byte / 4] |= (from ? (u32)(u8)*from : zero & 0xff) << byte % 4 * 8;
+                    if (++at.channel == shape.channels) {
+                        at.channel = 0;
+                        if (++at.tw == shape.wide.kernel) {
+                            at.tw = 0;
+                            at.th++;
+                        }
+                    }
+                }
+                store_shared_16(slot, make_uint4(words[0], words[1], words[2], words[3]));
+#endif
+            }
+#if ALIGNED
+            place.channel += TK;
+            while (place.channel >= shape.channels) {
+                place.channel -= shape.channels;
+                if (++place.tw == shape.wide.kernel) {
+                    place.tw = 0;
+                    place.th++;
+                }
+            }
+#endif
+            // Weights; beyond the last channel and behind the last tap they are 0.
+#pragma unroll
+            for (int i = 0; i < TN / (THREADS / PIECES); i++) {
+                const int r = copy_row + i * (THREADS / PIECES);
+                const int left = column + r < outputs ? length - k : 0;
+                const i8* from = weight + (left > 0 ? (size_t)(column + r) * length + k : 0);
+                const u32 slot = piece(to + A_BYTES, r, copy_piece);
+#if ALIGNED
+                cp_async_16(slot, from, left > 0 ? 16 : 0);
+#else
+                u32 words[4] = {};
+#pragma unroll
+                for (int byte = 0; byte < 16; byte++) {
+                    if (byte < left) words[byte / 4] |= (u32)(u8)from[byte] << byte % 4 * 8;
+                }
+                store_shared_16(slot, make_uint4(words[0], words[1], words[2], words[3]));
+#endif
+            }
+        }
+        cp_async_commit();
+    };
+#pragma unroll
+    for (int i = 0; i < STAGES - 1; i++) copy(i);
+
+    for (int step = 0; step < steps; step++) {
+        // The pieces of this step have landed, and every warp is done with the step before, whose slot the next copy fills.
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();
+        copy(step + STAGES - 1);
+        const u32 left = stages + step % STAGES * STAGE_BYTES, right = left + A_BYTES;
+#pragma unroll
+        for (int part = 0; part < TK / 32; part++) {
+            u32 a[ROWS][4], b[2][4];
+#pragma unroll
+            for (int i = 0; i < ROWS; i++) {
+                ldmatrix_x4(a[i], piece(left, warp_row + i * 16 + lane % 16, part * 2 + lane / 16));
+            }
+#pragma unroll
+            for (int j = 0; j < 2; j++) {
+                int at = warp_column + j * 16 + lane % 8 + lane / 16 * 8;
+                ldmatrix_x4(b[j], piece(right, at, part * 2 + lane / 8 % 2));
+            }
+#pragma unroll
+            for (int i = 0; i < ROWS; i++) {
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    const u32 pair[2] = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
+                    mma_s8(sums[i][j], a[i], pair);
+                }
+            }
+        }
+    }
+    cp_async_wait<0>();
+    // The slots become room for the codes.
+    __syncthreads();
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        const int c = warp_column + j * 8 + lane % 4 * 2;
+        int start[2];
+        float scales[2];
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            start[i] = column + c + i < outputs ? folded[column + c + i] : 0;
+            scales[i] = column + c + i < outputs ? scale[column + c + i] : 0.0f;
+        }
+#pragma unroll
+        for (int i = 0; i < ROWS; i++) {
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const int r = warp_row + i * 16 + lane / 4 + half * 8;
+                u32 pair = code_of(requant, (int)((u32)sums[i][j][half * 2] + (u32)start[0]), scales[0])
+                         | code_of(requant, (int)((u32)sums[i][j][half * 2 + 1] + (u32)start[1]), scales[1]) << 8;
+                store_shared_2(stages + r * OUT_ROW + c, (u16)pair);
+            }
+        }
+    }
+    __syncthreads();
+    const int rows = min_of(pixels - row, TM), columns = min_of(outputs - column, TN);
+    if (outputs % 16 == 0) {
+        for (int i = threadIdx.x; i < rows * (TN / 16); i += THREADS) {
+            const int r = i / (TN / 16), c = i % (TN / 16) * 16;
+            if (c < columns) *(uint4*)(out + (size_t)(row + r) * outputs + column + c) = load_shared_16(stages + r * OUT_ROW + c);
+        }
+    } else {
+        const u8* codes = dynamic_shared + (stages - shared_address(dynamic_shared));
+        for (int i = threadIdx.x; i < rows * columns; i += THREADS) {
+            const int r = i / columns, c = i - r * columns;
+            out[(size_t)(row + r) * outputs + column + c] = (i8)codes[r * OUT_ROW + c];
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// What gemm kernels share: element types by number, and what becomes of a sum.
+//
+// DTYPE: 0 bfloat16, 1 binary16, 2 8-bit integer, 3 binary32.
+#pragma once
+#include "prelude.cuh"
+
+#if DTYPE == 2
+typedef int Sum;
+typedef int Bias;
+#else
+typedef float Sum;
+typedef float Bias;
+#endif
+
+#if DTYPE == 3
+#define ELEMENT 4
+#elif DTYPE == 2
+#define ELEMENT 1
+#else
+#define ELEMENT 2
+#endif
+
+// Made by the host; the order is that of its arguments.
+struct Epilogue {
+    const Bias* bias;
+    // Of codes alone: the scale of a column, the lowest and the highest integer whose code is not clamped, the code of zero.
+    const float* scale;
+    int lowest, highest, zero_point;
+    // Of floating-point results alone.
+    int act;
+};
+
+#if DTYPE == 2
+// The code of a sum: (f32(sum) scale, half to even) + zero point, clamped. Clamping first keeps the sum of the two in 32 bits.
+DEVICE u32 finish(const Epilogue& epilogue, int sum, int bias, float scale) {
+    int real = float_to_int((float)(int)((u32)sum + (u32)bias) * scale);
+    return (u32)(min_of(max_of(real, epilogue.lowest), epilogue.highest) + epilogue.zero_point) & 0xff;
+}
+#else
+DEVICE float finish(const Epilogue& epilogue, float sum, float bias) { return activate(epilogue.act, sum + bias); }
+#endif
+
+// The results of two adjacent columns, as they lie in memory.
+DEVICE u32 finish_pair(const Epilogue& epilogue, Sum first, Sum second, int column, int n) {
+    int next = column + 1;
+    Bias bias0 = column < n ? epilogue.bias[column] : 0, bias1 = next < n ? epilogue.bias[next] : 0;
+#if DTYPE == 2
+    float scale0 = column < n ? epilogue.scale[column] : 0.0f, scale1 = next < n ? epilogue.scale[next] : 0.0f;
+    return finish(epilogue, first, bias0, scale0) | finish(epilogue, second, bias1, scale1) << 8;
+#elif DTYPE == 1
+    return pack_f16(finish(epilogue, first, bias0), finish(epilogue, second, bias1));
+#else
+    return pack_bf16(finish(epilogue, first, bias0), finish(epilogue, second, bias1));
+#endif
+}
+
+// Writes one result.
+DEVICE void store_result(const Epilogue& epilogue, u8* out, size_t at, Sum sum, int column) {
+#if DTYPE == 2
+    out[at] = finish(epilogue, sum, epilogue.bias[column], epilogue.scale[column]);
+#elif DTYPE == 3
+    ((float*)out)[at] = finish(epilogue, sum, epilogue.bias[column]);
+#elif DTYPE == 1
+    ((u16*)out)[at] = float_to_f16(finish(epilogue, sum, epilogue.bias[column]));
+#else
+    ((u16*)out)[at] = float_to_bf16(finish(epilogue, sum, epilogue.bias[column]));
+#endif
+}

@@ -1,0 +1,65 @@
+//! Kernels that go through memory element by element: activations, gated ones, sums of codes.
+
+use crate::device::{Args, Device, Launch};
+use crate::error::Result;
+use crate::nvrtc::{Arch, Instance, Source};
+use crate::planned::{Operands, Plan, Steps};
+use tandem_ops::ACTIVATIONS;
+use tandem_ops::def::Dims;
+
+static ELEMENTWISE: Source = Source { name: "elementwise.cu", text: include_str!("../kernels/elementwise.cu") };
+
+pub(crate) const PLANS: &[(&str, Plan)] =
+    &[("activation.bf16", activation), ("silu_mul.bf16", silu_mul), ("add.i8", add)];
+
+const THREADS: usize = 256;
+/// Blocks of a multiprocessor: what its threads and registers leave room for.
+const BLOCKS: usize = 8;
+
+/// A launch for so many items, of which every thread takes one after another.
+pub(crate) fn spread(device: &Device, items: usize, args: Args) -> Launch {
+    let most = BLOCKS * device.facts().multiprocessors.max(1) as usize;
+    let blocks = items.div_ceil(THREADS).clamp(1, most);
+    Launch::new([blocks as u32, 1, 1], [THREADS as u32, 1, 1], args)
+}
+
+fn instance(kernel: &'static str, kind: usize) -> Instance {
+    Instance::new(&ELEMENTWISE, kernel, Arch::Sm90a).define("KIND", kind)
+}
+
+fn activation(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
+    let len = dims["len"];
+    let args = Args::new().buffer(operands.buffer("x")?).buffer(operands.buffer("out")?).u64(len as u64);
+    let mut steps = Steps::none();
+    // The last elements, which fill no vector, are one for each of the first threads.
+    steps.step(device, &instance("activation_bf16", dims["kind"]), spread(device, len.div_ceil(8), args))?;
+    Ok(steps)
+}
+
+fn silu_mul(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
+    let (m, n) = (dims["m"], dims["n"]);
+    let vectors = n.is_multiple_of(8);
+    let args = Args::new().buffer(operands.buffer("x")?).buffer(operands.buffer("out")?);
+    let args = args.u64(m as u64).i32(n as i32).i32(vectors.into());
+    let mut steps = Steps::none();
+    let items = if vectors { m * n / 8 } else { m * n };
+    steps.step(device, &instance("silu_mul", 0), spread(device, items, args))?;
+    Ok(steps)
+}
+
+fn add(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
+    let mut constants = Args::new();
+    for name in ["a_zero_point", "b_zero_point", "a_multiplier", "b_multiplier", "shift", "zero_point", "lo", "hi"] {
+        constants = constants.i32(operands.scalar(name)?);
+    }
+    let args = Args::new().buffer(operands.buffer("a")?).buffer(operands.buffer("b")?);
+    let args = args.buffer(operands.buffer("out")?).block(&constants).u64(dims["len"] as u64);
+    let mut steps = Steps::none();
+    steps.step(device, &instance("add_i8", 0), spread(device, dims["len"].div_ceil(16), args))?;
+    Ok(steps)
+}
+
+pub(crate) fn instances() -> Vec<Instance> {
+    let activations = (0..ACTIVATIONS.len()).map(|kind| instance("activation_bf16", kind));
+    activations.chain([instance("silu_mul", 0), instance("add_i8", 0)]).collect()
+}

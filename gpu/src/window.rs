@@ -1,0 +1,208 @@
+//! Kernels that slide a window over codes: convolutions, depthwise ones, pools.
+
+use crate::device::{Args, Device, Launch};
+use crate::elementwise::spread;
+use crate::error::{GpuError, Result};
+use crate::gemm;
+use crate::nvrtc::{Arch, Instance, Source};
+use crate::planned::{Operands, Plan, Steps};
+use tandem_ops::def::Dims;
+use tandem_tensor::DType;
+
+pub(crate) static CONV: Source = Source { name: "conv.cu", text: include_str!("../kernels/conv.cu") };
+pub(crate) static DEPTHWISE: Source = Source { name: "depthwise.cu", text: include_str!("../kernels/depthwise.cu") };
+static POOL: Source = Source { name: "pool.cu", text: include_str!("../kernels/pool.cu") };
+
+pub(crate) const PLANS: &[(&str, Plan)] =
+    &[("conv2d.i8", conv), ("depthwise.i8", depthwise), ("max_pool.i8", pool), ("average_pool.i8", pool)];
+
+/// Output pixels of a tile.
+const TILE_M: usize = 128;
+/// Bytes along the sum of a slot.
+const TILE_K: usize = 128;
+/// Shared memory that a block has without asking for more; windows of more taps go another way.
+const SHARED: usize = 48 * 1024;
+/// Channels of a block of the depthwise kernel.
+const LANES: usize = 128;
+
+/// Extents of the results along both axes.
+fn outputs(dims: &Dims) -> Result<[usize; 2]> {
+    tandem_ops::window_outputs(dims).ok_or_else(|| GpuError::Invalid(format!("no window fits for {dims}")))
+}
+
+/// The structures `Window` of both axes.
+fn windows(dims: &Dims, [high, wide]: [usize; 2]) -> Args {
+    let axes = [
+        (["h", "kh", "stride_h", "dilation_h", "pad_top"], high),
+        (["w", "kw", "stride_w", "dilation_w", "pad_left"], wide),
+    ];
+    axes.into_iter().fold(Args::new(), |args, (names, output)| {
+        names.into_iter().fold(args, |args, name| args.i32(dims[name] as i32)).i32(output as i32)
+    })
+}
+
+/// The structure `Requant`.
+fn requant(operands: &Operands) -> Result<Args> {
+    let zero_point: i32 = operands.scalar("zero_point")?;
+    let [lo, hi] = [operands.scalar::<i32>("lo")?, operands.scalar::<i32>("hi")?].map(|code| code - zero_point);
+    Ok(Args::new().i32(lo).i32(hi).i32(zero_point).i32(operands.scalar("input_zero_point")?))
+}
+
+/// A tile of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tile {
+    /// Output channels.
+    columns: usize,
+    stages: usize,
+}
+
+const TILES: [Tile; 2] = [Tile { columns: 64, stages: 3 }, Tile { columns: 128, stages: 4 }];
+
+impl Tile {
+    /// The wide tile reads pixels half as often; the narrow one makes twice as many blocks, three of which share a
+    /// multiprocessor.
+    fn of(pixels: usize, outputs: usize, multiprocessors: usize) -> Tile {
+        let wide = pixels.div_ceil(TILE_M) * outputs.div_ceil(TILES[1].columns);
+        let fills = outputs.is_multiple_of(128) || outputs % 128 > 64;
+        TILES[usize::from(fills && wide >= multiprocessors)]
+    }
+
+    fn shared(self) -> usize {
+        // The first slot begins at a multiple of 128.
+        self.stages * (TILE_M + self.columns) * TILE_K + 128
+    }
+
+    fn instance(self, aligned: bool) -> Instance {
+        Instance::new(&CONV, "conv_mma", Arch::Sm90a)
+            .define("TN", self.columns)
+            .define("STAGES", self.stages)
+            .define("ALIGNED", u8::from(aligned))
+    }
+
+    fn fold() -> Instance {
+        let [tile, _] = TILES;
+        Instance { kernel: "conv_fold", ..tile.instance(true) }
+    }
+}
+
+/// Whether every window is one pixel and the next pixel has the next one, so that the convolution is a product.
+fn pointwise(dims: &Dims) -> bool {
+    let ones = ["kh", "kw", "stride_h", "stride_w"];
+    let zeros = ["pad_top", "pad_bottom", "pad_left", "pad_right"];
+    ones.iter().all(|axis| dims[*axis] == 1) && zeros.iter().all(|axis| dims[*axis] == 0)
+}
+
+fn conv(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
+    let [high, wide] = outputs(dims)?;
+    let (images, channels, o) = (dims["n"], dims["c"], dims["o"]);
+    let (pixels, length) = (images * high * wide, dims["kh"] * dims["kw"] * channels);
+    let (x, weight, scale) = (operands.buffer("x")?, operands.buffer("weight")?, operands.buffer("scale")?);
+    let mut steps = Steps::none();
+    let folded = device.alloc(DType::I32, o)?;
+    let args = Args::new().buffer(weight).buffer(operands.buffer("bias")?).buffer(&folded).i32(o as i32);
+    let args = args.i32(length as i32).i32(operands.scalar("input_zero_point")?);
+    steps.step(device, &Tile::fold(), Launch::new([o.div_ceil(4) as u32, 1, 1], [128, 1, 1], args))?;
+
+    if pointwise(dims) {
+        let problem = gemm::Problem { dtype: DType::I8, m: pixels, n: o, k: channels };
+        let plan = gemm::Plan::with(&problem, device.facts(), gemm::Wish::default())?;
+        let partials = match plan.partials(&problem) {
+            0 => None,
+            count => Some(device.alloc(DType::I32, count)?),
+        };
+        let [zero_point, lo, hi] = ["zero_point", "lo", "hi"].map(|name| operands.scalar(name));
+        let finish = gemm::Finish::Requantise { scale, zero_point: zero_point?, lo: lo?, hi: hi? };
+        let (bias, out) = (&folded, operands.buffer("out")?);
+        let operands = gemm::Operands { a: x, b: weight, bias, finish, out, partials: partials.as_ref() };
+        steps.extend(gemm::Gemm::new(device, problem, plan)?.launches(device, &operands)?);
+        partials.into_iter().chain([folded]).for_each(|buffer| {
+            steps.keep(buffer);
+        });
+        return Ok(steps);
+    }
+    let tile = Tile::of(pixels, o, device.facts().multiprocessors.max(1) as usize);
+    let shape = windows(dims, [high, wide]).i32(images as i32).i32(channels as i32).i32(o as i32);
+    let args = Args::new().buffer(x).buffer(weight).buffer(&folded).buffer(scale).buffer(operands.buffer("out")?);
+    let args = args.block(&shape).block(&requant(operands)?);
+    let blocks = pixels.div_ceil(TILE_M) * o.div_ceil(tile.columns);
+    let launch = Launch::new([blocks as u32, 1, 1], [4 * tile.columns as u32 / 2, 1, 1], args);
+    steps.step(device, &tile.instance(channels.is_multiple_of(16)), launch.shared(tile.shared() as u32))?;
+    steps.keep(folded);
+    Ok(steps)
+}
+
+fn depthwise(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
+    let [high, wide] = outputs(dims)?;
+    let [images, channels, multiplier] = ["n", "c", "multiplier"].map(|axis| dims[axis]);
+    let shape = windows(dims, [high, wide]).i32(images as i32).i32(channels as i32).i32(multiplier as i32);
+    let mut args = Args::new();
+    for name in ["x", "weight", "bias", "scale", "out"] {
+        args = args.buffer(operands.buffer(name)?);
+    }
+    let args = args.block(&shape).block(&requant(operands)?);
+    let shared = dims["kh"] * dims["kw"] * LANES;
+    let blocks = channels.div_ceil(LANES);
+    let mut steps = Steps::none();
+    if channels.is_multiple_of(4) && multiplier == 1 && shared <= SHARED && blocks <= usize::from(u16::MAX) {
+        // A block takes several lines of pixels, so that its weights are worth their way to shared memory.
+        let lines = (images * high * wide).div_ceil(8);
+        let most = (16 * device.facts().multiprocessors.max(1) as usize).div_ceil(blocks);
+        let launch = Launch::new([lines.div_ceil(4).min(most).max(1) as u32, blocks as u32, 1], [256, 1, 1], args);
+        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise", Arch::Sm90a), launch.shared(shared as u32))?;
+    } else {
+        let items = images * high * wide * channels * multiplier;
+        let launch = spread(device, items, args);
+        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise_any", Arch::Sm90a), launch)?;
+    }
+    Ok(steps)
+}
+
+/// Channels that a thread takes: as many as go into a vector and divide them.
+const WIDTHS: [usize; 3] = [16, 4, 1];
+
+fn pool_instance(average: bool, width: usize) -> Instance {
+    Instance::new(&POOL, "pool", Arch::Sm90a).define("KIND", u8::from(average)).define("WIDTH", width)
+}
+
+fn pool(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
+    let [high, wide] = outputs(dims)?;
+    let (images, channels) = (dims["n"], dims["c"]);
+    // Only the definition of the mean has the choice.
+    let average = dims.find("padding").is_some();
+    let counted = dims.find("padding") == Some(1);
+    let zero_point: i32 = if average { operands.scalar("zero_point")? } else { 0 };
+    let constants = windows(dims, [high, wide]).i32(images as i32).i32(channels as i32);
+    let constants = constants.i32(operands.scalar("lo")?).i32(operands.scalar("hi")?);
+    let constants = constants.i32(counted.into()).i32(zero_point);
+    let constants = constants.i32(dims["pad_bottom"] as i32).i32(dims["pad_right"] as i32);
+    let args = Args::new().buffer(operands.buffer("x")?).buffer(operands.buffer("out")?).block(&constants);
+    let width = WIDTHS.into_iter().find(|width| channels.is_multiple_of(*width)).unwrap_or(1);
+    let items = images * high * wide * channels / width;
+    let mut steps = Steps::none();
+    steps.step(device, &pool_instance(average, width), spread(device, items, args))?;
+    Ok(steps)
+}
+
+pub(crate) fn instances() -> Vec<Instance> {
+    let mut all = vec![Tile::fold()];
+    all.extend(TILES.into_iter().flat_map(|tile| [true, false].map(|aligned| tile.instance(aligned))));
+    all.extend(["depthwise", "depthwise_any"].map(|kernel| Instance::new(&DEPTHWISE, kernel, Arch::Sm90a)));
+    all.extend(WIDTHS.into_iter().flat_map(|width| [false, true].map(|average| pool_instance(average, width))));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_fit_a_multiprocessor_and_wide_ones_are_full() {
+        assert_eq!(Tile::of(56 * 56 * 32, 128, 132), TILES[1]);
+        assert_eq!(Tile::of(56 * 56 * 32, 64, 132), TILES[0]);
+        assert_eq!(Tile::of(56 * 56 * 32, 160, 132), TILES[0]);
+        assert_eq!(Tile::of(7 * 7, 512, 132), TILES[0]);
+        assert!(3 * (TILES[0].shared() + 1024) <= 228 * 1024 && TILES[1].shared() <= 227 * 1024);
+        // A tile of codes lies where the slots were.
+        assert!(TILES.iter().all(|tile| TILE_M * (tile.columns + 16) <= tile.shared() - 128));
+    }
+}

@@ -1,0 +1,135 @@
+//! Depthwise convolutions of 8-bit codes: one input channel for each group.
+
+use super::Level;
+use super::conv::Geometry;
+use super::int8::{Codes, LANES};
+use super::shared::Shared;
+use super::vectorised::{Vectorised, vectorised};
+use crate::infer::Window;
+use crate::quantized::stage::Stage;
+use rayon::prelude::*;
+
+/// Centred weights by tap: taps outermost, then whole blocks of outputs.
+pub(super) struct Depthwise {
+    by_tap: Vec<i16>,
+    width: usize,
+}
+
+impl Depthwise {
+    pub(super) fn new(_: Level, geometry: &Geometry, codes: Codes<'_>, zero_points: &[i32]) -> Depthwise {
+        let taps: usize = geometry.windows.iter().map(|w| w.kernel).product();
+        let width = geometry.outputs.next_multiple_of(LANES);
+        let mut by_tap = vec![0i16; taps * width];
+        for output in 0..geometry.outputs {
+            let zero = zero_points.get(output).or(zero_points.first()).copied().unwrap_or(0);
+            let zero = zero as i16 + i16::from(codes.flip());
+            for tap in 0..taps {
+                by_tap[tap * width + output] = i16::from(codes.rank(output * taps + tap)) - zero;
+            }
+        }
+        Depthwise { by_tap, width }
+    }
+
+    /// The codes of the result.
+    pub(super) fn run(&self, geometry: &Geometry, codes: Codes<'_>, zero: u8, stage: &Stage, out: &mut [u8]) {
+        let multiplier = geometry.outputs / geometry.groups;
+        let centre = |&code: &u8| i16::from(code ^ codes.flip()) - i16::from(zero);
+        let mut input: Vec<i16> = if multiplier == 1 {
+            codes.bytes.iter().map(centre).collect()
+        } else {
+            codes.bytes.iter().flat_map(|code| std::iter::repeat_n(centre(code), multiplier)).collect()
+        };
+        // Whole blocks are read at the end too.
+        input.resize(input.len() + LANES, 0);
+        let geometry = Geometry { channels: geometry.outputs, ..*geometry };
+        let line = geometry.windows[2].output * geometry.channels;
+        let lines = out.len() / line;
+        let out = Shared::new(out);
+        let columns = columns(&geometry);
+        let body = |line: usize| {
+            vectorised(Line { geometry, input: &input, columns: &columns, weights: self, stage, line, out });
+        };
+        if rayon::current_num_threads() == 1 || input.len() * self.by_tap.len() / self.width < 1 << 17 {
+            (0..lines).for_each(body);
+        } else {
+            (0..lines).into_par_iter().for_each(body);
+        }
+    }
+}
+
+/// The columns of a window inside the input: the first element relative to the row, the first tap, their number.
+#[derive(Clone, Copy)]
+struct Column {
+    from: usize,
+    tap: usize,
+    taps: usize,
+}
+
+fn columns(geometry: &Geometry) -> Vec<Column> {
+    let w: Window = geometry.windows[2];
+    let column = |at: usize| {
+        let taps = w.taps(at);
+        let from = if taps.is_empty() { 0 } else { w.input_at(at, taps.start) * geometry.channels };
+        Column { from, tap: taps.start, taps: taps.len() }
+    };
+    (0..w.output).map(column).collect()
+}
+
+/// One line of results, with as many outputs as inputs.
+struct Line<'a> {
+    geometry: Geometry,
+    input: &'a [i16],
+    columns: &'a [Column],
+    weights: &'a Depthwise,
+    stage: &'a Stage,
+    line: usize,
+    out: Shared<'a, u8>,
+}
+
+impl Vectorised<()> for Line<'_> {
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn run(self) {
+        let Line { geometry, input, columns, weights, stage, line, out } = self;
+        let channels = geometry.channels;
+        let [d, h, w] = geometry.windows;
+        let image = line / (d.output * h.output);
+        let (at_d, at_h) = (line / h.output % d.output, line % h.output);
+        let length = w.output * channels;
+        // SAFETY: a line is written by one task.
+        let out = unsafe { out.part(line * length, length) };
+        let step = w.dilation * channels;
+        for (column, out) in columns.iter().zip(out.chunks_exact_mut(channels)) {
+            for (block, out) in out.chunks_mut(LANES).enumerate() {
+                let first = block * LANES;
+                let mut acc = [0i32; LANES];
+                for td in d.taps(at_d) {
+                    let plane = (image * d.input + d.input_at(at_d, td)) * h.input;
+                    for th in h.taps(at_h) {
+                        let from = (plane + h.input_at(at_h, th)) * w.input * channels;
+                        let mut x_at = from + column.from + first;
+                        let mut w_at = ((td * h.kernel + th) * w.kernel + column.tap) * weights.width + first;
+                        for _ in 0..column.taps {
+                            let (x, taps) = (lanes(input, x_at), lanes(&weights.by_tap, w_at));
+                            for i in 0..LANES {
+                                acc[i] = acc[i].wrapping_add(i32::from(x[i]) * i32::from(taps[i]));
+                            }
+                            x_at += step;
+                            w_at += weights.width;
+                        }
+                    }
+                }
+                let codes = stage.block(first, &acc);
+                match out.as_mut_array::<LANES>() {
+                    Some(out) => *out = codes,
+                    None => out.copy_from_slice(&codes[..out.len()]),
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn lanes(list: &[i16], first: usize) -> &[i16; LANES] {
+    &list[first..].as_chunks::<LANES>().0[0]
+}

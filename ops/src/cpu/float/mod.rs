@@ -1,0 +1,142 @@
+//! Products of floating-point matrices: `out = a bᵀ + bias`, sums in f32, then an activation.
+//!
+//! Weights are packed in panels of up to four vectors of sixteen outputs, so that the inner loop loads a step of weights once for
+//! all rows of a tile; rows of `a` are read where they lie.
+
+mod act;
+mod pack;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub(crate) use act::Epilogue;
+pub(crate) use pack::{Bf16, F32, Form, Packed, Rows};
+
+use super::Level;
+use super::shared::Shared;
+use pack::{LANES, Panel};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Multiply-accumulates below which a second thread costs more than it saves.
+const SMALL: usize = 1 << 18;
+
+/// Bytes of rows in a block: what stays in the second cache beside a panel of weights.
+const BLOCK: usize = 512 << 10;
+
+/// A panel times a block of rows.
+pub(crate) struct Tiles<'a, F: Form> {
+    rows: &'a [F::X],
+    /// Elements from one row to the next.
+    pitch: usize,
+    /// First row, and how many.
+    begin: usize,
+    count: usize,
+    lines: &'a [F::Line],
+    steps: usize,
+    panel: Panel,
+    n: usize,
+    epilogue: &'a Epilogue<'a>,
+    out: Shared<'a, f32>,
+}
+
+impl<F: Form> Tiles<'_, F> {
+    /// Panics unless every read of the inner loops is inside the rows and the lines.
+    fn check(&self) {
+        assert!(self.pitch >= self.steps * F::GROUP, "a row of too few steps");
+        let end = (self.begin + self.count).saturating_sub(1) * self.pitch + self.steps * F::GROUP;
+        assert!(self.count == 0 || end <= self.rows.len(), "a row reaches beyond its matrix");
+        assert!(self.steps * self.panel.vectors <= self.lines.len(), "a panel of too few lines");
+    }
+
+    /// Writes the results of the sums of a vector in a row.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn finish(&self, row: usize, vector: usize, sums: [f32; LANES]) {
+        let first = self.panel.first + vector * LANES;
+        let count = LANES.min(self.n - first);
+        let results = self.epilogue.apply(first, sums);
+        // SAFETY: the rows and outputs of a panel times a block are written by one task alone, one vector at a time.
+        let out = unsafe { self.out.part(row * self.n + first, count) };
+        match out.as_mut_array::<LANES>() {
+            Some(out) => *out = results,
+            None => out.copy_from_slice(&results[..count]),
+        }
+    }
+}
+
+/// A form with the inner loops that read it.
+pub(crate) trait Inner: Form {
+    /// All tiles of a panel times a block.
+    fn panel(level: Level, tiles: &Tiles<'_, Self>);
+}
+
+impl Inner for F32 {
+    #[allow(unsafe_code)]
+    fn panel(level: Level, tiles: &Tiles<'_, F32>) {
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: weights are packed for a level that the processor has.
+            Level::Avx512 => unsafe { x86::f32_avx512(tiles) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Level::Avx2 => unsafe { x86::f32_avx2(tiles) },
+            _ => portable::panel(tiles),
+        }
+    }
+}
+
+impl Inner for Bf16 {
+    #[allow(unsafe_code)]
+    fn panel(_: Level, tiles: &Tiles<'_, Bf16>) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: weights have this form where the processor has the features alone.
+        unsafe {
+            x86::bf16_avx512(tiles);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = tiles;
+    }
+}
+
+/// `out[m, n]` of rows `[m, k]` and packed weights.
+pub(crate) fn multiply<F: Inner>(packed: &Packed<F>, rows: &Rows<'_, F>, epilogue: &Epilogue<'_>, out: &mut [f32]) {
+    let (m, n, panels) = (rows.count, packed.n, packed.panels.len());
+    let shared = Shared::new(out);
+    let run = |range: Range<usize>, panels: Range<usize>| {
+        let most = (BLOCK / (rows.pitch * size_of::<F::X>()).max(1)).max(24);
+        for begin in range.clone().step_by(most) {
+            for &panel in &packed.panels[panels.clone()] {
+                let tiles = Tiles {
+                    rows: rows.elements,
+                    pitch: rows.pitch,
+                    begin,
+                    count: most.min(range.end - begin),
+                    lines: packed.lines(panel),
+                    steps: packed.steps,
+                    panel,
+                    n,
+                    epilogue,
+                    out: shared,
+                };
+                tiles.check();
+                F::panel(packed.level, &tiles);
+            }
+        }
+    };
+    let threads = rayon::current_num_threads();
+    if threads == 1 || m * n * (packed.steps * F::GROUP).max(1) < SMALL {
+        return run(0..m, 0..panels);
+    }
+    let tasks = 2 * threads;
+    // The operand that is cut is read once, the other one by every task.
+    if panels >= threads && (n > 4 * m || m < 12 * tasks) {
+        let tasks = tasks.min(panels);
+        let cut = |task: usize| task * panels / tasks;
+        (0..tasks).into_par_iter().with_max_len(1).for_each(|t| run(0..m, cut(t)..cut(t + 1)));
+    } else {
+        let tasks = tasks.min(m);
+        let cut = |task: usize| task * m / tasks;
+        (0..tasks).into_par_iter().with_max_len(1).for_each(|t| run(cut(t)..cut(t + 1), 0..panels));
+    }
+}

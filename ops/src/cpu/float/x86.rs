@@ -1,0 +1,161 @@
+//! Sums with AVX2 and FMA, and with AVX-512 and its BF16 instructions.
+#![allow(unsafe_code)]
+
+use super::Tiles;
+use super::pack::{Bf16, F32, LANES};
+use crate::cpu::int8::{by_height, heights};
+use std::arch::x86_64::*;
+
+/// All tiles of a panel. The tile heights are those of which sums, weights and one element fill the 32 registers.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn f32_avx512(tiles: &Tiles<'_, F32>) {
+    match tiles.panel.vectors {
+        1 => {
+            for (begin, height) in heights(tiles.count, 12) {
+                by_height!(height, f32_tile::<_, 1>(tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
+            }
+        }
+        2 => {
+            for (begin, height) in heights(tiles.count, 12) {
+                by_height!(height, f32_tile::<_, 2>(tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
+            }
+        }
+        3 => {
+            for (begin, height) in heights(tiles.count, 8) {
+                by_height!(height, f32_tile::<_, 3>(tiles, begin), 1 2 3 4 5 6 7 8);
+            }
+        }
+        4 => {
+            for (begin, height) in heights(tiles.count, 6) {
+                by_height!(height, f32_tile::<_, 4>(tiles, begin), 1 2 3 4 5 6);
+            }
+        }
+        more => unreachable!("a panel of {more} vectors"),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn f32_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, F32>, begin: usize) {
+    let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    let mut line: *const f32 = tiles.lines.as_ptr().cast();
+    // SAFETY: `Tiles::check` has seen that rows and lines of all steps are inside their slices.
+    unsafe {
+        let rows: [*const f32; ROWS] =
+            std::array::from_fn(|r| tiles.rows.as_ptr().add((tiles.begin + begin + r) * tiles.pitch));
+        for step in 0..tiles.steps {
+            let weights: [__m512; VECTORS] = std::array::from_fn(|v| _mm512_load_ps(line.add(v * LANES)));
+            line = line.add(VECTORS * LANES);
+            for r in 0..ROWS {
+                let x = _mm512_set1_ps(*rows[r].add(step));
+                for v in 0..VECTORS {
+                    acc[r][v] = _mm512_fmadd_ps(x, weights[v], acc[r][v]);
+                }
+            }
+        }
+    }
+    write(tiles, begin, acc);
+}
+
+/// Writes the results of a tile.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn write<F: super::Form, const ROWS: usize, const VECTORS: usize>(
+    tiles: &Tiles<'_, F>,
+    begin: usize,
+    acc: [[__m512; VECTORS]; ROWS],
+) {
+    for (r, acc) in acc.into_iter().enumerate() {
+        for (v, acc) in acc.into_iter().enumerate() {
+            // SAFETY: both types are 64 bytes of plain numbers.
+            let sums = unsafe { std::mem::transmute::<__m512, [f32; LANES]>(acc) };
+            tiles.finish(tiles.begin + begin + r, v, sums);
+        }
+    }
+}
+
+/// All tiles of a panel. The instruction takes denormal elements for zero and rounds a pair's products once.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+pub(super) fn bf16_avx512(tiles: &Tiles<'_, Bf16>) {
+    match tiles.panel.vectors {
+        1 => {
+            for (begin, height) in heights(tiles.count, 12) {
+                by_height!(height, bf16_tile::<_, 1>(tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
+            }
+        }
+        2 => {
+            for (begin, height) in heights(tiles.count, 12) {
+                by_height!(height, bf16_tile::<_, 2>(tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
+            }
+        }
+        3 => {
+            for (begin, height) in heights(tiles.count, 8) {
+                by_height!(height, bf16_tile::<_, 3>(tiles, begin), 1 2 3 4 5 6 7 8);
+            }
+        }
+        4 => {
+            for (begin, height) in heights(tiles.count, 6) {
+                by_height!(height, bf16_tile::<_, 4>(tiles, begin), 1 2 3 4 5 6);
+            }
+        }
+        more => unreachable!("a panel of {more} vectors"),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+#[inline]
+fn bf16_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, Bf16>, begin: usize) {
+    let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    let mut line: *const __m512i = tiles.lines.as_ptr().cast();
+    // SAFETY: `Tiles::check` has seen that rows and lines of all steps are inside their slices; the types of vectors are 64 bytes.
+    unsafe {
+        let bf16 = |bits: __m512i| std::mem::transmute::<__m512i, __m512bh>(bits);
+        let rows: [*const u16; ROWS] =
+            std::array::from_fn(|r| tiles.rows.as_ptr().add((tiles.begin + begin + r) * tiles.pitch));
+        for step in 0..tiles.steps {
+            let weights: [__m512i; VECTORS] = std::array::from_fn(|v| _mm512_load_si512(line.add(v)));
+            line = line.add(VECTORS);
+            for r in 0..ROWS {
+                let x = _mm512_set1_epi32(rows[r].add(2 * step).cast::<i32>().read_unaligned());
+                for v in 0..VECTORS {
+                    acc[r][v] = _mm512_dpbf16_ps(acc[r][v], bf16(x), bf16(weights[v]));
+                }
+            }
+        }
+    }
+    write(tiles, begin, acc);
+}
+
+/// All tiles of a panel of one vector.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn f32_avx2(tiles: &Tiles<'_, F32>) {
+    for (begin, height) in heights(tiles.count, 6) {
+        by_height!(height, f32_halves::<_, 1>(tiles, begin), 1 2 3 4 5 6);
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn f32_halves<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, F32>, begin: usize) {
+    let mut acc = [[_mm256_setzero_ps(); 2]; ROWS];
+    let mut line: *const f32 = tiles.lines.as_ptr().cast();
+    // SAFETY: as for the wider registers.
+    unsafe {
+        let rows: [*const f32; ROWS] =
+            std::array::from_fn(|r| tiles.rows.as_ptr().add((tiles.begin + begin + r) * tiles.pitch));
+        for step in 0..tiles.steps {
+            let (low, high) = (_mm256_load_ps(line), _mm256_load_ps(line.add(8)));
+            line = line.add(LANES);
+            for r in 0..ROWS {
+                let x = _mm256_set1_ps(*rows[r].add(step));
+                acc[r][0] = _mm256_fmadd_ps(x, low, acc[r][0]);
+                acc[r][1] = _mm256_fmadd_ps(x, high, acc[r][1]);
+            }
+        }
+    }
+    for (r, acc) in acc.into_iter().enumerate() {
+        // SAFETY: both types are 64 bytes of plain numbers.
+        let sums = unsafe { std::mem::transmute::<[__m256; 2], [f32; LANES]>(acc) };
+        tiles.finish(tiles.begin + begin + r, 0, sums);
+    }
+}

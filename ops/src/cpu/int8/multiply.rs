@@ -1,0 +1,187 @@
+//! Blocks and threads of a product.
+
+use super::LANES;
+use super::pack::{Form, Packed, Pair, Quad, Weights};
+use super::source::Source;
+use super::tile::{Place, Tiles};
+use crate::cpu::shared::Shared;
+use crate::cpu::vectorised::{Vectorised, vectorised};
+use crate::quantized::stage::Stage;
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// Bytes of activations in a block: what stays in the second cache beside a panel of weights.
+const BLOCK: usize = 512 << 10;
+
+/// Multiply-accumulates below which a second thread costs more than it saves.
+const SMALL: usize = 1 << 19;
+
+/// The codes of all rows times all weights.
+pub(crate) fn multiply(weights: &Weights, source: &impl Source, stage: &Stage, place: Place, out: &mut [u8]) {
+    match weights {
+        Weights::Quad(packed) => spread(packed, source, stage, place, out),
+        Weights::Pair(packed) => spread(packed, source, stage, place, out),
+    }
+}
+
+/// A form with the inner loops that read it.
+trait Inner: Form {
+    fn panel(tiles: &Tiles<'_, Self>, packed: &Packed<Self>);
+    /// Takes the buffer of this thread.
+    fn buffer<T>(body: impl FnOnce(&mut Vec<Self::X>) -> T) -> T;
+}
+
+impl Inner for Quad {
+    #[allow(unsafe_code)]
+    fn panel(tiles: &Tiles<'_, Quad>, _: &Packed<Quad>) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: weights have this form where the processor has the features alone.
+        unsafe {
+            super::x86::panel_avx512(tiles);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = tiles;
+    }
+
+    fn buffer<T>(body: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        thread_local!(static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+        BUFFER.with_borrow_mut(body)
+    }
+}
+
+impl Inner for Pair {
+    #[allow(unsafe_code)]
+    fn panel(tiles: &Tiles<'_, Pair>, packed: &Packed<Pair>) {
+        #[cfg(target_arch = "x86_64")]
+        if packed.level == crate::cpu::Level::Avx2 {
+            // SAFETY: weights are of this level where the processor has the features alone.
+            return unsafe { super::x86::panel_avx2(tiles) };
+        }
+        super::portable::panel(tiles);
+    }
+
+    fn buffer<T>(body: impl FnOnce(&mut Vec<i16>) -> T) -> T {
+        thread_local!(static BUFFER: RefCell<Vec<i16>> = const { RefCell::new(Vec::new()) });
+        BUFFER.with_borrow_mut(body)
+    }
+}
+
+struct Product<'a, F: Form, S> {
+    packed: &'a Packed<F>,
+    source: &'a S,
+    stage: &'a Stage,
+    place: Place,
+    out: Shared<'a, u8>,
+}
+
+/// Cuts the product for the threads at hand.
+fn spread<F: Inner>(packed: &Packed<F>, source: &impl Source, stage: &Stage, place: Place, out: &mut [u8]) {
+    let (rows, panels) = (source.rows(), packed.panels.len());
+    if rows == 0 || panels == 0 {
+        return;
+    }
+    let product = Product { packed, source, stage, place, out: Shared::new(out) };
+    let k = packed.layout.segments.len() * packed.layout.length;
+    let threads = rayon::current_num_threads();
+    if threads == 1 || rows * packed.n * k.max(1) < SMALL {
+        return product.run(0..rows, 0..panels);
+    }
+    // The operand that is cut is read once, the other one by every task.
+    let tasks = 2 * threads;
+    if panels >= threads && (packed.n * k > 4 * rows * source.row_size() || rows < 12 * tasks) {
+        let tasks = tasks.min(panels);
+        let cut = |task: usize| task * panels / tasks;
+        (0..tasks).into_par_iter().with_max_len(1).for_each(|t| product.run(0..rows, cut(t)..cut(t + 1)));
+    } else {
+        let tasks = tasks.min(rows);
+        let cut = |task: usize| task * rows / tasks;
+        (0..tasks).into_par_iter().with_max_len(1).for_each(|t| product.run(cut(t)..cut(t + 1), 0..panels));
+    }
+}
+
+impl<F: Inner, S: Source> Product<'_, F, S> {
+    fn run(&self, rows: Range<usize>, panels: Range<usize>) {
+        F::buffer(|activations| {
+            let mut bases = Vec::new();
+            let mut sums = Vec::new();
+            let most = BLOCK / (self.source.row_size() * size_of::<F::X>()).max(1);
+            let mut begin = rows.start;
+            while begin < rows.end {
+                let end = self.source.block(begin, most.max(24)).min(rows.end);
+                bases.clear();
+                // The inner loops read whole steps; behind the last activation they meet weights of zero.
+                let size = self.source.size::<F>(begin..end) + self.packed.reach();
+                if activations.len() < size {
+                    activations.resize(size, F::X::default());
+                }
+                vectorised(Fill::<F, S> { source: self.source, rows: begin..end, activations, bases: &mut bases });
+                self.sums(activations, &bases, &mut sums);
+                for &panel in &self.packed.panels[panels.clone()] {
+                    let outputs = (panel.vectors * LANES).min(self.packed.n - panel.first);
+                    let tiles = Tiles {
+                        activations,
+                        bases: &bases,
+                        offsets: &self.packed.offsets,
+                        lines: self.packed.lines(panel),
+                        vectors: panel.vectors,
+                        first: panel.first,
+                        outputs,
+                        zeros: &self.packed.zeros,
+                        sums: &sums,
+                        stage: self.stage,
+                        place: self.place,
+                        row: begin,
+                        out: self.out,
+                    };
+                    F::panel(&tiles, self.packed);
+                }
+                begin = end;
+            }
+        });
+    }
+
+    /// The sum of the activations of each row, where a zero point of the weights needs it.
+    fn sums(&self, activations: &[F::X], bases: &[usize], sums: &mut Vec<i32>) {
+        sums.clear();
+        if self.packed.zeros.is_empty() {
+            return;
+        }
+        let layout = &self.packed.layout;
+        vectorised(Sums::<F> { activations, bases, segments: &layout.segments, length: layout.length, sums });
+    }
+}
+
+struct Fill<'a, F: Form, S> {
+    source: &'a S,
+    rows: Range<usize>,
+    activations: &'a mut [F::X],
+    bases: &'a mut Vec<usize>,
+}
+
+impl<F: Form, S: Source> Vectorised<()> for Fill<'_, F, S> {
+    #[inline(always)]
+    fn run(self) {
+        self.source.fill::<F>(self.rows, self.activations, self.bases);
+    }
+}
+
+struct Sums<'a, F: Form> {
+    activations: &'a [F::X],
+    bases: &'a [usize],
+    segments: &'a [usize],
+    length: usize,
+    sums: &'a mut Vec<i32>,
+}
+
+impl<F: Form> Vectorised<()> for Sums<'_, F> {
+    #[inline(always)]
+    fn run(self) {
+        let Sums { activations, bases, segments, length, sums } = self;
+        sums.extend(bases.iter().map(|base| {
+            let segments = segments.iter().map(|segment| &activations[base + segment..][..length]);
+            let sum = |row: &[F::X]| row.iter().fold(0i32, |sum, &x| sum.wrapping_add(F::wide(x)));
+            segments.fold(0i32, |all, row| all.wrapping_add(sum(row)))
+        }));
+    }
+}

@@ -1,0 +1,88 @@
+//! Kernels of the definitions for the processor, a family a file.
+//!
+//! A kernel is compiled for every [`Level`] of instructions and chosen at run time. Rows of results are spread over the threads of
+//! the `rayon` pool that the caller is in.
+
+mod activation;
+mod add;
+pub(crate) mod conv;
+mod depthwise;
+pub(crate) mod float;
+pub mod gemm;
+pub(crate) mod int8;
+mod level;
+mod norm;
+pub mod peak;
+mod pool;
+mod real;
+mod rope;
+mod rows;
+pub(crate) mod shared;
+mod softmax;
+pub(crate) mod vectorised;
+
+pub use level::Level;
+
+use crate::def::Kernel;
+
+/// Every kernel for this level; none where the processor lacks the level.
+pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
+    if !level.available() {
+        return Vec::new();
+    }
+    let families = [
+        gemm::kernels(level),
+        pool::kernels(level),
+        add::kernels(level),
+        softmax::kernels(level),
+        norm::kernels(level),
+        rope::kernels(level),
+        activation::kernels(level),
+    ];
+    families.into_iter().flatten().collect()
+}
+
+/// The kernel of that definition for this level; `None` where there is none, or where the processor lacks the level.
+pub fn kernel(name: &str, level: Level) -> Option<Box<dyn Kernel>> {
+    kernels(level).into_iter().find(|kernel| kernel.operation().def().name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::def::{Grade, accept};
+
+    #[test]
+    fn every_kernel_of_every_level_agrees_with_its_reference_on_every_sample() {
+        for level in Level::ALL.into_iter().filter(|level| level.available()) {
+            for kernel in kernels(level) {
+                let operation = kernel.operation();
+                let def = operation.def();
+                for sample in operation.samples() {
+                    let context = format!("{level} {} {}: {}", def.name, sample.name, sample.dims);
+                    let inputs = operation.sample(sample.name, &sample.dims, 7).unwrap();
+                    let dims = accept(operation, &sample.dims, &inputs).unwrap_or_else(|e| panic!("{context}: {e}"));
+                    if matches!(kernel.grade(&dims), Grade::ReferenceOnly(_)) {
+                        continue;
+                    }
+                    let expected = operation.reference(&dims, &inputs).unwrap();
+                    let found = kernel.run(&dims, &inputs).unwrap_or_else(|e| panic!("{context}: {e}"));
+                    for port in def.outputs {
+                        let agreement =
+                            def.agree.compare(found.get(port.name).unwrap(), expected.get(port.name).unwrap());
+                        assert!(def.agree.allows(&agreement), "{context}: {} {agreement:?}", port.name);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_level_that_the_processor_lacks_has_no_kernels() {
+        for level in Level::ALL {
+            assert_eq!(kernels(level).is_empty(), !level.available(), "{level}");
+        }
+        assert!(kernel("gemm.i8", Level::best()).is_some());
+        assert!(kernel("no.such.definition", Level::Portable).is_none());
+    }
+}

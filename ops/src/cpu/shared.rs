@@ -1,0 +1,47 @@
+//! A result that several threads write, each its own elements.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+
+/// A slice of which tasks write parts that do not overlap.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a, T> {
+    first: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it is a mutable slice; who writes which part is the contract of `part`.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Shared<'a, T> {
+        Shared { first: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// The elements `at..at + len`.
+    ///
+    /// # Safety
+    /// While the part lives, no other part with one of its elements may live.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "parts are disjoint by contract")]
+    pub(crate) unsafe fn part(&self, at: usize, len: usize) -> &mut [T] {
+        assert!(at <= self.len && len <= self.len - at, "a part beyond the end");
+        // SAFETY: the part lies within the slice, and the caller keeps parts apart.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(at), len) }
+    }
+}
+
+/// Codes as bytes.
+pub(crate) fn bytes(codes: &[i8]) -> &[u8] {
+    // SAFETY: both types are one byte of which every value is valid.
+    unsafe { std::slice::from_raw_parts(codes.as_ptr().cast(), codes.len()) }
+}
+
+/// Codes to be written as bytes.
+pub(crate) fn bytes_mut(codes: &mut [i8]) -> &mut [u8] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts_mut(codes.as_mut_ptr().cast(), codes.len()) }
+}
