@@ -78,7 +78,7 @@ fn attempt(text: &str, seed: u64) -> bool {
             block: [128, 1, 1],
             cluster: module.kernel(name).and_then(|k| k.required_cluster()).unwrap_or([1; 3]),
             dynamic_shared: 1 << 16,
-            cooperative: seed % 2 == 0,
+            cooperative: seed.is_multiple_of(2),
             params: &params,
         };
         let _ = run(&mut memory, &launch, &Options { seed, max_instructions: 3000, ..Options::default() });
