@@ -14,7 +14,8 @@
 //!
 //! Addresses against allocations, alignment, reads of shared memory never written, reads and writes of bytes that an
 //! asynchronous copy still owns, races on shared memory between barriers, proxy fences, divergence at collective
-//! instructions, use of `mbarrier` objects, registers of a `wgmma` in flight, and deadlock.
+//! instructions, use of `mbarrier` objects and their initialisation, registers of a `wgmma` in flight, blocks that exit while
+//! a copy or another block still needs their shared memory, and deadlock.
 //!
 //! # What is not
 //!

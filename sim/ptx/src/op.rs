@@ -585,6 +585,8 @@ pub(crate) enum Op {
     },
     Fence,
     FenceProxy,
+    /// Makes initialised `mbarrier` objects visible to the async proxy and the cluster.
+    FenceInit,
     Nanosleep,
     Mbarrier(Box<Mbarrier>),
     AsyncCopy(Box<AsyncCopy>),

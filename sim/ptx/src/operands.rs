@@ -48,6 +48,7 @@ impl Op {
             | Self::ClusterWait { .. }
             | Self::Fence
             | Self::FenceProxy
+            | Self::FenceInit
             | Self::Nanosleep
             | Self::AsyncCommit
             | Self::AsyncWait { .. }

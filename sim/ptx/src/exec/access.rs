@@ -98,6 +98,7 @@ pub(crate) fn load(
                 env.memory.slice_mut(a, data.len()).map(|from| data.copy_from_slice(from)).map_err(global_trouble)
             }
             Place::Shared(b, a) => {
+                cluster.visit(b, warp);
                 let strong = op.order == Order::Strong;
                 let sync = strong && env.options.races;
                 if sync {
@@ -155,6 +156,7 @@ pub(crate) fn store(
         match place {
             Place::Global(a) => env.memory.write(a, data).map_err(global_trouble),
             Place::Shared(b, a) => {
+                cluster.visit(b, warp);
                 let strong = op.order == Order::Strong;
                 let actor = Actor { strong, ..warp.actor(env, lane) };
                 let done = cluster.blocks[b].shared.write(a, data, &actor);

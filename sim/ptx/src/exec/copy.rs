@@ -212,6 +212,9 @@ pub(crate) fn finish(env: &mut Env<'_>, cluster: &mut Cluster) -> Result<(), Tro
     for warp in &mut warps {
         tensor_copy::end(env, warp)?;
     }
+    if env.options.races {
+        cluster.check_exits(&warps)?;
+    }
     super::wgmma::same_in_warpgroups(&warps)
 }
 
@@ -231,13 +234,16 @@ pub(crate) fn mbarrier(
     op: &Mbarrier,
     exec: u32,
 ) -> Result<Waited, Trouble> {
-    let place = |cluster: &Cluster, warp: &Warp, addr: Addr, lane: usize| {
+    let place = |cluster: &mut Cluster, warp: &Warp, addr: Addr, lane: usize| {
         let address = at(warp, addr, lane);
         // `.shared` may be left out: the address is generic then, and its window tells.
         let space = if address >> 32 == 0 { Space::Shared } else { Space::Generic };
         match resolve(cluster, warp.block, space, address)? {
             Place::Shared(_, a) if a % 8 != 0 => Err(misaligned(a.into(), 8)),
-            Place::Shared(block, a) => Ok((block, a)),
+            Place::Shared(block, a) => {
+                cluster.visit(block, warp);
+                Ok((block, a))
+            }
             _ => Err(Trouble::new(FaultKind::OutOfBounds, "an mbarrier lives in shared memory only")),
         }
         .map_err(|t: Trouble| t.at(lane))

@@ -27,6 +27,8 @@ pub(crate) struct MbarrierState {
     moment: u32,
     /// Who initialised it, and at which moment.
     made: (usize, u32),
+    /// Whether they have executed `fence.mbarrier_init` since.
+    fenced: bool,
 }
 
 /// The `mbarrier` objects of a block.
@@ -63,6 +65,7 @@ impl Barriers {
             complete: Clock::default(),
             moment: 0,
             made: (by, clock.seen(by)),
+            fenced: false,
         });
         Ok(())
     }
@@ -94,6 +97,33 @@ impl Barriers {
             ));
         }
         Ok(barrier)
+    }
+
+    /// Notes a `fence.mbarrier_init` of a warp.
+    pub fn fence(&mut self, by: usize) {
+        self.live.iter_mut().filter(|b| b.made.0 == by).for_each(|b| b.fenced = true);
+    }
+
+    /// The object at `addr`, if a copy that `warp` starts now will find it initialised.
+    pub fn visible_to_copies(&mut self, addr: u32, warp: &Warp) -> Result<&mut MbarrierState, Trouble> {
+        let races = self.races;
+        let barrier = self.visible(addr, warp)?;
+        let (by, moment) = barrier.made;
+        if races && !barrier.fenced && moment > warp.clock.fenced(by) {
+            return Err(Trouble::new(
+                FaultKind::Proxy,
+                format!(
+                    "a bulk copy is to signal the mbarrier at {addr:#x}, whose initialisation no fence has made visible \
+                     to the async proxy; execute fence.mbarrier_init or fence.proxy.async behind mbarrier.init"
+                ),
+            ));
+        }
+        Ok(barrier)
+    }
+
+    /// What the copies that signal the objects were last, by their parties.
+    pub fn copies(&self) -> impl Iterator<Item = (&MbarrierState, usize, u32)> {
+        self.live.iter().map(|b| (b, b.party, b.moment))
     }
 
     pub fn find(&self, addr: u32) -> Option<&MbarrierState> {

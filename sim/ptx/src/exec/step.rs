@@ -278,6 +278,7 @@ fn execute(
             warp.clock.fence();
             warp.clock.tick(warp.party);
         }
+        Op::FenceInit => cluster.blocks.iter_mut().for_each(|b| b.barriers.fence(warp.party)),
         Op::Nanosleep => yielding = true,
         Op::Mbarrier(op) => match copy::mbarrier(env, cluster, warp, op, exec)? {
             copy::Waited::Done => {}

@@ -190,7 +190,7 @@ fn start_load(
     multicast: Option<u64>,
 ) -> Result<(), Trouble> {
     for (block, to, barrier) in destinations(cluster, to, barrier, multicast)? {
-        cluster.blocks[barrier.0].barriers.visible(barrier.1, warp)?;
+        cluster.blocks[barrier.0].barriers.visible_to_copies(barrier.1, warp)?;
         let actor = Actor { lane: WHOLE_WARP, ..warp.actor(env, lane) };
         cluster.blocks[block].shared.begin_copy(to, bytes, &actor)?;
         cluster.flight.push(Transfer::Load { block, to, bytes, source: source.clone(), barrier });
