@@ -48,6 +48,7 @@ impl Op {
             | Self::ClusterWait { .. }
             | Self::Fence
             | Self::FenceProxy
+            | Self::FenceInit
             | Self::Nanosleep
             | Self::AsyncCommit
             | Self::AsyncWait { .. }
@@ -58,6 +59,7 @@ impl Op {
             | Self::WgmmaWait { .. }
             | Self::SetMaxRegisters => {}
             Self::Lane { d, a, .. } | Self::Flush { d, a, .. } | Self::Lop3 { d, a, .. } => visit(see, a, [d]),
+            Self::Carry(c) => visit(see, &mut c.a, [&mut c.d]),
             Self::Bfi { d, a, .. } => visit(see, a, [d]),
             Self::Move { d, a } | Self::GetRank { d, a } | Self::MatrixTranspose { d, a } => visit(see, [a], [d]),
             Self::Convert { d, a, b, .. }

@@ -159,7 +159,7 @@ pub(crate) fn start(
         Err(constant) => constant,
     };
     let started = Started { pc, a, b, accumulate, clock: warp.clock.clone() };
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     let state = &mut warp.wgmma;
     state.trace = (state.trace ^ (u64::from(pc) + 1)).wrapping_mul(0x100_0000_01b3);
     if !env.late {
@@ -186,7 +186,7 @@ pub(crate) fn wait(env: &mut Env<'_>, cluster: &mut Cluster, warp: &mut Warp, pe
             compute(env, cluster, warp, op, &started)?;
         }
     }
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     Ok(())
 }
 
@@ -302,10 +302,10 @@ fn operand(
     k: usize,
 ) -> Result<Numbers, Trouble> {
     let actor = Actor {
-        agent: warp.agent,
+        party: warp.party,
         lane: WHOLE_WARP,
         clock: &started.clock,
-        moment: warp.clock.seen(warp.agent),
+        moment: warp.clock.seen(warp.party),
         asynchronous: true,
         strong: false,
         races: env.options.races,
