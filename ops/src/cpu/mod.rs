@@ -5,7 +5,9 @@
 
 mod activation;
 mod add;
+pub mod attention;
 pub(crate) mod conv;
+mod conv2d;
 mod depthwise;
 pub(crate) mod float;
 pub mod gemm;
@@ -19,8 +21,8 @@ mod rope;
 mod rows;
 pub(crate) mod shared;
 mod softmax;
+mod transpose;
 pub(crate) mod vectorised;
-mod window;
 
 pub use level::Level;
 
@@ -33,13 +35,14 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
     }
     let families = [
         gemm::kernels(level),
-        window::kernels(level),
+        conv2d::kernels(level),
         pool::kernels(level),
         add::kernels(level),
         softmax::kernels(level),
         norm::kernels(level),
         rope::kernels(level),
         activation::kernels(level),
+        attention::kernels(level),
     ];
     families.into_iter().flatten().collect()
 }
@@ -84,7 +87,10 @@ mod tests {
         for level in Level::ALL {
             assert_eq!(kernels(level).is_empty(), !level.available(), "{level}");
         }
-        assert!(kernel("gemm.i8", Level::best()).is_some());
+        for operation in crate::operations() {
+            let (name, own) = (operation.def().name, kernel(operation.def().name, Level::best()));
+            assert!(own.is_some_and(|kernel| kernel.operation().def().name == name), "{name} has no kernel");
+        }
         assert!(kernel("no.such.definition", Level::Portable).is_none());
     }
 }

@@ -24,6 +24,9 @@ const SMALL: usize = 1 << 18;
 /// Bytes of rows in a block: what stays in the second cache beside a panel of weights.
 const BLOCK: usize = 512 << 10;
 
+/// Steps of a pass: weights of so many steps stay near the first cache while all rows of a block pass.
+const PASS: usize = 256;
+
 /// A panel times a block of rows.
 pub(crate) struct Tiles<'a, F: Form> {
     rows: &'a [F::X],
@@ -32,36 +35,58 @@ pub(crate) struct Tiles<'a, F: Form> {
     /// First row, and how many.
     begin: usize,
     count: usize,
+    /// Of the panel's steps, the ones of `steps`.
     lines: &'a [F::Line],
-    steps: usize,
+    /// Steps of this pass, and whether they are the last ones.
+    steps: Range<usize>,
+    last: bool,
     panel: Panel,
     n: usize,
-    epilogue: &'a Epilogue<'a>,
+    epilogue: &'a Epilogue,
     out: Shared<'a, f32>,
 }
 
 impl<F: Form> Tiles<'_, F> {
     /// Panics unless every read of the inner loops is inside the rows and the lines.
     fn check(&self) {
-        assert!(self.pitch >= self.steps * F::GROUP, "a row of too few steps");
-        let end = (self.begin + self.count).saturating_sub(1) * self.pitch + self.steps * F::GROUP;
+        assert!(self.pitch >= self.steps.end * F::GROUP, "a row of too few steps");
+        let end = (self.begin + self.count).saturating_sub(1) * self.pitch + self.steps.end * F::GROUP;
         assert!(self.count == 0 || end <= self.rows.len(), "a row reaches beyond its matrix");
-        assert!(self.steps * self.panel.vectors <= self.lines.len(), "a panel of too few lines");
+        assert!(self.steps.len() * self.panel.vectors <= self.lines.len(), "a panel of too few lines");
     }
 
-    /// Writes the results of the sums of a vector in a row.
+    /// Writes the results of the sums of a vector in a row, or the sums where steps are left.
     #[inline(always)]
-    #[allow(unsafe_code)]
     fn finish(&self, row: usize, vector: usize, sums: [f32; LANES]) {
-        let first = self.panel.first + vector * LANES;
-        let count = LANES.min(self.n - first);
-        let results = self.epilogue.apply(first, sums);
-        // SAFETY: the rows and outputs of a panel times a block are written by one task alone, one vector at a time.
-        let out = unsafe { self.out.part(row * self.n + first, count) };
+        let results = if self.last { self.epilogue.apply(self.panel.first + vector * LANES, sums) } else { sums };
+        let out = self.outputs(row, vector);
         match out.as_mut_array::<LANES>() {
             Some(out) => *out = results,
-            None => out.copy_from_slice(&results[..count]),
+            None => out.copy_from_slice(&results[..out.len()]),
         }
+    }
+
+    /// The sums of the passes before this one.
+    #[inline(always)]
+    fn partial(&self, row: usize, vector: usize) -> [f32; LANES] {
+        let mut sums = [0.0; LANES];
+        if self.steps.start > 0 {
+            let out = self.outputs(row, vector);
+            match out.as_array::<LANES>() {
+                Some(out) => sums = *out,
+                None => sums[..out.len()].copy_from_slice(out),
+            }
+        }
+        sums
+    }
+
+    /// The place of the results of a vector in a row.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn outputs(&self, row: usize, vector: usize) -> &mut [f32] {
+        let first = self.panel.first + vector * LANES;
+        // SAFETY: the rows and outputs of a panel times a block belong to one task alone, which takes one vector at a time.
+        unsafe { self.out.part(row * self.n + first, LANES.min(self.n - first)) }
     }
 }
 
@@ -100,27 +125,37 @@ impl Inner for Bf16 {
 }
 
 /// `out[m, n]` of rows `[m, k]` and packed weights.
-pub(crate) fn multiply<F: Inner>(packed: &Packed<F>, rows: &Rows<'_, F>, epilogue: &Epilogue<'_>, out: &mut [f32]) {
+pub(crate) fn multiply<F: Inner>(packed: &Packed<F>, rows: &Rows<'_, F>, epilogue: &Epilogue, out: &mut [f32]) {
     let (m, n, panels) = (rows.count, packed.n, packed.panels.len());
     let shared = Shared::new(out);
     let run = |range: Range<usize>, panels: Range<usize>| {
         let most = (BLOCK / (rows.pitch * size_of::<F::X>()).max(1)).max(24);
         for begin in range.clone().step_by(most) {
             for &panel in &packed.panels[panels.clone()] {
-                let tiles = Tiles {
-                    rows: rows.elements,
-                    pitch: rows.pitch,
-                    begin,
-                    count: most.min(range.end - begin),
-                    lines: packed.lines(panel),
-                    steps: packed.steps,
-                    panel,
-                    n,
-                    epilogue,
-                    out: shared,
-                };
-                tiles.check();
-                F::panel(packed.level, &tiles);
+                let mut first = 0;
+                loop {
+                    let end = packed.steps.min(first + PASS);
+                    let last = end == packed.steps;
+                    let tiles = Tiles {
+                        rows: rows.elements,
+                        pitch: rows.pitch,
+                        begin,
+                        count: most.min(range.end - begin),
+                        lines: &packed.lines(panel)[first * panel.vectors..end * panel.vectors],
+                        steps: first..end,
+                        last,
+                        panel,
+                        n,
+                        epilogue,
+                        out: shared,
+                    };
+                    tiles.check();
+                    F::panel(packed.level, &tiles);
+                    if last {
+                        break;
+                    }
+                    first = end;
+                }
             }
         }
     };

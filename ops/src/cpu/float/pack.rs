@@ -2,6 +2,7 @@
 
 use crate::cpu::Level;
 use crate::cpu::int8::Aligned;
+use crate::cpu::transpose::{SIDE, transpose};
 use rayon::prelude::*;
 
 /// Outputs that one vector of sums holds.
@@ -108,11 +109,20 @@ impl<F: Form> Packed<F> {
                 let first = panel.first + vector * LANES;
                 let outputs = LANES.min(n - first);
                 let rows = &weights[first * k..][..outputs * k];
-                // Sixteen elements of a row are one line of the cache.
-                for begin in (0..k).step_by(LANES) {
+                let (words, lines) = (SIDE * F::GROUP, &mut lines[vector..]);
+                // Blocks of words first, then what is left of each row; sixteen elements of a row are one line of the cache.
+                let mut done = 0;
+                while outputs == SIDE && done + words <= k {
+                    let block = &mut lines[done / F::GROUP * panel.vectors..];
+                    if !transpose(&rows[done..], k, block, panel.vectors, 0) {
+                        break;
+                    }
+                    done += words;
+                }
+                for begin in (done..k).step_by(LANES) {
                     for (lane, row) in rows.chunks_exact(k).enumerate() {
                         for (at, &weight) in row.iter().enumerate().take(begin + LANES).skip(begin) {
-                            F::put(&mut lines[at / F::GROUP * panel.vectors + vector], lane, at % F::GROUP, weight);
+                            F::put(&mut lines[at / F::GROUP * panel.vectors], lane, at % F::GROUP, weight);
                         }
                     }
                 }

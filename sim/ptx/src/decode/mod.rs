@@ -1,6 +1,7 @@
 //! Turns statements into instructions: names become dense indices, constants become registers, calls of device
 //! functions are expanded in place.
 
+mod allocate;
 mod copies;
 mod memory;
 mod modifiers;
@@ -47,8 +48,14 @@ pub(crate) fn kernel(unit: &Unit, function: &Function) -> Result<Kernel, ParseEr
     decoder.body(body)?;
     decoder.emit(Op::Exit, body.end, None)?;
     let wgmma = decoder.code.iter().any(|i| matches!(i.op, Op::Wgmma(_)));
-    let mut constants: Vec<(u32, Const)> = decoder.constants.into_iter().map(|(c, r)| (r, c)).collect();
+    let (map, registers) = decoder.allocate();
+    let mut constants: Vec<(u32, Const)> = decoder.constants.iter().map(|(c, r)| (map[*r as usize], *c)).collect();
     constants.sort_by_key(|c| c.0);
+    // Where registers share a place, the last name stands; those of a `wgmma` do not share.
+    let mut register_names = vec![String::new(); registers];
+    for (name, r) in decoder.registers.iter().zip(&map) {
+        register_names[*r as usize].clone_from(name);
+    }
     Ok(Kernel {
         name: function.name.clone(),
         params,
@@ -60,14 +67,24 @@ pub(crate) fn kernel(unit: &Unit, function: &Function) -> Result<Kernel, ParseEr
         max_threads: function.max_threads,
         required_threads: function.required_threads,
         required_cluster: function.required_cluster,
+        mentions: if wgmma { decoder.code.iter_mut().map(mentions).collect() } else { Vec::new() },
         code: decoder.code,
         names: decoder.names,
-        registers: decoder.registers.len() as u32,
+        registers: registers as u32,
         predicates: decoder.predicates,
         constants,
         wgmma,
-        register_names: decoder.registers,
+        register_names,
     })
+}
+
+/// The registers of an instruction and whether it writes them; none for a `wgmma`, which its own checks follow.
+fn mentions(inst: &mut Inst) -> Box<[(Reg, bool)]> {
+    let mut out = Vec::new();
+    if !matches!(inst.op, Op::Wgmma(_)) {
+        inst.op.each_register(&mut |r, written| out.push((*r, written)));
+    }
+    out.into()
 }
 
 pub(super) struct Decoder<'u> {
@@ -112,6 +129,19 @@ impl<'u> Decoder<'u> {
             homes_of_next: HashMap::new(),
             current: (0, 0, None),
         }
+    }
+
+    /// Renumbers the registers; the sink, constants and what a `wgmma` works on have places of their own.
+    fn allocate(&mut self) -> (Vec<Reg>, usize) {
+        let mut pinned = vec![false; self.registers.len()];
+        pinned[0] = true;
+        self.constants.values().for_each(|r| pinned[*r as usize] = true);
+        for inst in &mut self.code {
+            if matches!(inst.op, Op::Wgmma(_)) {
+                inst.op.each_register(&mut |r, _| pinned[*r as usize] = true);
+            }
+        }
+        allocate::allocate(&mut self.code, &pinned)
     }
 
     fn emit(&mut self, op: Op, line: u32, guard: Option<(Pred, bool)>) -> Result<(), ParseError> {

@@ -188,7 +188,7 @@ fn execute(
 ) -> Result<Flow, Trouble> {
     let pc = warp.splits[which].pc;
     if env.kernel.wgmma {
-        wgmma::follow(env, warp, &inst.op, exec)?;
+        wgmma::follow(env, warp, &inst.op, pc, exec)?;
     }
     if alu::execute(env, cluster, warp, &inst.op, exec) {
         return Ok(advance(warp, which, pc + 1));

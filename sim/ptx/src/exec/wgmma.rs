@@ -72,7 +72,7 @@ impl WgmmaState {
 }
 
 /// Follows the registers that an instruction reads and writes; refuses those of a product in flight.
-pub(crate) fn follow(env: &Env<'_>, warp: &mut Warp, op: &Op, exec: u32) -> Result<(), Trouble> {
+pub(crate) fn follow(env: &Env<'_>, warp: &mut Warp, op: &Op, pc: u32, exec: u32) -> Result<(), Trouble> {
     if exec == 0 {
         return Ok(());
     }
@@ -85,14 +85,14 @@ pub(crate) fn follow(env: &Env<'_>, warp: &mut Warp, op: &Op, exec: u32) -> Resu
         return Ok(());
     }
     let mut touched = None;
-    op.registers(&mut |r, write| {
-        if busy[r as usize] > 0 {
-            touched = Some((r, write));
+    for (r, write) in &env.kernel.mentions[pc as usize] {
+        if busy[*r as usize] > 0 {
+            touched = Some((*r, *write));
         }
-        if write {
-            written[r as usize] = *now;
+        if *write {
+            written[*r as usize] = *now;
         }
-    });
+    }
     match touched {
         None => Ok(()),
         Some((r, write)) => {
