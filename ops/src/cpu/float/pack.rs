@@ -81,8 +81,8 @@ pub(super) struct Panel {
 }
 
 impl<F: Form> Packed<F> {
-    /// Packs weights `[n, k]` for a level.
-    pub(crate) fn new(level: Level, weights: &[F::X], n: usize, k: usize) -> Packed<F> {
+    /// Packs weights `[n, k]` for a level, in the memory of `room`.
+    pub(crate) fn new(level: Level, weights: &[F::X], n: usize, k: usize, room: Vec<F::Line>) -> Packed<F> {
         let level = level.or_portable().vector();
         let steps = k.div_ceil(F::GROUP);
         let vectors = n.div_ceil(LANES);
@@ -96,7 +96,17 @@ impl<F: Form> Packed<F> {
                 line: edge(index) * steps,
             })
             .collect();
-        let mut lines = vec![F::blank(); vectors * steps];
+        let mut lines = room;
+        // Every weight is written below; places behind the last one of a row, or of the last vector, hold zeros.
+        lines.resize(vectors * steps, F::blank());
+        for (index, panel) in panels.iter().enumerate() {
+            let lines = &mut lines[panel.line..][..panel.vectors * steps];
+            if index + 1 == count && !n.is_multiple_of(LANES) {
+                lines.fill(F::blank());
+            } else if !k.is_multiple_of(F::GROUP) {
+                lines[(steps - 1) * panel.vectors..].fill(F::blank());
+            }
+        }
         let mut rest = lines.as_mut_slice();
         let mut parts = Vec::with_capacity(count);
         for &panel in &panels {
@@ -129,6 +139,11 @@ impl<F: Form> Packed<F> {
             }
         });
         Packed { level, n, steps, panels, lines }
+    }
+
+    /// The memory.
+    pub(crate) fn into_room(self) -> Vec<F::Line> {
+        self.lines
     }
 
     pub(super) fn lines(&self, panel: Panel) -> &[F::Line] {
