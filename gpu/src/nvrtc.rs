@@ -21,10 +21,10 @@ const HEADERS: [(&str, &str); 5] = [
     ("window.cuh", include_str!("../kernels/window.cuh")),
 ];
 
-/// What a kernel is compiled for.
+/// What a kernel is compiled for; in an [`Instance`], the least that it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Arch {
-    /// Compute capability 8.0 and everything after it: mma.sync, ldmatrix, cp.async.
+    /// Compute capability 8: mma.sync, ldmatrix, cp.async.
     #[serde(rename = "sm_80")]
     Sm80,
     /// Compute capability 9.0 alone, with wgmma, TMA and clusters.
@@ -66,7 +66,7 @@ pub struct Instance {
     pub kernel: &'static str,
     /// Macros by name, in the order of the plan.
     pub defines: Vec<(&'static str, String)>,
-    /// What it is compiled for.
+    /// The least that it needs; [`crate::Facts::arch`] tells what it is compiled for.
     pub arch: Arch,
 }
 

@@ -78,7 +78,7 @@ impl Tile {
     }
 
     fn instance(self, aligned: bool) -> Instance {
-        Instance::new(&CONV, "conv_mma", Arch::Sm90a)
+        Instance::new(&CONV, "conv_mma", Arch::Sm80)
             .define("TN", self.columns)
             .define("STAGES", self.stages)
             .define("ALIGNED", u8::from(aligned))
@@ -164,11 +164,11 @@ fn depthwise(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps>
         let lines = (images * high * wide).div_ceil(8);
         let most = (16 * device.facts().multiprocessors.max(1) as usize).div_ceil(blocks);
         let launch = Launch::new([lines.div_ceil(4).min(most).max(1) as u32, blocks as u32, 1], [256, 1, 1], args);
-        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise", Arch::Sm90a), launch.shared(shared as u32))?;
+        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise", Arch::Sm80), launch.shared(shared as u32))?;
     } else {
         let items = images * high * wide * channels * multiplier;
         let launch = spread(device, items, args);
-        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise_any", Arch::Sm90a), launch)?;
+        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise_any", Arch::Sm80), launch)?;
     }
     Ok(steps)
 }
@@ -176,6 +176,7 @@ fn depthwise(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps>
 /// Channels that a thread takes: as many as go into a vector and divide them.
 const WIDTHS: [usize; 3] = [16, 4, 1];
 
+// Maxima of pairs of 16-bit integers are an instruction of Hopper.
 fn pool_instance(average: bool, width: usize) -> Instance {
     Instance::new(&POOL, "pool", Arch::Sm90a).define("KIND", u8::from(average)).define("WIDTH", width)
 }
@@ -202,7 +203,7 @@ fn pool(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
 pub(crate) fn instances() -> Vec<Instance> {
     let mut all = ["conv_fold", "conv_reduce"].map(Tile::other).to_vec();
     all.extend(TILES.into_iter().flat_map(|tile| [true, false].map(|aligned| tile.instance(aligned))));
-    all.extend(["depthwise", "depthwise_any"].map(|kernel| Instance::new(&DEPTHWISE, kernel, Arch::Sm90a)));
+    all.extend(["depthwise", "depthwise_any"].map(|kernel| Instance::new(&DEPTHWISE, kernel, Arch::Sm80)));
     all.extend(WIDTHS.into_iter().flat_map(|width| [false, true].map(|average| pool_instance(average, width))));
     all
 }
