@@ -172,13 +172,17 @@ mod x86 {
     use std::arch::x86_64::*;
 
     pub(super) fn work(peak: Peak, level: Level) -> Option<fn(&mut Part, usize)> {
-        // SAFETY of the calls: the caller has seen that the processor has the level.
         Some(match (peak, level) {
+            // SAFETY: the caller has seen that the processor has the level.
             (Peak::Int8, Level::Avx2) => |_, rounds| unsafe { int8_avx2(rounds) },
+            // SAFETY: as above.
             (Peak::F32, Level::Avx2) => |_, rounds| unsafe { f32_avx2(rounds) },
+            // SAFETY: as above.
             (Peak::Int8, _) => |_, rounds| unsafe { int8_avx512(rounds) },
+            // SAFETY: as above.
             (Peak::F32, _) => |_, rounds| unsafe { f32_avx512(rounds) },
             (Peak::Bf16, Level::Avx512 | Level::Amx) if is_x86_feature_detected!("avx512bf16") => {
+                // SAFETY: as above, and it has these instructions too.
                 |_, rounds| unsafe { bf16_avx512(rounds) }
             }
             _ => return None,

@@ -57,9 +57,11 @@ impl<F: Form> Tiles<'_, F> {
 
     /// Writes the results of the sums of a vector in a row, or the sums where steps are left.
     #[inline(always)]
+    #[allow(unsafe_code)]
     fn finish(&self, row: usize, vector: usize, sums: [f32; LANES]) {
         let results = if self.last { self.epilogue.apply(self.panel.first + vector * LANES, sums) } else { sums };
-        let out = self.outputs(row, vector);
+        // SAFETY: the place is used here alone.
+        let out = unsafe { self.outputs(row, vector) };
         match out.as_mut_array::<LANES>() {
             Some(out) => *out = results,
             None => out.copy_from_slice(&results[..out.len()]),
@@ -68,10 +70,12 @@ impl<F: Form> Tiles<'_, F> {
 
     /// The sums of the passes before this one.
     #[inline(always)]
+    #[allow(unsafe_code)]
     fn partial(&self, row: usize, vector: usize) -> [f32; LANES] {
         let mut sums = [0.0; LANES];
         if self.steps.start > 0 {
-            let out = self.outputs(row, vector);
+            // SAFETY: the place is used here alone.
+            let out = unsafe { self.outputs(row, vector) };
             match out.as_array::<LANES>() {
                 Some(out) => sums = *out,
                 None => sums[..out.len()].copy_from_slice(out),
@@ -81,11 +85,15 @@ impl<F: Form> Tiles<'_, F> {
     }
 
     /// The place of the results of a vector in a row.
+    ///
+    /// # Safety
+    /// No other place with one of these results may be in use.
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn outputs(&self, row: usize, vector: usize) -> &mut [f32] {
+    #[expect(clippy::mut_from_ref, reason = "places are apart by contract")]
+    unsafe fn outputs(&self, row: usize, vector: usize) -> &mut [f32] {
         let first = self.panel.first + vector * LANES;
-        // SAFETY: the rows and outputs of a panel times a block belong to one task alone, which takes one vector at a time.
+        // SAFETY: the rows and outputs of a panel times a block belong to one task alone; the rest is the caller's.
         unsafe { self.out.part(row * self.n + first, LANES.min(self.n - first)) }
     }
 }
