@@ -5,7 +5,7 @@ use crate::error::{GpuError, Result};
 use crate::nvrtc::Instance;
 use tandem_ops::OpError;
 use tandem_ops::def::{Dims, Grade, Kernel, OpDef, Operation, Tensors};
-use tandem_tensor::{DType, Element};
+use tandem_tensor::Element;
 
 /// The operands and results of a definition in the memory of a device. Scalars stay on the host.
 pub struct Operands {
@@ -85,12 +85,9 @@ impl Steps {
         Ok(())
     }
 
-    /// Room that the steps use between them.
-    pub(crate) fn scratch(&mut self, device: &Device, dtype: DType, elements: usize) -> Result<u64> {
-        let buffer = device.alloc(dtype, elements)?;
-        let address = buffer.address();
-        self.scratch.push(buffer);
-        Ok(address)
+    /// Launches that are ready.
+    pub(crate) fn extend(&mut self, launches: Vec<(Function, Launch)>) {
+        self.steps.extend(launches);
     }
 
     /// Keeps a buffer as long as the steps.

@@ -5,6 +5,8 @@
 //! that the simulator cannot see are in the table too, with the reason.
 
 mod gemm;
+mod rows;
+mod window;
 
 use crate::device::{Device, Facts, Simulation};
 use crate::error::{GpuError, Result};
@@ -12,6 +14,7 @@ use crate::nvrtc::{Compiler, Source};
 use std::fmt;
 use std::sync::Arc;
 use tandem_ops::OpError;
+use tandem_ops::def::{Sample, conform};
 
 /// A kernel that bugs are planted in, with work that shows them.
 pub struct Subject {
@@ -134,7 +137,24 @@ pub fn simulation() -> Simulation {
 
 /// Every kernel with planted bugs.
 pub fn subjects() -> Vec<Subject> {
-    gemm::subjects()
+    let families = [gemm::subjects(), window::subjects(), rows::subjects()];
+    families.into_iter().flatten().collect()
+}
+
+/// Where the results of a definition's kernel on random operands of these extents are wrong.
+fn differs(
+    device: &Device,
+    name: &str,
+    extents: &[(&'static str, usize)],
+    seed: u64,
+) -> std::result::Result<Option<String>, OpError> {
+    let all = crate::kernels(device);
+    let kernel = all.iter().find(|kernel| kernel.operation().def().name == name);
+    let kernel = kernel.ok_or_else(|| OpError::Invalid(format!("there is no kernel of {name}")))?;
+    let sample = Sample::new(kernel.operation().def(), "random", extents);
+    let verdict = conform(kernel.as_ref(), &sample, seed)?;
+    let wrong = verdict.results.iter().map(|(port, agreement)| format!("{port} is wrong: {agreement:?}"));
+    Ok((!verdict.agrees).then(|| wrong.collect::<Vec<_>>().join("; ")))
 }
 
 /// Runs a subject as it is or with a bug, once for every seed.

@@ -7,9 +7,9 @@ use crate::planned::{Operands, Plan, Steps};
 use tandem_ops::def::Dims;
 use tandem_tensor::{DType, Tensor};
 
-static SOFTMAX: Source = Source { name: "softmax.cu", text: include_str!("../kernels/softmax.cu") };
-static NORM: Source = Source { name: "norm.cu", text: include_str!("../kernels/norm.cu") };
-static ROPE: Source = Source { name: "rope.cu", text: include_str!("../kernels/rope.cu") };
+pub(crate) static SOFTMAX: Source = Source { name: "softmax.cu", text: include_str!("../kernels/softmax.cu") };
+pub(crate) static NORM: Source = Source { name: "norm.cu", text: include_str!("../kernels/norm.cu") };
+pub(crate) static ROPE: Source = Source { name: "rope.cu", text: include_str!("../kernels/rope.cu") };
 
 pub(crate) const PLANS: &[(&str, Plan)] = &[
     ("softmax.f32", softmax),

@@ -3,13 +3,14 @@
 use crate::device::{Args, Device, Launch};
 use crate::elementwise::spread;
 use crate::error::{GpuError, Result};
+use crate::gemm;
 use crate::nvrtc::{Arch, Instance, Source};
 use crate::planned::{Operands, Plan, Steps};
 use tandem_ops::def::Dims;
 use tandem_tensor::DType;
 
-static CONV: Source = Source { name: "conv.cu", text: include_str!("../kernels/conv.cu") };
-static DEPTHWISE: Source = Source { name: "depthwise.cu", text: include_str!("../kernels/depthwise.cu") };
+pub(crate) static CONV: Source = Source { name: "conv.cu", text: include_str!("../kernels/conv.cu") };
+pub(crate) static DEPTHWISE: Source = Source { name: "depthwise.cu", text: include_str!("../kernels/depthwise.cu") };
 static POOL: Source = Source { name: "pool.cu", text: include_str!("../kernels/pool.cu") };
 
 pub(crate) const PLANS: &[(&str, Plan)] =
@@ -62,8 +63,13 @@ impl Tile {
     /// multiprocessor.
     fn of(pixels: usize, outputs: usize, multiprocessors: usize) -> Tile {
         let wide = pixels.div_ceil(TILE_M) * outputs.div_ceil(TILES[1].columns);
-        let fills = outputs % 128 == 0 || outputs % 128 > 64;
+        let fills = outputs.is_multiple_of(128) || outputs % 128 > 64;
         TILES[usize::from(fills && wide >= multiprocessors)]
+    }
+
+    /// Blocks that share the sum of a tile: as many as keep all multiprocessors busy, each with four steps at least.
+    fn splits(self, tiles: usize, length: usize, multiprocessors: usize) -> usize {
+        (multiprocessors / tiles).min(length.div_ceil(TILE_K) / 4).max(1)
     }
 
     fn shared(self) -> usize {
@@ -78,10 +84,18 @@ impl Tile {
             .define("ALIGNED", u8::from(aligned))
     }
 
-    fn fold() -> Instance {
+    /// A kernel of the same file that has no tile.
+    fn other(kernel: &'static str) -> Instance {
         let [tile, _] = TILES;
-        Instance { kernel: "conv_fold", ..tile.instance(true) }
+        Instance { kernel, ..tile.instance(true) }
     }
+}
+
+/// Whether every window is one pixel and the next pixel has the next one, so that the convolution is a product.
+fn pointwise(dims: &Dims) -> bool {
+    let ones = ["kh", "kw", "stride_h", "stride_w"];
+    let zeros = ["pad_top", "pad_bottom", "pad_left", "pad_right"];
+    ones.iter().all(|axis| dims[*axis] == 1) && zeros.iter().all(|axis| dims[*axis] == 0)
 }
 
 fn conv(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
@@ -90,18 +104,46 @@ fn conv(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let (pixels, length) = (images * high * wide, dims["kh"] * dims["kw"] * channels);
     let (x, weight, scale) = (operands.buffer("x")?, operands.buffer("weight")?, operands.buffer("scale")?);
     let mut steps = Steps::none();
-    let folded = steps.scratch(device, DType::I32, o)?;
-    let args = Args::new().buffer(weight).buffer(operands.buffer("bias")?).address(folded).i32(o as i32);
+    let folded = device.alloc(DType::I32, o)?;
+    let args = Args::new().buffer(weight).buffer(operands.buffer("bias")?).buffer(&folded).i32(o as i32);
     let args = args.i32(length as i32).i32(operands.scalar("input_zero_point")?);
-    steps.step(device, &Tile::fold(), Launch::new([o.div_ceil(4) as u32, 1, 1], [128, 1, 1], args))?;
+    steps.step(device, &Tile::other("conv_fold"), Launch::new([o.div_ceil(4) as u32, 1, 1], [128, 1, 1], args))?;
 
-    let tile = Tile::of(pixels, o, device.facts().multiprocessors.max(1) as usize);
+    if pointwise(dims) {
+        let problem = gemm::Problem { dtype: DType::I8, m: pixels, n: o, k: channels };
+        let plan = gemm::Plan::with(&problem, device.facts(), gemm::Wish::default())?;
+        let partials = match plan.partials(&problem) {
+            0 => None,
+            count => Some(device.alloc(DType::I32, count)?),
+        };
+        let [zero_point, lo, hi] = ["zero_point", "lo", "hi"].map(|name| operands.scalar(name));
+        let finish = gemm::Finish::Requantise { scale, zero_point: zero_point?, lo: lo?, hi: hi? };
+        let (bias, out) = (&folded, operands.buffer("out")?);
+        let operands = gemm::Operands { a: x, b: weight, bias, finish, out, partials: partials.as_ref() };
+        steps.extend(gemm::Gemm::new(device, problem, plan)?.launches(device, &operands)?);
+        partials.into_iter().chain([folded]).for_each(|buffer| {
+            steps.keep(buffer);
+        });
+        return Ok(steps);
+    }
+    let multiprocessors = device.facts().multiprocessors.max(1) as usize;
+    let tile = Tile::of(pixels, o, multiprocessors);
+    let tiles = pixels.div_ceil(TILE_M) * o.div_ceil(tile.columns);
+    let splits = tile.splits(tiles, length, multiprocessors);
+    let partials = if splits > 1 { Some(device.alloc(DType::I32, splits * pixels * o)?) } else { None };
+    let (out, requant) = (operands.buffer("out")?, requant(operands)?);
     let shape = windows(dims, [high, wide]).i32(images as i32).i32(channels as i32).i32(o as i32);
-    let args = Args::new().buffer(x).buffer(weight).address(folded).buffer(scale).buffer(operands.buffer("out")?);
-    let args = args.block(&shape).block(&requant(operands)?);
-    let blocks = pixels.div_ceil(TILE_M) * o.div_ceil(tile.columns);
-    let launch = Launch::new([blocks as u32, 1, 1], [4 * tile.columns as u32 / 2, 1, 1], args);
-    steps.step(device, &tile.instance(channels % 16 == 0), launch.shared(tile.shared() as u32))?;
+    let args = Args::new().buffer(x).buffer(weight).buffer(&folded).buffer(scale).buffer(out);
+    let args = args.optional(partials.as_ref()).block(&shape).block(&requant);
+    let launch = Launch::new([tiles as u32, splits as u32, 1], [2 * tile.columns as u32, 1, 1], args);
+    steps.step(device, &tile.instance(channels.is_multiple_of(16)), launch.shared(tile.shared() as u32))?;
+    if let Some(partials) = partials {
+        let args = Args::new().buffer(&partials).buffer(&folded).buffer(scale).buffer(out);
+        let args = args.i32(pixels as i32).i32(o as i32).i32(splits as i32).block(&requant);
+        steps.step(device, &Tile::other("conv_reduce"), spread(device, pixels * o, args))?;
+        steps.keep(partials);
+    }
+    steps.keep(folded);
     Ok(steps)
 }
 
@@ -117,7 +159,7 @@ fn depthwise(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps>
     let shared = dims["kh"] * dims["kw"] * LANES;
     let blocks = channels.div_ceil(LANES);
     let mut steps = Steps::none();
-    if channels % 4 == 0 && multiplier == 1 && shared <= SHARED && blocks <= usize::from(u16::MAX) {
+    if channels.is_multiple_of(4) && multiplier == 1 && shared <= SHARED && blocks <= usize::from(u16::MAX) {
         // A block takes several lines of pixels, so that its weights are worth their way to shared memory.
         let lines = (images * high * wide).div_ceil(8);
         let most = (16 * device.facts().multiprocessors.max(1) as usize).div_ceil(blocks);
@@ -158,7 +200,7 @@ fn pool(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
 }
 
 pub(crate) fn instances() -> Vec<Instance> {
-    let mut all = vec![Tile::fold()];
+    let mut all = ["conv_fold", "conv_reduce"].map(Tile::other).to_vec();
     all.extend(TILES.into_iter().flat_map(|tile| [true, false].map(|aligned| tile.instance(aligned))));
     all.extend(["depthwise", "depthwise_any"].map(|kernel| Instance::new(&DEPTHWISE, kernel, Arch::Sm90a)));
     all.extend(WIDTHS.into_iter().flat_map(|width| [false, true].map(|average| pool_instance(average, width))));
@@ -176,6 +218,10 @@ mod tests {
         assert_eq!(Tile::of(56 * 56 * 32, 160, 132), TILES[0]);
         assert_eq!(Tile::of(7 * 7, 512, 132), TILES[0]);
         assert!(3 * (TILES[0].shared() + 1024) <= 228 * 1024 && TILES[1].shared() <= 227 * 1024);
+        // A convolution of 7 x 7 pixels with 512 channels is eight tiles of 36 steps.
+        assert_eq!(TILES[0].splits(8, 9 * 512, 132), 9);
+        assert_eq!(TILES[0].splits(200, 9 * 512, 132), 1);
+        assert_eq!(TILES[0].splits(1, 0, 132), 1);
         // A tile of codes lies where the slots were.
         assert!(TILES.iter().all(|tile| TILE_M * (tile.columns + 16) <= tile.shared() - 128));
     }

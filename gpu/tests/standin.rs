@@ -85,11 +85,7 @@ fn host_code_runs_kernels_graphs_and_errors_as_on_a_driver() {
     graphs(&open().unwrap());
     assert_eq!(standin.live(), 0, "something was not released after a device was lost");
 
-<<<<<<< HEAD
-    for (function, code) in [(c"cuInit", 100), (c"cuDeviceGet", 101), (c"cuDevicePrimaryCtxRetain", 34)] {
-=======
     for (function, code) in [(c"cuInit", 100), (c"cuDeviceGet", 34), (c"cuDevicePrimaryCtxRetain", 101)] {
->>>>>>> d-gpu
         standin.refuse(function, code);
         assert!(matches!(open().unwrap_err(), GpuError::Unavailable(_)), "{function:?}");
     }
@@ -167,13 +163,6 @@ fn refusals(standin: &Standin, device: &Device) {
     let twice = device.function(&instance("twice")).unwrap();
     let error = device.launch(&twice, &launch(10, Args::new().buffer(&x).i32(10))).unwrap_err();
     assert!(matches!(error, GpuError::Invalid(_)), "{error}");
-<<<<<<< HEAD
-    // A fault that does not cost the device.
-    standin.refuse(c"cuStreamSynchronize", 999);
-    let error = device.synchronise().unwrap_err();
-    assert!(matches!(error, GpuError::Fault(_)), "{error}");
-=======
->>>>>>> d-gpu
     device.synchronise().unwrap();
 }
 

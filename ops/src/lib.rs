@@ -22,6 +22,8 @@ pub use cost::{Cost, cost};
 pub use error::OpError;
 pub use infer::infer;
 pub use op::*;
-pub use operation::{ACTIVATIONS, ACTS, activate, definition, operation, operations, rope_turns, window_outputs};
+pub use operation::{
+    ACTIVATIONS, ACTS, activate, attention, definition, operation, operations, rope_turns, window_outputs,
+};
 pub use quantized::Prepared;
 pub use reference::{Operand, reference};

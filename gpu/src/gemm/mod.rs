@@ -33,7 +33,7 @@ pub struct Operands<'a> {
 pub enum Finish<'a> {
     /// An activation, by its number in [`tandem_ops::ACTS`].
     Activate(usize),
-    /// A code: times the scale of its column, rounded, moved and clamped from below.
+    /// A code: times the scale of its column, rounded, moved and clamped.
     Requantise {
         /// `[n]`, binary32.
         scale: &'a Buffer,
@@ -41,6 +41,8 @@ pub enum Finish<'a> {
         zero_point: i32,
         /// The lowest code.
         lo: i32,
+        /// The highest code.
+        hi: i32,
     },
 }
 
@@ -50,9 +52,9 @@ impl Operands<'_> {
         let args = Args::new().buffer(self.bias);
         match self.finish {
             Finish::Activate(act) => args.address(0).i32(0).i32(0).i32(0).i32(act as i32),
-            Finish::Requantise { scale, zero_point, lo } => {
+            Finish::Requantise { scale, zero_point, lo, hi } => {
                 // Where these saturate, no integer of 32 bits is clamped on that side.
-                let (lowest, highest) = (lo.saturating_sub(zero_point), 127i32.saturating_sub(zero_point));
+                let (lowest, highest) = (lo.saturating_sub(zero_point), hi.saturating_sub(zero_point));
                 args.buffer(scale).i32(lowest).i32(highest).i32(zero_point).i32(0)
             }
         }
@@ -83,7 +85,16 @@ impl Gemm {
     /// # Errors
     /// Invalid for operands of other sizes; those of [`Device::launch`].
     pub fn launch(&self, device: &Device, operands: &Operands<'_>) -> Result<()> {
-        let Some(function) = &self.function else { return Ok(()) };
+        self.launches(device, operands)?.iter().try_for_each(|(function, launch)| device.launch(function, launch))
+    }
+
+    /// The launches that it consists of, in their order.
+    ///
+    /// # Errors
+    /// Invalid for operands of other sizes.
+    pub fn launches(&self, device: &Device, operands: &Operands<'_>) -> Result<Vec<(Function, Launch)>> {
+        let mut all = Vec::new();
+        let Some(function) = &self.function else { return Ok(all) };
         self.check(operands)?;
         let Plan { path, tile_n, splits, grid, threads, cluster, shared, .. } = self.plan;
         let Problem { dtype, m, n, k } = self.problem;
@@ -95,12 +106,12 @@ impl Gemm {
             Path::Simt => {
                 let args = Args::new().buffer(operands.a).buffer(operands.b).buffer(operands.out);
                 let args = extents(epilogue(args)).i32(k as i32);
-                device.launch(function, &Launch::new(grid, block, args))?;
+                all.push((function.clone(), Launch::new(grid, block, args)));
             }
             Path::Mma | Path::Ragged => {
                 let args = Args::new().buffer(operands.a).buffer(operands.b).buffer(operands.out);
                 let args = extents(epilogue(args.optional(operands.partials))).i32(k as i32).i32(splits as i32);
-                device.launch(function, &Launch::new(grid, block, args).shared(shared as u32))?;
+                all.push((function.clone(), Launch::new(grid, block, args).shared(shared as u32)));
             }
             Path::Tma => {
                 let size = dtype.bytes();
@@ -121,16 +132,16 @@ impl Gemm {
                     .optional(operands.partials);
                 let args = extents(epilogue(args)).i32(k as i32).i32(splits as i32);
                 let launch = Launch::new(grid, block, args).shared(shared as u32).cluster([cluster as u32, 1, 1]);
-                device.launch(function, &launch)?;
+                all.push((function.clone(), launch));
             }
         }
         if let (Some(reduction), Some(partials)) = (&self.reduction, operands.partials) {
             let args = epilogue(Args::new().buffer(partials).buffer(operands.out));
             let args = extents(args).i32(splits as i32);
             let blocks = (m * n).div_ceil(256).min(8 * device.facts().multiprocessors.max(1) as usize);
-            device.launch(reduction, &Launch::new([blocks as u32, 1, 1], [256, 1, 1], args))?;
+            all.push((reduction.clone(), Launch::new([blocks as u32, 1, 1], [256, 1, 1], args)));
         }
-        Ok(())
+        Ok(all)
     }
 
     fn check(&self, operands: &Operands<'_>) -> Result<()> {
@@ -223,7 +234,7 @@ pub fn run(
         Some(scale) => {
             let zero_point: i32 = inputs.scalar("zero_point")?;
             let lo = if dims["act"] == 1 { zero_point.clamp(-128, 127) } else { -128 };
-            Finish::Requantise { scale, zero_point, lo }
+            Finish::Requantise { scale, zero_point, lo, hi: 127 }
         }
     };
     let gemm = Gemm::new(device, problem, plan)?;

@@ -72,44 +72,6 @@ pub extern "C" fn standin_live() -> c_uint {
     (state.allocations + state.modules.len() + state.graphs.len() + state.events.len() + state.contexts) as c_uint
 }
 
-<<<<<<< HEAD
-/// As NVIDIA documents `cuGetErrorString`; the text is the name.
-///
-/// # Safety
-/// `text` is to a pointer.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGetErrorString(code: c_int, text: *mut *const c_char) -> c_int {
-    // SAFETY: the caller's.
-    unsafe { cuGetErrorName(code, text) }
-}
-
-/// As NVIDIA documents `cuGetErrorName`.
-///
-/// # Safety
-/// `text` is to a pointer.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGetErrorName(code: c_int, text: *mut *const c_char) -> c_int {
-    let name = match code {
-        status::SUCCESS => c"CUDA_SUCCESS",
-        status::INVALID_VALUE => c"CUDA_ERROR_INVALID_VALUE",
-        status::OUT_OF_MEMORY => c"CUDA_ERROR_OUT_OF_MEMORY",
-        status::INVALID_DEVICE => c"CUDA_ERROR_INVALID_DEVICE",
-        status::INVALID_IMAGE => c"CUDA_ERROR_INVALID_IMAGE",
-        status::INVALID_CONTEXT => c"CUDA_ERROR_INVALID_CONTEXT",
-        status::INVALID_HANDLE => c"CUDA_ERROR_INVALID_HANDLE",
-        status::NOT_FOUND => c"CUDA_ERROR_NOT_FOUND",
-        status::ILLEGAL_ADDRESS => c"CUDA_ERROR_ILLEGAL_ADDRESS",
-        status::LAUNCH_FAILED => c"CUDA_ERROR_LAUNCH_FAILED",
-        status::STREAM_CAPTURE_INVALID => c"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
-        _ => return status::INVALID_VALUE,
-    };
-    // SAFETY: the caller's.
-    unsafe { *text = name.as_ptr() };
-    status::SUCCESS
-}
-
-=======
->>>>>>> d-gpu
 functions! {
     fn cuInit(state, _flags: c_uint) {
         status::SUCCESS
@@ -142,20 +104,22 @@ functions! {
             75 => 9,
             76 => 0,
             97 => 227 * 1024,
-<<<<<<< HEAD
-            // Memory pools among the others, which it does not have.
-            _ => 0,
-=======
             // Pools of memory: none.
             115 => 0,
             _ => return status::INVALID_VALUE,
->>>>>>> d-gpu
         };
         status::SUCCESS
     }
     fn cuDevicePrimaryCtxRetain(state, context: *mut *mut c_void, _device: c_int) {
         state.contexts += 1;
         *context = 0x10 as *mut c_void;
+        status::SUCCESS
+    }
+    fn cuCtxGetCurrent(state, context: *mut *mut c_void) {
+        *context = std::ptr::null_mut();
+        status::SUCCESS
+    }
+    fn cuCtxSynchronize(state) {
         status::SUCCESS
     }
     fn cuCtxSetCurrent(state, context: *mut c_void) {

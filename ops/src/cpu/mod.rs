@@ -5,6 +5,7 @@
 
 mod activation;
 mod add;
+pub mod attention;
 pub(crate) mod conv;
 mod conv2d;
 mod depthwise;
@@ -41,6 +42,7 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
         norm::kernels(level),
         rope::kernels(level),
         activation::kernels(level),
+        attention::kernels(level),
     ];
     families.into_iter().flatten().collect()
 }

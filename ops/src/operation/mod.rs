@@ -2,6 +2,7 @@
 
 mod activation;
 mod add;
+pub mod attention;
 mod conv;
 mod gemm;
 mod graph;
@@ -24,7 +25,8 @@ pub(crate) use window::windows;
 
 /// Every definition, in the order of the families.
 pub fn operations() -> Vec<&'static dyn Operation> {
-    [gemm::ALL, conv::ALL, pool::ALL, add::ALL, softmax::ALL, norm::ALL, rope::ALL, activation::ALL].concat()
+    [gemm::ALL, conv::ALL, pool::ALL, add::ALL, softmax::ALL, norm::ALL, rope::ALL, activation::ALL, attention::ALL]
+        .concat()
 }
 
 /// The definition of that name.

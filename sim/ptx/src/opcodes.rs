@@ -13,6 +13,7 @@ pub(crate) const OPCODES: &[&str] = &[
     "abs",
     "activemask",
     "add",
+    "addc",
     "and",
     "applypriority",
     "atom",
@@ -52,6 +53,7 @@ pub(crate) const OPCODES: &[&str] = &[
     "cp.reduce.async.bulk.tensor",
     "createpolicy",
     "cvt",
+    "cvt.pack",
     "cvta",
     "discard",
     "div",
@@ -73,6 +75,7 @@ pub(crate) const OPCODES: &[&str] = &[
     "lop3",
     "mad",
     "mad24",
+    "madc",
     "mapa",
     "match.sync",
     "max",
@@ -121,7 +124,9 @@ pub(crate) const OPCODES: &[&str] = &[
     "st",
     "stmatrix",
     "sub",
+    "subc",
     "tanh",
+    "testp",
     "trap",
     "vote.sync",
     "wgmma.commit_group",
@@ -131,8 +136,8 @@ pub(crate) const OPCODES: &[&str] = &[
     "xor",
 ];
 
-/// The entry of the list for an opcode as written: the one with the most words, each of which it holds in order.
-pub(crate) fn family(opcode: &str) -> Option<&'static str> {
+/// The entry of [`opcodes`] for an opcode as written: the one with the most words, each of which the opcode holds in order.
+pub fn family(opcode: &str) -> Option<&'static str> {
     OPCODES
         .iter()
         .filter(|entry| {

@@ -150,7 +150,7 @@ fn divide_approximately(a: f32, b: f32) -> f32 {
     let large = b.abs() > f32::from_bits(0x7e80_0000) && b.is_finite();
     if !large {
         a / b
-    } else if a.is_infinite() {
+    } else if a.is_infinite() || a.is_nan() {
         f32::NAN
     } else {
         0.0f32.copysign(a * b.signum())

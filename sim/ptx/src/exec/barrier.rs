@@ -93,7 +93,7 @@ pub(crate) fn arrive(cluster: &mut Cluster, warp: &mut Warp, b: &Barrier, exec: 
         barrier.votes = (barrier.votes.0 + votes, barrier.votes.1 + exec.count_ones());
     }
     barrier.pending.join(&warp.clock);
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     let generation = barrier.generation;
     if let Some(n) = threads.filter(|n| counted(barrier, &block.alive) > *n) {
         let message = format!("more threads arrive at barrier {id} than the {n} it is for");
@@ -128,25 +128,29 @@ pub(crate) fn leave(cluster: &Cluster, warp: &mut Warp, id: usize, b: Option<&Ba
 
 pub(crate) fn cluster_arrive(cluster: &mut Cluster, warp: &mut Warp, exec: u32, relaxed: bool) -> Result<(), Trouble> {
     let barrier = &mut cluster.barrier;
-    if barrier.arrived[warp.agent] & exec != 0 {
+    if warp.cluster_arrived.1 & exec != 0 {
         let message = "the warp arrives at the cluster's barrier twice; wait between the arrivals";
         return Err(Trouble::new(FaultKind::Barrier, message));
     }
-    barrier.arrived[warp.agent] |= exec;
-    warp.cluster_arrived = Some(barrier.generation);
+    barrier.arrived[warp.party] |= exec;
+    // Lanes that arrive apart are of one generation, which cannot end without the last of them.
+    warp.cluster_arrived = (barrier.generation, warp.cluster_arrived.1 | exec);
     if !relaxed {
         barrier.pending.join(&warp.clock);
     }
-    warp.clock.tick(warp.agent);
-    cluster_check(cluster, Some(warp));
+    warp.clock.tick(warp.party);
+    cluster_check(cluster);
     Ok(())
 }
 
-pub(crate) fn cluster_wait(warp: &mut Warp) -> Result<Park, Trouble> {
-    match warp.cluster_arrived.take() {
-        Some(generation) => Ok(Park::Cluster { generation }),
-        None => Err(Trouble::new(FaultKind::Barrier, "the warp waits at the cluster's barrier but has not arrived")),
+pub(crate) fn cluster_wait(warp: &mut Warp, exec: u32) -> Result<Park, Trouble> {
+    let (generation, arrived) = warp.cluster_arrived;
+    if exec & !arrived != 0 {
+        let message = "the warp waits at the cluster's barrier but has not arrived; arrive first";
+        return Err(Trouble::new(FaultKind::Barrier, message));
     }
+    warp.cluster_arrived.1 &= !exec;
+    Ok(Park::Cluster { generation })
 }
 
 pub(crate) fn cluster_leave(cluster: &Cluster, warp: &mut Warp) {
@@ -154,7 +158,7 @@ pub(crate) fn cluster_leave(cluster: &Cluster, warp: &mut Warp) {
 }
 
 /// Completes the barrier of the cluster if all live lanes have arrived.
-fn cluster_check(cluster: &mut Cluster, _running: Option<&Warp>) {
+fn cluster_check(cluster: &mut Cluster) {
     let alive = cluster.blocks.iter().flat_map(|b| b.alive.iter());
     let barrier = &mut cluster.barrier;
     let some = barrier.arrived.iter().any(|a| *a != 0);
@@ -175,7 +179,7 @@ pub(crate) fn exit(cluster: &mut Cluster, warp: &Warp) {
             finish(barrier);
         }
     }
-    cluster_check(cluster, Some(warp));
+    cluster_check(cluster);
 }
 
 /// Which threads a barrier still waits for, in words.

@@ -45,7 +45,7 @@ pub(crate) struct Warp {
     /// Index in its block.
     pub index: usize,
     /// Number by which clocks know it.
-    pub agent: usize,
+    pub party: usize,
     /// Lanes that exist.
     pub valid: u32,
     pub exited: u32,
@@ -53,14 +53,16 @@ pub(crate) struct Warp {
     pub splits: Vec<Split>,
     pub registers: Vec<Lanes>,
     pub predicates: Vec<u32>,
+    /// The carry flag of each lane.
+    pub carry: u32,
     /// Local memory, lane after lane.
     pub local: Vec<u8>,
     pub clock: Clock,
     pub copies: CopyState,
     pub wgmma: WgmmaState,
-    /// Generation of the cluster barrier at which it has arrived and not yet waited.
-    pub cluster_arrived: Option<u64>,
-    /// Threads of the block in x and y, to find a lane's coordinates.
+    /// Generation of the cluster's barrier at which lanes have arrived and not yet waited, and those lanes.
+    pub cluster_arrived: (u64, u32),
+    /// Number in the block of its first thread.
     pub first_thread: u32,
 }
 

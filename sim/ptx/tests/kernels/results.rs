@@ -171,7 +171,7 @@ fn ordinary(i: i32, p: [i32; 4]) -> i32 {
         1 => v - p[1] % (i + 3),
         2 => v ^ (i.count_ones() << 4) as i32,
         3 => (f64::from(v) * 1.5) as i32 + (i as f32).sqrt() as i32,
-        4 => v + (i64::from(v) * i64::from(i) >> 3) as i32,
+        4 => v + ((i64::from(v) * i64::from(i)) >> 3) as i32,
         5 => v.min(i) + i.leading_zeros() as i32,
         _ => !v,
     }
