@@ -57,9 +57,11 @@ impl<F: Form> Tiles<'_, F> {
 
     /// Writes the results of the sums of a vector in a row, or the sums where steps are left.
     #[inline(always)]
+    #[allow(unsafe_code)]
     fn finish(&self, row: usize, vector: usize, sums: [f32; LANES]) {
         let results = if self.last { self.epilogue.apply(self.panel.first + vector * LANES, sums) } else { sums };
-        let out = self.outputs(row, vector);
+        // SAFETY: the place is used here alone.
+        let out = unsafe { self.outputs(row, vector) };
         match out.as_mut_array::<LANES>() {
             Some(out) => *out = results,
             None => out.copy_from_slice(&results[..out.len()]),
@@ -68,10 +70,12 @@ impl<F: Form> Tiles<'_, F> {
 
     /// The sums of the passes before this one.
     #[inline(always)]
+    #[allow(unsafe_code)]
     fn partial(&self, row: usize, vector: usize) -> [f32; LANES] {
         let mut sums = [0.0; LANES];
         if self.steps.start > 0 {
-            let out = self.outputs(row, vector);
+            // SAFETY: the place is used here alone.
+            let out = unsafe { self.outputs(row, vector) };
             match out.as_array::<LANES>() {
                 Some(out) => sums = *out,
                 None => sums[..out.len()].copy_from_slice(out),
@@ -81,11 +85,15 @@ impl<F: Form> Tiles<'_, F> {
     }
 
     /// The place of the results of a vector in a row.
+    ///
+    /// # Safety
+    /// No other place with one of these results may be in use.
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn outputs(&self, row: usize, vector: usize) -> &mut [f32] {
+    #[expect(clippy::mut_from_ref, reason = "places are apart by contract")]
+    unsafe fn outputs(&self, row: usize, vector: usize) -> &mut [f32] {
         let first = self.panel.first + vector * LANES;
-        // SAFETY: the rows and outputs of a panel times a block belong to one task alone, which takes one vector at a time.
+        // SAFETY: the rows and outputs of a panel times a block belong to one task alone; the rest is the caller's.
         unsafe { self.out.part(row * self.n + first, LANES.min(self.n - first)) }
     }
 }
@@ -173,5 +181,40 @@ pub(crate) fn multiply<F: Inner>(packed: &Packed<F>, rows: &Rows<'_, F>, epilogu
         let tasks = tasks.min(m);
         let cut = |task: usize| task * m / tasks;
         (0..tasks).into_par_iter().with_max_len(1).for_each(|t| run(cut(t)..cut(t + 1), 0..panels));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::def::Random;
+    use half::bf16;
+    use half::slice::HalfFloatSliceExt;
+
+    /// Kernels take pairs of bf16 where that is fastest alone; here they are multiplied wherever it can be done.
+    #[test]
+    fn pairs_of_bf16_give_the_sums_of_their_products() {
+        #[cfg(target_arch = "x86_64")]
+        let there = Level::Avx512.available() && is_x86_feature_detected!("avx512bf16");
+        #[cfg(not(target_arch = "x86_64"))]
+        let there = false;
+        if !there {
+            println!("skipped: no instructions for bf16");
+            return;
+        }
+        let mut random = Random::new(3);
+        for [m, n, k] in [[1, 1, 1], [7, 70, 33], [13, 20, 600], [30, 130, 513]] {
+            let mut values = |len: usize| -> Vec<bf16> { (0..len).map(|_| bf16::from_f64(random.normal())).collect() };
+            let (a, b, bias) = (values(m * k), values(n * k), vec![0.5; n]);
+            let (mut room, mut out) = (Vec::new(), vec![0f32; m * n]);
+            let packed = Packed::<Bf16>::new(Level::Avx512, b.reinterpret_cast(), n, k, Vec::new());
+            let rows = Rows::new(a.reinterpret_cast(), m, k, &mut room);
+            multiply(&packed, &rows, &Epilogue::new(&bias, 1), &mut out);
+            for (at, &found) in out.iter().enumerate() {
+                let pairs = a[at / n * k..][..k].iter().zip(&b[at % n * k..][..k]);
+                let exact = pairs.fold(0.5, |sum, (x, w)| sum + x.to_f64() * w.to_f64()).max(0.0);
+                assert!((f64::from(found) - exact).abs() < 1e-3, "{m} {n} {k} at {at}: {found} {exact}");
+            }
+        }
     }
 }

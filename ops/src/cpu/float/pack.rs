@@ -83,7 +83,7 @@ pub(super) struct Panel {
 impl<F: Form> Packed<F> {
     /// Packs weights `[n, k]` for a level, in the memory of `room`.
     pub(crate) fn new(level: Level, weights: &[F::X], n: usize, k: usize, room: Vec<F::Line>) -> Packed<F> {
-        let level = level.or_portable().vector();
+        let level = level.or_portable();
         let steps = k.div_ceil(F::GROUP);
         let vectors = n.div_ceil(LANES);
         let count = vectors.div_ceil(if level == Level::Avx512 { 4 } else { 1 });

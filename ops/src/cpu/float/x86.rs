@@ -1,5 +1,6 @@
 //! Sums with AVX2 and FMA, and with AVX-512 and its BF16 instructions.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
 use super::Tiles;
 use super::pack::{Bf16, F32, LANES};
@@ -41,7 +42,8 @@ fn f32_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, F32>, beg
     if tiles.steps.start > 0 {
         for r in 0..ROWS {
             for v in 0..VECTORS {
-                acc[r][v] = partial(tiles.outputs(tiles.begin + begin + r, v));
+                // SAFETY: the place is used here alone.
+                acc[r][v] = partial(unsafe { tiles.outputs(tiles.begin + begin + r, v) });
             }
         }
     }
@@ -110,10 +112,12 @@ fn write<F: super::Form, const ROWS: usize, const VECTORS: usize>(
     });
     for (r, acc) in acc.into_iter().enumerate() {
         for (v, acc) in acc.into_iter().enumerate() {
-            let out = tiles.outputs(row + r, v);
             let result = _mm512_max_ps(least, _mm512_add_ps(acc, bias[v]));
-            // SAFETY: the numbers of the mask are there.
-            unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask(out.len()), result) };
+            // SAFETY: the place is used here alone, and the numbers of the mask are there.
+            unsafe {
+                let out = tiles.outputs(row + r, v);
+                _mm512_mask_storeu_ps(out.as_mut_ptr(), mask(out.len()), result);
+            }
         }
     }
 }
@@ -158,7 +162,8 @@ fn bf16_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, Bf16>, b
     if tiles.steps.start > 0 {
         for r in 0..ROWS {
             for v in 0..VECTORS {
-                acc[r][v] = partial(tiles.outputs(tiles.begin + begin + r, v));
+                // SAFETY: the place is used here alone.
+                acc[r][v] = partial(unsafe { tiles.outputs(tiles.begin + begin + r, v) });
             }
         }
     }

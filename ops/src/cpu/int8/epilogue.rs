@@ -1,5 +1,6 @@
 //! The output stage with AVX-512.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
 use super::LANES;
 use super::pack::Quad;
@@ -47,7 +48,10 @@ pub(super) fn finish<const ROWS: usize, const VECTORS: usize>(
             // SAFETY: sixteen factors are there.
             let load = |v| unsafe { _mm512_loadu_ps(lanes(scale, first + v * LANES).as_ptr()) };
             let scale: [__m512; VECTORS] = std::array::from_fn(load);
-            for_rows!(ROWS, r, unsafe { write.float(tiles, begin + r, acc[r], scale) });
+            for_rows!(ROWS, r, {
+                // SAFETY: as said above.
+                unsafe { write.float(tiles, begin + r, acc[r], scale) }
+            });
         }
         Scale::Double { multiplier, shift } => {
             for (r, acc) in acc.into_iter().enumerate() {

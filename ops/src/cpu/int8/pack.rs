@@ -172,7 +172,7 @@ impl Weights {
         layout: Layout,
         input_zero: u8,
     ) -> Weights {
-        match level.or_portable().vector() {
+        match level.or_portable() {
             Level::Avx512 => Weights::Quad(Packed::new(level, codes, zero_points, n, layout, input_zero, 4)),
             level => Weights::Pair(Packed::new(level, codes, zero_points, n, layout, input_zero, 1)),
         }

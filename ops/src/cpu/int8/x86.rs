@@ -1,5 +1,6 @@
 //! Sums with AVX2 and with AVX-512 VNNI.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
 use super::LANES;
 use super::epilogue::{self, Write};
