@@ -2,7 +2,9 @@
 // them. Rows are never stored: 16-byte pieces are gathered from the image into the slots that mma.sync reads.
 //
 // Outside the input stands the code of zero, whose products, like those of the input's zero point everywhere, are taken off the
-// bias beforehand. TN: output channels of a tile. STAGES: slots of shared memory. ALIGNED: whether channels come in whole pieces,
+// bias beforehand. Where tiles are few, several blocks share the sum of one.
+//
+// TN: output channels of a tile. STAGES: slots of shared memory. ALIGNED: whether channels come in whole pieces,
 // so that a piece lies under one tap and is copied asynchronously.
 #include "window.cuh"
 
@@ -39,6 +41,18 @@ conv_fold(const i8* weight, const int* bias, int* folded, int outputs, int lengt
     if (lane == 0) folded[output] = (int)((u32)bias[output] - (u32)input_zero_point * (u32)sum);
 }
 
+// Adds the partial sums that a split leaves, and makes codes of them.
+extern "C" __global__ void __launch_bounds__(256)
+conv_reduce(const int* partials, const int* folded, const float* scale, i8* out, int pixels, int outputs, int splits, Requant requant) {
+    const u32 count = (u32)pixels * outputs;
+    for (u32 at = blockIdx.x * 256 + threadIdx.x; at < count; at += gridDim.x * 256) {
+        const int output = at % outputs;
+        u32 sum = (u32)folded[output];
+        for (int split = 0; split < splits; split++) sum += (u32)partials[(size_t)split * count + at];
+        out[at] = (i8)code_of(requant, (int)sum, scale[output]);
+    }
+}
+
 // Where a row's window lies: its image's first pixel, and its first tap relative to the image.
 struct Pixel {
     int image, row, column;
@@ -61,8 +75,8 @@ DEVICE const i8* code_at(const i8* x, const Shape& shape, const Pixel& pixel, co
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i8* out, const __grid_constant__ Shape shape,
-         Requant requant) {
+conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i8* out, int* partials,
+         const __grid_constant__ Shape shape, Requant requant) {
     extern __shared__ u8 dynamic_shared[];
     const u32 stages = (shared_address(dynamic_shared) + 127) & ~127u;
     const int pixels = shape.images * shape.high.output * shape.wide.output, outputs = shape.outputs;
@@ -72,7 +86,9 @@ conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i
     const int warp = warp_id(), lane = lane_id();
     const int warp_row = warp / WARPS_N * (TM / 2), warp_column = warp % WARPS_N * 32;
     const int length = shape.high.kernel * shape.wide.kernel * shape.channels;
-    const int steps = ceil_div(length, TK);
+    // The steps of this block's part of the sum.
+    const int all = ceil_div(length, TK), splits = gridDim.y, split = blockIdx.y;
+    const int begin = (int)((i64)all * split / splits), steps = (int)((i64)all * (split + 1) / splits);
     const u32 zero = (u32)(requant.input_zero_point & 0xff) * 0x01010101u;
 
     const int copy_row = threadIdx.x / PIECES, copy_piece = threadIdx.x % PIECES;
@@ -88,7 +104,7 @@ conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i
         windows[i].column = z * shape.wide.stride - shape.wide.before;
     }
 #if ALIGNED
-    Place place = steps > 0 ? place_at(shape, copy_piece * 16) : Place{0, 0, 0};
+    Place place = length > 0 ? place_at(shape, begin * TK + copy_piece * 16) : Place{0, 0, 0};
 #endif
 
     int sums[ROWS][4][4] = {};
@@ -96,7 +112,7 @@ conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i
     // counts steps.
     auto copy = [&](int step) {
         if (step < steps) {
-            const u32 to = stages + step % STAGES * STAGE_BYTES;
+            const u32 to = stages + (step - begin) % STAGES * STAGE_BYTES;
             const int k = step * TK + copy_piece * 16;
 #pragma unroll
             for (int i = 0; i < COPIES; i++) {
@@ -155,14 +171,14 @@ conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i
         cp_async_commit();
     };
 #pragma unroll
-    for (int i = 0; i < STAGES - 1; i++) copy(i);
+    for (int i = 0; i < STAGES - 1; i++) copy(begin + i);
 
-    for (int step = 0; step < steps; step++) {
+    for (int step = begin; step < steps; step++) {
         // The pieces of this step have landed, and every warp is done with the step before, whose slot the next copy fills.
         cp_async_wait<STAGES - 2>();
         __syncthreads();
         copy(step + STAGES - 1);
-        const u32 left = stages + step % STAGES * STAGE_BYTES, right = left + A_BYTES;
+        const u32 left = stages + (step - begin) % STAGES * STAGE_BYTES, right = left + A_BYTES;
 #pragma unroll
         for (int part = 0; part < TK / 32; part++) {
             u32 a[ROWS][4], b[2][4];
@@ -186,6 +202,19 @@ conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i
         }
     }
     cp_async_wait<0>();
+    if (splits > 1) {
+        int* part = partials + (size_t)split * pixels * outputs;
+#pragma unroll
+        for (int i = 0; i < ROWS; i++) {
+#pragma unroll
+            for (int at = 0; at < 16; at++) {
+                const int r = row + warp_row + i * 16 + lane / 4 + at / 2 % 2 * 8;
+                const int c = column + warp_column + at / 4 * 8 + lane % 4 * 2 + at % 2;
+                if (r < pixels && c < outputs) part[(size_t)r * outputs + c] = sums[i][at / 4][at % 4];
+            }
+        }
+        return;
+    }
     // The slots become room for the codes.
     __syncthreads();
 #pragma unroll

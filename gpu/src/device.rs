@@ -13,7 +13,7 @@ pub use recording::Recording;
 pub use sim::Simulation;
 
 use crate::error::{GpuError, Result};
-use crate::nvrtc::{Compiled, Compiler, Instance};
+use crate::nvrtc::{Arch, Compiled, Compiler, Instance};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -44,6 +44,16 @@ impl Facts {
             multiprocessors: 132,
             shared_per_block: 227 * 1024,
             l2: 60 << 20,
+        }
+    }
+
+    /// What a kernel is compiled for that needs at least `least`: machine code runs on devices of one generation alone. None where
+    /// there is no such device.
+    pub fn arch(&self, least: Arch) -> Option<Arch> {
+        match self.capability {
+            (9, 0) => Some(Arch::Sm90a),
+            (8, _) if least == Arch::Sm80 => Some(Arch::Sm80),
+            _ => None,
         }
     }
 
@@ -192,18 +202,18 @@ impl Device {
     /// # Errors
     /// Invalid with the compiler's log; Unsupported for an architecture that the device does not have.
     pub fn function(&self, instance: &Instance) -> Result<Function> {
+        let arch = self.0.facts.arch(instance.arch).ok_or_else(|| {
+            let (major, minor) = self.0.facts.capability;
+            let id = instance.id();
+            GpuError::Unsupported(format!(
+                "{id} does not run on compute capability {major}.{minor} of {}",
+                self.0.facts.name
+            ))
+        })?;
+        let instance = &Instance { arch, ..instance.clone() };
         let id = instance.id();
         if let Some(function) = locked(&self.0.functions).get(&id) {
             return Ok(function.clone());
-        }
-        let needed = match instance.arch {
-            crate::nvrtc::Arch::Sm80 => self.0.facts.capability >= (8, 0),
-            crate::nvrtc::Arch::Sm90a => self.0.facts.is_hopper(),
-        };
-        if !needed {
-            let (major, minor) = self.0.facts.capability;
-            let text = format!("{id} does not run on compute capability {major}.{minor} of {}", self.0.facts.name);
-            return Err(GpuError::Unsupported(text));
         }
         let text = locked(&self.0.texts).get(instance.source.name).cloned();
         let text = text.as_deref().unwrap_or(instance.source.text);
@@ -450,4 +460,20 @@ impl Graph {
 /// The value of a lock, also after a panic of another thread: what is kept is whole between two statements.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machine_code_is_of_the_generation_of_the_device() {
+        let of = |capability| Facts { capability, ..Facts::h200() };
+        assert_eq!(of((9, 0)).arch(Arch::Sm80), Some(Arch::Sm90a));
+        assert_eq!(of((8, 6)).arch(Arch::Sm80), Some(Arch::Sm80));
+        for capability in [(7, 5), (8, 9), (10, 0)] {
+            assert_eq!(of(capability).arch(Arch::Sm90a), None);
+        }
+        assert_eq!(of((12, 0)).arch(Arch::Sm80), None);
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) fn spread(device: &Device, items: usize, args: Args) -> Launch {
 }
 
 fn instance(kernel: &'static str, kind: usize) -> Instance {
-    Instance::new(&ELEMENTWISE, kernel, Arch::Sm90a).define("KIND", kind)
+    Instance::new(&ELEMENTWISE, kernel, Arch::Sm80).define("KIND", kind)
 }
 
 fn activation(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {

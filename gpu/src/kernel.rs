@@ -1,7 +1,7 @@
 //! The register of kernels: a line a family.
 
 use crate::device::Device;
-use crate::nvrtc::Instance;
+use crate::nvrtc::{Arch, Instance};
 use crate::{attention, elementwise, gemm, planned, rows, window};
 use tandem_ops::def::Kernel;
 
@@ -10,8 +10,14 @@ pub fn kernels(device: &Device) -> Vec<Box<dyn Kernel>> {
     gemm::kernels(device).chain(planned::kernels(device)).chain(attention::kernels(device)).collect()
 }
 
-/// Every kernel that a plan can ask for, as it is compiled.
+/// Every kernel that a plan can ask for, for every architecture that it is compiled for.
 pub fn instances() -> Vec<Instance> {
-    [gemm::instances(), rows::instances(), elementwise::instances(), window::instances(), attention::instances()]
-        .concat()
+    let families =
+        [gemm::instances(), rows::instances(), elementwise::instances(), window::instances(), attention::instances()];
+    let mut all = families.concat();
+    // What needs less than Hopper runs there too, and is compiled for it.
+    let older = all.iter().filter(|instance| instance.arch != Arch::Sm90a);
+    let newer: Vec<Instance> = older.map(|instance| Instance { arch: Arch::Sm90a, ..instance.clone() }).collect();
+    all.extend(newer);
+    all
 }

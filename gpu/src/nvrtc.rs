@@ -24,10 +24,10 @@ const HEADERS: [(&str, &str); 8] = [
     ("attention_large.cuh", include_str!("../kernels/attention_large.cuh")),
 ];
 
-/// What a kernel is compiled for.
+/// What a kernel is compiled for; in an [`Instance`], the least that it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Arch {
-    /// Compute capability 8.0 and everything after it: mma.sync, ldmatrix, cp.async.
+    /// Compute capability 8: mma.sync, ldmatrix, cp.async.
     #[serde(rename = "sm_80")]
     Sm80,
     /// Compute capability 9.0 alone, with wgmma, TMA and clusters.
@@ -69,7 +69,7 @@ pub struct Instance {
     pub kernel: &'static str,
     /// Macros by name, in the order of the plan.
     pub defines: Vec<(&'static str, String)>,
-    /// What it is compiled for.
+    /// The least that it needs; [`crate::Facts::arch`] tells what it is compiled for.
     pub arch: Arch,
     /// The text of the header `variant.cuh`, for kernels that are made for functions of the caller's.
     pub variant: Option<Arc<str>>,

@@ -52,7 +52,7 @@ impl Form {
     }
 
     fn define(self, source: &'static Source, kernel: &'static str, dtype: DType) -> Instance {
-        Instance::new(source, kernel, Arch::Sm90a)
+        Instance::new(source, kernel, Arch::Sm80)
             .define("DTYPE", if dtype == DType::F32 { 3 } else { 0 })
             .define("ROW", self.threads)
             .define("VECS", self.vectors)
@@ -116,12 +116,12 @@ fn rope(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let blocks =
         u32::try_from(m).map_err(|_| GpuError::Unsupported(format!("{m} tokens are more than a grid has blocks")))?;
     let launch = Launch::new([blocks, 1, 1], [256, 1, 1], args).shared((pairs * 8) as u32);
-    steps.step(device, &Instance::new(&ROPE, "rope", Arch::Sm90a), launch)?;
+    steps.step(device, &Instance::new(&ROPE, "rope", Arch::Sm80), launch)?;
     Ok(steps)
 }
 
 pub(crate) fn instances() -> Vec<Instance> {
-    let mut all = vec![Instance::new(&ROPE, "rope", Arch::Sm90a)];
+    let mut all = vec![Instance::new(&ROPE, "rope", Arch::Sm80)];
     for form in FORMS {
         all.extend([DType::BF16, DType::F32].map(|dtype| form.define(&SOFTMAX, "softmax", dtype)));
         all.extend((0..3).map(|kind| form.define(&NORM, "row_norm", DType::BF16).define("KIND", kind)));

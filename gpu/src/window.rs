@@ -67,21 +67,27 @@ impl Tile {
         TILES[usize::from(fills && wide >= multiprocessors)]
     }
 
+    /// Blocks that share the sum of a tile: as many as keep all multiprocessors busy, each with four steps at least.
+    fn splits(self, tiles: usize, length: usize, multiprocessors: usize) -> usize {
+        (multiprocessors / tiles).min(length.div_ceil(TILE_K) / 4).max(1)
+    }
+
     fn shared(self) -> usize {
         // The first slot begins at a multiple of 128.
         self.stages * (TILE_M + self.columns) * TILE_K + 128
     }
 
     fn instance(self, aligned: bool) -> Instance {
-        Instance::new(&CONV, "conv_mma", Arch::Sm90a)
+        Instance::new(&CONV, "conv_mma", Arch::Sm80)
             .define("TN", self.columns)
             .define("STAGES", self.stages)
             .define("ALIGNED", u8::from(aligned))
     }
 
-    fn fold() -> Instance {
+    /// A kernel of the same file that has no tile.
+    fn other(kernel: &'static str) -> Instance {
         let [tile, _] = TILES;
-        Instance { kernel: "conv_fold", ..tile.instance(true) }
+        Instance { kernel, ..tile.instance(true) }
     }
 }
 
@@ -101,7 +107,7 @@ fn conv(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let folded = device.alloc(DType::I32, o)?;
     let args = Args::new().buffer(weight).buffer(operands.buffer("bias")?).buffer(&folded).i32(o as i32);
     let args = args.i32(length as i32).i32(operands.scalar("input_zero_point")?);
-    steps.step(device, &Tile::fold(), Launch::new([o.div_ceil(4) as u32, 1, 1], [128, 1, 1], args))?;
+    steps.step(device, &Tile::other("conv_fold"), Launch::new([o.div_ceil(4) as u32, 1, 1], [128, 1, 1], args))?;
 
     if pointwise(dims) {
         let problem = gemm::Problem { dtype: DType::I8, m: pixels, n: o, k: channels };
@@ -120,13 +126,23 @@ fn conv(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
         });
         return Ok(steps);
     }
-    let tile = Tile::of(pixels, o, device.facts().multiprocessors.max(1) as usize);
+    let multiprocessors = device.facts().multiprocessors.max(1) as usize;
+    let tile = Tile::of(pixels, o, multiprocessors);
+    let tiles = pixels.div_ceil(TILE_M) * o.div_ceil(tile.columns);
+    let splits = tile.splits(tiles, length, multiprocessors);
+    let partials = if splits > 1 { Some(device.alloc(DType::I32, splits * pixels * o)?) } else { None };
+    let (out, requant) = (operands.buffer("out")?, requant(operands)?);
     let shape = windows(dims, [high, wide]).i32(images as i32).i32(channels as i32).i32(o as i32);
-    let args = Args::new().buffer(x).buffer(weight).buffer(&folded).buffer(scale).buffer(operands.buffer("out")?);
-    let args = args.block(&shape).block(&requant(operands)?);
-    let blocks = pixels.div_ceil(TILE_M) * o.div_ceil(tile.columns);
-    let launch = Launch::new([blocks as u32, 1, 1], [4 * tile.columns as u32 / 2, 1, 1], args);
+    let args = Args::new().buffer(x).buffer(weight).buffer(&folded).buffer(scale).buffer(out);
+    let args = args.optional(partials.as_ref()).block(&shape).block(&requant);
+    let launch = Launch::new([tiles as u32, splits as u32, 1], [2 * tile.columns as u32, 1, 1], args);
     steps.step(device, &tile.instance(channels.is_multiple_of(16)), launch.shared(tile.shared() as u32))?;
+    if let Some(partials) = partials {
+        let args = Args::new().buffer(&partials).buffer(&folded).buffer(scale).buffer(out);
+        let args = args.i32(pixels as i32).i32(o as i32).i32(splits as i32).block(&requant);
+        steps.step(device, &Tile::other("conv_reduce"), spread(device, pixels * o, args))?;
+        steps.keep(partials);
+    }
     steps.keep(folded);
     Ok(steps)
 }
@@ -148,11 +164,11 @@ fn depthwise(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps>
         let lines = (images * high * wide).div_ceil(8);
         let most = (16 * device.facts().multiprocessors.max(1) as usize).div_ceil(blocks);
         let launch = Launch::new([lines.div_ceil(4).min(most).max(1) as u32, blocks as u32, 1], [256, 1, 1], args);
-        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise", Arch::Sm90a), launch.shared(shared as u32))?;
+        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise", Arch::Sm80), launch.shared(shared as u32))?;
     } else {
         let items = images * high * wide * channels * multiplier;
         let launch = spread(device, items, args);
-        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise_any", Arch::Sm90a), launch)?;
+        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise_any", Arch::Sm80), launch)?;
     }
     Ok(steps)
 }
@@ -160,6 +176,7 @@ fn depthwise(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps>
 /// Channels that a thread takes: as many as go into a vector and divide them.
 const WIDTHS: [usize; 3] = [16, 4, 1];
 
+// Maxima of pairs of 16-bit integers are an instruction of Hopper.
 fn pool_instance(average: bool, width: usize) -> Instance {
     Instance::new(&POOL, "pool", Arch::Sm90a).define("KIND", u8::from(average)).define("WIDTH", width)
 }
@@ -184,9 +201,9 @@ fn pool(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
 }
 
 pub(crate) fn instances() -> Vec<Instance> {
-    let mut all = vec![Tile::fold()];
+    let mut all = ["conv_fold", "conv_reduce"].map(Tile::other).to_vec();
     all.extend(TILES.into_iter().flat_map(|tile| [true, false].map(|aligned| tile.instance(aligned))));
-    all.extend(["depthwise", "depthwise_any"].map(|kernel| Instance::new(&DEPTHWISE, kernel, Arch::Sm90a)));
+    all.extend(["depthwise", "depthwise_any"].map(|kernel| Instance::new(&DEPTHWISE, kernel, Arch::Sm80)));
     all.extend(WIDTHS.into_iter().flat_map(|width| [false, true].map(|average| pool_instance(average, width))));
     all
 }
@@ -202,6 +219,10 @@ mod tests {
         assert_eq!(Tile::of(56 * 56 * 32, 160, 132), TILES[0]);
         assert_eq!(Tile::of(7 * 7, 512, 132), TILES[0]);
         assert!(3 * (TILES[0].shared() + 1024) <= 228 * 1024 && TILES[1].shared() <= 227 * 1024);
+        // A convolution of 7 x 7 pixels with 512 channels is eight tiles of 36 steps.
+        assert_eq!(TILES[0].splits(8, 9 * 512, 132), 9);
+        assert_eq!(TILES[0].splits(200, 9 * 512, 132), 1);
+        assert_eq!(TILES[0].splits(1, 0, 132), 1);
         // A tile of codes lies where the slots were.
         assert!(TILES.iter().all(|tile| TILE_M * (tile.columns + 16) <= tile.shared() - 128));
     }

@@ -69,7 +69,7 @@ impl Variant for Bell<'_> {
     }
 
     fn keep(&self, at: &At) -> bool {
-        at.position % self.skip as usize != 0
+        !at.position.is_multiple_of(self.skip as usize)
     }
 
     fn snippet(&self) -> Snippet<'_> {

@@ -3,6 +3,7 @@
 //! All figures of a table come from one run in which the things compared take turns, so that whatever else the machine does meets
 //! all of them; each is the best of its turns.
 
+use criterion::{Criterion, Throughput};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tandem_ops::cpu::peak::Peak;
@@ -111,9 +112,10 @@ fn int8(threads: usize) {
         conv("14x14x256 3x3/2 512", [14, 14, 256, 512], 3, 2),
         conv("14x14x256 1x1/2 512", [14, 14, 256, 512], 1, 2),
         conv("7x7x512 3x3", [7, 7, 512, 512], 3, 1),
+        conv("mobile 56x56x64 1x1 128", [56, 56, 64, 128], 1, 1),
         defined("gemm.i8", Level::best(), &[("m", 512), ("n", 512), ("k", 512)]),
     ];
-    let (peak, rates) = rates(Peak::Int8, threads, &mut cases, 25);
+    let (peak, rates) = rates(Peak::Int8, threads, &mut cases, 15);
     println!("\nint8, {threads} thread(s): peak {:.0} Gop/s", peak / 1e9);
     for (case, rate) in cases.iter().zip(rates) {
         println!("  {:<44} {:>7.0} Gop/s  {:>5.1} % of the peak", case.name, rate / 1e9, 100.0 * rate / peak);
@@ -163,7 +165,7 @@ fn f32(threads: usize) {
     println!("\nf32, {threads} thread(s)");
     for extents in [[512; 3], [1024; 3], [200, 136, 200], [67, 1000, 333], [1536, 96, 384]] {
         let mut cases = products(threads, extents);
-        let (peak, rates) = rates(Peak::F32, threads, &mut cases, 15);
+        let (peak, rates) = rates(Peak::F32, threads, &mut cases, 8);
         for (case, rate) in cases.iter().zip(&rates) {
             println!(
                 "  {:<32} {:>6.1} Gflop/s  {:>5.1} % of the peak of {:.0}, ours is {:.2} of it",
@@ -177,10 +179,54 @@ fn f32(threads: usize) {
     }
 }
 
-fn main() {
-    for threads in [1, 2] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-        pool.install(|| int8(threads));
-        pool.install(|| f32(threads));
+fn bf16(threads: usize) {
+    let mut cases = [[512; 3], [1024; 3]]
+        .map(|[m, n, k]| defined("gemm.bf16", Level::best(), &[("m", m), ("n", n), ("k", k)]))
+        .into_iter()
+        .collect::<Vec<_>>();
+    let (peak, rates) = rates(Peak::Bf16, threads, &mut cases, 6);
+    println!("\nbf16, {threads} thread(s): the peak of the instructions for it is {:.0} Gflop/s", peak / 1e9);
+    for (case, rate) in cases.iter().zip(rates) {
+        println!("  {:<48} {:>7.1} Gflop/s", case.name, rate / 1e9);
     }
+}
+
+/// Name of the processor, as far as the system tells.
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or_else(|| "unknown processor".into(), |(_, name)| name.trim().into())
+}
+
+/// Means and deviations of a few of the cases.
+fn statistics(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("cpu");
+    group.sample_size(20).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
+    let [m, n, k] = [512; 3];
+    let cases = [
+        dense(m, n, k),
+        conv("56x56x64 3x3", [56, 56, 64, 64], 3, 1),
+        defined("gemm.f32", Level::best(), &[("m", m), ("n", n), ("k", k)]),
+    ];
+    for mut case in cases {
+        group.throughput(Throughput::Elements(case.work as u64));
+        group.bench_function(&case.name, |bencher| bencher.iter(|| (case.run)()));
+    }
+    group.finish();
+}
+
+fn main() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("{}, {cores} core(s), level {}", processor(), Level::best());
+    for threads in if cores > 1 { vec![1, cores] } else { vec![1] } {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| {
+            int8(threads);
+            f32(threads);
+            bf16(threads);
+        });
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    statistics(&mut criterion);
+    criterion.final_summary();
 }

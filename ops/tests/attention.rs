@@ -1,4 +1,5 @@
 //! Attention's definitions against plain softmax over gathered rows, against each other, and against operands that are wrong.
+#![allow(clippy::needless_range_loop, reason = "loops over the indices that the formulas have")]
 
 use tandem_ops::def::{Dims, Operation, Tensors, accept};
 use tandem_ops::operation;

@@ -62,8 +62,9 @@ pub(crate) fn instances() -> Vec<Instance> {
 }
 
 /// How far the kernels go for heads of so many elements.
-pub fn grade(d: usize) -> Grade {
+pub fn grade(device: &Device, d: usize) -> Grade {
     match Form::new(d) {
+        _ if !device.facts().is_hopper() => Grade::ReferenceOnly("the kernels are for compute capability 9.0"),
         Ok(_) => Grade::Native,
         Err(_) => Grade::ReferenceOnly("heads are multiples of 16 elements, 256 at most"),
     }
@@ -80,7 +81,7 @@ impl Kernel for Forms {
     }
 
     fn grade(&self, dims: &Dims) -> Grade {
-        grade(dims["d"])
+        grade(&self.device, dims["d"])
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> std::result::Result<Tensors, OpError> {

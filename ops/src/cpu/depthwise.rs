@@ -4,19 +4,20 @@ use super::Level;
 use super::conv::Geometry;
 use super::int8::{Codes, LANES};
 use super::shared::Shared;
-use super::vectorised::{Vectorised, vectorised};
+use super::vectorised::{Vectorised, vectorised_at};
 use crate::infer::Window;
 use crate::quantized::stage::Stage;
 use rayon::prelude::*;
 
 /// Centred weights by tap: taps outermost, then whole blocks of outputs.
 pub(super) struct Depthwise {
+    level: Level,
     by_tap: Vec<i16>,
     width: usize,
 }
 
 impl Depthwise {
-    pub(super) fn new(_: Level, geometry: &Geometry, codes: Codes<'_>, zero_points: &[i32]) -> Depthwise {
+    pub(super) fn new(level: Level, geometry: &Geometry, codes: Codes<'_>, zero_points: &[i32]) -> Depthwise {
         let taps: usize = geometry.windows.iter().map(|w| w.kernel).product();
         let width = geometry.outputs.next_multiple_of(LANES);
         let mut by_tap = vec![0i16; taps * width];
@@ -27,7 +28,7 @@ impl Depthwise {
                 by_tap[tap * width + output] = i16::from(codes.rank(output * taps + tap)) - zero;
             }
         }
-        Depthwise { by_tap, width }
+        Depthwise { level, by_tap, width }
     }
 
     /// The codes of the result.
@@ -47,7 +48,10 @@ impl Depthwise {
         let out = Shared::new(out);
         let columns = columns(&geometry);
         let body = |line: usize| {
-            vectorised(Line { geometry, input: &input, columns: &columns, weights: self, stage, line, out });
+            vectorised_at(
+                self.level,
+                Line { geometry, input: &input, columns: &columns, weights: self, stage, line, out },
+            );
         };
         if rayon::current_num_threads() == 1 || input.len() * self.by_tap.len() / self.width < 1 << 17 {
             (0..lines).for_each(body);

@@ -12,15 +12,13 @@ pub enum Level {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI. Kernels of bf16 use its BF16 instructions where the processor has them too.
     Avx512,
-    /// [`Level::Avx512`] with the int8 tiles of AMX, which the operating system has to permit.
-    Amx,
-    /// AArch64 with Advanced SIMD.
+    /// AArch64 with Advanced SIMD: the portable loops, which the compiler vectorises.
     Neon,
 }
 
 impl Level {
     /// All of them, simplest first.
-    pub const ALL: [Level; 5] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Amx, Level::Neon];
+    pub const ALL: [Level; 4] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Neon];
 
     /// The best level of this processor.
     pub fn best() -> Level {
@@ -50,11 +48,6 @@ impl Level {
         }
     }
 
-    /// The level without tile instructions: what a kernel is compiled for that has no use for them.
-    pub fn vector(self) -> Level {
-        if self == Level::Amx { Level::Avx512 } else { self }
-    }
-
     /// This level, or the portable one where the processor lacks it: what a routine uses that is handed a level by anyone.
     pub(crate) fn or_portable(self) -> Level {
         if self.available() { self } else { Level::Portable }
@@ -72,7 +65,6 @@ impl fmt::Display for Level {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
-            Level::Amx => "amx",
             Level::Neon => "neon",
         })
     }
@@ -84,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_best_level_is_one_that_the_processor_has() {
-        assert!(Level::best().available() && Level::best().vector().available());
+        assert!(Level::best().available());
         // No processor is of two architectures.
         assert!(!(Level::Neon.available() && Level::Avx2.available()));
     }

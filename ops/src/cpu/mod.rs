@@ -7,6 +7,7 @@ mod activation;
 mod add;
 pub mod attention;
 pub(crate) mod conv;
+mod conv2d;
 mod depthwise;
 pub(crate) mod float;
 pub mod gemm;
@@ -20,6 +21,7 @@ mod rope;
 mod rows;
 pub(crate) mod shared;
 mod softmax;
+mod transpose;
 pub(crate) mod vectorised;
 
 pub use level::Level;
@@ -33,6 +35,7 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
     }
     let families = [
         gemm::kernels(level),
+        conv2d::kernels(level),
         pool::kernels(level),
         add::kernels(level),
         softmax::kernels(level),
@@ -84,7 +87,10 @@ mod tests {
         for level in Level::ALL {
             assert_eq!(kernels(level).is_empty(), !level.available(), "{level}");
         }
-        assert!(kernel("gemm.i8", Level::best()).is_some());
+        for operation in crate::operations() {
+            let (name, own) = (operation.def().name, kernel(operation.def().name, Level::best()));
+            assert!(own.is_some_and(|kernel| kernel.operation().def().name == name), "{name} has no kernel");
+        }
         assert!(kernel("no.such.definition", Level::Portable).is_none());
     }
 }

@@ -59,7 +59,7 @@ impl Peak {
         match (self, level) {
             (Peak::Memory, _) => Some(read),
             #[cfg(target_arch = "x86_64")]
-            (_, Level::Avx512 | Level::Amx | Level::Avx2) => x86::work(self, level),
+            (_, Level::Avx512 | Level::Avx2) => x86::work(self, level),
             (Peak::F32, _) => Some(portable_f32),
             (Peak::Int8, _) => Some(portable_int8),
             (Peak::Bf16, _) => None,
@@ -69,14 +69,14 @@ impl Peak {
     /// Operations or bytes of a round.
     fn unit(self, level: Level) -> f64 {
         let lanes = match level {
-            Level::Avx512 | Level::Amx => 16,
+            Level::Avx512 => 16,
             Level::Avx2 => 8,
             _ => return if self == Peak::Memory { BUFFER as f64 } else { (2 * PORTABLE) as f64 },
         };
         let products = match (self, level) {
             (Peak::Memory, _) => return BUFFER as f64,
             (Peak::F32, _) => 1,
-            (Peak::Int8, Level::Avx512 | Level::Amx) => 4,
+            (Peak::Int8, Level::Avx512) => 4,
             (Peak::Bf16 | Peak::Int8, _) => 2,
         };
         (2 * SUMS * lanes * products) as f64
@@ -172,13 +172,17 @@ mod x86 {
     use std::arch::x86_64::*;
 
     pub(super) fn work(peak: Peak, level: Level) -> Option<fn(&mut Part, usize)> {
-        // SAFETY of the calls: the caller has seen that the processor has the level.
         Some(match (peak, level) {
+            // SAFETY: the caller has seen that the processor has the level.
             (Peak::Int8, Level::Avx2) => |_, rounds| unsafe { int8_avx2(rounds) },
+            // SAFETY: as above.
             (Peak::F32, Level::Avx2) => |_, rounds| unsafe { f32_avx2(rounds) },
+            // SAFETY: as above.
             (Peak::Int8, _) => |_, rounds| unsafe { int8_avx512(rounds) },
+            // SAFETY: as above.
             (Peak::F32, _) => |_, rounds| unsafe { f32_avx512(rounds) },
-            (Peak::Bf16, Level::Avx512 | Level::Amx) if is_x86_feature_detected!("avx512bf16") => {
+            (Peak::Bf16, Level::Avx512) if is_x86_feature_detected!("avx512bf16") => {
+                // SAFETY: as above, and it has these instructions too.
                 |_, rounds| unsafe { bf16_avx512(rounds) }
             }
             _ => return None,

@@ -29,7 +29,7 @@ pub(crate) fn vectorised<T>(body: impl Vectorised<T>) -> T {
 /// As [`vectorised`], with the features of that level instead of the best ones.
 pub(crate) fn vectorised_at<T>(level: super::Level, body: impl Vectorised<T>) -> T {
     #[cfg(target_arch = "x86_64")]
-    match level.vector() {
+    match level {
         // SAFETY: the processor has the features that the function is compiled for.
         super::Level::Avx512 if super::Level::Avx512.available() => return unsafe { avx512(body) },
         // SAFETY: as above.

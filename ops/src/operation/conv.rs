@@ -183,6 +183,7 @@ impl Operation for Convolution {
             all.push(sample("pointwise", image(2, 6, 5, 64), &[("kh", 1), ("kw", 1), ("o", 96)]));
             all.push(sample("odd_outputs", image(1, 8, 7, 16), &with(&[("o", 21)])));
             all.push(sample("one_output", image(1, 4, 5, 20), &with(&[("o", 1)])));
+            all.push(sample("deep", image(1, 7, 7, 128), &with(&[("o", 40)])));
             all.push(sample("whole_tiles", image(1, 16, 16, 64), &with(&[("o", 128)])));
         }
         all

@@ -57,6 +57,12 @@ impl Format {
         let m = bits & ((1 << self.mantissa) - 1);
         let top = (1 << self.exponent) - 1;
         let e = (bits >> self.mantissa) & top;
+        if e != top && e != 0 {
+            // The bits of a normal number move to those of double precision.
+            let e = u64::from(e + 1023) - self.bias() as u64;
+            let sign = u64::from(bits >> (self.exponent + self.mantissa) & 1);
+            return f64::from_bits(sign << 63 | e << 52 | u64::from(m) << (52 - self.mantissa));
+        }
         let sign = if bits >> (self.exponent + self.mantissa) & 1 == 1 { -1.0 } else { 1.0 };
         if e == top && self.infinities {
             return if m == 0 { sign * f64::INFINITY } else { f64::NAN };

@@ -14,7 +14,8 @@
 //!
 //! Addresses against allocations, alignment, reads of shared memory never written, reads and writes of bytes that an
 //! asynchronous copy still owns, races on shared memory between barriers, proxy fences, divergence at collective
-//! instructions, use of `mbarrier` objects, registers of a `wgmma` in flight, and deadlock.
+//! instructions, use of `mbarrier` objects and their initialisation, registers of a `wgmma` in flight, blocks that exit while
+//! a copy or another block still needs their shared memory, and deadlock.
 //!
 //! # What is not
 //!
@@ -22,6 +23,44 @@
 //! instructions on floats are summed in double precision and rounded to single once for each instruction, which no
 //! hardware does: compare with a tolerance. Integer and bit forms are exact. Approximations (`ex2.approx` and its like)
 //! are rounded correctly, so more accurate than the hardware's.
+
+//! # Example
+//!
+//! ```
+//! use tandem_ptx::{Launch, Memory, Module, Options, run};
+//!
+//! let module = Module::parse(
+//!     ".version 9.0
+//!      .target sm_90a
+//!      .visible .entry numbers(.param .u64 out)
+//!      {
+//!          .reg .b32 %r<2>;
+//!          .reg .b64 %rd<3>;
+//!          ld.param.u64 %rd1, [out];
+//!          mov.u32 %r1, %tid.x;
+//!          mad.wide.u32 %rd2, %r1, 4, %rd1;
+//!          st.global.u32 [%rd2], %r1;
+//!          ret;
+//!      }",
+//! )?;
+//! let mut memory = Memory::new();
+//! let out = memory.alloc(4 * 64);
+//! let launch = Launch {
+//!     module: &module,
+//!     kernel: "numbers",
+//!     grid: [1; 3],
+//!     block: [64, 1, 1],
+//!     cluster: [1; 3],
+//!     dynamic_shared: 0,
+//!     cooperative: false,
+//!     params: &out.to_le_bytes(),
+//! };
+//! let stats = run(&mut memory, &launch, &Options::default())?;
+//! let mut last = [0; 4];
+//! memory.read(out + 4 * 63, &mut last)?;
+//! assert_eq!((u32::from_le_bytes(last), stats.global_sectors), (63, 8));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

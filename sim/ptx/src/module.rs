@@ -53,8 +53,10 @@ pub struct Kernel {
     pub(crate) predicates: u32,
     /// Registers that hold constants, and their values.
     pub(crate) constants: Vec<(u32, Const)>,
-    /// Whether the kernel holds `wgmma`, so that writes of registers are followed.
+    /// Whether the kernel holds `wgmma`, so that registers are followed.
     pub(crate) wgmma: bool,
+    /// The registers of each instruction and whether it writes them, where they are followed.
+    pub(crate) mentions: Vec<Box<[(u32, bool)]>>,
     /// Names of registers, for faults.
     pub(crate) register_names: Vec<String>,
 }

@@ -366,6 +366,27 @@ pub(crate) struct Reduce {
     pub to_count: Option<Reg>,
 }
 
+/// The instruction whose carry counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CarryOp {
+    Add,
+    Subtract,
+    /// The lower half of a product, plus a third.
+    MultiplyLow,
+    MultiplyHigh,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Carry {
+    pub op: CarryOp,
+    pub ty: Type,
+    pub d: Reg,
+    pub a: [Reg; 3],
+    /// Whether the flag is taken, and whether it is set.
+    pub takes: bool,
+    pub sets: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     Nop,
@@ -398,6 +419,8 @@ pub(crate) enum Op {
         a: [Reg; 3],
         lut: u8,
     },
+    /// A sum, difference or product whose carry is kept in, or taken from, a flag of the lane.
+    Carry(Box<Carry>),
     Bfi {
         d: Reg,
         a: [Reg; 4],
@@ -562,6 +585,8 @@ pub(crate) enum Op {
     },
     Fence,
     FenceProxy,
+    /// Makes initialised `mbarrier` objects visible to the async proxy and the cluster.
+    FenceInit,
     Nanosleep,
     Mbarrier(Box<Mbarrier>),
     AsyncCopy(Box<AsyncCopy>),

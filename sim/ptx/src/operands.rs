@@ -1,6 +1,6 @@
 //! What an instruction asks of its warp: lanes that must execute it together, registers that it reads and writes.
 
-use crate::op::{Mbarrier, Op, Reg};
+use crate::op::{MatrixA, Mbarrier, Op, Reg};
 
 impl Op {
     /// Whether all lanes of the warp must execute it together.
@@ -34,72 +34,108 @@ impl Op {
         }
     }
 
-    /// Calls `see` with each register that is read (`false`) or written (`true`).
-    pub fn registers(&self, see: &mut dyn FnMut(Reg, bool)) {
-        let mut all = |read: &[Reg], written: &[Reg]| {
-            read.iter().for_each(|r| see(*r, false));
-            written.iter().for_each(|r| see(*r, true));
-        };
+    /// Calls `see` with each register, to be replaced, and whether it is written.
+    pub fn each_register(&mut self, see: &mut dyn FnMut(&mut Reg, bool)) {
         match self {
-            Self::Lane { d, a, .. } | Self::Flush { d, a, .. } | Self::Lop3 { d, a, .. } => all(a, &[*d]),
-            Self::Bfi { d, a, .. } => all(a, &[*d]),
+            Self::Nop
+            | Self::PredConst { .. }
+            | Self::Logic { .. }
+            | Self::Branch { .. }
+            | Self::Exit
+            | Self::Trap
+            | Self::CopyLocal { .. }
+            | Self::ClusterArrive { .. }
+            | Self::ClusterWait { .. }
+            | Self::Fence
+            | Self::FenceProxy
+            | Self::FenceInit
+            | Self::Nanosleep
+            | Self::AsyncCommit
+            | Self::AsyncWait { .. }
+            | Self::BulkCommit
+            | Self::BulkWait { .. }
+            | Self::WgmmaFence
+            | Self::WgmmaCommit
+            | Self::WgmmaWait { .. }
+            | Self::SetMaxRegisters => {}
+            Self::Lane { d, a, .. } | Self::Flush { d, a, .. } | Self::Lop3 { d, a, .. } => visit(see, a, [d]),
+            Self::Carry(c) => visit(see, &mut c.a, [&mut c.d]),
+            Self::Bfi { d, a, .. } => visit(see, a, [d]),
+            Self::Move { d, a } | Self::GetRank { d, a } | Self::MatrixTranspose { d, a } => visit(see, [a], [d]),
             Self::Convert { d, a, b, .. }
             | Self::Set { d, a, b, .. }
             | Self::SetPacked { d, a, b, .. }
-            | Self::Select { d, a, b, .. } => all(&[*a, *b], &[*d]),
-            Self::SelectSign { d, a, b, c, .. } => all(&[*a, *b, *c], &[*d]),
-            Self::Compare { a, b, .. } | Self::ComparePacked { a, b, .. } => all(&[*a, *b], &[]),
-            Self::Special { d, .. } | Self::ActiveMask { d } => all(&[], &[*d]),
-            Self::Pack { d, parts, .. } => all(parts, &[*d]),
-            Self::Unpack { parts, a, .. } => all(&[*a], parts),
-            Self::BranchTable { index, .. } => all(&[*index], &[]),
-            Self::Load(l) => {
-                all(&[l.addr.base], &[]);
-                l.to.iter().for_each(|(r, _)| see(*r, true));
-            }
-            Self::Store(s) => {
-                all(&s.from, &[]);
-                all(&[s.addr.base], &[]);
-            }
-            Self::Atomic(a) => {
-                all(&a.from, &a.to);
-                all(&[a.addr.base, a.swap.unwrap_or(a.addr.base)], &[]);
-            }
-            Self::IsSpace { a, .. } => all(&[*a], &[]),
-            Self::MapAddress { d, a, rank, .. } => all(&[*a, *rank], &[*d]),
-            Self::Move { d, a } | Self::GetRank { d, a } | Self::MatrixTranspose { d, a } => all(&[*a], &[*d]),
-            Self::Shuffle { d, a, b, c, .. } => all(&[*a, *b, *c], &[*d]),
-            Self::Vote { to, .. } => all(&[], &[*to]),
-            Self::Match { d, a, .. } | Self::ReduceWarp { d, a, .. } => all(&[*a], &[*d]),
-            Self::Elect { d, .. } => all(&[], &[*d]),
-            Self::MatrixLoad { to, addr, .. } => all(&[addr.base], to),
-            Self::MatrixStore { from, addr, .. } => {
-                all(from, &[]);
-                all(&[addr.base], &[]);
-            }
-            Self::Mma(m) => {
-                all(&m.a_regs, &m.to);
-                all(&m.b_regs, &[]);
-                all(&m.c_regs, &[]);
-            }
-            Self::AsyncCopy(c) => all(&[c.to.base, c.from.base, c.source_bytes.unwrap_or(c.to.base)], &[]),
-            Self::BulkCopy(c) => all(&[c.to.base, c.from.base, c.bytes], &[]),
-            Self::TensorCopy(c) => {
-                all(&c.coordinates, &[]);
-                all(&[c.shared.base, c.map.base], &[]);
-            }
-            Self::Mbarrier(m) => match &**m {
-                Mbarrier::Arrive { state: Some(state), addr, .. } => all(&[addr.base], &[*state]),
-                Mbarrier::PendingCount { to, state } => all(&[*state], &[*to]),
-                Mbarrier::Wait { addr, value, .. } => all(&[addr.base, *value], &[]),
-                _ => {}
-            },
+            | Self::Select { d, a, b, .. } => visit(see, [a, b], [d]),
+            Self::SelectSign { d, a, b, c, .. } => visit(see, [a, b, c], [d]),
+            Self::Compare { a, b, .. } | Self::ComparePacked { a, b, .. } => visit(see, [a, b], []),
+            Self::Special { d, .. } | Self::ActiveMask { d } => visit(see, [], [d]),
+            Self::Pack { d, parts, .. } => visit(see, parts, [d]),
+            Self::Unpack { parts, a, .. } => visit(see, [a], parts),
+            Self::BranchTable { index, .. } => visit(see, [index], []),
+            Self::Load(l) => visit(see, [&mut l.addr.base], l.to.iter_mut().map(|(r, _)| r)),
+            Self::Store(s) => visit(see, s.from.iter_mut().chain([&mut s.addr.base]), []),
+            Self::Atomic(a) => visit(see, a.from.iter_mut().chain([&mut a.addr.base]).chain(&mut a.swap), &mut a.to),
+            Self::IsSpace { a, .. } => visit(see, [a], []),
+            Self::MapAddress { d, a, rank, .. } => visit(see, [a, rank], [d]),
+            Self::Shuffle { d, a, b, c, mask, .. } => visit(see, [a, b, c, mask], [d]),
+            Self::Vote { to, mask, .. } => visit(see, [mask], [to]),
+            Self::Match { d, a, mask, .. } | Self::ReduceWarp { d, a, mask, .. } => visit(see, [a, mask], [d]),
+            Self::Elect { d, mask, .. } => visit(see, [mask], [d]),
+            Self::WarpSync { mask } => visit(see, [mask], []),
             Self::Barrier(b) => {
-                if let Some(to) = b.reduce.and_then(|r| r.to_count) {
-                    all(&[], &[to]);
-                }
+                let to = b.reduce.as_mut().and_then(|r| r.to_count.as_mut());
+                visit(see, [&mut b.id].into_iter().chain(&mut b.threads), to);
             }
-            _ => {}
+            Self::Mbarrier(m) => m.each_register(see),
+            Self::AsyncCopy(c) => {
+                visit(see, [&mut c.to.base, &mut c.from.base].into_iter().chain(&mut c.source_bytes), []);
+            }
+            Self::BulkCopy(c) => {
+                let fixed = [&mut c.to.base, &mut c.from.base, &mut c.bytes];
+                let barrier = c.barrier.as_mut().map(|b| &mut b.base);
+                visit(see, fixed.into_iter().chain(barrier).chain(&mut c.multicast), []);
+            }
+            Self::TensorCopy(c) => {
+                let fixed = [&mut c.shared.base, &mut c.map.base];
+                let barrier = c.barrier.as_mut().map(|b| &mut b.base);
+                visit(see, fixed.into_iter().chain(barrier).chain(&mut c.multicast).chain(&mut c.coordinates), []);
+            }
+            Self::MatrixLoad { to, addr, .. } => visit(see, [&mut addr.base], to),
+            Self::MatrixStore { from, addr, .. } => visit(see, from.iter_mut().chain([&mut addr.base]), []),
+            Self::Mma(m) => visit(see, m.a_regs.iter_mut().chain(&mut m.b_regs).chain(&mut m.c_regs), &mut m.to),
+            Self::Wgmma(w) => {
+                let a = match &mut w.from {
+                    MatrixA::Descriptor(r) => std::slice::from_mut(r),
+                    MatrixA::Registers(regs) => regs,
+                };
+                visit(see, a.iter_mut().chain([&mut w.desc_b]), &mut w.to);
+            }
         }
     }
+}
+
+impl Mbarrier {
+    fn each_register(&mut self, see: &mut dyn FnMut(&mut Reg, bool)) {
+        match self {
+            Self::Init { addr, count } => visit(see, [&mut addr.base, count], []),
+            Self::Invalidate { addr } | Self::AsyncArrive { addr, .. } => visit(see, [&mut addr.base], []),
+            Self::Arrive { state, addr, count, bytes, .. } => {
+                visit(see, [&mut addr.base].into_iter().chain(count).chain(bytes), state);
+            }
+            Self::ExpectTx { addr, bytes } | Self::CompleteTx { addr, bytes } => {
+                visit(see, [&mut addr.base, bytes], []);
+            }
+            Self::Wait { addr, value, .. } => visit(see, [&mut addr.base, value], []),
+            Self::PendingCount { to, state } => visit(see, [state], [to]),
+        }
+    }
+}
+
+fn visit<'a>(
+    see: &mut dyn FnMut(&mut Reg, bool),
+    read: impl IntoIterator<Item = &'a mut Reg>,
+    written: impl IntoIterator<Item = &'a mut Reg>,
+) {
+    read.into_iter().for_each(|r| see(r, false));
+    written.into_iter().for_each(|r| see(r, true));
 }

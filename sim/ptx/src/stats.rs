@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// What a launch did, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Instructions issued, one for a warp whatever its active lanes.
+    /// Instructions executed, one for a warp whatever its active lanes.
     pub warp_instructions: u64,
     /// The same by opcode with its modifiers.
     pub opcodes: BTreeMap<String, u64>,

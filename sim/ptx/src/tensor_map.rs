@@ -165,7 +165,7 @@ impl TensorMap {
 
     /// Bytes of a box in shared memory.
     pub(crate) fn box_bytes(&self) -> u32 {
-        self.tile.iter().product::<u32>().saturating_mul(self.element)
+        self.tile.iter().fold(self.element, |n, t| n.saturating_mul(*t))
     }
 
     /// The type of the elements.

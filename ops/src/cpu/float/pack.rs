@@ -2,6 +2,7 @@
 
 use crate::cpu::Level;
 use crate::cpu::int8::Aligned;
+use crate::cpu::transpose::{SIDE, transpose};
 use rayon::prelude::*;
 
 /// Outputs that one vector of sums holds.
@@ -80,9 +81,9 @@ pub(super) struct Panel {
 }
 
 impl<F: Form> Packed<F> {
-    /// Packs weights `[n, k]` for a level.
-    pub(crate) fn new(level: Level, weights: &[F::X], n: usize, k: usize) -> Packed<F> {
-        let level = level.or_portable().vector();
+    /// Packs weights `[n, k]` for a level, in the memory of `room`.
+    pub(crate) fn new(level: Level, weights: &[F::X], n: usize, k: usize, room: Vec<F::Line>) -> Packed<F> {
+        let level = level.or_portable();
         let steps = k.div_ceil(F::GROUP);
         let vectors = n.div_ceil(LANES);
         let count = vectors.div_ceil(if level == Level::Avx512 { 4 } else { 1 });
@@ -95,7 +96,17 @@ impl<F: Form> Packed<F> {
                 line: edge(index) * steps,
             })
             .collect();
-        let mut lines = vec![F::blank(); vectors * steps];
+        let mut lines = room;
+        // Every weight is written below; places behind the last one of a row, or of the last vector, hold zeros.
+        lines.resize(vectors * steps, F::blank());
+        for (index, panel) in panels.iter().enumerate() {
+            let lines = &mut lines[panel.line..][..panel.vectors * steps];
+            if index + 1 == count && !n.is_multiple_of(LANES) {
+                lines.fill(F::blank());
+            } else if !k.is_multiple_of(F::GROUP) {
+                lines[(steps - 1) * panel.vectors..].fill(F::blank());
+            }
+        }
         let mut rest = lines.as_mut_slice();
         let mut parts = Vec::with_capacity(count);
         for &panel in &panels {
@@ -108,17 +119,31 @@ impl<F: Form> Packed<F> {
                 let first = panel.first + vector * LANES;
                 let outputs = LANES.min(n - first);
                 let rows = &weights[first * k..][..outputs * k];
-                // Sixteen elements of a row are one line of the cache.
-                for begin in (0..k).step_by(LANES) {
+                let (words, lines) = (SIDE * F::GROUP, &mut lines[vector..]);
+                // Blocks of words first, then what is left of each row; sixteen elements of a row are one line of the cache.
+                let mut done = 0;
+                while outputs == SIDE && done + words <= k {
+                    let block = &mut lines[done / F::GROUP * panel.vectors..];
+                    if !transpose(&rows[done..], k, block, panel.vectors, 0) {
+                        break;
+                    }
+                    done += words;
+                }
+                for begin in (done..k).step_by(LANES) {
                     for (lane, row) in rows.chunks_exact(k).enumerate() {
                         for (at, &weight) in row.iter().enumerate().take(begin + LANES).skip(begin) {
-                            F::put(&mut lines[at / F::GROUP * panel.vectors + vector], lane, at % F::GROUP, weight);
+                            F::put(&mut lines[at / F::GROUP * panel.vectors], lane, at % F::GROUP, weight);
                         }
                     }
                 }
             }
         });
         Packed { level, n, steps, panels, lines }
+    }
+
+    /// The memory.
+    pub(crate) fn into_room(self) -> Vec<F::Line> {
+        self.lines
     }
 
     pub(super) fn lines(&self, panel: Panel) -> &[F::Line] {

@@ -1,5 +1,6 @@
 //! Sums with AVX2 and FMA, and with AVX-512 and its BF16 instructions.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
 use super::Tiles;
 use super::pack::{Bf16, F32, LANES};
@@ -38,12 +39,22 @@ pub(super) fn f32_avx512(tiles: &Tiles<'_, F32>) {
 #[inline]
 fn f32_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, F32>, begin: usize) {
     let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    if tiles.steps.start > 0 {
+        for r in 0..ROWS {
+            for v in 0..VECTORS {
+                // SAFETY: the place is used here alone.
+                acc[r][v] = partial(unsafe { tiles.outputs(tiles.begin + begin + r, v) });
+            }
+        }
+    }
     let mut line: *const f32 = tiles.lines.as_ptr().cast();
+    let steps = tiles.steps.len();
     // SAFETY: `Tiles::check` has seen that rows and lines of all steps are inside their slices.
     unsafe {
-        let rows: [*const f32; ROWS] =
-            std::array::from_fn(|r| tiles.rows.as_ptr().add((tiles.begin + begin + r) * tiles.pitch));
-        for step in 0..tiles.steps {
+        let rows: [*const f32; ROWS] = opaque(std::array::from_fn(|r| {
+            tiles.rows.as_ptr().add((tiles.begin + begin + r) * tiles.pitch + tiles.steps.start)
+        }));
+        for step in 0..steps {
             let weights: [__m512; VECTORS] = std::array::from_fn(|v| _mm512_load_ps(line.add(v * LANES)));
             line = line.add(VECTORS * LANES);
             for r in 0..ROWS {
@@ -57,6 +68,21 @@ fn f32_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, F32>, beg
     write(tiles, begin, acc);
 }
 
+/// The sums of the passes before.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn partial(sums: &[f32]) -> __m512 {
+    // SAFETY: the numbers of the mask are there.
+    unsafe { _mm512_maskz_loadu_ps(mask(sums.len()), sums.as_ptr()) }
+}
+
+/// Pointers of which the compiler does not know that they lie at equal distances: it would keep one of them and add distances to it
+/// in every step, on units that multiply.
+#[inline(always)]
+fn opaque<T, const ROWS: usize>(rows: [*const T; ROWS]) -> [*const T; ROWS] {
+    std::hint::black_box(rows)
+}
+
 /// Writes the results of a tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
@@ -65,13 +91,40 @@ fn write<F: super::Form, const ROWS: usize, const VECTORS: usize>(
     begin: usize,
     acc: [[__m512; VECTORS]; ROWS],
 ) {
+    let row = tiles.begin + begin;
+    if tiles.last && !tiles.epilogue.linear() {
+        for (r, acc) in acc.into_iter().enumerate() {
+            for (v, acc) in acc.into_iter().enumerate() {
+                // SAFETY: both types are 64 bytes of plain numbers.
+                let sums = unsafe { std::mem::transmute::<__m512, [f32; LANES]>(acc) };
+                tiles.finish(row + r, v, sums);
+            }
+        }
+        return;
+    }
+    // A sum that is no number stays one: the second operand is taken then. No sum is below the least floor.
+    let least = _mm512_set1_ps(if tiles.last { tiles.epilogue.floor() } else { f32::NEG_INFINITY });
+    let bias: [__m512; VECTORS] = std::array::from_fn(|v| {
+        // SAFETY: sixteen numbers are there.
+        let bias = unsafe { _mm512_loadu_ps(tiles.epilogue.bias(tiles.panel.first + v * LANES).as_ptr()) };
+        // Adding a negative zero changes no sum.
+        if tiles.last { bias } else { _mm512_set1_ps(-0.0) }
+    });
     for (r, acc) in acc.into_iter().enumerate() {
         for (v, acc) in acc.into_iter().enumerate() {
-            // SAFETY: both types are 64 bytes of plain numbers.
-            let sums = unsafe { std::mem::transmute::<__m512, [f32; LANES]>(acc) };
-            tiles.finish(tiles.begin + begin + r, v, sums);
+            let result = _mm512_max_ps(least, _mm512_add_ps(acc, bias[v]));
+            // SAFETY: the place is used here alone, and the numbers of the mask are there.
+            unsafe {
+                let out = tiles.outputs(row + r, v);
+                _mm512_mask_storeu_ps(out.as_mut_ptr(), mask(out.len()), result);
+            }
         }
     }
+}
+
+#[inline(always)]
+fn mask(len: usize) -> u16 {
+    if len < LANES { (1 << len) - 1 } else { u16::MAX }
 }
 
 /// All tiles of a panel. The instruction takes denormal elements for zero and rounds a pair's products once.
@@ -106,13 +159,23 @@ pub(super) fn bf16_avx512(tiles: &Tiles<'_, Bf16>) {
 #[inline]
 fn bf16_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, Bf16>, begin: usize) {
     let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    if tiles.steps.start > 0 {
+        for r in 0..ROWS {
+            for v in 0..VECTORS {
+                // SAFETY: the place is used here alone.
+                acc[r][v] = partial(unsafe { tiles.outputs(tiles.begin + begin + r, v) });
+            }
+        }
+    }
     let mut line: *const __m512i = tiles.lines.as_ptr().cast();
+    let steps = tiles.steps.len();
     // SAFETY: `Tiles::check` has seen that rows and lines of all steps are inside their slices; the types of vectors are 64 bytes.
     unsafe {
         let bf16 = |bits: __m512i| std::mem::transmute::<__m512i, __m512bh>(bits);
-        let rows: [*const u16; ROWS] =
-            std::array::from_fn(|r| tiles.rows.as_ptr().add((tiles.begin + begin + r) * tiles.pitch));
-        for step in 0..tiles.steps {
+        let rows: [*const u16; ROWS] = opaque(std::array::from_fn(|r| {
+            tiles.rows.as_ptr().add((tiles.begin + begin + r) * tiles.pitch + 2 * tiles.steps.start)
+        }));
+        for step in 0..steps {
             let weights: [__m512i; VECTORS] = std::array::from_fn(|v| _mm512_load_si512(line.add(v)));
             line = line.add(VECTORS);
             for r in 0..ROWS {
@@ -138,12 +201,21 @@ pub(super) fn f32_avx2(tiles: &Tiles<'_, F32>) {
 #[inline]
 fn f32_halves<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, F32>, begin: usize) {
     let mut acc = [[_mm256_setzero_ps(); 2]; ROWS];
+    if tiles.steps.start > 0 {
+        for r in 0..ROWS {
+            let sums = tiles.partial(tiles.begin + begin + r, 0);
+            // SAFETY: both halves are eight numbers.
+            acc[r] = unsafe { [_mm256_loadu_ps(sums.as_ptr()), _mm256_loadu_ps(sums.as_ptr().add(8))] };
+        }
+    }
     let mut line: *const f32 = tiles.lines.as_ptr().cast();
+    let steps = tiles.steps.len();
     // SAFETY: as for the wider registers.
     unsafe {
-        let rows: [*const f32; ROWS] =
-            std::array::from_fn(|r| tiles.rows.as_ptr().add((tiles.begin + begin + r) * tiles.pitch));
-        for step in 0..tiles.steps {
+        let rows: [*const f32; ROWS] = opaque(std::array::from_fn(|r| {
+            tiles.rows.as_ptr().add((tiles.begin + begin + r) * tiles.pitch + tiles.steps.start)
+        }));
+        for step in 0..steps {
             let (low, high) = (_mm256_load_ps(line), _mm256_load_ps(line.add(8)));
             line = line.add(LANES);
             for r in 0..ROWS {

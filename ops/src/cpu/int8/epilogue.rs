@@ -1,5 +1,6 @@
 //! The output stage with AVX-512.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
 use super::LANES;
 use super::pack::Quad;
@@ -15,54 +16,60 @@ pub(super) fn load(list: &[i32], first: usize) -> __m512i {
     unsafe { _mm512_loadu_si512(lanes(list, first).as_ptr().cast()) }
 }
 
+/// Runs a statement for every row below a constant. A loop would not be unrolled, since its body is long, and sums that are found by
+/// a number would have to lie in memory.
+macro_rules! for_rows {
+    ($rows:ident, $r:ident, $body:expr) => {
+        for_rows!($rows, $r, $body; 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    ($rows:ident, $r:ident, $body:expr; $($row:literal)*) => {
+        $(if $row < $rows {
+            let $r = $row;
+            $body
+        })*
+    };
+}
+
 /// Writes the codes of a tile's sums with their bias, from the block's row `begin` on.
-///
-/// Rows are taken out of the tile one by one, so that its sums stay in registers till then.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
 pub(super) fn finish<const ROWS: usize, const VECTORS: usize>(
     tiles: &Tiles<'_, Quad>,
+    write: &Write,
     begin: usize,
     acc: [[__m512i; VECTORS]; ROWS],
 ) {
+    const { assert!(ROWS <= 12) };
     let stage = tiles.stage;
     let first = tiles.place.first + tiles.first;
-    let write = Write::new::<VECTORS>(tiles);
+    // SAFETY of the calls for a row: this function is compiled for the same processor.
     match &stage.scale {
         Scale::Float(scale) => {
             // SAFETY: sixteen factors are there.
             let load = |v| unsafe { _mm512_loadu_ps(lanes(scale, first + v * LANES).as_ptr()) };
             let scale: [__m512; VECTORS] = std::array::from_fn(load);
-            // No sum times a factor below one leaves 32 bits; else the largest code is reached in reals.
-            let limit = _mm512_set1_ps(0.99);
-            let tame =
-                scale.iter().all(|&scale| _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(scale), limit) == 0xffff);
-            let most = _mm512_set1_ps((stage.hi - stage.zero_point) as f32);
-            for (r, acc) in acc.into_iter().enumerate() {
-                let acc = counted(tiles, begin + r, acc);
-                let real: [__m512; VECTORS] =
-                    std::array::from_fn(|v| _mm512_mul_ps(_mm512_cvtepi32_ps(acc[v]), scale[v]));
-                let rounded: [__m512i; VECTORS] = if tame {
-                    std::array::from_fn(|v| _mm512_cvtps_epi32(real[v]))
-                } else {
-                    std::array::from_fn(|v| _mm512_cvtps_epi32(_mm512_min_ps(real[v], most)))
-                };
-                write.row(tiles, begin + r, rounded);
-            }
+            for_rows!(ROWS, r, {
+                // SAFETY: as said above.
+                unsafe { write.float(tiles, begin + r, acc[r], scale) }
+            });
         }
         Scale::Double { multiplier, shift } => {
             for (r, acc) in acc.into_iter().enumerate() {
-                let acc = counted(tiles, begin + r, acc);
+                // SAFETY: as above.
+                let acc = unsafe { counted(tiles, begin + r, acc) };
                 let rounded: [__m512i; VECTORS] = std::array::from_fn(|v| {
                     let at = first + v * LANES;
                     double(acc[v], load(multiplier, at), load(shift, at))
                 });
-                write.row(tiles, begin + r, rounded);
+                // SAFETY: as above.
+                unsafe { write.row(tiles, begin + r, rounded) };
             }
         }
         _ => {
             for (r, acc) in acc.into_iter().enumerate() {
-                for (v, acc) in counted(tiles, begin + r, acc).into_iter().enumerate() {
+                // SAFETY: as above.
+                let acc = unsafe { counted(tiles, begin + r, acc) };
+                for (v, acc) in acc.into_iter().enumerate() {
                     // SAFETY: both types are 64 bytes of plain integers.
                     let sums = unsafe { std::mem::transmute::<__m512i, [i32; LANES]>(acc) };
                     tiles.write(begin + r, v, &stage.codes(first + v * LANES, sums));
@@ -73,23 +80,33 @@ pub(super) fn finish<const ROWS: usize, const VECTORS: usize>(
 }
 
 /// The sums of a row counted from the zero points of the weights.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline]
-fn counted<const VECTORS: usize>(tiles: &Tiles<'_, Quad>, at: usize, acc: [__m512i; VECTORS]) -> [__m512i; VECTORS] {
+///
+/// # Safety
+/// The processor has AVX-512; what calls it is compiled for it. As all that is called for every row, it is inlined whatever its
+/// size: sums would go through memory.
+#[inline(always)]
+unsafe fn counted<const VECTORS: usize>(
+    tiles: &Tiles<'_, Quad>,
+    at: usize,
+    acc: [__m512i; VECTORS],
+) -> [__m512i; VECTORS] {
     let Some(&row) = tiles.sums.get(at) else { return acc };
-    let row = _mm512_set1_epi32(row);
-    std::array::from_fn(|v| {
+    // SAFETY: the caller's.
+    std::array::from_fn(|v| unsafe {
         let zeros = load(tiles.zeros, tiles.first + v * LANES);
-        _mm512_sub_epi32(acc[v], _mm512_mullo_epi32(row, zeros))
+        _mm512_sub_epi32(acc[v], _mm512_mullo_epi32(_mm512_set1_epi32(row), zeros))
     })
 }
 
-/// Moves rounded sums by the zero point, clamps and writes them. The constants are read once for a tile: the compiler cannot know
+/// Moves rounded sums by the zero point, clamps and writes them. The constants are read once for a panel: the compiler cannot know
 /// that writing codes leaves them as they are.
-struct Write {
+pub(super) struct Write {
     /// Sixty-four codes at once: a whole panel, and a zero point that fits where sums have saturated to 16 bits.
     whole: bool,
     signed: bool,
+    /// No sum times its factor leaves 32 bits; else the largest code, `most`, is reached in reals.
+    tame: bool,
+    most: __m512,
     zero: __m512i,
     lo: __m512i,
     hi: __m512i,
@@ -98,48 +115,79 @@ struct Write {
 
 impl Write {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    #[inline]
-    fn new<const VECTORS: usize>(tiles: &Tiles<'_, Quad>) -> Write {
-        let Stage { zero_point, lo, hi, .. } = *tiles.stage;
+    pub(super) fn new(tiles: &Tiles<'_, Quad>) -> Write {
+        let Stage { zero_point, lo, hi, ref scale, .. } = *tiles.stage;
         let codes = if lo < 0 { -128..=127 } else { 0..=255 };
-        let whole = VECTORS == 4
-            && tiles.outputs == 4 * LANES
+        let whole = tiles.outputs == 4 * LANES
             && (-512..512).contains(&zero_point)
             && codes.contains(&lo)
             && codes.contains(&hi);
+        let first = tiles.place.first + tiles.first;
+        let tame = match scale {
+            Scale::Float(scale) => scale[first..][..tiles.vectors * LANES].iter().all(|scale| scale.abs() < 0.99),
+            _ => true,
+        };
         // Packing works in quarters of a register: every quarter holds four outputs of each vector.
         let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        let (zero, lo, hi) = if whole {
+        let most = _mm512_set1_ps(hi.saturating_sub(zero_point) as f32);
+        let (zero, least, largest) = if whole {
             (_mm512_set1_epi16(zero_point as i16), _mm512_set1_epi8(lo as i8), _mm512_set1_epi8(hi as i8))
         } else {
             let below = |limit: i32| _mm512_set1_epi32(limit.saturating_sub(zero_point));
             (_mm512_set1_epi32(zero_point), below(lo), below(hi))
         };
-        Write { whole, signed: tiles.stage.lo < 0, zero, lo, hi, order }
+        Write { whole, signed: lo < 0, tame, most, zero, lo: least, hi: largest, order }
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    #[inline]
-    fn row<const VECTORS: usize>(&self, tiles: &Tiles<'_, Quad>, at: usize, rounded: [__m512i; VECTORS]) {
-        let Write { whole, signed, zero, lo, hi, order } = *self;
-        if VECTORS == 4 && whole {
-            let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
-            let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
-            let codes = if signed {
-                _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
+    /// The codes of a row of sums that are multiplied by real factors.
+    ///
+    /// # Safety
+    /// As for [`counted`].
+    #[inline(always)]
+    unsafe fn float<const VECTORS: usize>(
+        &self,
+        tiles: &Tiles<'_, Quad>,
+        at: usize,
+        acc: [__m512i; VECTORS],
+        scale: [__m512; VECTORS],
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            let acc = counted(tiles, at, acc);
+            let real: [__m512; VECTORS] = std::array::from_fn(|v| _mm512_mul_ps(_mm512_cvtepi32_ps(acc[v]), scale[v]));
+            let rounded: [__m512i; VECTORS] = if self.tame {
+                std::array::from_fn(|v| _mm512_cvtps_epi32(real[v]))
             } else {
-                _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
+                std::array::from_fn(|v| _mm512_cvtps_epi32(_mm512_min_ps(real[v], self.most)))
             };
-            let out = tiles.outputs(at, 0, 4 * LANES).as_mut_ptr().cast();
-            // SAFETY: the 64 codes are 64 outputs of the row.
-            unsafe { _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, codes)) }
-            return;
+            self.row(tiles, at, rounded);
         }
-        for (v, rounded) in rounded.into_iter().enumerate() {
-            let inside = _mm512_min_epi32(_mm512_max_epi32(rounded, lo), hi);
-            let codes = _mm512_cvtepi32_epi8(_mm512_add_epi32(inside, zero));
-            // SAFETY: both types are 16 bytes of plain integers.
-            tiles.write(at, v, &unsafe { std::mem::transmute::<__m128i, [u8; LANES]>(codes) });
+    }
+
+    /// # Safety
+    /// As for [`counted`].
+    #[inline(always)]
+    unsafe fn row<const VECTORS: usize>(&self, tiles: &Tiles<'_, Quad>, at: usize, rounded: [__m512i; VECTORS]) {
+        let Write { whole, signed, zero, lo, hi, order, .. } = *self;
+        // SAFETY: the caller's; the 64 codes are 64 outputs of the row, and codes of a vector are 16 bytes of plain integers.
+        unsafe {
+            if VECTORS == 4 && whole {
+                let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
+                let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
+                let codes = if signed {
+                    _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
+                } else {
+                    _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
+                };
+                let out = tiles.outputs(at, 0, 4 * LANES).as_mut_ptr().cast();
+                _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, codes));
+                return;
+            }
+            for v in 0..VECTORS {
+                let inside = _mm512_min_epi32(_mm512_max_epi32(rounded[v], lo), hi);
+                let codes = _mm512_cvtepi32_epi8(_mm512_add_epi32(inside, zero));
+                tiles.write(at, v, &std::mem::transmute::<__m128i, [u8; LANES]>(codes));
+            }
         }
     }
 }

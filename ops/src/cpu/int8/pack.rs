@@ -2,6 +2,7 @@
 
 use super::{LANES, Layout};
 use crate::cpu::Level;
+use crate::cpu::transpose::{SIDE, transpose};
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use rayon::prelude::*;
 
@@ -171,7 +172,7 @@ impl Weights {
         layout: Layout,
         input_zero: u8,
     ) -> Weights {
-        match level.or_portable().vector() {
+        match level.or_portable() {
             Level::Avx512 => Weights::Quad(Packed::new(level, codes, zero_points, n, layout, input_zero, 4)),
             level => Weights::Pair(Packed::new(level, codes, zero_points, n, layout, input_zero, 1)),
         }
@@ -276,11 +277,21 @@ impl<F: Form> Vectorised<()> for Pack<'_, F> {
             let zeros: [i16; LANES] = std::array::from_fn(|lane| zeros[first + lane] as i16);
             let rows: [&[u8]; LANES] =
                 std::array::from_fn(|lane| &codes.bytes[(first + lane.min(outputs - 1)) * k..][..k]);
-            for (at, lines) in lines.chunks_exact_mut(panel.vectors).enumerate() {
+            let mut at = 0;
+            while at < lines.len() / panel.vectors {
                 let (segment, step) = (at / steps, at % steps);
+                let first_code = first * k + segment * length + step * F::GROUP;
+                let block = SIDE * F::GROUP <= length - step * F::GROUP && outputs == SIDE && F::RAW;
+                let place = &mut lines[at * panel.vectors + vector..];
+                let flips = u32::from_ne_bytes([flip; 4]);
+                if block && transpose(&codes.bytes[first_code..], k, place, panel.vectors, flips) {
+                    at += SIDE;
+                    continue;
+                }
                 let begin = segment * length + step * F::GROUP;
                 let count = F::GROUP.min(length - step * F::GROUP);
-                let line = &mut lines[vector];
+                let line = &mut place[0];
+                at += 1;
                 if count == F::GROUP && outputs == LANES {
                     F::put_all(line, rows.map(|row| &row[begin..begin + F::GROUP]), flip, zeros);
                     continue;

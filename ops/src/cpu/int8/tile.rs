@@ -58,9 +58,11 @@ impl<F: Form> Tiles<'_, F> {
 
     /// Writes codes of vector `vector`, as many as it has outputs.
     #[inline(always)]
+    #[allow(unsafe_code)]
     pub(super) fn write(&self, at: usize, vector: usize, codes: &[u8; LANES]) {
         let lanes = LANES.min(self.outputs - vector * LANES);
-        let out = self.outputs(at, vector, lanes);
+        // SAFETY: the place is used here alone.
+        let out = unsafe { self.outputs(at, vector, lanes) };
         match out.as_mut_array::<LANES>() {
             Some(out) => *out = *codes,
             None => out.copy_from_slice(&codes[..lanes]),
@@ -68,12 +70,16 @@ impl<F: Form> Tiles<'_, F> {
     }
 
     /// The place of `count` results in the block's row `at`, from a vector on.
+    ///
+    /// # Safety
+    /// No other place with one of these results may be in use.
     #[inline(always)]
     #[allow(unsafe_code)]
-    pub(super) fn outputs(&self, at: usize, vector: usize, count: usize) -> &mut [u8] {
+    #[expect(clippy::mut_from_ref, reason = "places are apart by contract")]
+    pub(super) unsafe fn outputs(&self, at: usize, vector: usize, count: usize) -> &mut [u8] {
         let begin = (self.row + at) * self.place.stride + self.place.first + self.first + vector * LANES;
         assert!(vector * LANES + count <= self.outputs, "outputs of another panel");
-        // SAFETY: the rows and outputs of a panel times a block are written by one task alone, one vector at a time.
+        // SAFETY: the rows and outputs of a panel times a block are written by one task alone; the rest is the caller's.
         unsafe { self.out.part(begin, count) }
     }
 }

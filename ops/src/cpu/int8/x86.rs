@@ -1,9 +1,11 @@
 //! Sums with AVX2 and with AVX-512 VNNI.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
+use super::LANES;
+use super::epilogue::{self, Write};
 use super::pack::{Pair, Quad};
 use super::tile::{Tiles, heights};
-use super::{LANES, epilogue};
 use std::arch::x86_64::*;
 
 /// Calls a function with its first constant, the number of rows, taken from a value.
@@ -18,30 +20,37 @@ macro_rules! by_height {
 
 pub(crate) use by_height;
 
+/// A panel times a block, with the constants of its output stage.
+struct Panel<'a> {
+    tiles: &'a Tiles<'a, Quad>,
+    write: Write,
+}
+
 /// All tiles of a panel. The tile heights are those of which sums, weights and one activation fill the 32 registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn panel_avx512(tiles: &Tiles<'_, Quad>) {
     tiles.check();
+    let panel = Panel { tiles, write: Write::new(tiles) };
     let rows = tiles.bases.len();
     match tiles.vectors {
         1 => {
             for (begin, height) in heights(rows, 12) {
-                by_height!(height, quads::<_, 1>(tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
+                by_height!(height, quads::<_, 1>(&panel, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
             }
         }
         2 => {
             for (begin, height) in heights(rows, 12) {
-                by_height!(height, quads::<_, 2>(tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
+                by_height!(height, quads::<_, 2>(&panel, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
             }
         }
         3 => {
             for (begin, height) in heights(rows, 8) {
-                by_height!(height, quads::<_, 3>(tiles, begin), 1 2 3 4 5 6 7 8);
+                by_height!(height, quads::<_, 3>(&panel, begin), 1 2 3 4 5 6 7 8);
             }
         }
         4 => {
             for (begin, height) in heights(rows, 6) {
-                by_height!(height, quads::<_, 4>(tiles, begin), 1 2 3 4 5 6);
+                by_height!(height, quads::<_, 4>(&panel, begin), 1 2 3 4 5 6);
             }
         }
         more => unreachable!("a panel of {more} vectors"),
@@ -50,7 +59,8 @@ pub(super) fn panel_avx512(tiles: &Tiles<'_, Quad>) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-fn quads<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, Quad>, begin: usize) {
+fn quads<const ROWS: usize, const VECTORS: usize>(panel: &Panel<'_>, begin: usize) {
+    let tiles = panel.tiles;
     let bases: [usize; ROWS] = std::array::from_fn(|r| tiles.bases[begin + r]);
     let first = tiles.place.first + tiles.first;
     let bias: [__m512i; VECTORS] = std::array::from_fn(|v| epilogue::load(&tiles.stage.bias, first + v * LANES));
@@ -70,7 +80,7 @@ fn quads<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, Quad>, begin
             }
         }
     }
-    epilogue::finish(tiles, begin, acc);
+    epilogue::finish(tiles, &panel.write, begin, acc);
 }
 
 /// All tiles of a panel of one vector.

@@ -35,6 +35,25 @@ pub(crate) fn function(op: &str, ty: Type) -> Option<CompareFn> {
     }
 }
 
+/// The property `op` of a float, as a comparison that ignores its second operand.
+pub(crate) fn property(op: &str, ty: Type) -> Option<CompareFn> {
+    Some(match (op, ty.kind) {
+        ("finite", Kind::F32) => compare!(|a, _b| f32::from_bits(a as u32).is_finite()),
+        ("infinite", Kind::F32) => compare!(|a, _b| f32::from_bits(a as u32).is_infinite()),
+        ("number", Kind::F32) => compare!(|a, _b| !f32::from_bits(a as u32).is_nan()),
+        ("notanumber", Kind::F32) => compare!(|a, _b| f32::from_bits(a as u32).is_nan()),
+        ("normal", Kind::F32) => compare!(|a, _b| f32::from_bits(a as u32).is_normal()),
+        ("subnormal", Kind::F32) => compare!(|a, _b| f32::from_bits(a as u32).is_subnormal()),
+        ("finite", Kind::F64) => compare!(|a, _b| f64::from_bits(a).is_finite()),
+        ("infinite", Kind::F64) => compare!(|a, _b| f64::from_bits(a).is_infinite()),
+        ("number", Kind::F64) => compare!(|a, _b| !f64::from_bits(a).is_nan()),
+        ("notanumber", Kind::F64) => compare!(|a, _b| f64::from_bits(a).is_nan()),
+        ("normal", Kind::F64) => compare!(|a, _b| f64::from_bits(a).is_normal()),
+        ("subnormal", Kind::F64) => compare!(|a, _b| f64::from_bits(a).is_subnormal()),
+        _ => return None,
+    })
+}
+
 mod integer {
     use super::*;
 

@@ -1,6 +1,7 @@
 //! Integer and bit arithmetic.
 
 use super::{LaneFn, lanes};
+use crate::op::CarryOp;
 use crate::types::{Kind, Type};
 
 /// The function of an integer or bit instruction: `op` is the opcode with the modifier that selects its result, as in
@@ -132,6 +133,40 @@ pub(crate) fn wide(op: &str, ty: Type) -> Option<LaneFn> {
         ("mad.wide", Kind::S, 32) => lanes!(|a, b, c| ((a as i32 as i64 * b as i32 as i64) as u64).wrapping_add(c)),
         _ => return None,
     })
+}
+
+/// `cvt.pack`: two integers clamped to type `to`, the first above the second, and a third above both where there is
+/// room.
+pub(crate) fn pack(to: Type) -> Option<LaneFn> {
+    Some(match (to.kind, to.bits) {
+        (Kind::U, 16) => lanes!(|a, b| clamp(a, 0, 0xffff) << 16 | clamp(b, 0, 0xffff)),
+        (Kind::S, 16) => {
+            lanes!(|a, b| (clamp(a, -0x8000, 0x7fff) & 0xffff) << 16 | clamp(b, -0x8000, 0x7fff) & 0xffff)
+        }
+        (Kind::U, 8) => lanes!(|a, b, c| (c & 0xffff) << 16 | clamp(a, 0, 0xff) << 8 | clamp(b, 0, 0xff)),
+        (Kind::S, 8) => {
+            lanes!(|a, b, c| (c & 0xffff) << 16 | (clamp(a, -128, 127) & 0xff) << 8 | clamp(b, -128, 127) & 0xff)
+        }
+        _ => return None,
+    })
+}
+
+fn clamp(a: u64, least: i32, most: i32) -> u64 {
+    u64::from((a as u32 as i32).clamp(least, most) as u32)
+}
+
+/// A sum, difference or product of `bits` bits with a carry in; returns the result and the carry out.
+pub(crate) fn carry(op: CarryOp, bits: u32, [a, b, c]: [u64; 3], flag: bool) -> (u64, bool) {
+    let mask = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+    let [a, b, c] = [a, b, c].map(|x| u128::from(x & mask));
+    let flag = u128::from(flag);
+    let out = match op {
+        CarryOp::Add => a + b + flag,
+        CarryOp::Subtract => a.wrapping_sub(b + flag),
+        CarryOp::MultiplyLow => ((a * b) & u128::from(mask)) + c + flag,
+        CarryOp::MultiplyHigh => ((a * b) >> bits) + c + flag,
+    };
+    (out as u64 & mask, out >> bits & 1 == 1)
 }
 
 /// Sums of products of bytes (`dp4a`) or of halves and bytes (`dp2a`), with the signs of both operands.

@@ -1,6 +1,7 @@
 //! Turns statements into instructions: names become dense indices, constants become registers, calls of device
 //! functions are expanded in place.
 
+mod allocate;
 mod copies;
 mod memory;
 mod modifiers;
@@ -22,8 +23,14 @@ use crate::types::Type;
 
 /// Calls within calls; a function that calls itself cannot be expanded in place.
 const DEEPEST_CALL: usize = 32;
+/// Bytes of local memory of a thread, of shared memory of a block (many times what the hardware has), of parameters.
+const MOST_LOCAL: u32 = 512 * 1024;
+const MOST_SHARED: u32 = 1 << 24;
+const MOST_PARAMS: u32 = 32764;
 /// Instructions of a kernel after expansion.
 const LARGEST_CODE: usize = 1 << 20;
+/// Calls that a kernel may expand.
+const MOST_CALLS: usize = 4096;
 
 /// The variables of the module that live in global memory.
 pub(crate) fn module_variables(unit: &Unit) -> Vec<Variable> {
@@ -39,16 +46,31 @@ pub(crate) fn kernel(unit: &Unit, function: &Function) -> Result<Kernel, ParseEr
     let mut params = Vec::new();
     let mut end = 0u32;
     for p in &function.params {
-        let offset = end.next_multiple_of(p.align);
+        let offset = end.next_multiple_of(p.align.min(1 << 16));
         params.push(Param { offset, size: p.bytes, align: p.align });
-        end = offset + p.bytes;
+        end = offset.saturating_add(p.bytes);
+        if end > MOST_PARAMS {
+            return Err(ParseError::new(function.line, format!("kernel `{}` has too many parameters", function.name)));
+        }
     }
     decoder.params = function.params.iter().zip(&params).map(|(v, p)| (v.name.clone(), p.offset)).collect();
     decoder.body(body)?;
     decoder.emit(Op::Exit, body.end, None)?;
+    if decoder.local_end > MOST_LOCAL || decoder.shared_end > MOST_SHARED {
+        return Err(ParseError::new(
+            function.line,
+            format!("kernel `{}` has too much memory of its own", function.name),
+        ));
+    }
     let wgmma = decoder.code.iter().any(|i| matches!(i.op, Op::Wgmma(_)));
-    let mut constants: Vec<(u32, Const)> = decoder.constants.into_iter().map(|(c, r)| (r, c)).collect();
+    let (map, registers) = decoder.allocate();
+    let mut constants: Vec<(u32, Const)> = decoder.constants.iter().map(|(c, r)| (map[*r as usize], *c)).collect();
     constants.sort_by_key(|c| c.0);
+    // Where registers share a place, the last name stands; those of a `wgmma` do not share.
+    let mut register_names = vec![String::new(); registers];
+    for (name, r) in decoder.registers.iter().zip(&map) {
+        register_names[*r as usize].clone_from(name);
+    }
     Ok(Kernel {
         name: function.name.clone(),
         params,
@@ -60,14 +82,24 @@ pub(crate) fn kernel(unit: &Unit, function: &Function) -> Result<Kernel, ParseEr
         max_threads: function.max_threads,
         required_threads: function.required_threads,
         required_cluster: function.required_cluster,
+        mentions: if wgmma { decoder.code.iter_mut().map(mentions).collect() } else { Vec::new() },
         code: decoder.code,
         names: decoder.names,
-        registers: decoder.registers.len() as u32,
+        registers: registers as u32,
         predicates: decoder.predicates,
         constants,
         wgmma,
-        register_names: decoder.registers,
+        register_names,
     })
+}
+
+/// The registers of an instruction and whether it writes them; none for a `wgmma`, which its own checks follow.
+fn mentions(inst: &mut Inst) -> Box<[(Reg, bool)]> {
+    let mut out = Vec::new();
+    if !matches!(inst.op, Op::Wgmma(_)) {
+        inst.op.each_register(&mut |r, written| out.push((*r, written)));
+    }
+    out.into()
 }
 
 pub(super) struct Decoder<'u> {
@@ -86,6 +118,8 @@ pub(super) struct Decoder<'u> {
     local_end: u32,
     params: HashMap<String, u32>,
     frames: Vec<Frame<'u>>,
+    /// Functions expanded so far.
+    calls: usize,
     /// Places of parameters for the frame that is made next.
     homes_of_next: HashMap<String, u32>,
     /// The opcode being decoded, for extra instructions that one statement needs.
@@ -109,9 +143,23 @@ impl<'u> Decoder<'u> {
             local_end: 0,
             params: HashMap::new(),
             frames: Vec::new(),
+            calls: 0,
             homes_of_next: HashMap::new(),
             current: (0, 0, None),
         }
+    }
+
+    /// Renumbers the registers; the sink, constants and what a `wgmma` works on have places of their own.
+    fn allocate(&mut self) -> (Vec<Reg>, usize) {
+        let mut pinned = vec![false; self.registers.len()];
+        pinned[0] = true;
+        self.constants.values().for_each(|r| pinned[*r as usize] = true);
+        for inst in &mut self.code {
+            if matches!(inst.op, Op::Wgmma(_)) {
+                inst.op.each_register(&mut |r, _| pinned[*r as usize] = true);
+            }
+        }
+        allocate::allocate(&mut self.code, &pinned)
     }
 
     fn emit(&mut self, op: Op, line: u32, guard: Option<(Pred, bool)>) -> Result<(), ParseError> {
@@ -265,6 +313,10 @@ impl<'u> Decoder<'u> {
         let Some((function, Some(body))) = function.map(|f| (f, f.body.as_ref())) else {
             return Err(fail(format!("function `{name}` has no body here; the simulator has no device library")));
         };
+        self.calls += 1;
+        if self.calls > MOST_CALLS {
+            return Err(fail("the kernel makes too many calls to expand them"));
+        }
         if self.frames.len() > DEEPEST_CALL {
             return Err(fail(format!("function `{name}` calls itself, or calls are nested too deeply")));
         }

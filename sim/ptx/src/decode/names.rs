@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Decoder, fail};
+use super::{Decoder, MOST_LOCAL, MOST_SHARED, fail};
 use crate::error::ParseError;
 use crate::op::{Addr, Const, Op, Pred, Reg, Special};
 use crate::syntax::{Body, Operand, Space, Statement, Variable};
@@ -73,9 +73,10 @@ impl<'u> Decoder<'u> {
         self.homes_of_next = homes;
     }
 
+    /// A place in local memory; where there is no room the kernel is refused at its end.
     pub(super) fn local_room(&mut self, align: u32, bytes: u32) -> u32 {
-        let at = self.local_end.next_multiple_of(align.max(1));
-        self.local_end = at.saturating_add(bytes);
+        let at = self.local_end.next_multiple_of(align.clamp(1, 256));
+        self.local_end = at.saturating_add(bytes).min(MOST_LOCAL + 1);
         at
     }
 
@@ -165,7 +166,7 @@ impl<'u> Decoder<'u> {
     fn declared(&mut self, v: &Variable, scope: usize) -> Found {
         if v.space == Space::Shared {
             if v.dynamic {
-                self.dynamic_align = self.dynamic_align.max(v.align);
+                self.dynamic_align = self.dynamic_align.max(v.align.min(1 << 16));
                 return Found::Const(Const::Dynamic(0));
             }
             // Shared variables of a function are the same in every expansion of it.
@@ -174,8 +175,8 @@ impl<'u> Decoder<'u> {
             let at = match self.shared.get(&key) {
                 Some(at) => *at,
                 None => {
-                    let at = self.shared_end.next_multiple_of(v.align);
-                    self.shared_end = at + v.bytes;
+                    let at = self.shared_end.next_multiple_of(v.align.min(1 << 16));
+                    self.shared_end = at.saturating_add(v.bytes).min(MOST_SHARED + 1);
                     self.shared.insert(key, at);
                     at
                 }

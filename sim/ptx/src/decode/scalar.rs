@@ -6,7 +6,7 @@ use crate::alu::convert::Conversion;
 use crate::alu::{LaneFn, compare, float, half, int};
 use crate::error::ParseError;
 use crate::float::Mode;
-use crate::op::{Combine, Op, Reg};
+use crate::op::{Carry, CarryOp, Combine, Op, Reg};
 use crate::syntax::{Operand, Statement};
 use crate::types::{Kind, Type};
 
@@ -36,8 +36,33 @@ const U32: Option<Type> = Some(Type { kind: Kind::U, bits: 32 });
 
 impl<'u> Decoder<'u> {
     pub(super) fn scalar_op(&mut self, head: &str, s: &'u Statement, m: &mut Modifiers<'u>) -> Result<Op, ParseError> {
+        let sets = m.take("cc");
+        if sets || matches!(head, "addc" | "subc" | "madc") {
+            return self.carry(head, s, m, sets);
+        }
         match head {
             "mov" => self.mov(s, m),
+            "testp" => {
+                let kinds = ["finite", "infinite", "number", "notanumber", "normal", "subnormal"];
+                let kind = kinds.iter().find(|k| m.take(k)).ok_or_else(|| fail("the property is missing"))?;
+                let ty = ty(m)?;
+                let (p, _) = self.predicate(s, 0)?;
+                let a = self.source(s, 1, Some(ty))?;
+                self.at_most(s, 2)?;
+                let f = compare::property(kind, ty).ok_or_else(|| fail("no such form"))?;
+                Ok(Op::Compare { f, p, q: None, a, b: a, ftz: false, with: None })
+            }
+            "cvt" if m.take("pack") => {
+                m.take("sat");
+                let (to, from) = (ty(m)?, ty(m)?);
+                let third = m.take("b32");
+                if from != (Type { kind: Kind::S, bits: 32 }) || third != (to.bits == 8) {
+                    return Err(fail("this packing is not supported"));
+                }
+                let count = if third { 3 } else { 2 };
+                let a = self.arguments(s, from, count)?;
+                self.lane(s, int::pack(to), a)
+            }
             "setp" => self.setp(s, m),
             "set" => self.set(s, m),
             "selp" => {
@@ -225,6 +250,25 @@ impl<'u> Decoder<'u> {
         self.lane(s, f, a)
     }
 
+    /// Sums, differences and products with the carry flag.
+    fn carry(&mut self, head: &str, s: &'u Statement, m: &mut Modifiers<'u>, sets: bool) -> Result<Op, ParseError> {
+        let op = match head {
+            "add" | "addc" => CarryOp::Add,
+            "sub" | "subc" => CarryOp::Subtract,
+            "mad" | "madc" if m.take("lo") => CarryOp::MultiplyLow,
+            "mad" | "madc" if m.take("hi") => CarryOp::MultiplyHigh,
+            _ => return Err(fail("no such form with a carry")),
+        };
+        let ty = ty(m)?;
+        if !ty.is_int() || !matches!(ty.bits, 32 | 64) {
+            return Err(fail("a carry is of integers of 32 or 64 bits"));
+        }
+        let product = matches!(op, CarryOp::MultiplyLow | CarryOp::MultiplyHigh);
+        let a = self.arguments(s, ty, if product { 3 } else { 2 })?;
+        let (d, _) = self.result(s, 0)?;
+        Ok(Op::Carry(Box::new(Carry { op, ty, d, a, takes: head.ends_with('c'), sets })))
+    }
+
     fn logic(&mut self, head: &str, s: &'u Statement) -> Result<Op, ParseError> {
         let (p, _) = self.predicate(s, 0)?;
         let a = self.predicate(s, 1)?;
@@ -332,6 +376,9 @@ impl<'u> Decoder<'u> {
         let mode = m.rounding();
         let (ftz, sat, satfinite, relu) = (m.take("ftz"), m.take("sat"), m.take("satfinite"), m.take("relu"));
         let (to, from) = (ty(m)?, ty(m)?);
+        if [to, from].iter().any(|t| !(8..=64).contains(&t.bits)) {
+            return Err(fail("a conversion between these types is not supported"));
+        }
         let two = matches!(to.kind, Kind::F16x2 | Kind::Bf16x2 | Kind::E4m3x2 | Kind::E5m2x2) && from.kind == Kind::F32;
         let (d, width) = self.result(s, 0)?;
         let a = self.source(s, 1, Some(from))?;

@@ -165,11 +165,16 @@ impl<'u> Decoder<'u> {
         let proxy = m.take("proxy");
         let tensormap = m.take("tensormap::generic");
         let asynchronous = m.take_any(&["async", "async::generic"]);
-        m.take_any(&["sc", "acq_rel", "acquire", "release", "mbarrier_init", "alias"]);
+        let initialised = m.take("mbarrier_init");
+        m.take_any(&["sc", "acq_rel", "acquire", "release", "alias"]);
         m.take_any(&["sync_restrict::shared::cta", "sync_restrict::shared::cluster"]);
         m.take_any(&["cta", "cluster", "gpu", "sys", "global", "shared::cta", "shared::cluster"]);
         self.at_most(s, if tensormap { 2 } else { 0 })?;
-        if proxy && asynchronous { Ok(Op::FenceProxy) } else { Ok(Op::Fence) }
+        Ok(match (proxy && asynchronous, initialised) {
+            (true, _) => Op::FenceProxy,
+            (_, true) => Op::FenceInit,
+            _ => Op::Fence,
+        })
     }
 
     fn mbarrier(&mut self, s: &'u Statement, m: &mut Modifiers<'u>) -> Result<Op, ParseError> {

@@ -64,10 +64,10 @@ impl Warp {
     /// How this warp's lane accesses shared memory.
     pub fn actor<'a>(&'a self, env: &Env<'_>, lane: usize) -> Actor<'a> {
         Actor {
-            agent: self.agent,
+            party: self.party,
             lane: lane as u8,
             clock: &self.clock,
-            moment: self.clock.seen(self.agent),
+            moment: self.clock.seen(self.party),
             asynchronous: false,
             strong: false,
             races: env.options.races,
@@ -98,6 +98,7 @@ pub(crate) fn load(
                 env.memory.slice_mut(a, data.len()).map(|from| data.copy_from_slice(from)).map_err(global_trouble)
             }
             Place::Shared(b, a) => {
+                cluster.visit(b, warp);
                 let strong = op.order == Order::Strong;
                 let sync = strong && env.options.races;
                 if sync {
@@ -155,6 +156,7 @@ pub(crate) fn store(
         match place {
             Place::Global(a) => env.memory.write(a, data).map_err(global_trouble),
             Place::Shared(b, a) => {
+                cluster.visit(b, warp);
                 let strong = op.order == Order::Strong;
                 let actor = Actor { strong, ..warp.actor(env, lane) };
                 let done = cluster.blocks[b].shared.write(a, data, &actor);
@@ -172,7 +174,7 @@ pub(crate) fn store(
         traffic.add(place);
     }
     if op.order == Order::Strong {
-        warp.clock.tick(warp.agent);
+        warp.clock.tick(warp.party);
     }
     traffic.count(env);
     Ok(())

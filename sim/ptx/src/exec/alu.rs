@@ -4,7 +4,7 @@ use super::Env;
 use super::block::Cluster;
 use super::warp::{Warp, lanes};
 use crate::alu::float::{flush, saturate};
-use crate::alu::int::{bfi, lop3};
+use crate::alu::int::{bfi, carry, lop3};
 use crate::alu::{CompareFn, Lanes, WARP};
 use crate::op::{Combine, Op, Pred, Special};
 
@@ -82,6 +82,18 @@ fn rest(env: &Env<'_>, cluster: &Cluster, warp: &mut Warp, op: &Op, exec: u32) -
     match op {
         Op::Nop => {}
         Op::PredConst { p, value } => warp.set_predicate(*p, if *value { u32::MAX } else { 0 }, u32::MAX),
+        Op::Carry(c) => {
+            for lane in lanes(exec) {
+                let flag = c.takes && warp.carry >> lane & 1 == 1;
+                let operands = c.a.map(|r| warp.lane(r, lane));
+                let (value, over) = carry(c.op, c.ty.bits, operands, flag);
+                out[lane] = value;
+                if c.sets {
+                    warp.carry = warp.carry & !(1 << lane) | u32::from(over) << lane;
+                }
+            }
+            warp.write(c.d, &out, exec);
+        }
         Op::Bfi { d, a, bits } => {
             for lane in lanes(exec) {
                 let [x, y, start, length] = a.map(|r| warp.lane(r, lane));
@@ -200,7 +212,8 @@ fn special(env: &Env<'_>, cluster: &Cluster, warp: &Warp, which: Special, lane: 
         // Blocks run on as many multiprocessors as an H200 has, in the order of the grid.
         Special::SmId => {
             let [gx, gy, _] = launch.grid;
-            (block.ctaid[0] + gx * (block.ctaid[1] + gy * block.ctaid[2])) % 132
+            let [cx, cy, cz] = block.ctaid;
+            cx.wrapping_add(gx.wrapping_mul(cy.wrapping_add(gy.wrapping_mul(cz)))) % 132
         }
         Special::NSmId => 132,
         Special::GridId => 1,

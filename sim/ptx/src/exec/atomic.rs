@@ -91,6 +91,7 @@ pub(crate) fn atomic(
                 }
                 Place::Shared(b, a) => {
                     let a = a + step as u32;
+                    cluster.visit(b, warp);
                     if env.options.races {
                         let known = cluster.blocks[b].shared_sync(a);
                         warp.clock.join(known);
@@ -116,7 +117,7 @@ pub(crate) fn atomic(
         }
         traffic.add(place);
     }
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     traffic.count(env);
     Ok(())
 }

@@ -93,7 +93,7 @@ pub(crate) fn arrive(cluster: &mut Cluster, warp: &mut Warp, b: &Barrier, exec: 
         barrier.votes = (barrier.votes.0 + votes, barrier.votes.1 + exec.count_ones());
     }
     barrier.pending.join(&warp.clock);
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     let generation = barrier.generation;
     if let Some(n) = threads.filter(|n| counted(barrier, &block.alive) > *n) {
         let message = format!("more threads arrive at barrier {id} than the {n} it is for");
@@ -132,13 +132,13 @@ pub(crate) fn cluster_arrive(cluster: &mut Cluster, warp: &mut Warp, exec: u32, 
         let message = "the warp arrives at the cluster's barrier twice; wait between the arrivals";
         return Err(Trouble::new(FaultKind::Barrier, message));
     }
-    barrier.arrived[warp.agent] |= exec;
+    barrier.arrived[warp.party] |= exec;
     // Lanes that arrive apart are of one generation, which cannot end without the last of them.
     warp.cluster_arrived = (barrier.generation, warp.cluster_arrived.1 | exec);
     if !relaxed {
         barrier.pending.join(&warp.clock);
     }
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     cluster_check(cluster);
     Ok(())
 }

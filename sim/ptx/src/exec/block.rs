@@ -11,6 +11,7 @@ use super::shared::Shared;
 use super::warp::{Park, Split, Warp};
 use super::wgmma::WgmmaState;
 use crate::alu::WARP;
+use crate::fault::{FaultKind, Trouble};
 use crate::op::Const;
 
 /// A block.
@@ -22,6 +23,8 @@ pub(crate) struct Block {
     pub barriers: Barriers,
     /// Lanes that have not exited, by warp.
     pub alive: Vec<u32>,
+    /// The last moments at which warps of other blocks have accessed its shared memory.
+    pub visitors: Clock,
     /// What strong accesses to a shared address have made known.
     published: HashMap<u32, Clock>,
     nothing: Clock,
@@ -53,8 +56,8 @@ pub(crate) struct Cluster {
     /// Bulk and tensor copies under way.
     pub flight: Vec<Transfer>,
     pub barrier: ClusterBarrier,
-    /// Next agent of a clock.
-    pub next_agent: usize,
+    /// Next party of a clock.
+    pub next_party: usize,
 }
 
 impl Cluster {
@@ -71,7 +74,7 @@ impl Cluster {
             warps: Vec::with_capacity(total),
             flight: Vec::new(),
             barrier: ClusterBarrier::new(total),
-            next_agent: total,
+            next_party: total,
         };
         for rank in 0..count as u32 {
             let ctaid = [
@@ -92,11 +95,50 @@ impl Cluster {
                 named: vec![NamedBarrier::default(); 16],
                 barriers: Barriers::new(env.options.races),
                 alive,
+                visitors: Clock::default(),
                 published: HashMap::new(),
                 nothing: Clock::default(),
             });
         }
         cluster
+    }
+
+    /// Notes that `warp` accesses the shared memory of `block`, which must not have exited before.
+    pub fn visit(&mut self, block: usize, warp: &Warp) {
+        if block != warp.block {
+            self.blocks[block].visitors.learn(warp.party, warp.clock.seen(warp.party));
+        }
+    }
+
+    /// Checks that every block, as it exited, knew that other blocks and copies were done with its shared memory.
+    pub fn check_exits(&self, warps: &[Box<Warp>]) -> Result<(), Trouble> {
+        for (index, block) in self.blocks.iter().enumerate() {
+            let mut known = Clock::default();
+            warps.iter().filter(|w| w.block == index).for_each(|w| known.join(&w.clock));
+            let late = warps.iter().find(|w| block.visitors.seen(w.party) > known.seen(w.party));
+            if let Some(visitor) = late {
+                return Err(Trouble::new(
+                    FaultKind::Race,
+                    format!(
+                        "block {index} of the cluster may exit while warp {} of block {} still accesses its shared \
+                         memory; let all blocks meet at a barrier of the cluster before they exit",
+                        visitor.index, visitor.block
+                    ),
+                ));
+            }
+            let unseen = block.barriers.copies().find(|(_, party, moment)| *moment > known.seen(*party));
+            if let Some((barrier, ..)) = unseen {
+                return Err(Trouble::new(
+                    FaultKind::InFlight,
+                    format!(
+                        "the block has exited but has not waited for a bulk copy to its shared memory ({}); wait for \
+                         the mbarrier first",
+                        barrier.describe()
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     pub fn done(&self) -> bool {
@@ -106,18 +148,19 @@ impl Cluster {
 
 fn warp(env: &Env<'_>, block: usize, index: usize, per_block: usize, valid: u32) -> Warp {
     let kernel = env.kernel;
-    let agent = block * per_block + index;
+    let party = block * per_block + index;
     let mut clock = Clock::default();
-    clock.tick(agent);
+    clock.tick(party);
     let mut warp = Warp {
         block,
         index,
-        agent,
+        party,
         valid,
         exited: 0,
         splits: vec![Split { pc: 0, mask: valid, park: Park::Run }],
         registers: vec![[0; WARP]; kernel.registers as usize],
         predicates: vec![0; kernel.predicates as usize],
+        carry: 0,
         local: vec![crate::memory::POISON; kernel.local_bytes as usize * WARP],
         clock,
         copies: CopyState::default(),

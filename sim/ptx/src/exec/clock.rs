@@ -1,6 +1,6 @@
 //! Vector clocks: what a warp knows to have happened.
 
-/// For each agent (a warp of the cluster, or the copies that signal one `mbarrier`) the last of its moments that are
+/// For each party (a warp of the cluster, or the copies that signal one `mbarrier`) the last of its moments that are
 /// known to have passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Clock {
@@ -10,29 +10,29 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub fn seen(&self, agent: usize) -> u32 {
-        self.seen.get(agent).copied().unwrap_or(0)
+    pub fn seen(&self, party: usize) -> u32 {
+        self.seen.get(party).copied().unwrap_or(0)
     }
 
-    pub fn fenced(&self, agent: usize) -> u32 {
-        self.fenced.get(agent).copied().unwrap_or(0)
+    pub fn fenced(&self, party: usize) -> u32 {
+        self.fenced.get(party).copied().unwrap_or(0)
     }
 
-    /// Moves the clock of `agent` itself on, and returns its new moment.
-    pub fn tick(&mut self, agent: usize) -> u32 {
-        if self.seen.len() <= agent {
-            self.seen.resize(agent + 1, 0);
+    /// Moves the clock of `party` itself on, and returns its new moment.
+    pub fn tick(&mut self, party: usize) -> u32 {
+        if self.seen.len() <= party {
+            self.seen.resize(party + 1, 0);
         }
-        self.seen[agent] += 1;
-        self.seen[agent]
+        self.seen[party] += 1;
+        self.seen[party]
     }
 
-    /// Learns of one moment of another agent.
-    pub fn learn(&mut self, agent: usize, moment: u32) {
-        if self.seen.len() <= agent {
-            self.seen.resize(agent + 1, 0);
+    /// Learns of one moment of another party.
+    pub fn learn(&mut self, party: usize, moment: u32) {
+        if self.seen.len() <= party {
+            self.seen.resize(party + 1, 0);
         }
-        self.seen[agent] = self.seen[agent].max(moment);
+        self.seen[party] = self.seen[party].max(moment);
     }
 
     /// Learns all that `other` knows.

@@ -26,7 +26,7 @@ pub(crate) struct Started {
 #[derive(Clone, Debug)]
 pub(crate) enum Transfer {
     /// `cp.async` of one thread, after which it arrives at a barrier.
-    Arrive { block: usize, addr: u32, copies: Vec<Started>, agent: usize, lane: usize, clock: Clock },
+    Arrive { block: usize, addr: u32, copies: Vec<Started>, party: usize, lane: usize, clock: Clock },
     /// A bulk or tensor copy to shared memory that signals bytes at a barrier of the block it goes to.
     Load { block: usize, to: u32, bytes: u32, source: Source, barrier: (usize, u32) },
 }
@@ -93,8 +93,8 @@ pub(crate) fn start(
         if env.late {
             warp.copies.started.push(copy);
         } else {
-            let (agent, clock) = (warp.agent, warp.clock.clone());
-            finish_one(env, cluster, block, &copy, agent, &clock).map_err(blame)?;
+            let (party, clock) = (warp.party, warp.clock.clone());
+            finish_one(env, cluster, block, &copy, party, &clock).map_err(blame)?;
         }
     }
     traffic.count(env);
@@ -110,7 +110,7 @@ fn finish_one(
     cluster: &mut Cluster,
     block: usize,
     copy: &Started,
-    agent: usize,
+    party: usize,
     clock: &Clock,
 ) -> Result<(), Trouble> {
     let mut data = [0u8; 16];
@@ -119,10 +119,10 @@ fn finish_one(
         data[..n].copy_from_slice(env.memory.slice_mut(copy.from, n).map_err(global_trouble)?);
     }
     let actor = Actor {
-        agent,
+        party,
         lane: copy.lane,
         clock,
-        moment: clock.seen(agent),
+        moment: clock.seen(party),
         asynchronous: false,
         strong: false,
         races: env.options.races,
@@ -148,7 +148,7 @@ pub(crate) fn wait(
     for copy in std::mem::take(&mut warp.copies.started) {
         let lane = usize::from(copy.lane);
         if exec >> lane & 1 == 1 && copy.group + pending < warp.copies.committed[lane] {
-            finish_one(env, cluster, warp.block, &copy, warp.agent, &warp.clock).map_err(|t| t.at(lane))?;
+            finish_one(env, cluster, warp.block, &copy, warp.party, &warp.clock).map_err(|t| t.at(lane))?;
         } else {
             left.push(copy);
         }
@@ -158,7 +158,7 @@ pub(crate) fn wait(
     let mut i = 0;
     while i < cluster.flight.len() {
         match &cluster.flight[i] {
-            Transfer::Arrive { agent, lane, .. } if *agent == warp.agent && exec >> lane & 1 == 1 => {
+            Transfer::Arrive { party, lane, .. } if *party == warp.party && exec >> lane & 1 == 1 => {
                 land(env, cluster, i)?;
             }
             _ => i += 1,
@@ -170,9 +170,9 @@ pub(crate) fn wait(
 /// Lands one of the copies under way.
 pub(crate) fn land(env: &mut Env<'_>, cluster: &mut Cluster, which: usize) -> Result<(), Trouble> {
     match cluster.flight.swap_remove(which) {
-        Transfer::Arrive { block, addr, copies, agent, lane, clock } => {
+        Transfer::Arrive { block, addr, copies, party, lane, clock } => {
             for copy in &copies {
-                finish_one(env, cluster, block, copy, agent, &clock).map_err(|t| t.at(lane))?;
+                finish_one(env, cluster, block, copy, party, &clock).map_err(|t| t.at(lane))?;
             }
             cluster.blocks[block].barriers.get(addr)?.arrive(1, Some(&clock)).map(|_| ())
         }
@@ -180,11 +180,11 @@ pub(crate) fn land(env: &mut Env<'_>, cluster: &mut Cluster, which: usize) -> Re
             let data = tensor_copy::fetch(env, &source, to, bytes)?;
             env.stats.bulk_bytes += u64::from(bytes);
             let b = cluster.blocks[barrier.0].barriers.get(barrier.1)?;
-            let (agent, moment) = (b.agent, b.next_moment());
+            let (party, moment) = (b.party, b.next_moment());
             let mut clock = Clock::default();
-            clock.learn(agent, moment);
+            clock.learn(party, moment);
             let actor = Actor {
-                agent,
+                party,
                 lane: 0,
                 clock: &clock,
                 moment,
@@ -212,6 +212,9 @@ pub(crate) fn finish(env: &mut Env<'_>, cluster: &mut Cluster) -> Result<(), Tro
     for warp in &mut warps {
         tensor_copy::end(env, warp)?;
     }
+    if env.options.races {
+        cluster.check_exits(&warps)?;
+    }
     super::wgmma::same_in_warpgroups(&warps)
 }
 
@@ -231,13 +234,16 @@ pub(crate) fn mbarrier(
     op: &Mbarrier,
     exec: u32,
 ) -> Result<Waited, Trouble> {
-    let place = |cluster: &Cluster, warp: &Warp, addr: Addr, lane: usize| {
+    let place = |cluster: &mut Cluster, warp: &Warp, addr: Addr, lane: usize| {
         let address = at(warp, addr, lane);
         // `.shared` may be left out: the address is generic then, and its window tells.
         let space = if address >> 32 == 0 { Space::Shared } else { Space::Generic };
         match resolve(cluster, warp.block, space, address)? {
             Place::Shared(_, a) if a % 8 != 0 => Err(misaligned(a.into(), 8)),
-            Place::Shared(block, a) => Ok((block, a)),
+            Place::Shared(block, a) => {
+                cluster.visit(block, warp);
+                Ok((block, a))
+            }
             _ => Err(Trouble::new(FaultKind::OutOfBounds, "an mbarrier lives in shared memory only")),
         }
         .map_err(|t: Trouble| t.at(lane))
@@ -246,14 +252,18 @@ pub(crate) fn mbarrier(
         Mbarrier::Init { addr, count } => {
             for lane in lanes(exec) {
                 let (block, a) = place(cluster, warp, *addr, lane)?;
-                let agent = cluster.next_agent;
-                cluster.next_agent += 1;
+                let party = cluster.next_party;
+                if party >= usize::from(u16::MAX) {
+                    let message = "the cluster has initialised too many mbarrier objects to tell their copies apart";
+                    return Err(Trouble::new(FaultKind::Barrier, message).at(lane));
+                }
+                cluster.next_party += 1;
                 let count = warp.lane(*count, lane) as u32;
                 let block = &mut cluster.blocks[block];
-                block.barriers.init(a, count, agent, &warp.clock, warp.agent).map_err(|t| t.at(lane))?;
+                block.barriers.init(a, count, party, &warp.clock, warp.party).map_err(|t| t.at(lane))?;
                 block.shared.mark_barrier(a, true).map_err(|t| t.at(lane))?;
             }
-            warp.clock.tick(warp.agent);
+            warp.clock.tick(warp.party);
         }
         Mbarrier::Invalidate { addr } => {
             for lane in lanes(exec) {
@@ -276,7 +286,7 @@ pub(crate) fn mbarrier(
                     warp.set(*state, lane, token);
                 }
             }
-            warp.clock.tick(warp.agent);
+            warp.clock.tick(warp.party);
             return Ok(Waited::Yield);
         }
         Mbarrier::ExpectTx { addr, bytes } => {
@@ -341,14 +351,14 @@ pub(crate) fn mbarrier(
                 let all = std::mem::take(&mut warp.copies.started);
                 let (copies, left) = all.into_iter().partition(|c| usize::from(c.lane) == lane);
                 warp.copies.started = left;
-                let (agent, clock) = (warp.agent, warp.clock.clone());
-                cluster.flight.push(Transfer::Arrive { block, addr: a, copies, agent, lane, clock });
+                let (party, clock) = (warp.party, warp.clock.clone());
+                cluster.flight.push(Transfer::Arrive { block, addr: a, copies, party, lane, clock });
                 if !env.late {
                     let last = cluster.flight.len() - 1;
                     land(env, cluster, last)?;
                 }
             }
-            warp.clock.tick(warp.agent);
+            warp.clock.tick(warp.party);
             return Ok(Waited::Yield);
         }
     }

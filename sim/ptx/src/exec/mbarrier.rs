@@ -12,8 +12,8 @@ const MOST_BYTES: i64 = (1 << 20) - 1;
 #[derive(Clone, Debug)]
 pub(crate) struct MbarrierState {
     pub addr: u32,
-    /// The agent by which clocks know the copies that signal it.
-    pub agent: usize,
+    /// The party by which clocks know the copies that signal it.
+    pub party: usize,
     /// Arrivals that a phase takes.
     pub expected: u32,
     pub pending: u32,
@@ -27,6 +27,8 @@ pub(crate) struct MbarrierState {
     moment: u32,
     /// Who initialised it, and at which moment.
     made: (usize, u32),
+    /// Whether they have executed `fence.mbarrier_init` since.
+    fenced: bool,
 }
 
 /// The `mbarrier` objects of a block.
@@ -43,7 +45,7 @@ impl Barriers {
     }
 
     /// Makes the object at `addr`, initialised by the warp `by` at its present moment.
-    pub fn init(&mut self, addr: u32, count: u32, agent: usize, clock: &Clock, by: usize) -> Result<(), Trouble> {
+    pub fn init(&mut self, addr: u32, count: u32, party: usize, clock: &Clock, by: usize) -> Result<(), Trouble> {
         if count == 0 || count > MOST_ARRIVALS {
             let message = format!("an mbarrier cannot take {count} arrivals; give it 1 to {MOST_ARRIVALS}");
             return Err(Trouble::new(FaultKind::Barrier, message));
@@ -54,7 +56,7 @@ impl Barriers {
         }
         self.live.push(MbarrierState {
             addr,
-            agent,
+            party,
             expected: count,
             pending: count,
             bytes: 0,
@@ -63,6 +65,7 @@ impl Barriers {
             complete: Clock::default(),
             moment: 0,
             made: (by, clock.seen(by)),
+            fenced: false,
         });
         Ok(())
     }
@@ -85,7 +88,7 @@ impl Barriers {
         let races = self.races;
         let barrier = self.get(addr)?;
         let (by, moment) = barrier.made;
-        if races && by != warp.agent && moment > warp.clock.seen(by) {
+        if races && by != warp.party && moment > warp.clock.seen(by) {
             return Err(Trouble::new(
                 FaultKind::Race,
                 format!(
@@ -94,6 +97,33 @@ impl Barriers {
             ));
         }
         Ok(barrier)
+    }
+
+    /// Notes a `fence.mbarrier_init` of a warp.
+    pub fn fence(&mut self, by: usize) {
+        self.live.iter_mut().filter(|b| b.made.0 == by).for_each(|b| b.fenced = true);
+    }
+
+    /// The object at `addr`, if a copy that `warp` starts now will find it initialised.
+    pub fn visible_to_copies(&mut self, addr: u32, warp: &Warp) -> Result<&mut MbarrierState, Trouble> {
+        let races = self.races;
+        let barrier = self.visible(addr, warp)?;
+        let (by, moment) = barrier.made;
+        if races && !barrier.fenced && moment > warp.clock.fenced(by) {
+            return Err(Trouble::new(
+                FaultKind::Proxy,
+                format!(
+                    "a bulk copy is to signal the mbarrier at {addr:#x}, whose initialisation no fence has made visible \
+                     to the async proxy; execute fence.mbarrier_init or fence.proxy.async behind mbarrier.init"
+                ),
+            ));
+        }
+        Ok(barrier)
+    }
+
+    /// What the copies that signal the objects were last, by their parties.
+    pub fn copies(&self) -> impl Iterator<Item = (&MbarrierState, usize, u32)> {
+        self.live.iter().map(|b| (b, b.party, b.moment))
     }
 
     pub fn find(&self, addr: u32) -> Option<&MbarrierState> {
@@ -139,11 +169,11 @@ impl MbarrierState {
         self.check()
     }
 
-    /// Notes that `bytes` have come, known to be there by `moment` of its agent.
+    /// Notes that `bytes` have come, known to be there by `moment` of its party.
     pub fn complete(&mut self, bytes: i64, moment: Option<u32>) -> Result<(), Trouble> {
         self.bytes -= bytes;
         if let Some(moment) = moment {
-            self.arriving.learn(self.agent, moment);
+            self.arriving.learn(self.party, moment);
         }
         self.check()?;
         self.turn();

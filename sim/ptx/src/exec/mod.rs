@@ -42,7 +42,7 @@ pub(crate) struct Env<'a> {
     pub late: bool,
     pub random: Random,
     pub stats: Stats,
-    /// Instructions issued, by the index of their opcode.
+    /// Instructions executed, by the index of their opcode.
     pub counts: Vec<u64>,
     pub instructions: u64,
     /// Where the variables of the module are.

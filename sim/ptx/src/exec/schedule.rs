@@ -10,26 +10,17 @@ use crate::fault::{Fault, FaultKind, Trouble};
 
 /// Clusters that run at the same time where nothing asks for more: enough to meet in global memory.
 const RESIDENT: usize = 4;
+/// Clusters that are put in random order together.
+const SHUFFLED: usize = 1 << 16;
 /// Most instructions that a warp runs before another may.
 const BUDGET: usize = 96;
 
 /// Runs all blocks of a launch.
 pub(crate) fn grid(env: &mut Env<'_>) -> Result<(), Fault> {
     let launch = env.launch;
+    let axis = |i: usize| (0..launch.grid[i]).step_by(launch.cluster[i] as usize);
+    let mut order = axis(2).flat_map(|z| axis(1).flat_map(move |y| axis(0).map(move |x| [x, y, z])));
     let mut waiting: Vec<[u32; 3]> = Vec::new();
-    for z in (0..launch.grid[2]).step_by(launch.cluster[2] as usize) {
-        for y in (0..launch.grid[1]).step_by(launch.cluster[1] as usize) {
-            for x in (0..launch.grid[0]).step_by(launch.cluster[0] as usize) {
-                waiting.push([x, y, z]);
-            }
-        }
-    }
-    if env.late {
-        for i in (1..waiting.len()).rev() {
-            waiting.swap(i, env.random.below(i + 1));
-        }
-    }
-    waiting.reverse();
     let most = match (launch.cooperative, env.late) {
         (true, _) => usize::MAX,
         (false, true) => RESIDENT,
@@ -37,9 +28,18 @@ pub(crate) fn grid(env: &mut Env<'_>) -> Result<(), Fault> {
     };
     let mut resident: Vec<Cluster> = Vec::new();
     loop {
-        while resident.len() < most
-            && let Some(origin) = waiting.pop()
-        {
+        while resident.len() < most {
+            if waiting.is_empty() {
+                // A huge grid is shuffled piece by piece.
+                waiting.extend(order.by_ref().take(SHUFFLED));
+                if env.late {
+                    for i in (1..waiting.len()).rev() {
+                        waiting.swap(i, env.random.below(i + 1));
+                    }
+                }
+                waiting.reverse();
+            }
+            let Some(origin) = waiting.pop() else { break };
             resident.push(Cluster::new(env, origin));
         }
         if resident.is_empty() {

@@ -30,7 +30,7 @@ enum State {
 /// Who accesses.
 #[derive(Clone, Copy)]
 pub(crate) struct Actor<'a> {
-    pub agent: usize,
+    pub party: usize,
     pub lane: u8,
     /// What it knows to have happened.
     pub clock: &'a Clock,
@@ -48,9 +48,9 @@ pub(crate) struct Actor<'a> {
 
 #[derive(Clone, Copy, Debug)]
 struct Cell {
-    /// Moment, agent and lane of the last write.
+    /// Moment, party and lane of the last write.
     clock: u32,
-    agent: u16,
+    party: u16,
     lane: u8,
     strong: bool,
     asynchronous: bool,
@@ -60,7 +60,7 @@ struct Cell {
     readers: u64,
 }
 
-const EMPTY: Cell = Cell { clock: 0, agent: NOBODY, lane: 0, strong: false, asynchronous: false, split: 0, readers: 0 };
+const EMPTY: Cell = Cell { clock: 0, party: NOBODY, lane: 0, strong: false, asynchronous: false, split: 0, readers: 0 };
 
 #[derive(Clone, Debug)]
 struct Split {
@@ -278,7 +278,7 @@ impl Shared {
 
 fn stamp(cell: &mut Cell, actor: &Actor<'_>) {
     cell.clock = actor.moment;
-    cell.agent = actor.agent as u16;
+    cell.party = actor.party as u16;
     cell.lane = actor.lane;
     cell.strong = actor.strong;
     cell.asynchronous = actor.asynchronous;
@@ -287,9 +287,9 @@ fn stamp(cell: &mut Cell, actor: &Actor<'_>) {
 
 fn access(cell: &mut Cell, clocks: &mut [u32], actor: &Actor<'_>, write: Option<bool>, at: u32) -> Result<(), Trouble> {
     let now = actor.moment;
-    if cell.agent != NOBODY && !(cell.strong && actor.strong) && write != Some(true) {
-        let other = usize::from(cell.agent);
-        if other == actor.agent && !actor.asynchronous {
+    if cell.party != NOBODY && !(cell.strong && actor.strong) && write != Some(true) {
+        let other = usize::from(cell.party);
+        if other == actor.party && !actor.asynchronous {
             let one = cell.clock < now || cell.lane == actor.lane || [cell.lane, actor.lane].contains(&WHOLE_WARP);
             if !one {
                 return Err(Trouble::new(
@@ -302,7 +302,7 @@ fn access(cell: &mut Cell, clocks: &mut [u32], actor: &Actor<'_>, write: Option<
                 ));
             }
         } else if cell.clock > actor.clock.seen(other) {
-            return Err(race(at, "written", other, write.is_some()));
+            return Err(race(at, "written", other, clocks.len(), write.is_some()));
         }
         if actor.asynchronous && write.is_none() && !cell.asynchronous && cell.clock > actor.clock.fenced(other) {
             return Err(Trouble::new(
@@ -316,9 +316,9 @@ fn access(cell: &mut Cell, clocks: &mut [u32], actor: &Actor<'_>, write: Option<
     }
     match write {
         None => {
-            if actor.agent < clocks.len() {
-                cell.readers |= 1 << actor.agent;
-                clocks[actor.agent] = now;
+            if actor.party < clocks.len() {
+                cell.readers |= 1 << actor.party;
+                clocks[actor.party] = now;
             }
         }
         Some(same) => {
@@ -326,8 +326,8 @@ fn access(cell: &mut Cell, clocks: &mut [u32], actor: &Actor<'_>, write: Option<
             while readers != 0 {
                 let reader = readers.trailing_zeros() as usize;
                 readers &= readers - 1;
-                if reader != actor.agent && clocks[reader] > actor.clock.seen(reader) {
-                    return Err(race(at, "read", reader, true));
+                if reader != actor.party && clocks[reader] > actor.clock.seen(reader) {
+                    return Err(race(at, "read", reader, clocks.len(), true));
                 }
             }
             let split = cell.split;
@@ -341,13 +341,15 @@ fn access(cell: &mut Cell, clocks: &mut [u32], actor: &Actor<'_>, write: Option<
     Ok(())
 }
 
-fn race(at: u32, before: &str, other: usize, write: bool) -> Trouble {
+/// The fault for two accesses that nothing orders; parties beyond the warps are the copies that signal an `mbarrier`.
+fn race(at: u32, before: &str, other: usize, warps: usize, write: bool) -> Trouble {
     let now = if write { "writes" } else { "reads" };
+    let who = if other < warps { format!("warp {other} of the cluster") } else { "an asynchronous copy".to_owned() };
     Trouble::new(
         FaultKind::Race,
         format!(
-            "this access {now} shared address {at:#x}, which warp {other} of the cluster (or a copy, if there is no such \
-             warp) has {before}, and no barrier orders the two; put one between them"
+            "this access {now} shared address {at:#x}, which {who} has {before}, and no barrier orders the two; put one \
+             between them, or wait at the one that is there"
         ),
     )
 }
@@ -356,12 +358,12 @@ fn race(at: u32, before: &str, other: usize, write: bool) -> Trouble {
 mod tests {
     use super::*;
 
-    fn actor(agent: usize, clock: &Clock) -> Actor<'_> {
+    fn actor(party: usize, clock: &Clock) -> Actor<'_> {
         Actor {
-            agent,
+            party,
             lane: 0,
             clock,
-            moment: clock.seen(agent),
+            moment: clock.seen(party),
             asynchronous: false,
             strong: false,
             races: true,

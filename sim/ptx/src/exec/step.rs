@@ -188,7 +188,7 @@ fn execute(
 ) -> Result<Flow, Trouble> {
     let pc = warp.splits[which].pc;
     if env.kernel.wgmma {
-        wgmma::follow(env, warp, &inst.op, exec)?;
+        wgmma::follow(env, warp, &inst.op, pc, exec)?;
     }
     if alu::execute(env, cluster, warp, &inst.op, exec) {
         return Ok(advance(warp, which, pc + 1));
@@ -254,7 +254,7 @@ fn execute(
         }
         Op::ActiveMask { d } => warp.write(*d, &[exec.into(); 32], exec),
         Op::WarpSync { .. } => {
-            warp.clock.tick(warp.agent);
+            warp.clock.tick(warp.party);
         }
         Op::Barrier(b) => {
             let why = barrier::arrive(cluster, warp, b, exec)?;
@@ -276,8 +276,9 @@ fn execute(
         Op::Fence => {}
         Op::FenceProxy => {
             warp.clock.fence();
-            warp.clock.tick(warp.agent);
+            warp.clock.tick(warp.party);
         }
+        Op::FenceInit => cluster.blocks.iter_mut().for_each(|b| b.barriers.fence(warp.party)),
         Op::Nanosleep => yielding = true,
         Op::Mbarrier(op) => match copy::mbarrier(env, cluster, warp, op, exec)? {
             copy::Waited::Done => {}

@@ -190,7 +190,7 @@ fn start_load(
     multicast: Option<u64>,
 ) -> Result<(), Trouble> {
     for (block, to, barrier) in destinations(cluster, to, barrier, multicast)? {
-        cluster.blocks[barrier.0].barriers.visible(barrier.1, warp)?;
+        cluster.blocks[barrier.0].barriers.visible_to_copies(barrier.1, warp)?;
         let actor = Actor { lane: WHOLE_WARP, ..warp.actor(env, lane) };
         cluster.blocks[block].shared.begin_copy(to, bytes, &actor)?;
         cluster.flight.push(Transfer::Load { block, to, bytes, source: source.clone(), barrier });
@@ -239,7 +239,7 @@ pub(crate) fn tensor(
         }
         .map_err(blame)?;
     }
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     Ok(())
 }
 
@@ -295,7 +295,7 @@ pub(crate) fn bulk(
         }
         .map_err(blame)?;
     }
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     Ok(())
 }
 
@@ -329,10 +329,10 @@ fn read_store(env: &mut Env<'_>, cluster: &mut Cluster, warp: &Warp, store: &mut
         return Ok(());
     }
     let actor = Actor {
-        agent: warp.agent,
+        party: warp.party,
         lane: store.lane as u8,
         clock: &store.clock,
-        moment: warp.clock.seen(warp.agent),
+        moment: warp.clock.seen(warp.party),
         asynchronous: true,
         strong: false,
         races: env.options.races,
@@ -406,7 +406,7 @@ pub(crate) fn wait(
         left.push(store);
     }
     warp.copies.stores.started = left;
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     Ok(())
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct Warp {
     /// Index in its block.
     pub index: usize,
     /// Number by which clocks know it.
-    pub agent: usize,
+    pub party: usize,
     /// Lanes that exist.
     pub valid: u32,
     pub exited: u32,
@@ -53,6 +53,8 @@ pub(crate) struct Warp {
     pub splits: Vec<Split>,
     pub registers: Vec<Lanes>,
     pub predicates: Vec<u32>,
+    /// The carry flag of each lane.
+    pub carry: u32,
     /// Local memory, lane after lane.
     pub local: Vec<u8>,
     pub clock: Clock,

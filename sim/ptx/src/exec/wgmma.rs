@@ -72,7 +72,7 @@ impl WgmmaState {
 }
 
 /// Follows the registers that an instruction reads and writes; refuses those of a product in flight.
-pub(crate) fn follow(env: &Env<'_>, warp: &mut Warp, op: &Op, exec: u32) -> Result<(), Trouble> {
+pub(crate) fn follow(env: &Env<'_>, warp: &mut Warp, op: &Op, pc: u32, exec: u32) -> Result<(), Trouble> {
     if exec == 0 {
         return Ok(());
     }
@@ -85,14 +85,14 @@ pub(crate) fn follow(env: &Env<'_>, warp: &mut Warp, op: &Op, exec: u32) -> Resu
         return Ok(());
     }
     let mut touched = None;
-    op.registers(&mut |r, write| {
-        if busy[r as usize] > 0 {
-            touched = Some((r, write));
+    for (r, write) in &env.kernel.mentions[pc as usize] {
+        if busy[*r as usize] > 0 {
+            touched = Some((*r, *write));
         }
-        if write {
-            written[r as usize] = *now;
+        if *write {
+            written[*r as usize] = *now;
         }
-    });
+    }
     match touched {
         None => Ok(()),
         Some((r, write)) => {
@@ -159,7 +159,7 @@ pub(crate) fn start(
         Err(constant) => constant,
     };
     let started = Started { pc, a, b, accumulate, clock: warp.clock.clone() };
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     let state = &mut warp.wgmma;
     state.trace = (state.trace ^ (u64::from(pc) + 1)).wrapping_mul(0x100_0000_01b3);
     if !env.late {
@@ -186,7 +186,7 @@ pub(crate) fn wait(env: &mut Env<'_>, cluster: &mut Cluster, warp: &mut Warp, pe
             compute(env, cluster, warp, op, &started)?;
         }
     }
-    warp.clock.tick(warp.agent);
+    warp.clock.tick(warp.party);
     Ok(())
 }
 
@@ -302,10 +302,10 @@ fn operand(
     k: usize,
 ) -> Result<Numbers, Trouble> {
     let actor = Actor {
-        agent: warp.agent,
+        party: warp.party,
         lane: WHOLE_WARP,
         clock: &started.clock,
-        moment: warp.clock.seen(warp.agent),
+        moment: warp.clock.seen(warp.party),
         asynchronous: true,
         strong: false,
         races: env.options.races,

@@ -130,6 +130,17 @@ fn barriers_used_before_their_initialisation_is_ordered_are_found() {
 }
 
 #[test]
+fn barriers_that_no_fence_makes_visible_to_copies_are_found() {
+    in_wgmma(&[("fence.mbarrier_init.release.cluster;", "")], &[Proxy]);
+}
+
+#[test]
+fn a_block_that_exits_without_waiting_for_its_last_copy_is_found() {
+    // The producer loads one stage more than the consumers take.
+    in_wgmma(&[("setp.lt.s32 \t%p10, %r192, %r1;", "setp.le.s32 \t%p10, %r192, %r1;")], &[InFlight]);
+}
+
+#[test]
 fn a_wait_for_copies_that_is_one_group_too_lax_is_found() {
     in_mma(&[("cp.async.wait_group 1;", "cp.async.wait_group 2;")], &[InFlight]);
 }

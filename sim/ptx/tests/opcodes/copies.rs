@@ -172,6 +172,7 @@ fn tensor_kernel(rank: usize, reduce: &str) -> String {
 	mov.u32 %r6, room;
 	mov.u32 %r8, bar;
 	mbarrier.init.shared::cta.b64 [%r8], 1;
+	fence.mbarrier_init.release.cluster;
 	cp.async.bulk.prefetch.tensor.{rank}d.L2.global.tile [%rd1, {{{}}}];
 	prefetch.tensormap [%rd1];
 	mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r8], %r2;

@@ -143,6 +143,10 @@ const SINGLE: &[Case] = &[
     ("setp.geu.f32 %p10, %f1, %f2;", |a, b, _| (x(a) >= x(b) || x(a).is_nan() || x(b).is_nan()).into()),
     ("setp.num.f32 %p10, %f1, %f2;", |a, b, _| (!x(a).is_nan() && !x(b).is_nan()).into()),
     ("setp.nan.f32 %p10, %f1, %f2;", |a, b, _| (x(a).is_nan() || x(b).is_nan()).into()),
+    ("testp.finite.f32 %p10, %f1;", |a, _, _| x(a).is_finite().into()),
+    ("testp.infinite.f32 %p10, %f1;", |a, _, _| x(a).is_infinite().into()),
+    ("testp.notanumber.f32 %p10, %f1;", |a, _, _| x(a).is_nan().into()),
+    ("testp.subnormal.f32 %p10, %f1;", |a, _, _| x(a).is_subnormal().into()),
     ("setp.gt.ftz.f32 %p10, %f1, %f2;", |a, b, _| (flush(x(a)) > flush(x(b))).into()),
 ];
 
@@ -174,6 +178,8 @@ const DOUBLE: &[Case] = &[
     ("abs.f64 %d10, %d1;", |a, _, _| a & !(1 << 63)),
     ("min.f64 %d10, %d1, %d1;", |a, _, _| d(y(a))),
     ("setp.lt.f64 %p10, %d1, %d2;", |a, b, _| (y(a) < y(b)).into()),
+    ("testp.normal.f64 %p10, %d1;", |a, _, _| y(a).is_normal().into()),
+    ("testp.number.f64 %p10, %d1;", |a, _, _| (!y(a).is_nan()).into()),
     ("setp.gtu.f64 %p10, %d1, %d2;", |a, b, _| (y(a) > y(b) || y(a).is_nan() || y(b).is_nan()).into()),
 ];
 

@@ -176,6 +176,23 @@ const PLAIN: &[Case] = &[
         let term = |i: u32| (a >> (16 * i) & 0xffff) * (b >> (16 + 8 * i) & 0xff);
         (c + term(0) + term(1)) & 0xffff_ffff
     }),
+    ("add.cc.u64 %rd11, %rd1, %rd2; addc.u64 %rd10, %rd3, 1;", |a, b, c| {
+        ((u128::from(a) + u128::from(b) + (u128::from(c) << 64) + (1 << 64)) >> 64) as u64
+    }),
+    ("sub.cc.u32 %r11, %r1, %r2; subc.cc.u32 %r12, %r3, %r2; subc.u32 %r10, 0, 0;", |a, b, c| {
+        let low = |x: u64| u128::from(x & 0xffff_ffff);
+        ((low(a) | low(c) << 32).wrapping_sub(low(b) | low(b) << 32) >> 64) as u64 & 0xffff_ffff
+    }),
+    ("mad.lo.cc.u32 %r11, %r1, %r2, %r3; madc.hi.u32 %r10, %r1, %r2, 0;", |a, b, c| {
+        (u64::from(u(a)) * u64::from(u(b)) + u64::from(u(c))) >> 32
+    }),
+    ("cvt.pack.sat.s8.s32.b32 %r10, %r1, %r2, %r3;", |a, b, c| {
+        let byte = |x: u64| s(x).clamp(-128, 127) as u64 & 0xff;
+        (c & 0xffff) << 16 | byte(a) << 8 | byte(b)
+    }),
+    ("cvt.pack.sat.u16.s32 %r10, %r1, %r2;", |a, b, _| {
+        (s(a).clamp(0, 65535) as u64) << 16 | s(b).clamp(0, 65535) as u64
+    }),
     ("mov.b64 %rd10, {%r2, %r1};", |a, b, _| u64::from(u(b)) | a << 32),
     ("mov.b32 %r10, {%h1, %h2};", |a, b, _| (a & 0xffff) | (b & 0xffff) << 16),
     ("mov.b64 {%r10, %r11}, %rd1;", |a, _, _| u(a).into()),

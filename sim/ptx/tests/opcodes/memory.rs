@@ -172,6 +172,20 @@ fn a_mapped_address_reaches_the_next_block_of_the_cluster() {
 }
 
 #[test]
+fn a_block_must_not_exit_while_another_reads_its_shared_memory() {
+    let remote = CLUSTER.replace("mapa.u64 %rd5, %rd4, %r1;", "mapa.u64 %rd5, %rd4, %r3;");
+    let last = "\tbarrier.cluster.arrive.aligned;\n\tbarrier.cluster.wait.aligned;\n\tret;";
+    assert!(remote.contains(last));
+    for seed in 0..10 {
+        let options = Options { seed, ..Options::default() };
+        let run = |text: &str| launch(text, [8, 1, 1], 1, 4, 0, &[], 64, &options);
+        run(&remote).unwrap();
+        let fault = run(&remote.replace(last, "\tret;")).unwrap_err();
+        assert!(fault.kind == FaultKind::Race && fault.message.contains("exit"), "{fault}");
+    }
+}
+
+#[test]
 fn accesses_that_are_not_aligned_are_faults() {
     let text = crate::lanes::assemble("add.u64 %rd30, %rd21, 2; ld.global.u32 %r10, [%rd30];");
     let fault = execute(&text, 1, &[0; 24], 8, &Options::default()).unwrap_err();
