@@ -13,15 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const PRELUDE: &str = include_str!("../kernels/prelude.cuh");
 
 /// The headers by name.
-const HEADERS: [(&str, &str); 8] = [
+const HEADERS: [(&str, &str); 6] = [
     ("prelude.cuh", PRELUDE),
     ("wgmma.cuh", include_str!("../kernels/wgmma.cuh")),
     ("epilogue.cuh", include_str!("../kernels/epilogue.cuh")),
     ("rows.cuh", include_str!("../kernels/rows.cuh")),
     ("window.cuh", include_str!("../kernels/window.cuh")),
     ("attention.cuh", include_str!("../kernels/attention.cuh")),
-    ("attention_small.cuh", include_str!("../kernels/attention_small.cuh")),
-    ("attention_large.cuh", include_str!("../kernels/attention_large.cuh")),
 ];
 
 /// What a kernel is compiled for; in an [`Instance`], the least that it needs.

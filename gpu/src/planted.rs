@@ -4,6 +4,7 @@
 //! seed, and each bug has to show as a fault or as a wrong result; the table that [`run`] makes says how often it did. Bugs
 //! that the simulator cannot see are in the table too, with the reason.
 
+mod attention;
 mod gemm;
 mod rows;
 mod window;
@@ -137,7 +138,7 @@ pub fn simulation() -> Simulation {
 
 /// Every kernel with planted bugs.
 pub fn subjects() -> Vec<Subject> {
-    let families = [gemm::subjects(), window::subjects(), rows::subjects()];
+    let families = [gemm::subjects(), window::subjects(), rows::subjects(), attention::subjects()];
     families.into_iter().flatten().collect()
 }
 

@@ -10,10 +10,12 @@
 //! Decoding is limited by memory: 4.3 TB/s for some 0.7 us are 3 MB on their way, 23 kB for each of 132 multiprocessors.
 //! A warp of a small tile has [`Form::slots`] buffers of 16 rows, all but one of which are on their way while it computes: with
 //! heads of 128 elements `2 blocks * 4 warps * 5 * 4 kB = 160 kB` on a multiprocessor, see [`Form::bytes_in_flight`]. Every 16 lanes
-//! copy a row of 256 bytes, so a request of a warp is of whole sectors: 16 of them for 512 bytes, the least there can be. Of the
-//! registers of a multiprocessor, 65,536, two blocks take `2 * 128 * 255` at most, and of its shared memory of 228 kB two blocks with
-//! [`Form::shared`] bytes; heads of 256 elements leave room for one. The work between two copies of a run of 16 positions, 8 kB
-//! with heads of 128 elements, is some 400 instructions of a warp, 100 cycles on four schedulers, where memory takes 430.
+//! copy a row of 256 bytes, so a request of a warp is of whole sectors: 16 of them for 512 bytes, the least there can be. Over a
+//! whole decoding step the simulator counts 1.02 times the sectors of the operands and results, 14 a request, and 3.8 cycles of the
+//! banks for an access to shared memory, where a matrix load takes 4 at least. Of the registers of a multiprocessor, 65,536, two
+//! blocks take `2 * 128 * 255` at most, and of its shared memory of 228 kB two blocks with [`Form::shared`] bytes; heads of 256
+//! elements leave room for one. A run of 16 positions, 8 kB with heads of 128 elements, takes a warp some 590 instructions of PTX:
+//! 150 cycles on four schedulers, where memory takes 430.
 //!
 //! Prefill is limited by arithmetic, for which the large tiles use mma.sync, at best some 62 % of what wgmma reaches. A warp has
 //! 32 rows where heads have up to 128 elements, so that what ldmatrix brings from shared memory, 512 bytes, is used by four mma.
