@@ -1,0 +1,73 @@
+//! `tandem kernels`, `tandem bench kernels` and `tandem ptx`, as far as no GPU is needed.
+
+#[allow(dead_code, reason = "no model and no file is needed here")]
+mod command;
+
+use command::{good, refused, tandem_with};
+
+#[test]
+fn every_kernel_has_a_grade_on_every_backend() {
+    let value: serde_json::Value = serde_json::from_str(&good(&["kernels", "--format", "json"])).unwrap();
+    let kernels = value["kernels"].as_array().unwrap();
+    assert!(kernels.len() >= 25, "{}", kernels.len());
+    for kernel in kernels {
+        for backend in ["cpu-scalar", "cpu-simd", "ptx", "cuda", "vta"] {
+            let grade = &kernel["backends"][backend];
+            let reason = grade["why"].as_str().is_some_and(|why| why.len() > 10);
+            assert!(grade["grade"] == "native" || reason, "{kernel}");
+        }
+    }
+    let text = good(&["kernels", "--op", "attention.decode.bf16"]);
+    assert!(text.contains("last_page_len") && text.contains("one_token_page"), "{text}");
+}
+
+#[test]
+fn kernels_are_checked_on_named_samples_and_on_extents_of_ones_own() {
+    let text = good(&["kernels", "check", "--op", "gemm.i8", "--device", "cpu-scalar,cpu-simd"]);
+    assert!(text.contains("empty_sum") && text.contains("0 of 16 comparisons differ, seed 1"), "{text}");
+    let arguments = ["kernels", "check", "--op", "gemm.f32", "--device", "cpu-simd", "--seed", "9"];
+    let json = good(&[&arguments[..], &["--dims", "m=5,n=33,k=70,act=gelu", "--format", "json"]].concat());
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((value["wrong"].as_u64(), value["rows"][0]["dims"]["k"].as_u64()), (Some(0), Some(70)), "{json}");
+}
+
+#[test]
+fn what_is_no_kernel_axis_or_extent_is_refused() {
+    let of = |dims| ["kernels", "check", "--op", "gemm.i8", "--device", "cpu-simd", "--dims", dims];
+    refused(&["kernels", "check", "--op", "gemm.i9"], &["gemm.i9", "gemm.i8"]);
+    refused(&of("q=3"), &["no such axis", "m, n, k"]);
+    refused(&of("m=-1"), &["whole number"]);
+    refused(&of("act=tanh"), &["none, relu"]);
+    refused(&of("m=1000000,k=1000000"), &["[m, k]", "elements"]);
+    refused(&["kernels", "check", "--sample", "nothing", "--device", "cpu-simd"], &["nothing to check"]);
+    refused(&["ptx", "run", "--kernel", "gemm_absent"], &["gemm_absent", "gemm_tma"]);
+}
+
+#[test]
+fn a_machine_without_nvrtc_says_what_to_do_and_does_the_rest() {
+    let nothing = [("TANDEM_TOOLS", "/nonexistent"), ("LD_LIBRARY_PATH", "")];
+    for arguments in [&["ptx", "run", "--planted"][..], &["kernels", "check", "--device", "ptx"]] {
+        let output = tandem_with(&nothing, arguments);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("NVRTC is missing") && text.contains("cargo x setup"), "{text}");
+    }
+    let output = tandem_with(&nothing, &["doctor", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let finding =
+        |name: &str| value["findings"].as_array().unwrap().iter().find(|f| f["name"] == name).unwrap().clone();
+    assert_eq!(finding("NVRTC")["found"], false);
+    assert!(finding("SIMD")["enables"].as_str().unwrap().contains("cpu-simd"));
+}
+
+#[test]
+fn speeds_are_told_beside_the_peaks_of_the_same_run() {
+    let arguments = ["bench", "kernels", "--op", "gemm.i8", "--dims", "m=64,n=64,k=64", "--threads", "1"];
+    let json = good(&[&arguments[..], &["--format", "json"]].concat());
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let row = &value["rows"][0];
+    assert!(value["limits"]["f32_flops"].as_f64() > Some(1e6) && row["median_us"].as_f64() > Some(0.0), "{json}");
+    assert_eq!((row["work"]["int_ops"].as_u64(), value["threads"].as_u64()), (Some(2 * 64 * 64 * 64), Some(1)));
+    assert!(good(&arguments).contains("of limit"));
+}
