@@ -168,7 +168,8 @@ impl Limits {
     /// The shortest time for work on elements of this type, and what makes it so.
     fn seconds(&self, work: &Work, dtype: DType) -> (f64, &'static str) {
         let flops = match dtype {
-            DType::BF16 | DType::F16 => self.bf16_flops.unwrap_or(self.f32_flops),
+            // Where instructions for pairs are slower than those for f32, widening is the better way.
+            DType::BF16 | DType::F16 => self.bf16_flops.map_or(self.f32_flops, |rate| rate.max(self.f32_flops)),
             _ => self.f32_flops,
         };
         let arithmetic = work.flops as f64 / flops + work.int_ops as f64 / self.int8_ops.unwrap_or(self.f32_flops);
