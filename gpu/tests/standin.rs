@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tandem_gpu::gemm::{self, Wish};
 use tandem_gpu::{Arch, Args, Compiler, Device, GpuError, Instance, Launch, Source, kernels};
 use tandem_ops::OpError;
-use tandem_ops::def::accept;
+use tandem_ops::def::conform;
 use tandem_tensor::{DType, Tensor};
 
 static STEPS: Source = Source {
@@ -99,12 +99,8 @@ fn conformance(device: &Device) {
         let operation = kernel.operation();
         for sample in operation.samples() {
             let context = format!("{} {}", operation.def().name, sample.name);
-            let inputs = operation.sample(sample.name, &sample.dims, 5).unwrap();
-            let dims = accept(operation, &sample.dims, &inputs).unwrap();
-            let found = kernel.run(&dims, &inputs).unwrap_or_else(|error| panic!("{context}: {error}"));
-            let expected = operation.reference(&dims, &inputs).unwrap();
-            let agreement = operation.def().agree.compare(found.get("out").unwrap(), expected.get("out").unwrap());
-            assert!(operation.def().agree.allows(&agreement), "{context}: {agreement:?}");
+            let verdict = conform(&**kernel, &sample, 5).unwrap_or_else(|error| panic!("{context}: {error}"));
+            assert!(verdict.agrees, "{context}: {:?}", verdict.results);
         }
     }
     // Clusters and partial products, which no sample is large enough for.

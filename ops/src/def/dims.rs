@@ -16,6 +16,24 @@ pub struct Axis {
     pub doc: &'static str,
 }
 
+impl Axis {
+    /// The axes of these lists, one after the other; `N` is how many there are together.
+    pub(crate) const fn joined<const N: usize>(lists: &[&[Axis]]) -> [Axis; N] {
+        let mut all = [Axis { name: "", kind: AxisKind::Extent, default: 0, doc: "" }; N];
+        let (mut list, mut at) = (0, 0);
+        while list < lists.len() {
+            let mut axis = 0;
+            while axis < lists[list].len() {
+                all[at] = lists[list][axis];
+                (axis, at) = (axis + 1, at + 1);
+            }
+            list += 1;
+        }
+        assert!(at == N, "another number of axes");
+        all
+    }
+}
+
 /// Where the extent of an axis comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AxisKind {

@@ -35,23 +35,17 @@ const fn scale(dims: &'static [Dim]) -> Port {
 static CONV2D: OpDef = OpDef {
     name: "conv2d.i8",
     summary: "codes of a convolution: (f32(bias + sum (x - input_zero_point) weight) scale, half to even) + zero_point, clamped",
-    axes: &[
-        IMAGES,
-        HEIGHT,
-        WIDTH,
-        CHANNELS,
-        Axis { name: "o", kind: AxisKind::Extent, default: 32, doc: "channels of the result" },
-        KERNEL[0],
-        KERNEL[1],
-        NUMBERS[0],
-        NUMBERS[1],
-        NUMBERS[2],
-        NUMBERS[3],
-        NUMBERS[4],
-        NUMBERS[5],
-        NUMBERS[6],
-        NUMBERS[7],
-    ],
+    axes: &Axis::joined::<15>(&[
+        &[
+            IMAGES,
+            HEIGHT,
+            WIDTH,
+            CHANNELS,
+            Axis { name: "o", kind: AxisKind::Extent, default: 32, doc: "channels of the result" },
+        ],
+        &KERNEL,
+        &NUMBERS,
+    ]),
     inputs: &[
         X,
         Port {
@@ -82,23 +76,17 @@ static CONV2D: OpDef = OpDef {
 static DEPTHWISE: OpDef = OpDef {
     name: "depthwise.i8",
     summary: "codes of a convolution of each channel by itself, with the arithmetic of conv2d.i8",
-    axes: &[
-        IMAGES,
-        HEIGHT,
-        WIDTH,
-        CHANNELS,
-        Axis { name: "multiplier", kind: AxisKind::Number, default: 1, doc: "outputs of each channel" },
-        KERNEL[0],
-        KERNEL[1],
-        NUMBERS[0],
-        NUMBERS[1],
-        NUMBERS[2],
-        NUMBERS[3],
-        NUMBERS[4],
-        NUMBERS[5],
-        NUMBERS[6],
-        NUMBERS[7],
-    ],
+    axes: &Axis::joined::<15>(&[
+        &[
+            IMAGES,
+            HEIGHT,
+            WIDTH,
+            CHANNELS,
+            Axis { name: "multiplier", kind: AxisKind::Number, default: 1, doc: "outputs of each channel" },
+        ],
+        &KERNEL,
+        &NUMBERS,
+    ]),
     inputs: &[
         X,
         Port {

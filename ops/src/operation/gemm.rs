@@ -39,12 +39,10 @@ const EXTENTS: [Axis; 3] = [
 ];
 
 const fn float(name: &'static str, inputs: &'static [Port], outputs: &'static [Port], agree: Agree) -> OpDef {
-    const AXES: &[Axis] = &[
-        EXTENTS[0],
-        EXTENTS[1],
-        EXTENTS[2],
-        Axis { name: "act", kind: AxisKind::Choice(ACTS), default: 0, doc: "activation of the epilogue" },
-    ];
+    const AXES: &[Axis] = &Axis::joined::<4>(&[
+        &EXTENTS,
+        &[Axis { name: "act", kind: AxisKind::Choice(ACTS), default: 0, doc: "activation of the epilogue" }],
+    ]);
     OpDef {
         name,
         summary: "act(a bᵀ + bias), sums in f32",
@@ -175,17 +173,15 @@ struct Codes;
 static CODES: OpDef = OpDef {
     name: "gemm.i8",
     summary: "codes of a bᵀ + bias: (f32(acc) scale, half to even) + zero_point, clamped",
-    axes: &[
-        EXTENTS[0],
-        EXTENTS[1],
-        EXTENTS[2],
-        Axis {
+    axes: &Axis::joined::<4>(&[
+        &EXTENTS,
+        &[Axis {
             name: "act",
             kind: AxisKind::Choice(&["none", "relu"]),
             default: 0,
             doc: "relu clamps at the zero point",
-        },
-    ],
+        }],
+    ]),
     inputs: &[
         Port { name: "a", dtype: DType::I8, dims: &[M, K], doc: "rows of codes with zero point 0" },
         Port { name: "b", dtype: DType::I8, dims: &[N, K], doc: "weights, a row an output feature" },

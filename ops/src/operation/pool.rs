@@ -31,10 +31,7 @@ const COUNTABLE: Constraint = Constraint {
 static MAX: OpDef = OpDef {
     name: "max_pool.i8",
     summary: "the largest code under a window, lo where all of it is padding; then a clamp",
-    axes: &[
-        IMAGES, HEIGHT, WIDTH, CHANNELS, KERNEL[0], KERNEL[1], NUMBERS[0], NUMBERS[1], NUMBERS[2], NUMBERS[3],
-        NUMBERS[4], NUMBERS[5], NUMBERS[6], NUMBERS[7], EXTENT,
-    ],
+    axes: &Axis::joined::<15>(&[&[IMAGES, HEIGHT, WIDTH, CHANNELS], &KERNEL, &NUMBERS, &[EXTENT]]),
     inputs: &[X, LO, HI],
     outputs: &[OUT],
     holds: &[FITS, COUNTABLE],
@@ -45,29 +42,20 @@ static MAX: OpDef = OpDef {
 static AVERAGE: OpDef = OpDef {
     name: "average_pool.i8",
     summary: "the mean of the codes under a window, half away from zero, 0 where none counts; then a clamp",
-    axes: &[
-        IMAGES,
-        HEIGHT,
-        WIDTH,
-        CHANNELS,
-        KERNEL[0],
-        KERNEL[1],
-        NUMBERS[0],
-        NUMBERS[1],
-        NUMBERS[2],
-        NUMBERS[3],
-        NUMBERS[4],
-        NUMBERS[5],
-        NUMBERS[6],
-        NUMBERS[7],
-        EXTENT,
-        Axis {
-            name: "padding",
-            kind: AxisKind::Choice(&["left_out", "counted"]),
-            default: 0,
-            doc: "whether padding counts as elements, with the code zero_point",
-        },
-    ],
+    axes: &Axis::joined::<16>(&[
+        &[IMAGES, HEIGHT, WIDTH, CHANNELS],
+        &KERNEL,
+        &NUMBERS,
+        &[
+            EXTENT,
+            Axis {
+                name: "padding",
+                kind: AxisKind::Choice(&["left_out", "counted"]),
+                default: 0,
+                doc: "whether padding counts as elements, with the code zero_point",
+            },
+        ],
+    ]),
     inputs: &[
         X,
         Port { name: "zero_point", dtype: DType::I32, dims: &[], doc: "the code of zero: that of counted padding" },

@@ -2,51 +2,51 @@
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
-use super::Tiles;
 use super::pack::{Bf16, F32, LANES};
+use super::{Form, Tiles};
 use crate::cpu::int8::{by_height, heights};
 use std::arch::x86_64::*;
 
-/// All tiles of a panel. The tile heights are those of which sums, weights and one element fill the 32 registers.
+/// All tiles of a panel by a function for each number of rows and vectors. The tile heights are those of which sums, weights and one
+/// element fill the 32 registers.
+macro_rules! by_vectors {
+    ($tiles:ident, $tile:ident) => {
+        match $tiles.panel.vectors {
+            1 => {
+                for (begin, height) in heights($tiles.count, 12) {
+                    by_height!(height, $tile::<_, 1>($tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
+                }
+            }
+            2 => {
+                for (begin, height) in heights($tiles.count, 12) {
+                    by_height!(height, $tile::<_, 2>($tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
+                }
+            }
+            3 => {
+                for (begin, height) in heights($tiles.count, 8) {
+                    by_height!(height, $tile::<_, 3>($tiles, begin), 1 2 3 4 5 6 7 8);
+                }
+            }
+            4 => {
+                for (begin, height) in heights($tiles.count, 6) {
+                    by_height!(height, $tile::<_, 4>($tiles, begin), 1 2 3 4 5 6);
+                }
+            }
+            more => unreachable!("a panel of {more} vectors"),
+        }
+    };
+}
+
+/// All tiles of a panel.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn f32_avx512(tiles: &Tiles<'_, F32>) {
-    match tiles.panel.vectors {
-        1 => {
-            for (begin, height) in heights(tiles.count, 12) {
-                by_height!(height, f32_tile::<_, 1>(tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
-            }
-        }
-        2 => {
-            for (begin, height) in heights(tiles.count, 12) {
-                by_height!(height, f32_tile::<_, 2>(tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
-            }
-        }
-        3 => {
-            for (begin, height) in heights(tiles.count, 8) {
-                by_height!(height, f32_tile::<_, 3>(tiles, begin), 1 2 3 4 5 6 7 8);
-            }
-        }
-        4 => {
-            for (begin, height) in heights(tiles.count, 6) {
-                by_height!(height, f32_tile::<_, 4>(tiles, begin), 1 2 3 4 5 6);
-            }
-        }
-        more => unreachable!("a panel of {more} vectors"),
-    }
+    by_vectors!(tiles, f32_tile);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn f32_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, F32>, begin: usize) {
-    let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-    if tiles.steps.start > 0 {
-        for r in 0..ROWS {
-            for v in 0..VECTORS {
-                // SAFETY: the place is used here alone.
-                acc[r][v] = partial(unsafe { tiles.outputs(tiles.begin + begin + r, v) });
-            }
-        }
-    }
+    let mut acc = begun::<_, ROWS, VECTORS>(tiles, begin);
     let mut line: *const f32 = tiles.lines.as_ptr().cast();
     let steps = tiles.steps.len();
     // SAFETY: `Tiles::check` has seen that rows and lines of all steps are inside their slices.
@@ -68,6 +68,25 @@ fn f32_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, F32>, beg
     write(tiles, begin, acc);
 }
 
+/// The sums of a tile as it begins: those of the passes before, or zeros.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn begun<F: Form, const ROWS: usize, const VECTORS: usize>(
+    tiles: &Tiles<'_, F>,
+    begin: usize,
+) -> [[__m512; VECTORS]; ROWS] {
+    let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    if tiles.steps.start > 0 {
+        for r in 0..ROWS {
+            for v in 0..VECTORS {
+                // SAFETY: the place is used here alone.
+                acc[r][v] = partial(unsafe { tiles.outputs(tiles.begin + begin + r, v) });
+            }
+        }
+    }
+    acc
+}
+
 /// The sums of the passes before.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
@@ -86,7 +105,7 @@ fn opaque<T, const ROWS: usize>(rows: [*const T; ROWS]) -> [*const T; ROWS] {
 /// Writes the results of a tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-fn write<F: super::Form, const ROWS: usize, const VECTORS: usize>(
+fn write<F: Form, const ROWS: usize, const VECTORS: usize>(
     tiles: &Tiles<'_, F>,
     begin: usize,
     acc: [[__m512; VECTORS]; ROWS],
@@ -130,43 +149,13 @@ fn mask(len: usize) -> u16 {
 /// All tiles of a panel. The instruction takes denormal elements for zero and rounds a pair's products once.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 pub(super) fn bf16_avx512(tiles: &Tiles<'_, Bf16>) {
-    match tiles.panel.vectors {
-        1 => {
-            for (begin, height) in heights(tiles.count, 12) {
-                by_height!(height, bf16_tile::<_, 1>(tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
-            }
-        }
-        2 => {
-            for (begin, height) in heights(tiles.count, 12) {
-                by_height!(height, bf16_tile::<_, 2>(tiles, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
-            }
-        }
-        3 => {
-            for (begin, height) in heights(tiles.count, 8) {
-                by_height!(height, bf16_tile::<_, 3>(tiles, begin), 1 2 3 4 5 6 7 8);
-            }
-        }
-        4 => {
-            for (begin, height) in heights(tiles.count, 6) {
-                by_height!(height, bf16_tile::<_, 4>(tiles, begin), 1 2 3 4 5 6);
-            }
-        }
-        more => unreachable!("a panel of {more} vectors"),
-    }
+    by_vectors!(tiles, bf16_tile);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
 fn bf16_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, Bf16>, begin: usize) {
-    let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-    if tiles.steps.start > 0 {
-        for r in 0..ROWS {
-            for v in 0..VECTORS {
-                // SAFETY: the place is used here alone.
-                acc[r][v] = partial(unsafe { tiles.outputs(tiles.begin + begin + r, v) });
-            }
-        }
-    }
+    let mut acc = begun::<_, ROWS, VECTORS>(tiles, begin);
     let mut line: *const __m512i = tiles.lines.as_ptr().cast();
     let steps = tiles.steps.len();
     // SAFETY: `Tiles::check` has seen that rows and lines of all steps are inside their slices; the types of vectors are 64 bytes.

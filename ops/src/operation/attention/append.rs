@@ -17,17 +17,24 @@ const NEW: &[Dim] = &[Dim::Axis("n"), Dim::Axis("hkv"), Dim::Axis("d")];
 static APPEND: OpDef = OpDef {
     name: "attention.append.bf16",
     summary: "writes new keys and values as the last positions of their requests, whose page table counts them already",
-    axes: &[
-        Axis { name: "b", kind: AxisKind::Extent, default: 8, doc: "requests" },
-        Axis { name: "n", kind: AxisKind::Drawn, default: 0, doc: "new positions of all requests" },
-        HEADS[1],
-        HEADS[2],
-        PAGE_AXES[0],
-        PAGE_AXES[1],
-        PAGE_AXES[2],
-        Axis { name: "new", kind: AxisKind::Number, default: 4, doc: "new positions of a typical request of a sample" },
-        Axis { name: "kv", kind: AxisKind::Number, default: 64, doc: "positions before them" },
-    ],
+    axes: &Axis::joined::<9>(&[
+        &[
+            Axis { name: "b", kind: AxisKind::Extent, default: 8, doc: "requests" },
+            Axis { name: "n", kind: AxisKind::Drawn, default: 0, doc: "new positions of all requests" },
+            HEADS[1],
+            HEADS[2],
+        ],
+        &PAGE_AXES,
+        &[
+            Axis {
+                name: "new",
+                kind: AxisKind::Number,
+                default: 4,
+                doc: "new positions of a typical request of a sample",
+            },
+            Axis { name: "kv", kind: AxisKind::Number, default: 64, doc: "positions before them" },
+        ],
+    ]),
     inputs: &[
         Port { name: "k", dtype: DType::BF16, dims: NEW, doc: "new keys" },
         Port { name: "v", dtype: DType::BF16, dims: NEW, doc: "new values" },

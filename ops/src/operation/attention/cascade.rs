@@ -19,32 +19,47 @@ const PREFIX: Pages =
 static CASCADE: OpDef = OpDef {
     name: "attention.cascade.bf16",
     summary: "attention over pages that groups of requests share and then over pages of each request's own",
-    axes: &[
-        Axis {
-            name: "groups",
-            kind: AxisKind::Extent,
-            default: 2,
-            doc: "groups of requests with a prefix of their own",
-        },
-        Axis { name: "b", kind: AxisKind::Extent, default: 8, doc: "requests" },
-        Axis { name: "n", kind: AxisKind::Drawn, default: 0, doc: "rows of queries of all requests" },
-        HEADS[0],
-        HEADS[1],
-        HEADS[2],
-        PAGE_AXES[0],
-        PAGE_AXES[1],
-        PAGE_AXES[2],
-        Axis { name: "prefix_entries", kind: AxisKind::Drawn, default: 0, doc: "entries of the prefixes' page table" },
-        Axis {
-            name: "mask",
-            kind: AxisKind::Choice(&["none", "causal"]),
-            default: 1,
-            doc: "what rows see of their own pages; of the prefix they see all",
-        },
-        Axis { name: "lq", kind: AxisKind::Number, default: 1, doc: "rows of a typical request of a sample" },
-        Axis { name: "prefix", kind: AxisKind::Number, default: 256, doc: "positions of a typical prefix of a sample" },
-        Axis { name: "kv", kind: AxisKind::Number, default: 64, doc: "own positions of a typical request of a sample" },
-    ],
+    axes: &Axis::joined::<14>(&[
+        &[
+            Axis {
+                name: "groups",
+                kind: AxisKind::Extent,
+                default: 2,
+                doc: "groups of requests with a prefix of their own",
+            },
+            Axis { name: "b", kind: AxisKind::Extent, default: 8, doc: "requests" },
+            Axis { name: "n", kind: AxisKind::Drawn, default: 0, doc: "rows of queries of all requests" },
+        ],
+        &HEADS,
+        &PAGE_AXES,
+        &[
+            Axis {
+                name: "prefix_entries",
+                kind: AxisKind::Drawn,
+                default: 0,
+                doc: "entries of the prefixes' page table",
+            },
+            Axis {
+                name: "mask",
+                kind: AxisKind::Choice(&["none", "causal"]),
+                default: 1,
+                doc: "what rows see of their own pages; of the prefix they see all",
+            },
+            Axis { name: "lq", kind: AxisKind::Number, default: 1, doc: "rows of a typical request of a sample" },
+            Axis {
+                name: "prefix",
+                kind: AxisKind::Number,
+                default: 256,
+                doc: "positions of a typical prefix of a sample",
+            },
+            Axis {
+                name: "kv",
+                kind: AxisKind::Number,
+                default: 64,
+                doc: "own positions of a typical request of a sample",
+            },
+        ],
+    ]),
     inputs: &[
         Q,
         Port {

@@ -36,20 +36,7 @@ const PAGED: [Constraint; 3] = [SOME_HEADS, WHOLE_GROUPS, SOME_PAGE];
 static DECODE: OpDef = OpDef {
     name: "attention.decode.bf16",
     summary: "softmax(scale q kᵀ) v for one query a request over pages of keys and values",
-    axes: &[
-        B,
-        HEADS[0],
-        HEADS[1],
-        HEADS[2],
-        PAGE_AXES[0],
-        PAGE_AXES[1],
-        PAGE_AXES[2],
-        KV_LENGTH,
-        MASK_AXES[0],
-        MASK_AXES[1],
-        MASK_AXES[2],
-        LOGITS,
-    ],
+    axes: &Axis::joined::<12>(&[&[B], &HEADS, &PAGE_AXES, &[KV_LENGTH], &MASK_AXES, &[LOGITS]]),
     inputs: &[
         Port {
             name: "q",
@@ -80,22 +67,7 @@ static DECODE: OpDef = OpDef {
 static PREFILL: OpDef = OpDef {
     name: "attention.prefill.bf16",
     summary: "softmax(scale q kᵀ) v for requests of any number of queries over pages of keys and values",
-    axes: &[
-        B,
-        N,
-        HEADS[0],
-        HEADS[1],
-        HEADS[2],
-        PAGE_AXES[0],
-        PAGE_AXES[1],
-        PAGE_AXES[2],
-        ROWS,
-        KV_LENGTH,
-        MASK_AXES[0],
-        MASK_AXES[1],
-        MASK_AXES[2],
-        LOGITS,
-    ],
+    axes: &Axis::joined::<14>(&[&[B, N], &HEADS, &PAGE_AXES, &[ROWS, KV_LENGTH], &MASK_AXES, &[LOGITS]]),
     inputs: &[
         Q,
         Port {
@@ -124,7 +96,7 @@ static PREFILL: OpDef = OpDef {
 static RAGGED: OpDef = OpDef {
     name: "attention.ragged.bf16",
     summary: "softmax(scale q kᵀ) v for requests whose queries, keys and values follow each other",
-    axes: &[B, N, M, HEADS[0], HEADS[1], HEADS[2], ROWS, KV_LENGTH, MASK_AXES[0], MASK_AXES[1], MASK_AXES[2], LOGITS],
+    axes: &Axis::joined::<12>(&[&[B, N, M], &HEADS, &[ROWS, KV_LENGTH], &MASK_AXES, &[LOGITS]]),
     inputs: &[
         Q,
         Port { name: "k", dtype: DType::BF16, dims: &[Dim::Axis("m"), Dim::Axis("hkv"), Dim::Axis("d")], doc: "keys" },

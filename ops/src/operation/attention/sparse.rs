@@ -36,30 +36,29 @@ const DENSITY: Axis = Axis {
 static BLOCKS: OpDef = OpDef {
     name: "attention.block_sparse.bf16",
     summary: "softmax(scale q kᵀ) v over the blocks of a sparse matrix, r rows by c positions each",
-    axes: &[
-        M,
-        N,
-        HEADS[0],
-        HEADS[1],
-        HEADS[2],
-        Axis { name: "r", kind: AxisKind::Number, default: 16, doc: "rows of a block" },
-        Axis { name: "c", kind: AxisKind::Number, default: 16, doc: "positions of a block" },
-        Axis { name: "entries", kind: AxisKind::Drawn, default: 0, doc: "blocks" },
-        Axis {
-            name: "mask",
-            kind: AxisKind::Choice(&["none", "custom"]),
-            default: 0,
-            doc: "whether a mask hides positions of a block",
-        },
-        Axis { name: "mask_bytes", kind: AxisKind::Drawn, default: 0, doc: "bytes of the masks" },
-        Axis {
-            name: "logits",
-            kind: AxisKind::Choice(&["plain", "soft_cap"]),
-            default: 0,
-            doc: "what becomes of scores",
-        },
-        DENSITY,
-    ],
+    axes: &Axis::joined::<12>(&[
+        &[M, N],
+        &HEADS,
+        &[
+            Axis { name: "r", kind: AxisKind::Number, default: 16, doc: "rows of a block" },
+            Axis { name: "c", kind: AxisKind::Number, default: 16, doc: "positions of a block" },
+            Axis { name: "entries", kind: AxisKind::Drawn, default: 0, doc: "blocks" },
+            Axis {
+                name: "mask",
+                kind: AxisKind::Choice(&["none", "custom"]),
+                default: 0,
+                doc: "whether a mask hides positions of a block",
+            },
+            Axis { name: "mask_bytes", kind: AxisKind::Drawn, default: 0, doc: "bytes of the masks" },
+            Axis {
+                name: "logits",
+                kind: AxisKind::Choice(&["plain", "soft_cap"]),
+                default: 0,
+                doc: "what becomes of scores",
+            },
+            DENSITY,
+        ],
+    ]),
     inputs: &[
         Q,
         K,
@@ -98,22 +97,21 @@ static BLOCKS: OpDef = OpDef {
 static VARIABLE: OpDef = OpDef {
     name: "attention.variable_block_sparse.bf16",
     summary: "softmax(scale q kᵀ) v over the blocks that a map of each head shows, of any sizes",
-    axes: &[
-        M,
-        N,
-        HEADS[0],
-        HEADS[1],
-        HEADS[2],
-        Axis { name: "rb", kind: AxisKind::Extent, default: 6, doc: "rows of blocks" },
-        Axis { name: "cb", kind: AxisKind::Extent, default: 8, doc: "columns of blocks" },
-        Axis {
-            name: "logits",
-            kind: AxisKind::Choice(&["plain", "soft_cap"]),
-            default: 0,
-            doc: "what becomes of scores",
-        },
-        DENSITY,
-    ],
+    axes: &Axis::joined::<9>(&[
+        &[M, N],
+        &HEADS,
+        &[
+            Axis { name: "rb", kind: AxisKind::Extent, default: 6, doc: "rows of blocks" },
+            Axis { name: "cb", kind: AxisKind::Extent, default: 8, doc: "columns of blocks" },
+            Axis {
+                name: "logits",
+                kind: AxisKind::Choice(&["plain", "soft_cap"]),
+                default: 0,
+                doc: "what becomes of scores",
+            },
+            DENSITY,
+        ],
+    ]),
     inputs: &[
         Q,
         K,
