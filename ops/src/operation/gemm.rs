@@ -81,7 +81,7 @@ struct Float(&'static OpDef);
 fn samples(def: &OpDef, more: &[(&'static str, [usize; 3], usize)]) -> Vec<Sample> {
     let usual: &[(&'static str, [usize; 3], usize)] = &[
         ("no_rows", [0, 64, 64], 0),
-        ("empty_sum", [5, 16, 0], 0),
+        ("empty_sum", [5, 40, 0], 0),
         ("one_row", [1, 96, 256], 0),
         ("ragged", [67, 41, 88], 1),
         ("odd_sum", [9, 10, 37], 0),

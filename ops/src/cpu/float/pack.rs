@@ -114,7 +114,8 @@ impl<F: Form> Packed<F> {
             parts.push((panel, part));
             rest = behind;
         }
-        parts.into_par_iter().for_each(|(panel, lines)| {
+        // An empty sum has no lines to write.
+        parts.into_par_iter().filter(|_| k > 0).for_each(|(panel, lines)| {
             for vector in 0..panel.vectors {
                 let first = panel.first + vector * LANES;
                 let outputs = LANES.min(n - first);
