@@ -118,7 +118,8 @@ pub fn attend(device: &Device, levels: &[Batch<'_>], variant: &Snippet<'_>) -> R
     let (problem, table) = Problem::of(levels);
     let form = Form::new(d)?;
     let plan = Plan::new(&problem, form.resources(device.facts()))?;
-    if plan.items.is_empty() {
+    // Without a head, the plan's rows have nothing in them.
+    if plan.items.is_empty() || q_heads == 0 {
         return Ok((Tensor::zeros(DType::BF16, [rows, q_heads, d]), Tensor::zeros(DType::F32, [rows, q_heads])));
     }
     let attention = Attention::new(device, d, variant)?;

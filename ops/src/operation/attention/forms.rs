@@ -195,6 +195,7 @@ type Extents = &'static [(&'static str, usize)];
 /// The samples that all forms have; extents that a form lacks are left out.
 const USUAL: &[(&str, Extents)] = &[
     ("no_requests", &[("b", 0)]),
+    ("no_heads", &[("b", 3), ("hq", 0), ("hkv", 2), ("d", 64), ("page", 4), ("lq", 2), ("kv", 9), ("logits", 2)]),
     ("kv_zero", &[("b", 3), ("hq", 4), ("hkv", 2), ("d", 64), ("page", 4), ("lq", 2), ("kv", 21)]),
     ("empty_request", &[("b", 4), ("hq", 4), ("hkv", 2), ("d", 64), ("page", 8), ("lq", 5), ("kv", 19), ("mask", 1)]),
     ("one_token_page", &[("b", 3), ("hq", 4), ("hkv", 4), ("page", 1), ("lq", 17), ("kv", 54), ("mask", 1)]),
