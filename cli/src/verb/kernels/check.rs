@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use tandem_ops::def::{Agreement, Operation, Sample, Verdict, conform};
+use tandem_ops::def::{Agreement, Grade, Operation, Sample, Verdict, conform};
 use tandem_ops::operations;
 
 /// Options of `tandem kernels check`.
@@ -69,8 +69,15 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let backends = chosen(options)?;
     let mut jobs = Vec::new();
     for (name, sample) in &samples {
-        let kernels = backends.iter().filter_map(|backend| Some((backend.kind, backend.kernel(name)?)));
-        jobs.extend(kernels.map(|(kind, kernel)| (*name, kind, sample.clone(), kernel)));
+        for backend in &backends {
+            let Some(kernel) = backend.kernel(name) else { continue };
+            match kernel.grade(&sample.dims) {
+                Grade::ReferenceOnly(why) => {
+                    stdout::complain(&format!("left out: {name} {} on {}: {why}", sample.name, backend.kind.name()));
+                }
+                Grade::Native | Grade::Split(_) => jobs.push((*name, backend.kind, sample.clone(), kernel)),
+            }
+        }
     }
     if jobs.is_empty() {
         let names: Vec<&str> = backends.iter().map(|backend| backend.kind.name()).collect();

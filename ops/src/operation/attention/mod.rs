@@ -132,7 +132,7 @@ const LSE: Port = Port {
     doc: "logarithm to base 2 of the sum of weights; 0 without a softmax",
 };
 
-const SOME_HEADS: Constraint = Constraint { text: "hkv > 0", holds: |dims| dims["hkv"] > 0 };
+const SOME_HEADS: Constraint = Constraint { text: "hkv > 0 and d > 0", holds: |dims| dims["hkv"] > 0 && dims["d"] > 0 };
 const WHOLE_GROUPS: Constraint =
     Constraint { text: "hq % hkv == 0", holds: |dims| dims["hq"].is_multiple_of(dims["hkv"].max(1)) };
 const SOME_PAGE: Constraint = Constraint { text: "page > 0", holds: |dims| dims["page"] > 0 };
