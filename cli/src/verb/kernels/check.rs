@@ -81,7 +81,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     }
     if jobs.is_empty() {
         let names: Vec<&str> = backends.iter().map(|backend| backend.kind.name()).collect();
-        bail!("there is nothing to check: {} has no kernel for it, or no sample has that name", names.join(", "));
+        bail!("there is nothing to check: no kernel of {} computes that, or no sample has that name", names.join(", "));
     }
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}")?;
     let bar = ProgressBar::new(jobs.len() as u64).with_style(style);
