@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 const HELP: &str = "\
 cargo x CHORE
 
-  setup          fetch every crate and the tools (Verilator, Yosys, nextpnr, z3, NVRTC), so that builds and tests need no network
+  setup          fetch every crate and the tools (Verilator, Yosys, nextpnr, Apycula, z3, NVRTC), so that builds and tests need no network
   test [ARGS]    every test of the workspace (cargo-nextest where present, cargo test elsewhere); ARGS go to the runner
   gen [--check]  write the generated files, or check that they are up to date
   bless          rewrite the golden files from what the tests see now

