@@ -8,8 +8,8 @@ use tandem_tensor::Tensor;
 pub enum Agree {
     /// Every bit.
     Exact,
-    /// Errors beside the reference's own root mean square: that of all errors, and the largest one. NaNs and infinities have
-    /// to be where the reference has them.
+    /// Errors beside the reference: the root mean square of all beside its own, and each one beside its element or the root
+    /// mean square, whichever is larger. NaNs and infinities have to be where the reference has them.
     Relative {
         /// Root mean square of the errors.
         rms: f64,
@@ -23,7 +23,7 @@ pub enum Agree {
 pub struct Agreement {
     /// Root mean square of the errors, over that of the reference.
     pub rms: f64,
-    /// The largest error, over the root mean square of the reference.
+    /// The largest error, over its element of the reference or the root mean square of all, whichever is larger.
     pub max: f64,
     /// Elements that differ in a way that no tolerance allows: any difference under [`Agree::Exact`], else a NaN or an infinity
     /// on one side only. A wrong shape or dtype counts as all elements, and at least one.
@@ -53,27 +53,28 @@ impl Agree {
             return result;
         }
         let (found, expected) = (found.to_f64(), expected.to_f64());
-        let (mut errors, mut squares, mut count, mut largest) = (0.0, 0.0, 0usize, (0.0, 0));
+        let (mut errors, mut squares, mut count) = (0.0, 0.0, 0usize);
         for (at, (&a, &b)) in found.iter().zip(&expected).enumerate() {
             if a.is_finite() && b.is_finite() {
-                let error = (a - b).abs();
-                errors += error * error;
+                errors += (a - b) * (a - b);
                 squares += b * b;
                 count += 1;
-                if error > largest.0 {
-                    largest = (error, at);
-                }
             } else if !(a == b || a.is_nan() && b.is_nan()) {
                 wrong(at);
             }
         }
-        if result.wrong == 0 {
-            result.at = largest.1;
-        }
         // An all-zero reference has no scale of its own: errors count as they are.
         let scale = if squares > 0.0 { (squares / count as f64).sqrt() } else { 1.0 };
         result.rms = (errors / count.max(1) as f64).sqrt() / scale;
-        result.max = largest.0 / scale;
+        for (at, (a, b)) in found.iter().zip(&expected).enumerate() {
+            let error = (a - b).abs() / b.abs().max(scale);
+            if a.is_finite() && b.is_finite() && error > result.max {
+                result.max = error;
+                if result.wrong == 0 {
+                    result.at = at;
+                }
+            }
+        }
         result
     }
 
@@ -110,6 +111,22 @@ mod tests {
             assert!(!rule.allows(&found));
         }
         assert!(!rule.allows(&rule.compare(&reals(&[3.0]), &expected)));
+    }
+
+    #[test]
+    fn a_large_element_is_measured_against_itself_and_a_small_one_against_all() {
+        let rule = Agree::Relative { rms: 1.0, max: 1e-2 };
+        let expected: Vec<f32> = (0..100).map(|i| if i == 7 { 1000.0 } else { 0.0 }).collect();
+        let with = |at: usize, value: f32| {
+            let mut found = expected.clone();
+            found[at] = value;
+            rule.compare(&reals(&found), &reals(&expected))
+        };
+        let large = with(7, 1005.0);
+        assert!(rule.allows(&large) && (large.max - 5e-3).abs() < 1e-9 && large.at == 7, "{large:?}");
+        let small = with(8, 0.5);
+        assert!(rule.allows(&small) && (small.max - 5e-3).abs() < 1e-9 && small.at == 8, "{small:?}");
+        assert!(!rule.allows(&with(8, 5.0)) && !rule.allows(&with(7, 1020.0)));
     }
 
     #[test]

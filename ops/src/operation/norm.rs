@@ -25,7 +25,7 @@ const fn norm(name: &'static str, summary: &'static str, inputs: &'static [Port]
         outputs,
         holds: &[SHORT],
         // The rounding of the result to 8 bits is all of it, and most elements round alike.
-        agree: Agree::Relative { rms: 1e-3, max: 5e-2 },
+        agree: Agree::Relative { rms: 1e-3, max: 8e-3 },
         vta: Grade::ReferenceOnly("a row's reciprocal root needs a float unit or a table, which the core lacks"),
     }
 }

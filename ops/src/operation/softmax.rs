@@ -37,10 +37,10 @@ const fn result(dtype: DType) -> [Port; 1] {
 }
 
 static F32: OpDef =
-    softmax("softmax.f32", &operands(DType::F32), &result(DType::F32), Agree::Relative { rms: 2e-6, max: 1e-4 });
+    softmax("softmax.f32", &operands(DType::F32), &result(DType::F32), Agree::Relative { rms: 1e-6, max: 5e-6 });
 // The largest error is a unit in the last place of an element near 1 in a matrix of small ones.
 static BF16: OpDef =
-    softmax("softmax.bf16", &operands(DType::BF16), &result(DType::BF16), Agree::Relative { rms: 1e-3, max: 1e-1 });
+    softmax("softmax.bf16", &operands(DType::BF16), &result(DType::BF16), Agree::Relative { rms: 1e-3, max: 8e-3 });
 
 struct Softmax(&'static OpDef);
 
