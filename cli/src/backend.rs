@@ -19,7 +19,8 @@ const EXTENT: usize = 1 << 20;
 pub enum BackendKind {
     /// The CPU kernels without SIMD instructions.
     CpuScalar,
-    /// The CPU kernels with the best SIMD instructions that the processor has.
+    /// The CPU kernels with the best SIMD instructions that the processor has; `cpu` for short.
+    #[value(alias = "cpu")]
     CpuSimd,
     /// The CUDA kernels, on the PTX simulator.
     Ptx,
@@ -119,8 +120,8 @@ fn processor() -> String {
 /// # Errors
 /// One sentence saying what to do where there is none.
 pub fn compiler() -> Result<Arc<Compiler>> {
-    let libraries =
-        tools::nvrtc().ok_or_else(|| anyhow!("NVRTC is missing: run `cargo x setup`, or set TANDEM_TOOLS"))?;
+    let missing = "NVRTC is missing: run `cargo x setup`, or name the folder of its wheel in TANDEM_TOOLS or a CUDA installation in CUDA_HOME";
+    let libraries = tools::nvrtc().ok_or_else(|| anyhow!(missing))?;
     Ok(Arc::new(Compiler::open(&libraries, Some(Cache::new(tools::model_cache().join("kernels"))))?))
 }
 
@@ -129,10 +130,10 @@ pub fn compiler() -> Result<Arc<Compiler>> {
 /// # Errors
 /// With the names that are nearest.
 pub fn operation(name: &str) -> Result<&'static dyn Operation> {
-    let all = operations();
-    if let Some(&found) = all.iter().find(|operation| operation.def().name == name) {
+    if let Some(found) = tandem_ops::operation(name) {
         return Ok(found);
     }
+    let all = operations();
     let family = name.split('.').next().unwrap_or_default();
     let names = all.iter().map(|operation| operation.def().name);
     let mut near: Vec<&str> = names.clone().filter(|other| other.split('.').next() == Some(family)).collect();

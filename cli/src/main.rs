@@ -39,7 +39,7 @@ enum Outcome {
     Negative,
 }
 
-/// FPGA and CPU co-design: run int8 models on a parametrizable VTA.
+/// FPGA-plus-GPU co-design: run int8 models on a parametrizable accelerator, and kernels on every processor that computes them.
 #[derive(Parser)]
 #[command(name = "tandem", version, propagate_version = true, disable_help_subcommand = true)]
 struct Cli {

@@ -8,7 +8,6 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::sync::Arc;
 use tandem_gpu::planted::{Row, outcomes, simulation, subjects};
 
 /// What to do with the simulator.
@@ -66,7 +65,7 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
             bar.set_message(format!("{}: {name}", subject.name));
             let count = if bug.is_some() { options.seeds } else { options.clean_seeds };
             let seeds = (0..count).map(|at| options.seed.wrapping_add(at));
-            rows.push(outcomes(&Arc::clone(&compiler), subject, bug, &simulation(), seeds)?);
+            rows.push(outcomes(&compiler, subject, bug, &simulation(), seeds)?);
             wrongs.push(bug.map(|bug| bug.wrong));
             bar.inc(1);
         }
