@@ -151,7 +151,13 @@ impl Numbers {
     }
 }
 
-/// The A operand of a warp, `rows` × `k`, from its registers.
+/// The A operand of a warp, `rows` × `k`, from its registers: the fragments of `mma.sync` and, with sixteen rows, of
+/// `wgmma` with A in registers, each warp of the warpgroup holding its sixteen.
+///
+/// # Source
+///
+/// PTX ISA 9.0, "Matrix Fragments for mma" of each shape and "Register Fragments" of `wgmma.mma_async`: lane `4 g + t`
+/// holds neighbours along K, 32 bits of them, from the `t`th such group of row `g`.
 pub(crate) fn a_from_registers(warp: &Warp, element: Element, regs: &[Reg], rows: usize, k: usize) -> Numbers {
     let per = (32 / element.bits()) as usize;
     let mut out = Numbers::new(element, rows * k);
@@ -179,7 +185,12 @@ fn b_from_registers(warp: &Warp, element: Element, regs: &[Reg], n: usize, k: us
     out
 }
 
-/// The accumulators of a lane: row, column and which register, with the half of it that is used.
+/// The elements that register `register` of an accumulator holds in a lane: row, column, and the bit from which on.
+///
+/// # Source
+///
+/// PTX ISA 9.0, the same sections: lane `4 g + t` holds columns `2 t` and `2 t + 1` of each eight, first of row `g`, then
+/// of row `g + 8` where there is one. A `wgmma` has N / 8 such groups of eight columns.
 pub(crate) fn accumulator(d: Accumulator, register: usize, lane: usize) -> [(usize, usize, u32); 2] {
     let (row, column) = (lane / 4, 2 * (lane % 4));
     match d {

@@ -8,6 +8,7 @@ mod block;
 mod clock;
 mod collective;
 mod copy;
+mod descriptor;
 mod matrix;
 mod mbarrier;
 mod random;
