@@ -3,7 +3,7 @@
 use super::modifiers::Modifiers;
 use super::{Decoder, fail};
 use crate::error::ParseError;
-use crate::op::{Addr, AsyncCopy, AtomicOp, BulkCopy, BulkKind, Mbarrier, Op, Space, TensorCopy};
+use crate::op::{Addr, AsyncCopy, AtomicOp, BulkCopy, BulkKind, Mbarrier, Op, TensorCopy};
 use crate::syntax::{Operand, Statement};
 use crate::types::{Kind, Type};
 
@@ -63,7 +63,7 @@ impl<'u> Decoder<'u> {
             }
         }
         self.at_most(s, 4 + usize::from(policy))?;
-        let copy = AsyncCopy { to, from, bytes, source_bytes, ignore, to_space: Space::Shared };
+        let copy = AsyncCopy { to, from, bytes, source_bytes, ignore };
         Ok(Op::AsyncCopy(Box::new(copy)))
     }
 

@@ -25,8 +25,9 @@ pub(crate) struct Started {
 /// A copy that lands by itself.
 #[derive(Clone, Debug)]
 pub(crate) enum Transfer {
-    /// `cp.async` of one thread, after which it arrives at a barrier.
-    Arrive { block: usize, addr: u32, copies: Vec<Started>, party: usize, lane: usize, clock: Clock },
+    /// An arrival at a barrier of `block` once all earlier `cp.async` of one thread are done: those of `copies`, and
+    /// those that wait with an arrival of a smaller `id`.
+    Arrive { id: u64, block: usize, addr: u32, copies: Vec<Started>, party: usize, lane: usize, clock: Clock },
     /// A bulk or tensor copy to shared memory that signals bytes at a barrier of the block it goes to.
     Load { block: usize, to: u32, bytes: u32, source: Source, barrier: (usize, u32) },
 }
@@ -62,9 +63,10 @@ pub(crate) fn start(
         let blame = |t: Trouble| t.at(lane);
         let to = at(warp, op.to, lane);
         let from = at(warp, op.from, lane);
-        let Place::Shared(block, to) = resolve(cluster, warp.block, op.to_space, to).map_err(blame)? else {
+        let Place::Shared(block, to) = resolve(cluster, warp.block, Space::Shared, to).map_err(blame)? else {
             return Err(Trouble::new(FaultKind::OutOfBounds, "cp.async writes shared memory only").at(lane));
         };
+        own(warp, block, "cp.async writes").map_err(blame)?;
         let wanted = op.source_bytes.map_or(op.bytes, |r| warp.lane(r, lane) as u32);
         if wanted > op.bytes {
             let message = format!("cp.async is to read {wanted} bytes of {}", op.bytes);
@@ -99,6 +101,19 @@ pub(crate) fn start(
     }
     traffic.count(env);
     Ok(())
+}
+
+/// Refuses the shared memory of another block, which `.shared` and `.shared::cta` do not name.
+fn own(warp: &Warp, block: usize, what: &str) -> Result<(), Trouble> {
+    if block == warp.block {
+        return Ok(());
+    }
+    let (other, own) = (block, warp.block);
+    let message = format!(
+        "{what} shared memory of its own block only, which is block {own} of the cluster, and is given an address of \
+         block {other}; use a bulk copy, or let block {other} do it"
+    );
+    Err(Trouble::new(FaultKind::OutOfBounds, message))
 }
 
 fn at(warp: &Warp, addr: Addr, lane: usize) -> u64 {
@@ -154,14 +169,24 @@ pub(crate) fn wait(
         }
     }
     warp.copies.started = left;
-    // Copies that a barrier was to be told of are done too, once the thread has waited for them.
-    let mut i = 0;
-    while i < cluster.flight.len() {
-        match &cluster.flight[i] {
-            Transfer::Arrive { party, lane, .. } if *party == warp.party && exec >> lane & 1 == 1 => {
-                land(env, cluster, i)?;
-            }
-            _ => i += 1,
+    // Copies that a barrier is to be told of are done too once the thread has waited for their group, and the barrier may
+    // be told later.
+    let mut due = Vec::new();
+    for transfer in &mut cluster.flight {
+        if let Transfer::Arrive { party, lane, copies, clock, .. } = transfer
+            && *party == warp.party
+            && exec >> *lane & 1 == 1
+        {
+            let (done, left) =
+                std::mem::take(copies).into_iter().partition(|c| c.group + pending < warp.copies.committed[*lane]);
+            *copies = left;
+            due.push((*lane, done, clock.clone()));
+        }
+    }
+    for (lane, copies, clock) in due {
+        let copies: Vec<Started> = copies;
+        for copy in &copies {
+            finish_one(env, cluster, warp.block, copy, warp.party, &clock).map_err(|t| t.at(lane))?;
         }
     }
     Ok(())
@@ -170,9 +195,21 @@ pub(crate) fn wait(
 /// Lands one of the copies under way.
 pub(crate) fn land(env: &mut Env<'_>, cluster: &mut Cluster, which: usize) -> Result<(), Trouble> {
     match cluster.flight.swap_remove(which) {
-        Transfer::Arrive { block, addr, copies, party, lane, clock } => {
-            for copy in &copies {
-                finish_one(env, cluster, block, copy, party, &clock).map_err(|t| t.at(lane))?;
+        Transfer::Arrive { id, block, addr, copies, party, lane, clock } => {
+            let mut due = vec![(id, copies, clock.clone())];
+            for other in &mut cluster.flight {
+                if let Transfer::Arrive { id: i, party: p, lane: l, copies, clock, .. } = other
+                    && (*p, *l) == (party, lane)
+                    && *i < id
+                {
+                    due.push((*i, std::mem::take(copies), clock.clone()));
+                }
+            }
+            due.sort_by_key(|(id, ..)| *id);
+            for (_, copies, clock) in &due {
+                for copy in copies {
+                    finish_one(env, cluster, block, copy, party, clock).map_err(|t| t.at(lane))?;
+                }
             }
             cluster.blocks[block].barriers.get(addr)?.arrive(1, Some(&clock)).map(|_| ())
         }
@@ -344,15 +381,16 @@ pub(crate) fn mbarrier(
         Mbarrier::AsyncArrive { addr, noinc } => {
             for lane in lanes(exec) {
                 let (block, a) = place(cluster, warp, *addr, lane)?;
+                own(warp, block, "cp.async.mbarrier.arrive takes an mbarrier in").map_err(|t| t.at(lane))?;
                 let b = cluster.blocks[block].barriers.visible(a, warp).map_err(|t| t.at(lane))?;
                 if !noinc {
-                    b.pending += 1;
+                    b.increment().map_err(|t| t.at(lane))?;
                 }
                 let all = std::mem::take(&mut warp.copies.started);
                 let (copies, left) = all.into_iter().partition(|c| usize::from(c.lane) == lane);
                 warp.copies.started = left;
-                let (party, clock) = (warp.party, warp.clock.clone());
-                cluster.flight.push(Transfer::Arrive { block, addr: a, copies, party, lane, clock });
+                let (id, party, clock) = (env.id(), warp.party, warp.clock.clone());
+                cluster.flight.push(Transfer::Arrive { id, block, addr: a, copies, party, lane, clock });
                 if !env.late {
                     let last = cluster.flight.len() - 1;
                     land(env, cluster, last)?;
