@@ -9,7 +9,7 @@ use super::Env;
 use super::block::Cluster;
 use super::clock::Clock;
 use super::descriptor::Layout;
-use super::matrix::{Numbers, a_from_registers, dot, element};
+use super::matrix::{Numbers, from_registers, multiply};
 use super::shared::{Actor, WHOLE_WARP};
 use super::warp::Warp;
 use crate::alu::WARP;
@@ -216,7 +216,7 @@ fn compute(
 ) -> Result<(), Trouble> {
     let first_row = warp.index % 4 * ROWS;
     let mut a = match (&op.from, started.a) {
-        (MatrixA::Registers(regs), _) => a_from_registers(warp, op.a, regs, ROWS, op.k),
+        (MatrixA::Registers(regs), _) => from_registers(warp, op.a, regs, ROWS, op.k),
         (_, desc) => {
             let layout = Layout::new(desc.unwrap_or(0), op.transpose_a)?;
             operand(env, cluster, warp, started, &layout, op.a, first_row..first_row + ROWS, op.k)?
@@ -229,18 +229,7 @@ fn compute(
             v.iter_mut().for_each(|x| *x = -*x);
         }
     }
-    let mut results = vec![[0u64; WARP]; op.to.len()];
-    for (i, out) in results.iter_mut().enumerate() {
-        for (lane, out) in out.iter_mut().enumerate() {
-            *out = element(warp, op.d, op.to[i], i, lane, |at, c| {
-                let c = if started.accumulate { c } else { 0 };
-                dot(op.d, false, &a, &b, (at.0, at.1, op.k), c)
-            });
-        }
-    }
-    for (r, values) in op.to.iter().zip(&results) {
-        warp.write(*r, values, u32::MAX);
-    }
+    multiply(warp, op.d, false, (&a, &b), op.k, started.accumulate.then_some(&op.to), &op.to);
     env.stats.tensor_multiplications += (ROWS * op.n * op.k) as u64;
     Ok(())
 }
@@ -257,14 +246,11 @@ fn operand(
     k: usize,
 ) -> Result<Numbers, Trouble> {
     let actor = Actor {
-        party: warp.party,
         lane: WHOLE_WARP,
         clock: &started.clock,
-        moment: warp.clock.seen(warp.party),
         asynchronous: true,
-        strong: false,
-        races: env.options.races,
         uninitialised: false,
+        ..warp.actor(env, 0)
     };
     let shared = &mut cluster.blocks[warp.block].shared;
     let mut out = Numbers::new(kind, rows.len() * k);
