@@ -22,6 +22,7 @@ mod rows;
 pub mod schedule;
 #[allow(unsafe_code)]
 mod sys;
+pub mod vectors;
 mod window;
 
 pub use cache::{Cache, Hash};
