@@ -17,6 +17,7 @@ fn the_simulator_agrees_with_itself_under_another_seed_and_a_planted_difference_
     let second = record(&Device::sim(compiler, Simulation::seeded(7))).unwrap();
     assert_eq!(compare(&first, &second), []);
     let text = serde_json::to_string(&first).unwrap();
+    assert!(text.len() < 3 << 20, "{} bytes are too many to keep", text.len());
     assert_eq!(serde_json::from_str::<Vectors>(&text).unwrap(), first);
     assert!(first.opcodes.iter().all(|vector| vector.results.iter().any(|word| *word != 0)));
     // One bit of each opcode, and one difference for each.

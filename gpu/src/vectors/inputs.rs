@@ -1,6 +1,5 @@
 //! What opcodes are given: the same bits every time.
 
-use super::Inputs;
 use half::f16;
 
 /// Threads of a scalar opcode.
@@ -49,6 +48,16 @@ pub(super) enum Given {
     Rows,
     /// Sums, A in registers, and shared memory with both operands.
     Wgmma { a: Element, b: Element, sums: Element, numbers: Numbers },
+}
+
+/// The words of an opcode's inputs.
+pub(super) struct Words {
+    /// Shared memory, the same for all threads.
+    pub shared: Vec<u32>,
+    /// Words of one thread.
+    pub words: usize,
+    /// The words of all threads, thread after thread.
+    pub threads: Vec<u32>,
 }
 
 /// Bits that look random.
@@ -106,7 +115,7 @@ impl Given {
     }
 
     /// The words.
-    pub fn make(self) -> Inputs {
+    pub fn make(self) -> Words {
         let seed = self.name().bytes().fold(1, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let mut random = Random(seed);
         let mut make = |words: usize, threads: usize, one: &mut dyn FnMut(&mut Random, usize, usize) -> u32| {
@@ -114,7 +123,7 @@ impl Given {
             for thread in 0..threads {
                 all.extend((0..words).map(|word| one(&mut random, thread, word)));
             }
-            Inputs { shared: Vec::new(), words, threads: all }
+            Words { shared: Vec::new(), words, threads: all }
         };
         match self {
             Given::Singles => make(3, SCALARS, &mut |random, thread, word| single(random, thread, word)),
@@ -142,7 +151,7 @@ impl Given {
                     _ => random.next(),
                 };
                 let given = make(5, 32, one);
-                Inputs { shared: (0..256).map(|_| random.next()).collect(), ..given }
+                Words { shared: (0..256).map(|_| random.next()).collect(), ..given }
             }
             Given::Wgmma { a, b, sums, numbers } => {
                 let given = make(68, 128, &mut |random, _, word| match word {
@@ -150,7 +159,7 @@ impl Given {
                     _ => elements(random, a, numbers),
                 });
                 let one = |at: usize| elements(&mut random, if at < IMAGE / 2 { a } else { b }, numbers);
-                Inputs { shared: (0..IMAGE).map(one).collect(), ..given }
+                Words { shared: (0..IMAGE).map(one).collect(), ..given }
             }
         }
     }

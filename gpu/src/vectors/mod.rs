@@ -7,7 +7,9 @@
 mod inputs;
 mod opcodes;
 
+use self::inputs::Words;
 use self::opcodes::Opcode;
+use crate::cache::Hash;
 use crate::device::{Args, Buffer, Device, Function, Launch};
 use crate::error::{GpuError, Result};
 use crate::nvrtc::{Arch, Instance, Source};
@@ -36,13 +38,12 @@ pub struct Vectors {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inputs {
-    /// Words of shared memory, the same for all.
-    #[serde(with = "hex", default, skip_serializing_if = "Vec::is_empty")]
-    pub shared: Vec<u32>,
+    /// Hash of all words.
+    pub hash: String,
     /// Words of one thread.
     pub words: usize,
-    /// The words of all threads, thread after thread.
-    #[serde(with = "hex")]
+    /// The words of all threads, thread after thread; those of tensor instructions, which tell a reader nothing, are left out.
+    #[serde(with = "hex", default, skip_serializing_if = "Vec::is_empty")]
     pub threads: Vec<u32>,
 }
 
@@ -56,7 +57,9 @@ pub struct Vector {
     pub inputs: String,
     /// How results are compared.
     pub comparison: Comparison,
-    /// The words of all threads, thread after thread, as many for each.
+    /// Words of one thread.
+    pub words: usize,
+    /// The words of all threads, thread after thread.
     #[serde(with = "hex")]
     pub results: Vec<u32>,
 }
@@ -115,7 +118,7 @@ pub struct Place {
     pub thread: usize,
     /// Its word.
     pub word: usize,
-    /// What the thread was given.
+    /// What the thread was given, where that was recorded.
     pub input: Vec<u32>,
     /// The word of the first device.
     pub a: u32,
@@ -150,8 +153,7 @@ impl fmt::Display for Difference {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "in word {} of thread {}: {:#010x} and {:#010x}", self.word, self.thread, self.a, self.b)?;
-        // The operands of tensor instructions are no help to a reader.
-        if self.input.len() <= 3 {
+        if !self.input.is_empty() {
             let words: Vec<String> = self.input.iter().map(|word| format!("{word:#010x}")).collect();
             write!(f, " of {}", words.join(", "))?;
         }
@@ -167,7 +169,7 @@ pub fn record(device: &Device) -> Result<Vectors> {
     let opcodes = opcodes::all();
     let header = opcodes::header(&opcodes);
     let mut functions: BTreeMap<&str, Function> = BTreeMap::new();
-    let mut inputs = BTreeMap::new();
+    let mut given: BTreeMap<String, Words> = BTreeMap::new();
     let mut vectors = Vec::new();
     for opcode in &opcodes {
         let group = opcode.group.shape();
@@ -175,26 +177,40 @@ pub fn record(device: &Device) -> Result<Vectors> {
             let instance = Instance::new(&VECTORS, group.kernel, Arch::Sm90a).with_variant(header.as_str());
             functions.insert(group.kernel, device.function(&instance)?);
         }
-        let given = inputs.entry(opcode.inputs.name()).or_insert_with(|| opcode.inputs.make());
+        let given = given.entry(opcode.inputs.name()).or_insert_with(|| opcode.inputs.make());
         let results = run(device, &functions[group.kernel], opcode, given)?;
         vectors.push(Vector {
             opcode: opcode.name.clone(),
             inputs: opcode.inputs.name(),
             comparison: opcode.comparison,
+            words: opcode.words,
             results,
         });
     }
+    let inputs = given.into_iter().map(|(name, words)| (name, Inputs::of(words))).collect();
     let facts = device.facts();
     Ok(Vectors { device: facts.name.clone(), backend: device.backend_name().into(), inputs, opcodes: vectors })
 }
 
-fn run(device: &Device, function: &Function, opcode: &Opcode, given: &Inputs) -> Result<Vec<u32>> {
+impl Inputs {
+    fn of(given: Words) -> Inputs {
+        let bytes = [&given.shared, &given.threads].map(|words| bytes(words));
+        let hash = Hash::of(bytes.iter().map(Vec::as_slice)).to_string();
+        let threads = if given.words <= 3 { given.threads } else { Vec::new() };
+        Inputs { hash, words: given.words, threads }
+    }
+}
+
+fn bytes(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn run(device: &Device, function: &Function, opcode: &Opcode, given: &Words) -> Result<Vec<u32>> {
     let shape = opcode.group.shape();
     let threads = given.threads.len() / given.words;
     let upload = |words: &[u32]| -> Result<Buffer> {
         let buffer = device.alloc(DType::U32, words.len())?;
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        buffer.write(&bytes).map(|()| buffer)
+        buffer.write(&bytes(words)).map(|()| buffer)
     };
     let (shared, items) = (upload(&given.shared)?, upload(&given.threads)?);
     let out = device.zeros(DType::U32, threads * shape.results)?;
@@ -202,7 +218,9 @@ fn run(device: &Device, function: &Function, opcode: &Opcode, given: &Inputs) ->
     let launch = Launch::new([(threads / shape.block) as u32, 1, 1], [shape.block as u32, 1, 1], args);
     device.launch(function, &launch.shared(shape.shared))?;
     let tensor = out.download([out.len()])?;
-    tensor.as_slice::<u32>().map(<[u32]>::to_vec).map_err(|error| GpuError::Invalid(error.to_string()))
+    let words = tensor.as_slice::<u32>().map_err(|error| GpuError::Invalid(error.to_string()))?;
+    // What the opcode does not write is left out.
+    Ok(words.chunks(shape.results).flat_map(|thread| &thread[..opcode.words]).copied().collect())
 }
 
 /// Where the results of two devices differ, in the order of the first one's opcodes.
@@ -214,9 +232,9 @@ pub fn compare(a: &Vectors, b: &Vectors) -> Vec<Difference> {
             differences.push(only(vector, a));
             continue;
         };
-        let given = a.inputs.get(&vector.inputs).filter(|given| given.words > 0);
-        let same = given.is_some() && given == b.inputs.get(&other.inputs);
-        match given.filter(|_| same && vector.results.len() == other.results.len()) {
+        let (given, others) = (a.inputs.get(&vector.inputs), b.inputs.get(&other.inputs));
+        let shape = |vector: &Vector| (vector.comparison, vector.words, vector.results.len());
+        match given.filter(|_| given == others && shape(vector) == shape(other)) {
             Some(given) => differences.extend(difference(vector, other, given)),
             None => differences.push(Difference::Incomparable {
                 opcode: vector.opcode.clone(),
@@ -235,12 +253,10 @@ fn only(vector: &Vector, of: &Vectors) -> Difference {
 }
 
 fn difference(a: &Vector, b: &Vector, given: &Inputs) -> Option<Difference> {
-    let threads = (given.threads.len() / given.words).max(1);
-    let per = (a.results.len() / threads).max(1);
     let place = |at: usize| {
-        let thread = at / per;
-        let input = given.threads.iter().skip(thread * given.words).take(given.words).copied().collect();
-        Place { thread, word: at % per, input, a: a.results[at], b: b.results[at] }
+        let (thread, word) = (at / a.words.max(1), at % a.words.max(1));
+        let input = given.threads.chunks(given.words.max(1)).nth(thread).unwrap_or_default().to_vec();
+        Place { thread, word, input, a: a.results[at], b: b.results[at] }
     };
     let pairs = a.results.iter().zip(&b.results).enumerate();
     let differing: Vec<(usize, Option<u64>)> = match a.comparison {

@@ -15,6 +15,8 @@ pub(super) struct Opcode {
     ptx: String,
     pub inputs: Given,
     pub comparison: Comparison,
+    /// Words that it writes in each thread.
+    pub words: usize,
 }
 
 /// The kernels.
@@ -26,8 +28,8 @@ pub(super) enum Group {
     Wgmma,
 }
 
-/// Name, PTX, inputs and comparison of an opcode.
-type Described = (String, String, Given, Comparison);
+/// Name, PTX, inputs, comparison and written words of an opcode.
+type Described = (String, String, Given, Comparison, usize);
 
 /// How a group's kernel is launched.
 pub(super) struct Shape {
@@ -203,14 +205,14 @@ const LAYOUTS: [Layout; 8] = [
     layout("K-major 64B", false, 2, 16, 512),
     layout("K-major 32B", false, 3, 16, 256),
     layout("K-major", false, 0, 128, 256),
-    // Offsets for the 128 columns of B; A has half as many rows.
+    // A span of 64, 32 or 16 columns, or of 8 without a swizzle, has all of K before the next begins.
     layout("MN-major 128B", true, 1, 2048, 1024),
     layout("MN-major 64B", true, 2, 1024, 512),
     layout("MN-major 32B", true, 3, 512, 256),
     layout("MN-major", true, 0, 128, 256),
 ];
 
-/// Shape and types of a `wgmma`, elements of A, B and the sums, registers of the sums, whether it has signs and directions.
+/// Shape and types of a `wgmma`, elements of A, B and the sums, registers of the sums.
 type Async = (&'static str, Element, Element, Element, usize);
 
 const ASYNC: &[Async] = &[
@@ -255,7 +257,7 @@ fn product(&(name, a, b, sums, [d, x, y]): &Product) -> impl Iterator<Item = Des
     let sum = list(0, d);
     let ptx = format!("{name} {sum}, {}, {}, {sum};", list(4, x), list(8, y));
     comparisons(sums).into_iter().map(move |(numbers, comparison, suffix)| {
-        (format!("{name}{suffix}"), ptx.clone(), Given::Mma { a, b, sums, numbers }, comparison)
+        (format!("{name}{suffix}"), ptx.clone(), Given::Mma { a, b, sums, numbers }, comparison, d)
     })
 }
 
@@ -302,9 +304,11 @@ fn asynchronous() -> Vec<Described> {
         for (left, right) in places {
             let ptx = wgmma(name, registers, left, right);
             let left = left.map_or("registers", |layout| layout.name);
-            for (numbers, comparison, suffix) in comparisons(sums) {
+            // A layout moves elements and does not change how they are summed.
+            let rounded = usize::from(right.name != ROWS.name || left != ROWS.name);
+            for (numbers, comparison, suffix) in comparisons(sums).into_iter().take(2 - rounded) {
                 let name = format!("wgmma.mma_async.sync.aligned.{name}, A {left}, B {}{suffix}", right.name);
-                all.push((name, ptx.clone(), Given::Wgmma { a, b, sums, numbers }, comparison));
+                all.push((name, ptx.clone(), Given::Wgmma { a, b, sums, numbers }, comparison, registers));
             }
         }
     }
@@ -314,8 +318,8 @@ fn asynchronous() -> Vec<Described> {
 /// All opcodes.
 pub(super) fn all() -> Vec<Opcode> {
     let scalars =
-        SCALARS.iter().map(|&(name, form, given, comparison)| (name.into(), scalar(name, form), given, comparison));
-    let moves = MOVES.iter().map(|&(name, rest)| (name.into(), format!("{name} {rest};"), Given::Rows, Exact));
+        SCALARS.iter().map(|&(name, form, given, comparison)| (name.into(), scalar(name, form), given, comparison, 1));
+    let moves = MOVES.iter().map(|&(name, rest)| (name.into(), format!("{name} {rest};"), Given::Rows, Exact, 12));
     let groups: [(Group, Vec<Described>); 4] = [
         (Group::Scalar, scalars.collect()),
         (Group::Mma, PRODUCTS.iter().flat_map(product).collect()),
@@ -325,13 +329,13 @@ pub(super) fn all() -> Vec<Opcode> {
     let mut all: Vec<Opcode> = Vec::new();
     for (group, opcodes) in groups {
         let mut texts: Vec<String> = Vec::new();
-        for (name, ptx, inputs, comparison) in opcodes {
+        for (name, ptx, inputs, comparison, words) in opcodes {
             let known = texts.iter().position(|text| *text == ptx);
             let number = known.unwrap_or_else(|| {
                 texts.push(ptx.clone());
                 texts.len() - 1
             });
-            all.push(Opcode { name, group, number, ptx, inputs, comparison });
+            all.push(Opcode { name, group, number, ptx, inputs, comparison, words });
         }
     }
     all

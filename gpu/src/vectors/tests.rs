@@ -5,8 +5,8 @@ fn vectors(comparison: Comparison, results: Vec<u32>) -> Vectors {
     Vectors {
         device: "one".into(),
         backend: "cuda-sim".into(),
-        inputs: BTreeMap::from([("numbers".to_owned(), Inputs { shared: Vec::new(), words: 1, threads })]),
-        opcodes: vec![Vector { opcode: "op".into(), inputs: "numbers".into(), comparison, results }],
+        inputs: BTreeMap::from([("numbers".to_owned(), Inputs { hash: "0".into(), words: 1, threads })]),
+        opcodes: vec![Vector { opcode: "op".into(), inputs: "numbers".into(), comparison, words: 1, results }],
     }
 }
 
@@ -50,7 +50,7 @@ fn distances_go_through_zero_and_take_the_larger_half() {
 #[test]
 fn other_inputs_and_opcodes_of_one_side_are_not_compared() {
     let (a, mut b) = (vectors(Comparison::Exact, vec![1, 2]), vectors(Comparison::Exact, vec![1, 2]));
-    b.inputs.insert("numbers".into(), Inputs { shared: Vec::new(), words: 1, threads: vec![100, 7] });
+    b.inputs.insert("numbers".into(), Inputs { hash: "1".into(), words: 1, threads: vec![100, 101] });
     assert!(compare(&a, &b)[0].to_string().contains("other inputs"));
     b.opcodes[0].opcode = "another".into();
     let told = compare(&a, &b);
