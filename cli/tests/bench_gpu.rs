@@ -112,7 +112,7 @@ fn one_command_measures_everything_and_a_rival_that_fails_is_a_row() {
     let parts = rows(&report["parts"]);
     assert_eq!(
         parts.iter().map(|part| part["part"].as_str().unwrap()).collect::<Vec<_>>(),
-        ["peaks", "check", "kernels", "rivals"]
+        ["peaks", "check", "vectors", "kernels", "rivals"]
     );
 
     let peaks = rows(&report["peaks"]);
@@ -128,6 +128,13 @@ fn one_command_measures_everything_and_a_rival_that_fails_is_a_row() {
     let limits = json(&folder.path("standin.limits.json"));
     assert_eq!(limits, report["limits"]);
     assert!(limits["source"].as_str().unwrap().starts_with("measured by tandem"), "{limits}");
+
+    // This device is the simulator.
+    assert_eq!((&report["vectors"]["mistakes"], &report["vectors"]["differences"]), (&0.into(), &Value::Array(vec![])));
+    assert!(
+        report["vectors"]["opcodes"].as_u64() > Some(20)
+            && json(&folder.path("standin.vectors.json"))["opcodes"].is_array()
+    );
 
     let check = rows(&report["check"]);
     assert!(check.len() >= 8 && check.iter().all(|row| row["agrees"] == true), "{check:?}");

@@ -24,6 +24,7 @@ pub mod schedule;
 #[allow(unsafe_code)]
 mod sys;
 mod timing;
+pub mod vectors;
 mod window;
 
 pub use cache::{Cache, Hash};

@@ -28,7 +28,8 @@ use tandem_ops::operations;
 /// Options of `tandem bench gpu`.
 #[derive(Args)]
 pub struct Options {
-    /// Write everything to this file, and the measured limits beside it, as NAME.limits.json. It is whole whenever it is there.
+    /// Write everything to this file, which is whole whenever it is there; beside it the measured limits, as NAME.limits.json, and
+    /// what single instructions do, as NAME.vectors.json.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Only these definitions, with commas between them [default: all that have CUDA kernels].
@@ -64,6 +65,8 @@ enum Part {
     Peaks,
     /// Every kernel on every named sample, beside the reference.
     Check,
+    /// Single instructions, beside the simulator.
+    Vectors,
     /// How long kernels take on workloads.
     Kernels,
     /// How long others take on the same.
@@ -75,6 +78,7 @@ impl Part {
         match self {
             Part::Peaks => "peaks",
             Part::Check => "check",
+            Part::Vectors => "vectors",
             Part::Kernels => "kernels",
             Part::Rivals => "rivals",
         }
@@ -123,6 +127,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     }
     run.part(Part::Peaks, Run::peaks);
     run.part(Part::Check, Run::check);
+    run.part(Part::Vectors, Run::vectors);
     run.part(Part::Kernels, Run::kernels);
     run.part(Part::Rivals, Run::rivals);
     run.bar.finish_and_clear();
@@ -302,6 +307,16 @@ impl Run<'_> {
         }
     }
 
+    fn vectors(&mut self) -> Result<()> {
+        self.begin(1);
+        self.bar.set_message("single instructions");
+        let path = self.options.out.with_extension("vectors.json");
+        let path = path.to_str().context("--out: the name of the file is no UTF-8 text")?;
+        let found = self.tandem(&["ptx", "vectors", "--device", "cuda", "--out", path]);
+        self.report["vectors"] = found.map_err(|error| anyhow!(error))?;
+        Ok(())
+    }
+
     fn kernels(&mut self) -> Result<()> {
         let jobs = self.jobs()?;
         self.begin(jobs.len());
@@ -376,6 +391,7 @@ impl Run<'_> {
         let rows = |list: &str| self.report[list].as_array().cloned().unwrap_or_default();
         rows("parts").iter().chain(&rows("kernels")).all(|row| row["error"].is_null())
             && rows("check").iter().all(|row| row["agrees"] == true)
+            && self.report["vectors"]["mistakes"].as_u64().unwrap_or(0) == 0
     }
 }
 

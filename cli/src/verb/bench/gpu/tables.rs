@@ -28,6 +28,10 @@ pub fn all(report: &Value) -> String {
         text += &format!("Others were not measured: {why}.\n");
     }
     text += &check(&rows(&report["check"]), rows(&report["left_out"]).len());
+    if let Some(opcodes) = report["vectors"]["opcodes"].as_u64() {
+        let mistakes = &report["vectors"]["mistakes"];
+        text += &format!("{mistakes} of {opcodes} instructions differ from the simulator where nothing is open\n");
+    }
     text + &targets(&rows(&report["targets"]))
 }
 
