@@ -85,7 +85,7 @@ pub fn models() -> Option<PathBuf> {
     let named = env::var_os("TANDEM_MODELS").map(PathBuf::from);
     let beside = || {
         let current = env::current_dir().ok()?;
-        let checkout = current.ancestors().filter(|folder| folder.join("Cargo.lock").is_file()).last()?;
+        let checkout = current.ancestors().find(|folder| folder.join("Cargo.lock").is_file())?;
         Some(checkout.parent()?.join("shared").join("models"))
     };
     named.or_else(beside).filter(|folder| folder.is_dir())
