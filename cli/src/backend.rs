@@ -4,7 +4,7 @@ use crate::tools;
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use std::sync::Arc;
-use tandem_gpu::{Cache, Compiler, Device, GpuError, Simulation};
+use tandem_gpu::{Cache, Compiler, Device, Facts, GpuError, Simulation};
 use tandem_ops::cpu::{self, Level};
 use tandem_ops::def::{AxisKind, Dims, Kernel, OpDef, Operation};
 use tandem_ops::operations;
@@ -87,12 +87,16 @@ pub fn forms(kind: BackendKind) -> Backend {
     let kernels = match kind {
         BackendKind::CpuScalar => cpu::kernels(Level::Portable),
         BackendKind::CpuSimd => cpu::kernels(Level::best()),
-        BackendKind::Ptx | BackendKind::Cuda => {
-            let none = Compiler::absent(GpuError::Unavailable("grades need no compiler".to_owned()));
-            tandem_gpu::kernels(&Device::sim(Arc::new(none), Simulation::default()))
-        }
+        BackendKind::Ptx | BackendKind::Cuda => return forms_on(kind, Simulation::default().facts),
     };
     Backend { kind, kernels, device: None }
+}
+
+/// The CUDA kernels for a device of these facts, to ask for grades.
+pub fn forms_on(kind: BackendKind, facts: Facts) -> Backend {
+    let none = Compiler::absent(GpuError::Unavailable("grades need no compiler".to_owned()));
+    let device = Device::sim(Arc::new(none), Simulation { facts, ..Simulation::default() });
+    Backend { kind, kernels: tandem_gpu::kernels(&device), device: None }
 }
 
 /// A backend that runs here; the seed chooses the order of events where that is open.

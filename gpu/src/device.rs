@@ -195,17 +195,6 @@ impl Device {
         &self.0.facts
     }
 
-    /// What reports say of it; nothing of the simulator.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub fn details(&self) -> Result<Option<Details>> {
-        match &self.0.backend {
-            Backend::Cuda(driver) => cuda::details(driver).map(Some),
-            Backend::Sim(_) => Ok(None),
-        }
-    }
-
     /// `cuda` or `cuda-sim`.
     pub fn backend_name(&self) -> &'static str {
         match &self.0.backend {
@@ -366,6 +355,17 @@ impl Device {
         match &self.0.backend {
             Backend::Cuda(_) => None,
             Backend::Sim(simulator) => Some(simulator.take_stats()),
+        }
+    }
+
+    /// What reports say of it; nothing of the simulator.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn details(&self) -> Result<Option<Details>> {
+        match &self.0.backend {
+            Backend::Cuda(driver) => cuda::details(driver).map(Some),
+            Backend::Sim(_) => Ok(None),
         }
     }
 

@@ -9,7 +9,7 @@ mod targets;
 
 use super::kernels::Extent;
 use super::limits::told_of;
-use crate::backend::{self, BackendKind};
+use crate::backend::{self, Backend, BackendKind};
 use crate::options::Format;
 use crate::process::{self, Scratch};
 use crate::{Outcome, date, file, smi, stdout};
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tandem_gpu::{Compiler, Device, GpuError};
+use tandem_gpu::{Compiler, Device, Facts, GpuError};
 use tandem_ops::def::{Dims, Grade, Operation, Sample};
 use tandem_ops::operations;
 
@@ -89,6 +89,8 @@ impl Part {
 struct Run<'a> {
     options: &'a Options,
     operations: Vec<&'static dyn Operation>,
+    /// The kernels for this device, to ask for grades.
+    forms: Backend,
     scratch: Scratch,
     program: PathBuf,
     /// Where the limits are, once there are any.
@@ -102,9 +104,10 @@ struct Run<'a> {
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     let operations = chosen(options)?;
-    let facts = facts().context("`bench gpu` measures a GPU, and there is none to measure")?;
+    let (facts, device) = facts().context("`bench gpu` measures a GPU, and there is none to measure")?;
+    let forms = backend::forms_on(BackendKind::Cuda, facts);
     let scratch = Scratch::new()?;
-    let pci = facts["details"]["pci"].as_str().unwrap_or_default().to_owned();
+    let pci = device["details"]["pci"].as_str().unwrap_or_default().to_owned();
     let report = json!({
         "benchmark": "gpu",
         "complete": false,
@@ -113,13 +116,13 @@ pub fn run(options: &Options) -> Result<Outcome> {
         "revision": options.revision.clone().or_else(|| revision(&scratch)),
         "seed": options.seed,
         "size": options.size.name(),
-        "device": facts,
+        "device": device,
         "nvidia_smi": smi::facts(&pci, &scratch),
         "parts": [],
     });
     let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{elapsed} {bar:30} {pos}/{len} {msg}")?);
     let program = std::env::current_exe().context("this program's own file is not to be found")?;
-    let mut run = Run { options, operations, scratch, program, limits: None, report, bar, unwritten: None };
+    let mut run = Run { options, operations, forms, scratch, program, limits: None, report, bar, unwritten: None };
     run.save();
     // Before an hour of measuring rather than after it.
     if let Some(error) = run.unwritten.take() {
@@ -161,12 +164,12 @@ fn chosen(options: &Options) -> Result<Vec<&'static dyn Operation>> {
 }
 
 /// What there is to measure. The device is let go again, since others may not share it.
-fn facts() -> Result<Value> {
+fn facts() -> Result<(Facts, Value)> {
     let none = Compiler::absent(GpuError::Unavailable("a compiler was not asked for".to_owned()));
     let device = Device::cuda(0, Arc::new(none))?;
     let (major, minor) = backend::compiler()?.version()?;
-    let facts = device.facts();
-    Ok(json!({
+    let facts = device.facts().clone();
+    let value = json!({
         "name": facts.name,
         "capability": [facts.capability.0, facts.capability.1],
         "multiprocessors": facts.multiprocessors,
@@ -174,7 +177,8 @@ fn facts() -> Result<Value> {
         "l2": facts.l2,
         "details": device.details()?,
         "nvrtc": format!("{major}.{minor}"),
-    }))
+    });
+    Ok((facts, value))
 }
 
 /// The commit of the checkout that this is run in.
@@ -268,21 +272,14 @@ impl Run<'_> {
     }
 
     fn check(&mut self) -> Result<()> {
-        let forms = backend::forms(BackendKind::Cuda);
         self.begin(self.operations.len());
         for operation in self.operations.clone() {
             let name = operation.def().name;
             self.bar.set_message(format!("check {name}"));
-            let computes = |sample: &Sample| match forms.kernel(name).map(|kernel| kernel.grade(&sample.dims)) {
-                Some(Grade::Native | Grade::Split(_)) => None,
-                Some(Grade::ReferenceOnly(why)) => Some(why),
-                None => Some("no kernel is written for it"),
-            };
             let found = self.tandem(&["kernels", "check", "--op", name, "--device", "cuda"]);
             let rows = found.as_ref().ok().and_then(|found| found["rows"].as_array().cloned()).unwrap_or_default();
             for sample in operation.samples() {
-                if let Some(why) = computes(&sample) {
-                    self.push("left_out", json!({ "kernel": name, "sample": sample.name, "why": why }));
+                if self.is_left_out(name, &sample) {
                     continue;
                 }
                 let row = rows.iter().find(|row| row["sample"] == sample.name && row["error"].is_null()).cloned();
@@ -293,6 +290,17 @@ impl Run<'_> {
             self.bar.inc(1);
         }
         Ok(())
+    }
+
+    /// Whether no kernel computes a sample on this device, which is kept with the reason.
+    fn is_left_out(&mut self, kernel: &str, sample: &Sample) -> bool {
+        let why = match self.forms.kernel(kernel).map(|kernel| kernel.grade(&sample.dims)) {
+            Some(Grade::Native | Grade::Split(_)) => return false,
+            Some(Grade::ReferenceOnly(why)) => why,
+            None => "no kernel is written for it",
+        };
+        self.push("left_out", json!({ "kernel": kernel, "sample": sample.name, "why": why }));
+        true
     }
 
     /// A sample in a process of its own: in one with others it may be their device that failed.
@@ -322,6 +330,10 @@ impl Run<'_> {
         self.begin(jobs.len());
         for (kernel, sample, chosen) in jobs {
             self.bar.set_message(format!("{kernel} {}", sample.name));
+            self.bar.inc(1);
+            if self.is_left_out(kernel, &sample) {
+                continue;
+            }
             let limits = self.limits.clone();
             let mut arguments = vec!["bench", "kernels", "--op", kernel, "--workload", sample.name, "--device", "cuda"];
             arguments.extend(["--size", self.options.size.name()]);
@@ -341,7 +353,6 @@ impl Run<'_> {
             };
             self.push("kernels", row);
             self.save();
-            self.bar.inc(1);
         }
         Ok(())
     }
@@ -430,11 +441,12 @@ mod tests {
             ["x", "--out", out.to_str().unwrap(), "--op", "gemm.i8,add.i8", "--size", "simulator", "--patience-s", "2"];
         let options = Line::parse_from(line).options;
         let operations = chosen(&options).unwrap();
+        let forms = backend::forms(BackendKind::Cuda);
         let scratch = Scratch::in_folder(folder.join("scratch")).unwrap();
         let report = json!({ "device": { "name": "NVIDIA H200" }, "parts": [] });
         let bar = ProgressBar::hidden();
         let mut run =
-            Run { options: &options, operations, scratch, program, limits: None, report, bar, unwritten: None };
+            Run { options: &options, operations, forms, scratch, program, limits: None, report, bar, unwritten: None };
         work(&mut run);
         let written: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
         assert!(!run.is_good() && written == run.report, "what is known is not what was written");

@@ -40,7 +40,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         bar.inc(1);
     });
     bar.finish_and_clear();
-    let (major, minor) = device.compiler().version()?;
+    let (major, minor) = backend::compiler()?.version()?;
     let cuda = device.details()?.map_or_else(|| "-".to_owned(), |details| details.driver_cuda);
     let source = format!(
         "measured by tandem {} on {}, size {}, driver for CUDA {cuda}, NVRTC {major}.{minor}",
