@@ -179,3 +179,23 @@ fn a_file_that_cannot_be_written_is_told_before_anything_is_measured() {
     let text = stderr(&output);
     assert!(output.status.code() == Some(2) && text.contains("absent/x.json: it cannot be written"), "{text}");
 }
+
+#[test]
+fn the_script_of_rivals_says_why_torch_measures_nothing() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/gpu/rivals.py");
+    let folder = Folder::new("bench_gpu_rivals");
+    let no_gpu = "class cuda:\n    is_available = staticmethod(lambda: False)\n\nclass version:\n    cuda = '13.0'\n\nclass backends:\n    \
+                  class cudnn:\n        version = staticmethod(lambda: 91300)\n\n__version__ = '2.11'\n";
+    for (torch, why) in [("raise OSError('libcudart is gone')\n", "libcudart is gone"), (no_gpu, "torch sees no GPU")] {
+        folder.file("torch.py", torch);
+        let mut program = std::process::Command::new("python3");
+        program.arg(&script).arg("--versions").env("PYTHONPATH", folder.path("")).env("PYTHONDONTWRITEBYTECODE", "1");
+        let Ok(output) = program.output() else {
+            eprintln!("skipped: there is no python3");
+            return;
+        };
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let value: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert!(value["not_measured"].as_str().unwrap().contains(why), "{value}");
+    }
+}
