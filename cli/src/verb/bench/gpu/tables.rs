@@ -3,6 +3,7 @@
 use crate::table::{percent, table};
 use crate::verb::bench::peaks;
 use serde_json::Value;
+use tandem_gpu::Timing;
 
 /// All of it.
 pub fn all(report: &Value) -> String {
@@ -59,7 +60,7 @@ fn kernels(rows: &[Value], rivals: &[Value]) -> String {
         vec![
             words(&row["kernel"]).to_owned(),
             words(&row["workload"]).to_owned(),
-            us.map_or_else(|| "-".to_owned(), |us| format!("{us:.1}")),
+            us.map_or_else(|| "-".to_owned(), |us| format!("{us:.1}{}", if is_short(row) { " *" } else { "" })),
             per_us(work("flops") + work("int_ops"), 1e6),
             per_us(work("dram_bytes"), 1e3),
             percent(number("fraction_of_limit")),
@@ -69,7 +70,17 @@ fn kernels(rows: &[Value], rivals: &[Value]) -> String {
     });
     let header =
         ["kernel", "workload", "median us", "Top/s", "GB/s", "of limit", "SM MHz", "others, and times our speed"];
-    if rows.is_empty() { String::new() } else { table(&header, &[2, 3, 4, 5, 6], cells) }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let note = "* of fewer launches or runs than figures are quoted for\n";
+    table(&header, &[2, 3, 4, 5, 6], cells) + if rows.iter().any(is_short) { note } else { "" }
+}
+
+/// Whether a time is of fewer runs than figures are quoted for.
+fn is_short(row: &Value) -> bool {
+    let fewer = |name: &str, usual: usize| row[name].as_u64().is_some_and(|count| count < usual as u64);
+    fewer("launches", Timing::USUAL.launches) || fewer("runs", Timing::USUAL.graphs)
 }
 
 fn check(rows: &[Value], left_out: usize) -> String {
