@@ -4,7 +4,7 @@ use crate::tools;
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use std::sync::Arc;
-use tandem_gpu::{Cache, Compiler, Device, GpuError, Simulation};
+use tandem_gpu::{Cache, Compiler, Device, Facts, GpuError, Simulation};
 use tandem_ops::cpu::{self, Level};
 use tandem_ops::def::{AxisKind, Dims, Kernel, OpDef, Operation};
 use tandem_ops::operations;
@@ -19,7 +19,8 @@ const EXTENT: usize = 1 << 20;
 pub enum BackendKind {
     /// The CPU kernels without SIMD instructions.
     CpuScalar,
-    /// The CPU kernels with the best SIMD instructions that the processor has.
+    /// The CPU kernels with the best SIMD instructions that the processor has; `cpu` for short.
+    #[value(alias = "cpu")]
     CpuSimd,
     /// The CUDA kernels, on the PTX simulator.
     Ptx,
@@ -86,12 +87,16 @@ pub fn forms(kind: BackendKind) -> Backend {
     let kernels = match kind {
         BackendKind::CpuScalar => cpu::kernels(Level::Portable),
         BackendKind::CpuSimd => cpu::kernels(Level::best()),
-        BackendKind::Ptx | BackendKind::Cuda => {
-            let none = Compiler::absent(GpuError::Unavailable("grades need no compiler".to_owned()));
-            tandem_gpu::kernels(&Device::sim(Arc::new(none), Simulation::default()))
-        }
+        BackendKind::Ptx | BackendKind::Cuda => return forms_on(kind, Simulation::default().facts),
     };
     Backend { kind, kernels, device: None }
+}
+
+/// The CUDA kernels for a device of these facts, to ask for grades.
+pub fn forms_on(kind: BackendKind, facts: Facts) -> Backend {
+    let none = Compiler::absent(GpuError::Unavailable("grades need no compiler".to_owned()));
+    let device = Device::sim(Arc::new(none), Simulation { facts, ..Simulation::default() });
+    Backend { kind, kernels: tandem_gpu::kernels(&device), device: None }
 }
 
 /// A backend that runs here; the seed chooses the order of events where that is open.
@@ -119,8 +124,8 @@ fn processor() -> String {
 /// # Errors
 /// One sentence saying what to do where there is none.
 pub fn compiler() -> Result<Arc<Compiler>> {
-    let libraries =
-        tools::nvrtc().ok_or_else(|| anyhow!("NVRTC is missing: run `cargo x setup`, or set TANDEM_TOOLS"))?;
+    let missing = "NVRTC is missing: run `cargo x setup`, or name the folder of its wheel in TANDEM_TOOLS or a CUDA installation in CUDA_HOME";
+    let libraries = tools::nvrtc().ok_or_else(|| anyhow!(missing))?;
     Ok(Arc::new(Compiler::open(&libraries, Some(Cache::new(tools::model_cache().join("kernels"))))?))
 }
 
@@ -129,10 +134,10 @@ pub fn compiler() -> Result<Arc<Compiler>> {
 /// # Errors
 /// With the names that are nearest.
 pub fn operation(name: &str) -> Result<&'static dyn Operation> {
-    let all = operations();
-    if let Some(&found) = all.iter().find(|operation| operation.def().name == name) {
+    if let Some(found) = tandem_ops::operation(name) {
         return Ok(found);
     }
+    let all = operations();
     let family = name.split('.').next().unwrap_or_default();
     let names = all.iter().map(|operation| operation.def().name);
     let mut near: Vec<&str> = names.clone().filter(|other| other.split('.').next() == Some(family)).collect();

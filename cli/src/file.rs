@@ -58,6 +58,21 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).map_err(|e| anyhow!("{}: it cannot be written ({e})", path.display()))
 }
 
+/// Writes a file whole or not at all: beside its place first, and then put there in one step.
+///
+/// # Errors
+/// One sentence naming the file.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.file_name().ok_or_else(|| anyhow!("{}: it names no file", path.display()))?.to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(name);
+    std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path)).map_err(|error| {
+        // What is left of an attempt is of no use to anybody.
+        let _ = std::fs::remove_file(&part);
+        anyhow!("{}: it cannot be written ({error})", path.display())
+    })
+}
+
 fn unreadable(path: &Path, error: &std::io::Error) -> anyhow::Error {
     let name = path.display();
     match error.kind() {

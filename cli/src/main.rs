@@ -8,6 +8,7 @@ mod backend;
 mod board;
 mod built;
 mod cycles;
+mod date;
 mod expect;
 mod file;
 mod hardware;
@@ -18,9 +19,11 @@ mod link;
 mod model;
 mod options;
 mod picture;
+mod process;
 mod report;
 mod session;
 mod simulation;
+mod smi;
 mod stdout;
 mod table;
 mod tools;
@@ -39,7 +42,7 @@ enum Outcome {
     Negative,
 }
 
-/// FPGA and CPU co-design: run int8 models on a parametrizable VTA.
+/// FPGA-plus-GPU co-design: run int8 models on a parametrizable accelerator, and kernels on every processor that computes them.
 #[derive(Parser)]
 #[command(name = "tandem", version, propagate_version = true, disable_help_subcommand = true)]
 struct Cli {

@@ -1,4 +1,5 @@
-//! Where the tools of the hardware are, and where models of it are kept: the one place that reads these variables.
+//! Where tools, libraries and caches are: the hardware tools, NVRTC, test models, and the folders of what is built from them. The one
+//! place that reads these variables.
 
 use anyhow::{Context, Result};
 use std::env;
@@ -65,11 +66,29 @@ pub fn wheels() -> Result<Wheels> {
     Ok(Wheels::in_folder(&folder, &model_cache().join("yowasp"))?)
 }
 
-/// The folder of NVRTC's libraries: the wheel's, else the first of the loader's folders that has them.
+/// The folder of NVRTC's libraries: the wheel's in the folder of tools, else the first of the loader's folders that has them. Where
+/// `TANDEM_TOOLS` names no other place, a CUDA installation too: that of `CUDA_HOME` or `CUDA_PATH`, else of `/usr/local/cuda`.
 pub fn nvrtc() -> Option<PathBuf> {
-    let wheel = folder().map(|folder| folder.join("nvidia").join("cu13").join("lib")).filter(|lib| lib.is_dir());
+    let wheel = folder().map(|folder| folder.join("nvidia").join("cu13").join("lib"));
     let loader = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    wheel.or_else(|| env::split_paths(&loader).find(|lib| lib.join("libnvrtc.so.13").is_file()))
+    let loader = env::split_paths(&loader).filter(|folder| !folder.as_os_str().is_empty());
+    let installed = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(env::var_os).map(PathBuf::from);
+    let installed = installed.chain([PathBuf::from("/usr/local/cuda")]).map(|cuda| cuda.join("lib64"));
+    let installed = installed.filter(|_| env::var_os("TANDEM_TOOLS").is_none());
+    let has = |folder: &Path| ["libnvrtc.so.13", "libnvrtc.so.12"].iter().any(|name| folder.join(name).is_file());
+    wheel.into_iter().chain(loader).chain(installed).find(|folder| has(folder))
+}
+
+/// The folder of the real models that tests and benchmarks use: what `TANDEM_MODELS` names, else `shared/models` beside the
+/// checkout, which is the folder above the current one that has a `Cargo.lock`.
+pub fn models() -> Option<PathBuf> {
+    let named = env::var_os("TANDEM_MODELS").map(PathBuf::from);
+    let beside = || {
+        let current = env::current_dir().ok()?;
+        let checkout = current.ancestors().find(|folder| folder.join("Cargo.lock").is_file())?;
+        Some(checkout.parent()?.join("shared").join("models"))
+    };
+    named.or_else(beside).filter(|folder| folder.is_dir())
 }
 
 /// The folder of what the steps to a bitstream made.
@@ -88,8 +107,8 @@ fn starts() -> Vec<PathBuf> {
     env::current_exe().into_iter().chain(env::current_dir()).collect()
 }
 
-/// The folder of built models: `TANDEM_CACHE`, else `tandem` in the user's cache folder, else in the system's folder for
-/// temporary files.
+/// The folder of what is built and kept: simulators of the hardware, bitstreams, compiled kernels. `TANDEM_CACHE`, else `tandem` in
+/// the user's cache folder, else in the system's folder for temporary files.
 pub fn model_cache() -> PathBuf {
     let of = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     of("TANDEM_CACHE")

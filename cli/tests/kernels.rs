@@ -44,6 +44,7 @@ fn what_is_no_kernel_axis_or_extent_is_refused() {
     refused(&of("d=0"), &["hkv > 0 and d > 0"]);
     refused(&of("hq=7,hkv=2"), &["hq % hkv == 0"]);
     refused(&["ptx", "run", "--kernel", "gemm_absent"], &["gemm_absent", "gemm_tma"]);
+    refused(&["ptx", "vectors", "--device", "cpu"], &["cpu-simd", "cuda or ptx"]);
 }
 
 #[test]
@@ -73,4 +74,43 @@ fn speeds_are_told_beside_the_peaks_of_the_same_run() {
     assert!(value["limits"]["f32_flops"].as_f64() > Some(1e6) && row["median_us"].as_f64() > Some(0.0), "{json}");
     assert_eq!((row["work"]["int_ops"].as_u64(), value["threads"].as_u64()), (Some(2 * 64 * 64 * 64), Some(1)));
     assert!(good(&arguments).contains("of limit"));
+}
+
+#[test]
+fn options_that_mean_nothing_on_a_device_are_refused() {
+    let of = |more: &[&'static str]| [&["bench", "kernels", "--op", "gemm.i8"], more].concat();
+    refused(&of(&["--limits", "h200.json"]), &["--limits", "cpu-simd"]);
+    refused(&of(&["--device", "ptx", "--threads", "2"]), &["--threads", "ptx"]);
+    refused(&of(&["--workload", "square_9"]), &["square_9", "square_512"]);
+}
+
+#[test]
+fn a_workload_lends_its_way_of_drawing_operands_to_other_extents() {
+    let arguments = ["bench", "kernels", "--device", "cpu", "--op", "attention.decode.bf16", "--workload", "zipf"];
+    let dims = ["--dims", "b=4,kv=25,hq=2,hkv=1,d=64", "--no-limits", "--threads", "1", "--format", "json"];
+    let value: serde_json::Value = serde_json::from_str(&good(&[&arguments[..], &dims].concat())).unwrap();
+    let row = &value["rows"][0];
+    let mut lengths: Vec<u64> = row["lengths"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+    lengths.sort_unstable();
+    // Four shares of 100 positions as 1, 1/2, 1/3, 1/4.
+    assert_eq!((row["workload"].as_str(), lengths), (Some("zipf"), vec![12, 16, 24, 48]));
+    assert!(row["fraction_of_limit"].is_null() && row["median_us"].as_f64() > Some(0.0) && value["limits"].is_null());
+}
+
+#[test]
+fn models_are_looked_for_where_tests_look_for_them() {
+    let folder = command::Folder::new("models_beside");
+    for path in ["checkout/models", "shared/models"] {
+        std::fs::create_dir_all(folder.path(path)).unwrap();
+    }
+    folder.file("checkout/Cargo.lock", "");
+    let found = |variables: &[(&str, &str)], place: &str| -> serde_json::Value {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_tandem"));
+        program.args(["doctor", "--format", "json"]).env_remove("TANDEM_MODELS").envs(variables.iter().copied());
+        let output = program.current_dir(folder.path(place)).output().unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        value["findings"].as_array().unwrap().iter().find(|f| f["name"] == "models folder").unwrap().clone()
+    };
+    assert!(found(&[], "checkout")["detail"].as_str().unwrap().ends_with("models_beside/shared/models"));
+    assert_eq!(found(&[("TANDEM_MODELS", "/nonexistent")], "checkout")["found"], false);
 }

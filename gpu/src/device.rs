@@ -5,10 +5,12 @@
 mod cuda;
 mod launch;
 mod parameters;
+mod pinned;
 mod recording;
 mod sim;
 
 pub use launch::{Args, Launch, Swizzle, TensorMap};
+pub use pinned::Pinned;
 pub use recording::Recording;
 pub use sim::Simulation;
 
@@ -61,6 +63,21 @@ impl Facts {
     pub fn is_hopper(&self) -> bool {
         self.capability == (9, 0)
     }
+}
+
+/// What reports say of a GPU.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Details {
+    /// The version of CUDA that the driver knows, as 13.0.
+    pub driver_cuda: String,
+    /// Its place, as `00000000:3B:00.0`, by which other tools know it.
+    pub pci: String,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// The highest clock of the multiprocessors that the driver tells, in kilohertz.
+    pub clock_khz: Option<u32>,
+    /// The highest clock of the memory that the driver tells, in kilohertz.
+    pub memory_clock_khz: Option<u32>,
 }
 
 /// A device. Clones share it.
@@ -338,6 +355,17 @@ impl Device {
         match &self.0.backend {
             Backend::Cuda(_) => None,
             Backend::Sim(simulator) => Some(simulator.take_stats()),
+        }
+    }
+
+    /// What reports say of it; nothing of the simulator.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn details(&self) -> Result<Option<Details>> {
+        match &self.0.backend {
+            Backend::Cuda(driver) => cuda::details(driver).map(Some),
+            Backend::Sim(_) => Ok(None),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::nvrtc::{Arch, Instance};
-use crate::{attention, elementwise, gemm, planned, rows, window};
+use crate::{attention, elementwise, gemm, peak, planned, rows, window};
 use tandem_ops::def::Kernel;
 
 /// A kernel of every definition that has a CUDA form, on this device.
@@ -10,10 +10,16 @@ pub fn kernels(device: &Device) -> Vec<Box<dyn Kernel>> {
     gemm::kernels(device).chain(planned::kernels(device)).chain(attention::kernels(device)).collect()
 }
 
-/// Every kernel that a plan can ask for, for every architecture that it is compiled for.
+/// Every kernel that a plan or a probe of the device can ask for, for every architecture that it is compiled for.
 pub fn instances() -> Vec<Instance> {
-    let families =
-        [gemm::instances(), rows::instances(), elementwise::instances(), window::instances(), attention::instances()];
+    let families = [
+        gemm::instances(),
+        rows::instances(),
+        elementwise::instances(),
+        window::instances(),
+        attention::instances(),
+        peak::instances(),
+    ];
     let mut all = families.concat();
     // What needs less than Hopper runs there too, and is compiled for it.
     let older = all.iter().filter(|instance| instance.arch != Arch::Sm90a);

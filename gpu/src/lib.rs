@@ -16,20 +16,25 @@ pub mod gemm;
 mod kernel;
 mod limits;
 mod nvrtc;
+pub mod peak;
 mod planned;
 pub mod planted;
 mod rows;
 pub mod schedule;
 #[allow(unsafe_code)]
 mod sys;
+mod timing;
+pub mod vectors;
 mod window;
 
 pub use cache::{Cache, Hash};
 pub use device::{
-    Args, Buffer, Device, Event, Facts, Function, Graph, Launch, Recording, Simulation, Swizzle, TensorMap,
+    Args, Buffer, Details, Device, Event, Facts, Function, Graph, Launch, Pinned, Recording, Simulation, Swizzle,
+    TensorMap,
 };
 pub use error::{GpuError, Result};
 pub use kernel::{instances, kernels};
 pub use limits::Limits;
 pub use nvrtc::{Arch, Compiled, Compiler, Instance, PRELUDE, Source, Usage};
 pub use planned::{Operands, Steps, steps};
+pub use timing::{Times, Timing};

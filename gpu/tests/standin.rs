@@ -142,6 +142,11 @@ fn graphs(device: &Device) {
     assert_eq!(x.download([100]).unwrap().as_slice::<f32>().unwrap()[0], 8.0);
     let wrong = device.launch(&plus, &launch(100, Args::new().buffer(&x).i32(100)));
     assert!(matches!(wrong, Err(GpuError::Invalid(text)) if text.contains("parameters")));
+    // Through memory that the device reaches by itself.
+    let (pinned, other) = (device.pinned(400).unwrap(), device.zeros(DType::F32, 100).unwrap());
+    pinned.copy_from(&x).unwrap();
+    pinned.copy_to(&other).unwrap();
+    assert_eq!(other.download([100]).unwrap(), x.download([100]).unwrap());
     let zeros = device.zeros(DType::I32, 5).unwrap();
     assert_eq!(zeros.download([5]).unwrap(), Tensor::zeros(DType::I32, [5]));
 }

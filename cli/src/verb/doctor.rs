@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -221,12 +221,10 @@ fn gpu() -> Finding {
 }
 
 fn models() -> Finding {
-    let named = std::env::var_os("TANDEM_MODELS").map(PathBuf::from);
-    let place = named.into_iter().chain([PathBuf::from("models")]).find(|p| p.is_dir());
-    let place = place.map(|p| p.display().to_string());
+    let place = tools::models().map(|place| place.display().to_string());
     found(
         "models folder",
-        place.ok_or("neither ./models nor the folder that TANDEM_MODELS names"),
+        place.ok_or("neither the folder that TANDEM_MODELS names nor shared/models beside the checkout"),
         "tests on real networks; the demo's network is built in",
         "set TANDEM_MODELS",
     )

@@ -9,7 +9,7 @@ use crate::{Outcome, stdout};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tandem_ops::def::{Axis, AxisKind, Dims, Grade, OpDef};
+use tandem_ops::def::{Axis, AxisKind, Dims, Grade, OpDef, Operation};
 use tandem_ops::operations;
 
 /// Options of `tandem kernels`.
@@ -38,7 +38,7 @@ enum Verb {
 pub fn run(options: &Options) -> Result<Outcome> {
     match (&options.verb, &options.op) {
         (Some(Verb::Check(options)), _) => check::run(options),
-        (None, Some(name)) => describe(backend::operation(name)?.def(), options.format),
+        (None, Some(name)) => describe(backend::operation(name)?, options.format),
         (None, None) => list(options.format),
     }
 }
@@ -100,8 +100,8 @@ fn list(format: Format) -> Result<Outcome> {
     Ok(Outcome::Good)
 }
 
-fn describe(def: &'static OpDef, format: Format) -> Result<Outcome> {
-    let samples = backend::operation(def.name)?.samples();
+fn describe(operation: &dyn Operation, format: Format) -> Result<Outcome> {
+    let (def, samples) = (operation.def(), operation.samples());
     let text = match format {
         Format::Json => {
             let port = |port: &tandem_ops::def::Port| json!({ "name": port.name, "dtype": port.dtype, "shape": port.shape(), "doc": port.doc });

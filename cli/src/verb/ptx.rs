@@ -1,5 +1,7 @@
 //! `tandem ptx`: the PTX simulator, and whether it finds what it is there for.
 
+mod vectors;
+
 use crate::backend;
 use crate::options::Format;
 use crate::table::table;
@@ -8,7 +10,6 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::sync::Arc;
 use tandem_gpu::planted::{Row, outcomes, simulation, subjects};
 
 /// What to do with the simulator.
@@ -18,6 +19,10 @@ pub enum Verb {
     ///
     /// Exit code 1 when a bug is missed or a right kernel is not clean.
     Run(Options),
+    /// Record what single instructions make of given bits on a device, and compare it with the simulator.
+    ///
+    /// Exit code 1 where an instruction that leaves nothing open differs.
+    Vectors(vectors::Options),
 }
 
 /// Options of `tandem ptx run`.
@@ -45,7 +50,13 @@ pub struct Options {
 
 /// Runs the verb.
 pub fn run(verb: &Verb) -> Result<Outcome> {
-    let Verb::Run(options) = verb;
+    match verb {
+        Verb::Run(options) => run_kernels(options),
+        Verb::Vectors(options) => vectors::run(options),
+    }
+}
+
+fn run_kernels(options: &Options) -> Result<Outcome> {
     let mut all = subjects();
     if let Some(name) = &options.kernel {
         let names: Vec<&str> = all.iter().map(|subject| subject.name).collect();
@@ -66,7 +77,7 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
             bar.set_message(format!("{}: {name}", subject.name));
             let count = if bug.is_some() { options.seeds } else { options.clean_seeds };
             let seeds = (0..count).map(|at| options.seed.wrapping_add(at));
-            rows.push(outcomes(&Arc::clone(&compiler), subject, bug, &simulation(), seeds)?);
+            rows.push(outcomes(&compiler, subject, bug, &simulation(), seeds)?);
             wrongs.push(bug.map(|bug| bug.wrong));
             bar.inc(1);
         }

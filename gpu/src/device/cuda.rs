@@ -1,6 +1,6 @@
 //! A GPU under the CUDA driver.
 
-use super::{Facts, Launch, Swizzle, TensorMap};
+use super::{Details, Facts, Launch, Swizzle, TensorMap};
 use crate::error::Result;
 use crate::nvrtc::Compiled;
 use crate::sys::driver::{Driver, Shape, Tiled};
@@ -29,6 +29,23 @@ pub(super) fn facts(driver: &Driver) -> Result<Facts> {
         multiprocessors: driver.attribute(attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         shared_per_block: driver.attribute(attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
         l2: driver.attribute(attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?,
+    })
+}
+
+pub(super) fn details(driver: &Driver) -> Result<Details> {
+    use cu::CUdevice_attribute as attribute;
+    let domain = driver.attribute(attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID)?;
+    let bus = driver.attribute(attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?;
+    let slot = driver.attribute(attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?;
+    let version = driver.version();
+    // Newer drivers tell no clocks.
+    let clock = |which| driver.attribute(which).ok().filter(|&khz| khz > 0);
+    Ok(Details {
+        driver_cuda: format!("{}.{}", version / 1000, version % 1000 / 10),
+        pci: format!("{domain:08X}:{bus:02X}:{slot:02X}.0"),
+        memory: driver.memory()?,
+        clock_khz: clock(attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE),
+        memory_clock_khz: clock(attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE),
     })
 }
 

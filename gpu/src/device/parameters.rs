@@ -13,10 +13,9 @@ pub(super) fn parameters(compiled: &Compiled, kernel: &str) -> Result<Vec<(usize
 fn read(ptx: &str, kernel: &str) -> Option<Vec<(usize, usize)>> {
     let heads = ptx.match_indices(".entry ").map(|(at, word)| ptx[at + word.len()..].trim_start());
     let mut bodies = heads.filter_map(|head| head.strip_prefix(kernel).map(str::trim_start));
-    let Some((list, _)) = bodies.find_map(|body| body.strip_prefix('('))?.split_once("\n)") else {
-        // `()` without a line between.
-        return Some(Vec::new());
-    };
+    let body = bodies.find_map(|body| body.strip_prefix('('))?;
+    // A list without parameters has no line between, and the next one may be that of another kernel.
+    let (list, _) = if body.starts_with(')') { ("", body) } else { body.split_once("\n)")? };
     let mut places = Vec::new();
     let mut end = 0usize;
     for declaration in list.split(',').map(str::trim).filter(|declaration| !declaration.is_empty()) {
@@ -68,14 +67,14 @@ mod tests {
 
     #[test]
     fn declarations_of_every_form_are_read() {
-        let ptx = ".visible .entry other(\n\t.param .u32 other_param_0\n)\n{\n}\n\
+        let ptx = ".visible .entry first()\n{\n}\n.visible .entry other(\n\t.param .u32 other_param_0\n)\n{\n}\n\
                    .visible .entry k(\n\t.param .align 64 .b8 k_param_0[128],\n\t.param .u64 .ptr .align 1 k_param_1,\n\
                    \t.param .u8 k_param_2,\n\t.param .f32 k_param_3,\n\t.param .align 4 .b8 k_param_4[12]\n)\n\
                    .maxntid 384, 1, 1\n{\n}\n.visible .entry none()\n{\n}\n";
         let expected = [(0, 128), (128, 8), (136, 1), (140, 4), (144, 12)];
         assert_eq!(read(ptx, "k").unwrap(), expected);
         assert_eq!(read(ptx, "other").unwrap(), [(0, 4)]);
-        assert_eq!(read(ptx, "none").unwrap(), []);
+        assert_eq!((read(ptx, "first").unwrap(), read(ptx, "none").unwrap()), (vec![], vec![]));
         assert_eq!(read(ptx, "absent"), None);
     }
 }

@@ -37,6 +37,30 @@ pub(crate) struct Driver {
     stream: Arc<CudaStream>,
     /// The first status after which a context answers nothing any more; 0 while there was none.
     lost: AtomicU32,
+    version: c_int,
+}
+
+/// Pinned memory of the host, freed at the end. Nothing here reads or writes it but copies of the stream that it was made for.
+pub(crate) struct Pinned {
+    address: *mut c_void,
+    bytes: usize,
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+}
+
+// SAFETY: the address is used by copies of one stream alone, which are ordered.
+unsafe impl Send for Pinned {}
+// SAFETY: as above; no reference to the bytes is ever handed out.
+unsafe impl Sync for Pinned {}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // A copy may be under way. Where the context is lost there is none, and freeing fails, which leaves nothing to do.
+        let _ = self.context.bind_to_thread();
+        let _ = self.stream.synchronize();
+        // SAFETY: the address is of `malloc_host`, is freed once, and no copy uses it any more.
+        let _ = unsafe { result::free_host(self.address) };
+    }
 }
 
 /// Extents of a launch.
@@ -71,20 +95,20 @@ impl Driver {
             opened.map_err(|error| none(format!("no NVIDIA driver at {}: {error}", file.display())))?;
         }
         // `cudarc` panics where a function is missing, so an older driver, or another library of this name, is asked for none.
-        match version() {
+        let version = match version() {
             None => return Err(none("no NVIDIA driver: the library libcuda is not on this machine".into())),
             Some(version) if version < OLDEST => {
                 let (major, minor) = (version / 1000, version % 1000 / 10);
                 return Err(none(format!("the NVIDIA driver knows CUDA {major}.{minor}, and 13.0 is needed")));
             }
-            Some(_) => {}
-        }
+            Some(version) => version,
+        };
         let open = || -> std::result::Result<Driver, DriverError> {
             let context = CudaContext::new(index)?;
             // SAFETY: all work goes to one stream, so that no event has to order two of them.
             unsafe { context.disable_event_tracking() };
             let stream = context.new_stream()?;
-            Ok(Driver { context, stream, lost: AtomicU32::new(0) })
+            Ok(Driver { context, stream, lost: AtomicU32::new(0), version })
         };
         open().map_err(|error| none(format!("no usable NVIDIA device {index}: the driver says {}", name(&error))))
     }
@@ -92,6 +116,16 @@ impl Driver {
     /// The device's name.
     pub(crate) fn name(&self) -> Result<String> {
         self.check(self.context.name(), "reading the device's name")
+    }
+
+    /// The version of CUDA that it knows, as 13000 for 13.0.
+    pub(crate) fn version(&self) -> u32 {
+        self.version.unsigned_abs()
+    }
+
+    /// Bytes of the device's memory.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        Ok(self.check(self.context.total_mem(), "reading the size of the device's memory")? as u64)
     }
 
     /// An attribute of the device.
@@ -128,6 +162,34 @@ impl Driver {
         let done = unsafe { result::memcpy_dtoh_async(bytes, address, self.stream.cu_stream()) };
         let copied = self.check(done, &what);
         self.synchronise().and(copied)
+    }
+
+    /// Pinned memory of the host, which is zero.
+    pub(crate) fn pinned(&self, bytes: usize) -> Result<Pinned> {
+        self.enter()?;
+        // SAFETY: the flags are those of ordinary pinned memory.
+        let address = unsafe { result::malloc_host(bytes.max(1), 0) };
+        let address = self.check(address, &format!("pinning {bytes} bytes of the host"))?;
+        // SAFETY: the allocation has as many bytes, and nothing else knows of it.
+        unsafe { address.cast::<u8>().write_bytes(0, bytes) };
+        Ok(Pinned { address, bytes, context: Arc::clone(&self.context), stream: Arc::clone(&self.stream) })
+    }
+
+    /// Copies pinned memory to the device; it may still be copying when this returns.
+    pub(crate) fn write_pinned(&self, address: u64, from: &Pinned) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the memory is freed after the stream is done with it; the driver checks the target. No slice is made of it, since
+        // copies to it may be under way, which come first on the stream.
+        let status = unsafe { cu::cuMemcpyHtoDAsync_v2(address, from.address, from.bytes, self.stream.cu_stream()) };
+        self.check(status.result(), &format!("copying {} pinned bytes to the device", from.bytes))
+    }
+
+    /// Copies from the device to pinned memory; it may still be copying when this returns.
+    pub(crate) fn read_pinned(&self, to: &Pinned, address: u64) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the memory lives longer than the copy. Raw, since two copies to it may be asked for before the first is done.
+        let status = unsafe { cu::cuMemcpyDtoHAsync_v2(to.address, address, to.bytes, self.stream.cu_stream()) };
+        self.check(status.result(), &format!("copying {} bytes from the device to pinned memory", to.bytes))
     }
 
     pub(crate) fn zero(&self, address: u64, bytes: usize) -> Result<()> {

@@ -65,11 +65,16 @@ pub extern "C" fn standin_reset() {
     *state() = crate::state::State::default();
 }
 
-/// How many allocations, modules, graphs, events and contexts are live, in sum.
+/// How many allocations, pinned ones too, modules, graphs, events and contexts are live, in sum.
 #[unsafe(no_mangle)]
 pub extern "C" fn standin_live() -> c_uint {
     let state = state();
-    (state.allocations + state.modules.len() + state.graphs.len() + state.events.len() + state.contexts) as c_uint
+    (state.allocations
+        + state.modules.len()
+        + state.pinned.len()
+        + state.graphs.len()
+        + state.events.len()
+        + state.contexts) as c_uint
 }
 
 functions! {
@@ -104,8 +109,11 @@ functions! {
             75 => 9,
             76 => 0,
             97 => 227 * 1024,
-            // Pools of memory: none.
+            // Pools of memory: none. Its place on the bus: 1:02:03.
             115 => 0,
+            50 => 1,
+            33 => 2,
+            34 => 3,
             _ => return status::INVALID_VALUE,
         };
         status::SUCCESS
@@ -193,6 +201,21 @@ functions! {
     fn cuMemcpyDtoHAsync_v2(state, to: *mut c_void, from: u64, bytes: usize, _stream: *mut c_void) {
         let data = std::slice::from_raw_parts_mut(to.cast(), bytes);
         state.memory.read(from, data).map_or(status::INVALID_VALUE, |()| status::SUCCESS)
+    }
+    fn cuDeviceTotalMem_v2(state, bytes: *mut usize, _device: c_int) {
+        *bytes = 1 << 34;
+        status::SUCCESS
+    }
+    fn cuMemHostAlloc(state, address: *mut *mut c_void, bytes: usize, _flags: c_uint) {
+        // Words, so that the address is that of any type.
+        let memory = vec![0u64; bytes.div_ceil(8)].into_boxed_slice();
+        let handle = memory.as_ptr() as usize;
+        state.pinned.insert(handle, memory);
+        *address = handle as *mut c_void;
+        status::SUCCESS
+    }
+    fn cuMemFreeHost(state, address: *mut c_void) {
+        state.pinned.remove(&(address as usize)).map_or(status::INVALID_VALUE, |_| status::SUCCESS)
     }
     fn cuMemsetD8Async(state, to: u64, value: u8, bytes: usize, _stream: *mut c_void) {
         state.memory.write(to, &vec![value; bytes]).map_or(status::INVALID_VALUE, |()| status::SUCCESS)

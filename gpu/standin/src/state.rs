@@ -29,6 +29,8 @@ pub struct Function {
 pub struct State {
     pub memory: Memory,
     pub modules: BTreeMap<usize, Module>,
+    /// Memory of the host by its address.
+    pub pinned: BTreeMap<usize, Box<[u64]>>,
     pub functions: BTreeMap<usize, Function>,
     pub graphs: BTreeMap<usize, Vec<Recorded>>,
     pub captured: Option<Vec<Recorded>>,

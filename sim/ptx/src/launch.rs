@@ -19,9 +19,11 @@ pub struct Options {
     pub asynchrony: Asynchrony,
     /// Seed of every random choice: equal seeds give equal runs.
     pub seed: u64,
-    /// Whether races on shared memory are faults.
+    /// Whether accesses to shared memory that nothing orders are faults, those of the async proxy too, and the exit of a
+    /// block whose memory is still in use.
     pub races: bool,
-    /// Whether a `ld` of shared bytes never written is a fault; if not it reads poison.
+    /// Whether a load, an atomic or a bulk store that reads shared bytes never written is a fault; if not it reads poison.
+    /// Matrix loads, `wgmma` and bulk copies between blocks read poison either way.
     pub uninitialised: bool,
     /// Warp instructions after which the launch is taken to hang.
     pub max_instructions: u64,

@@ -20,10 +20,10 @@
 //! # What is not
 //!
 //! There is no weak memory model beyond that, no timing, and no race detection on global memory. Products of tensor
-//! instructions on floats are summed in double precision and rounded to single once for each instruction, which no
-//! hardware does: compare with a tolerance. Integer and bit forms are exact. Approximations (`ex2.approx` and its like)
-//! are rounded correctly, so more accurate than the hardware's.
-
+//! instructions on floats are summed in double precision and rounded to the accumulator's type once for each instruction,
+//! which no hardware does: compare with a tolerance. Integer and bit forms are exact. Approximations (`ex2.approx` and its
+//! like) are rounded correctly, so more accurate than the hardware's.
+//!
 //! # Example
 //!
 //! ```

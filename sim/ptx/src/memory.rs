@@ -16,6 +16,13 @@ const ALIGN: u64 = 256;
 /// What fresh memory holds: a NaN in every floating-point format, −1 as an integer.
 pub(crate) const POISON: u8 = 0xff;
 
+/// At most eight bytes as a number, the lowest first.
+pub(crate) fn word(bytes: &[u8]) -> u64 {
+    let mut out = [0; 8];
+    out[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(out)
+}
+
 /// Why an address could not be accessed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum AccessError {
@@ -124,15 +131,6 @@ impl Memory {
             None => return Err(AccessError::Freed { address, len: data.len() }),
         }
         Ok(())
-    }
-
-    /// The address of the `.global` or `.const` variable `name` of `module`, which is placed in this memory, with its
-    /// initial value, when it is first used.
-    ///
-    /// `None` where the module has no such variable.
-    pub fn symbol(&mut self, module: &Module, name: &str) -> Option<u64> {
-        let at = module.variables.iter().position(|v| v.name == name)?;
-        Some(self.load(module)[at])
     }
 
     /// Places the variables of a module, once, and returns their addresses.

@@ -40,7 +40,6 @@ pub struct Kernel {
     pub(crate) param_bytes: u32,
     /// End of static shared memory, from the base of shared memory.
     pub(crate) static_end: u32,
-    pub(crate) static_bytes: u32,
     pub(crate) dynamic_align: u32,
     pub(crate) local_bytes: u32,
     pub(crate) max_threads: Option<[u32; 3]>,
@@ -110,11 +109,6 @@ impl Kernel {
         self.param_bytes
     }
 
-    /// Bytes of static shared memory.
-    pub fn static_shared(&self) -> u32 {
-        self.static_bytes
-    }
-
     /// Most threads of a block, from `.maxntid` or `.reqntid`.
     pub fn max_threads(&self) -> Option<u32> {
         self.required_threads.or(self.max_threads).map(|t| t.iter().fold(1u32, |n, t| n.saturating_mul(*t)))
@@ -123,10 +117,5 @@ impl Kernel {
     /// The cluster that `.reqnctapercluster` asks for.
     pub fn required_cluster(&self) -> Option<[u32; 3]> {
         self.required_cluster
-    }
-
-    /// The opcodes that the kernel holds, as written, each once.
-    pub fn opcodes(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
     }
 }

@@ -263,7 +263,6 @@ pub(crate) struct AsyncCopy {
     pub source_bytes: Option<Reg>,
     /// A predicate under which nothing is read.
     pub ignore: Option<(Pred, bool)>,
-    pub to_space: Space,
 }
 
 #[derive(Clone, Debug)]

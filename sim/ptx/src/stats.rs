@@ -9,13 +9,13 @@ pub struct Stats {
     pub warp_instructions: u64,
     /// The same by opcode with its modifiers.
     pub opcodes: BTreeMap<String, u64>,
-    /// Loads, stores and atomics of warps on global memory; a vector of up to 16 bytes a lane is one.
+    /// Loads, stores, atomics and `cp.async` of warps on global memory, one whatever the bytes of a lane.
     pub global_requests: u64,
     /// 32-byte sectors that these touched; four a request is what a fully coalesced 4-byte access needs.
     pub global_sectors: u64,
-    /// Bytes that bulk and tensor copies moved between global and shared memory.
+    /// Bytes that bulk and tensor copies moved to and from shared memory, a multicast once for each block.
     pub bulk_bytes: u64,
-    /// Loads, stores, atomics and matrix loads of warps on shared memory.
+    /// Loads, stores, atomics, matrix loads and matrix stores of warps on shared memory.
     pub shared_requests: u64,
     /// Cycles of the 32 banks that these took; as many as requests where 4-byte accesses have no conflict.
     pub shared_wavefronts: u64,

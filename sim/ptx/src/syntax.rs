@@ -58,7 +58,7 @@ pub(crate) struct Variable {
     pub dynamic: bool,
     /// Initial bytes, zero beyond.
     pub init: Vec<u8>,
-    /// Names of variables whose address stands in `init`, with the offset of their place, the addend and the width.
+    /// Names of variables whose address stands in `init`, with the offset of their place there and the addend.
     pub pointers: Vec<(u32, String, i64)>,
 }
 

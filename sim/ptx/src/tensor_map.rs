@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::memory::word;
 use crate::types::{Kind, Type};
 
 /// First bytes of a map, by which a descriptor of another maker is found.
@@ -58,17 +59,12 @@ pub struct TensorMapError(String);
 pub struct TensorMap {
     pub(crate) address: u64,
     pub(crate) element: u32,
-    pub(crate) kind: u8,
     pub(crate) extents: Vec<u64>,
     /// Bytes; that of dimension 0 is the element.
     pub(crate) strides: Vec<u64>,
     pub(crate) tile: Vec<u32>,
     pub(crate) swizzle: Swizzle,
-    pub(crate) fill_nan: bool,
 }
-
-/// Element kinds, for reductions; the code of a map made by size alone is that of an unsigned integer.
-const KINDS: [Kind; 6] = [Kind::U, Kind::S, Kind::F16, Kind::Bf16, Kind::F32, Kind::F64];
 
 impl TensorMap {
     /// Encodes the map of a tensor at `address` whose elements have `element_bytes` bytes.
@@ -95,35 +91,12 @@ impl TensorMap {
         let map = Self {
             address,
             element: element_bytes,
-            kind: 0,
             extents: extents.to_vec(),
             strides: all,
             tile: tile.to_vec(),
             swizzle,
-            fill_nan: false,
         };
         map.check(rank)?;
-        Ok(map.encode())
-    }
-
-    /// Says what the elements of an encoded map are, which `cp.reduce` must know, and whether the elements outside the
-    /// tensor read as NaN instead of zero. `element` is the PTX type: `u32`, `s32`, `f16`, `bf16`, `f32` ...
-    ///
-    /// # Errors
-    ///
-    /// The bytes are no map, the type has another size, or NaN is asked for integers.
-    pub fn with_element(map: &[u8; BYTES], element: &str, fill_nan: bool) -> Result<[u8; BYTES], TensorMapError> {
-        let mut map = Self::decode(map)?;
-        let ty = Type::parse(element).filter(|t| t.bits == 8 * map.element);
-        let kind = ty.and_then(|t| KINDS.iter().position(|k| *k == t.kind).or((t.kind == Kind::B).then_some(0)));
-        let Some(kind) = kind else {
-            return Err(TensorMapError(format!("`{element}` is no element of {} bytes", map.element)));
-        };
-        if fill_nan && kind < 2 {
-            return Err(TensorMapError("integers have no NaN to fill with".to_owned()));
-        }
-        map.kind = kind as u8;
-        map.fill_nan = fill_nan;
         Ok(map.encode())
     }
 
@@ -168,9 +141,9 @@ impl TensorMap {
         self.tile.iter().fold(self.element, |n, t| n.saturating_mul(*t))
     }
 
-    /// The type of the elements.
+    /// The type by which reductions combine elements, of which a map knows the size alone.
     pub(crate) fn ty(&self) -> Type {
-        Type { kind: KINDS[usize::from(self.kind) % KINDS.len()], bits: 8 * self.element }
+        Type { kind: Kind::U, bits: 8 * self.element }
     }
 
     fn encode(&self) -> [u8; BYTES] {
@@ -183,7 +156,7 @@ impl TensorMap {
             Swizzle::B128 => 3,
         };
         let rank = self.extents.len();
-        out[8..13].copy_from_slice(&[rank as u8, self.element as u8, swizzle, self.kind, u8::from(self.fill_nan)]);
+        out[8..11].copy_from_slice(&[rank as u8, self.element as u8, swizzle]);
         out[16..24].copy_from_slice(&self.address.to_le_bytes());
         for i in 0..rank {
             // An extent of 2^32 is one too large for its field, so one less is kept.
@@ -202,21 +175,14 @@ impl TensorMap {
                     .to_owned(),
             ));
         }
-        let word = |at: usize, n: usize| {
-            let mut w = [0; 8];
-            w[..n].copy_from_slice(&bytes[at..at + n]);
-            u64::from_le_bytes(w)
-        };
         let rank = usize::from(bytes[8]).min(5);
         let map = Self {
-            address: word(16, 8),
+            address: word(&bytes[16..][..8]),
             element: bytes[9].into(),
-            kind: bytes[11],
-            extents: (0..rank).map(|i| word(24 + 4 * i, 4) + 1).collect(),
-            strides: (0..rank).map(|i| word(44 + 8 * i, 8)).collect(),
-            tile: (0..rank).map(|i| word(84 + 2 * i, 2) as u32).collect(),
+            extents: (0..rank).map(|i| word(&bytes[24 + 4 * i..][..4]) + 1).collect(),
+            strides: (0..rank).map(|i| word(&bytes[44 + 8 * i..][..8])).collect(),
+            tile: (0..rank).map(|i| word(&bytes[84 + 2 * i..][..2]) as u32).collect(),
             swizzle: [Swizzle::None, Swizzle::B32, Swizzle::B64, Swizzle::B128][usize::from(bytes[10] & 3)],
-            fill_nan: bytes[12] != 0,
         };
         map.check(rank as u32)?;
         Ok(map)
@@ -237,8 +203,6 @@ mod tests {
         let read = TensorMap::decode(&bytes).unwrap();
         assert_eq!((read.extents, read.strides, read.tile), (vec![1 << 32, 100], vec![2, 4096], vec![64, 128]));
         assert!(TensorMap::decode(&[0; 128]).is_err());
-        let bytes = TensorMap::with_element(&bytes, "bf16", true).unwrap();
-        assert_eq!(TensorMap::decode(&bytes).unwrap().ty().kind, Kind::Bf16);
     }
 
     #[test]

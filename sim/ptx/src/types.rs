@@ -33,6 +33,11 @@ pub(crate) struct Type {
     pub bits: u32,
 }
 
+/// The low `bits` bits of a word.
+pub(crate) fn mask(bits: u32) -> u64 {
+    if bits >= 64 { u64::MAX } else { (1 << bits) - 1 }
+}
+
 impl Type {
     /// Reads a type without its dot.
     pub fn parse(text: &str) -> Option<Self> {

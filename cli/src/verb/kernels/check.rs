@@ -95,7 +95,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     bar.finish_and_clear();
     let wrong = rows.iter().filter(|row| !row.agrees()).count();
     let text = match options.format {
-        Format::Json => format!("{}\n", as_json(options.seed, &rows)),
+        Format::Json => format!("{}\n", as_json(options.seed, wrong, &rows)),
         Format::Table => {
             as_table(&rows) + &format!("{wrong} of {} comparisons differ, seed {}\n", rows.len(), options.seed)
         }
@@ -145,7 +145,7 @@ fn as_table(rows: &[Row]) -> String {
     table(&["kernel", "backend", "sample", "rms", "max", "verdict"], &[3, 4], cells)
 }
 
-fn as_json(seed: u64, rows: &[Row]) -> Value {
+fn as_json(seed: u64, wrong: usize, rows: &[Row]) -> Value {
     let values = rows.iter().map(|row| {
         let dims = row.found.as_ref().map_or(&row.sample.dims, |verdict| &verdict.dims);
         json!({
@@ -160,6 +160,5 @@ fn as_json(seed: u64, rows: &[Row]) -> Value {
             "error": row.found.as_ref().err(),
         })
     });
-    let wrong = rows.iter().filter(|row| !row.agrees()).count();
     json!({ "seed": seed, "comparisons": rows.len(), "wrong": wrong, "rows": values.collect::<Vec<_>>() })
 }

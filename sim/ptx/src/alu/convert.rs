@@ -2,7 +2,7 @@
 
 use crate::alu::float::{flush, saturate, tf32};
 use crate::float::{Mode, to_integral};
-use crate::types::{Kind, Type};
+use crate::types::{Kind, Type, mask};
 
 /// A `cvt`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,7 +80,7 @@ impl Conversion {
     fn int_to_int(&self, a: u64) -> u64 {
         let value = integer(a, self.from);
         let value = if self.sat { clamp(value, self.to) } else { value };
-        truncate(value as u64, self.to.bits)
+        value as u64 & mask(self.to.bits)
     }
 
     fn int_to_float(&self, a: u64) -> u64 {
@@ -103,7 +103,7 @@ impl Conversion {
         }
         let rounded = to_integral(x, self.mode);
         // The cast saturates, and float to integer always clamps on the hardware.
-        truncate(clamp(rounded as i128, self.to) as u64, self.to.bits)
+        clamp(rounded as i128, self.to) as u64 & mask(self.to.bits)
     }
 }
 
@@ -114,19 +114,15 @@ fn single(bits: u64) -> f64 {
 fn value(bits: u64, ty: Type) -> f64 {
     match (ty.kind, ty.format()) {
         (Kind::F32, _) => single(bits),
-        (_, Some(format)) => format.decode(bits as u32 & ((1u64 << ty.bits) - 1) as u32),
+        (_, Some(format)) => format.decode(bits as u32 & mask(ty.bits) as u32),
         _ => f64::from_bits(bits),
     }
 }
 
 fn integer(bits: u64, ty: Type) -> i128 {
-    let bits = truncate(bits, ty.bits);
+    let bits = bits & mask(ty.bits);
     let shift = 64 - ty.bits;
     if ty.kind == Kind::S { i128::from(((bits << shift) as i64) >> shift) } else { i128::from(bits) }
-}
-
-fn truncate(bits: u64, width: u32) -> u64 {
-    if width >= 64 { bits } else { bits & ((1 << width) - 1) }
 }
 
 fn clamp(value: i128, ty: Type) -> i128 {

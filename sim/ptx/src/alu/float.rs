@@ -44,7 +44,6 @@ pub(crate) fn function(op: &str, ty: Type, mode: Mode) -> Option<LaneFn> {
 
 fn single(op: &str) -> Option<LaneFn> {
     Some(match op {
-        "mov" => lanes!(|a| a as u32 as u64),
         "add" => lanes!(|a, b| f(x(a) + x(b))),
         "sub" => lanes!(|a, b| f(x(a) - x(b))),
         "mul" => lanes!(|a, b| f(x(a) * x(b))),
@@ -98,7 +97,6 @@ fn directed(op: &str, mode: Mode) -> Option<LaneFn> {
 
 fn double(op: &str) -> Option<LaneFn> {
     Some(match op {
-        "mov" => lanes!(|a| a),
         "add" => lanes!(|a, b| d(y(a) + y(b))),
         "sub" => lanes!(|a, b| d(y(a) - y(b))),
         "mul" => lanes!(|a, b| d(y(a) * y(b))),

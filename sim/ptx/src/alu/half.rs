@@ -20,7 +20,6 @@ macro_rules! format {
     ($one:ident, $two:ident, $f:expr) => {
         fn $one(op: &str) -> Option<LaneFn> {
             Some(match op {
-                "mov" => lanes!(|a| a & 0xffff),
                 "add" => lanes!(|a, b| add($f, a, b)),
                 "sub" => lanes!(|a, b| add($f, a, b ^ 0x8000)),
                 "mul" => lanes!(|a, b| mul($f, a, b)),
@@ -40,7 +39,6 @@ macro_rules! format {
 
         fn $two(op: &str) -> Option<LaneFn> {
             Some(match op {
-                "mov" => lanes!(|a| a as u32 as u64),
                 "add" => lanes!(|a, b| both(a, b, 0, |a, b, _| add($f, a, b))),
                 "sub" => lanes!(|a, b| both(a, b, 0, |a, b, _| add($f, a, b ^ 0x8000))),
                 "mul" => lanes!(|a, b| both(a, b, 0, |a, b, _| mul($f, a, b))),

@@ -2,7 +2,7 @@
 
 use super::{LaneFn, lanes};
 use crate::op::CarryOp;
-use crate::types::{Kind, Type};
+use crate::types::{Kind, Type, mask};
 
 /// The function of an integer or bit instruction: `op` is the opcode with the modifier that selects its result, as in
 /// `mul.hi`.
@@ -17,7 +17,7 @@ pub(crate) fn function(op: &str, ty: Type) -> Option<LaneFn> {
     }
 }
 
-/// Functions of one width: its unsigned and signed types, the next wider ones, and the mask of a shift amount.
+/// Functions of one width: its unsigned and signed types, and those twice as wide.
 macro_rules! width {
     ($name:ident, $u:ty, $s:ty, $wide:ty, $swide:ty) => {
         fn $name(op: &str, signed: bool) -> Option<LaneFn> {
@@ -99,8 +99,8 @@ fn thirty_two(op: &str, signed: bool) -> Option<LaneFn> {
             lanes!(|a, b, c| (i64::from(low24(a)).wrapping_mul(low24(b).into()) as u32).wrapping_add(c as u32) as u64)
         }
         ("fns", _) => lanes!(|a, b, c| u64::from(find_nth_set(a as u32, b as u32, c as u32 as i32))),
-        ("bmsk.clamp", _) => lanes!(|a, b| u64::from(mask(a as u32, b as u32))),
-        ("bmsk.wrap", _) => lanes!(|a, b| u64::from(mask(a as u32 & 31, b as u32 & 31))),
+        ("bmsk.clamp", _) => lanes!(|a, b| u64::from(ones_from(a as u32, b as u32))),
+        ("bmsk.wrap", _) => lanes!(|a, b| u64::from(ones_from(a as u32 & 31, b as u32 & 31))),
         ("shf.l.wrap", _) => lanes!(|a, b, c| ((b << 32 | a) << (c & 31) >> 32) as u32 as u64),
         ("shf.l.clamp", _) => lanes!(|a, b, c| ((b << 32 | a) << (c as u32).min(32) >> 32) as u32 as u64),
         ("shf.r.wrap", _) => lanes!(|a, b, c| ((b << 32 | a) >> (c & 31)) as u32 as u64),
@@ -157,7 +157,7 @@ fn clamp(a: u64, least: i32, most: i32) -> u64 {
 
 /// A sum, difference or product of `bits` bits with a carry in; returns the result and the carry out.
 pub(crate) fn carry(op: CarryOp, bits: u32, [a, b, c]: [u64; 3], flag: bool) -> (u64, bool) {
-    let mask = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+    let mask = mask(bits);
     let [a, b, c] = [a, b, c].map(|x| u128::from(x & mask));
     let flag = u128::from(flag);
     let out = match op {
@@ -218,7 +218,7 @@ pub(crate) fn bfi(a: u64, b: u64, start: u64, length: u64, bits: u64) -> u64 {
         return b;
     }
     let length = length.min(bits - start);
-    let field = if length >= 64 { !0 } else { (1u64 << length) - 1 } << start;
+    let field = mask(length as u32) << start;
     (b & !field) | (a << start & field)
 }
 
@@ -247,11 +247,12 @@ fn bfe(a: u64, start: u64, length: u64, bits: u64, signed: bool) -> u64 {
     let sign = signed && a >> top & 1 == 1;
     let value = if start >= bits { 0 } else { a >> start };
     let kept = (top + 1).saturating_sub(start).min(length);
-    let field = if kept >= 64 { !0 } else { (1u64 << kept) - 1 };
+    let field = mask(kept as u32);
     value & field | if sign { !field } else { 0 }
 }
 
-fn mask(start: u32, length: u32) -> u32 {
+/// `length` ones from bit `start` on.
+fn ones_from(start: u32, length: u32) -> u32 {
     if start > 31 {
         return 0;
     }

@@ -1,13 +1,10 @@
 //! Asynchronous copies.
 
 use super::modifiers::Modifiers;
-use super::{Decoder, fail};
+use super::{Decoder, U16, U32, fail};
 use crate::error::ParseError;
-use crate::op::{Addr, AsyncCopy, AtomicOp, BulkCopy, BulkKind, Mbarrier, Op, Space, TensorCopy};
+use crate::op::{Addr, AsyncCopy, AtomicOp, BulkCopy, BulkKind, Mbarrier, Op, TensorCopy};
 use crate::syntax::{Operand, Statement};
-use crate::types::{Kind, Type};
-
-const U32: Option<Type> = Some(Type { kind: Kind::U, bits: 32 });
 
 const REDUCTIONS: &[(&str, AtomicOp)] = &[
     ("add", AtomicOp::Add),
@@ -63,7 +60,7 @@ impl<'u> Decoder<'u> {
             }
         }
         self.at_most(s, 4 + usize::from(policy))?;
-        let copy = AsyncCopy { to, from, bytes, source_bytes, ignore, to_space: Space::Shared };
+        let copy = AsyncCopy { to, from, bytes, source_bytes, ignore };
         Ok(Op::AsyncCopy(Box::new(copy)))
     }
 
@@ -131,7 +128,7 @@ impl<'u> Decoder<'u> {
         };
         let multicast = if multicast {
             next += 1;
-            Some(self.source(s, next - 1, Type::parse("u16"))?)
+            Some(self.source(s, next - 1, U16)?)
         } else {
             None
         };
@@ -170,7 +167,7 @@ impl<'u> Decoder<'u> {
         };
         let multicast = if multicast {
             next += 1;
-            Some(self.source(s, next - 1, Type::parse("u16"))?)
+            Some(self.source(s, next - 1, U16)?)
         } else {
             None
         };

@@ -1,7 +1,7 @@
 //! Loads, stores, atomics and addresses.
 
 use super::modifiers::Modifiers;
-use super::{Decoder, fail};
+use super::{Decoder, U32, fail};
 use crate::error::ParseError;
 use crate::op::{Atomic, AtomicOp, LOCAL_WINDOW, Load, Op, Order, PARAM_WINDOW, SHARED_WINDOW, Space, Store};
 use crate::syntax::{Operand, Statement};
@@ -40,12 +40,7 @@ impl<'u> Decoder<'u> {
             "atom" | "red" => self.atomic(head, s, m),
             "cvta" => self.cvta(s, m),
             "isspacep" => {
-                let window = match self.space(m) {
-                    Space::Shared => SHARED_WINDOW,
-                    Space::Local => LOCAL_WINDOW,
-                    Space::Param => PARAM_WINDOW,
-                    Space::Global | Space::Generic => 0,
-                };
+                let window = window(self.space(m));
                 let (p, _) = self.predicate(s, 0)?;
                 Ok(Op::IsSpace { p, a: self.source(s, 1, None)?, window })
             }
@@ -53,12 +48,7 @@ impl<'u> Decoder<'u> {
                 let generic = self.space(m) == Space::Generic;
                 let ty = m.ty();
                 let (d, _) = self.result(s, 0)?;
-                Ok(Op::MapAddress {
-                    d,
-                    a: self.source(s, 1, ty)?,
-                    rank: self.source(s, 2, Type::parse("u32"))?,
-                    generic,
-                })
+                Ok(Op::MapAddress { d, a: self.source(s, 1, ty)?, rank: self.source(s, 2, U32)?, generic })
             }
             "getctarank" => {
                 self.space(m);
@@ -100,7 +90,7 @@ impl<'u> Decoder<'u> {
 
     fn load(&mut self, s: &'u Statement, m: &mut Modifiers<'u>) -> Result<Op, ParseError> {
         let (order, mut space, policy) = (self.order(m), self.space(m), m.cache());
-        let vector = m.choose(&[("v2", 2), ("v4", 4), ("v8", 8)]).unwrap_or(1);
+        let vector = vector(m);
         let ty = m.ty().filter(|t| t.bits >= 8 && t.bits <= 64).ok_or_else(|| fail("the type is missing"))?;
         let call_parameter = match self.operand(s, 1) {
             Ok(o) => self.is_call_parameter(s, o),
@@ -120,7 +110,7 @@ impl<'u> Decoder<'u> {
 
     fn store(&mut self, s: &'u Statement, m: &mut Modifiers<'u>) -> Result<Op, ParseError> {
         let (order, mut space, policy) = (self.order(m), self.space(m), m.cache());
-        let vector = m.choose(&[("v2", 2), ("v4", 4), ("v8", 8)]).unwrap_or(1);
+        let vector = vector(m);
         let ty = m.ty().filter(|t| t.bits >= 8 && t.bits <= 64).ok_or_else(|| fail("the type is missing"))?;
         let operand = self.operand(s, 0)?;
         if self.is_call_parameter(s, operand) {
@@ -142,7 +132,7 @@ impl<'u> Decoder<'u> {
         let op = m.choose(ATOMICS).ok_or_else(|| fail("the operation is missing"))?;
         let policy = m.cache();
         m.take("noftz");
-        let vector = m.choose(&[("v2", 2), ("v4", 4), ("v8", 8)]).unwrap_or(1);
+        let vector = vector(m);
         let ty = m.ty().ok_or_else(|| fail("the type is missing"))?;
         let float_only_adds = !(ty.is_int() || ty.kind == Kind::F32 || ty.kind == Kind::F64 || ty.is_half());
         if float_only_adds || ty.bits > 64 || ty.bits < 16 {
@@ -168,12 +158,7 @@ impl<'u> Decoder<'u> {
 
     fn cvta(&mut self, s: &'u Statement, m: &mut Modifiers<'u>) -> Result<Op, ParseError> {
         let to = m.take("to");
-        let window = match self.space(m) {
-            Space::Shared => SHARED_WINDOW,
-            Space::Local => LOCAL_WINDOW,
-            Space::Param => PARAM_WINDOW,
-            Space::Global | Space::Generic => 0,
-        };
+        let window = window(self.space(m));
         let ty = m.ty().ok_or_else(|| fail("the type is missing"))?;
         let (d, _) = self.result(s, 0)?;
         let a = match self.operand(s, 1)? {
@@ -184,4 +169,19 @@ impl<'u> Decoder<'u> {
         let f = crate::alu::int::function("add", Type { kind: Kind::U, bits: 64 });
         f.map(|f| Op::Lane { f, d, a: [a, by, 0] }).ok_or_else(|| fail("no such address"))
     }
+}
+
+/// Where the generic addresses of a space start; those of global memory are its own.
+fn window(space: Space) -> u64 {
+    match space {
+        Space::Shared => SHARED_WINDOW,
+        Space::Local => LOCAL_WINDOW,
+        Space::Param => PARAM_WINDOW,
+        Space::Global | Space::Generic => 0,
+    }
+}
+
+/// Takes the number of elements of a vector, 1 where there is none.
+fn vector(m: &mut Modifiers<'_>) -> usize {
+    m.choose(&[("v2", 2), ("v4", 4), ("v8", 8)]).unwrap_or(1)
 }

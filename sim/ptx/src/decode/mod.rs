@@ -19,7 +19,11 @@ use crate::module::{Kernel, Param};
 use crate::op::{Const, Inst, Op, Pred, Reg, SHARED_BASE};
 use crate::opcodes;
 use crate::syntax::{Body, Function, Operand, Space, Statement, Unit, Variable};
-use crate::types::Type;
+use crate::types::{Kind, Type};
+
+const U16: Option<Type> = Some(Type { kind: Kind::U, bits: 16 });
+const U32: Option<Type> = Some(Type { kind: Kind::U, bits: 32 });
+const U64: Option<Type> = Some(Type { kind: Kind::U, bits: 64 });
 
 /// Calls within calls; a function that calls itself cannot be expanded in place.
 const DEEPEST_CALL: usize = 32;
@@ -76,7 +80,6 @@ pub(crate) fn kernel(unit: &Unit, function: &Function) -> Result<Kernel, ParseEr
         params,
         param_bytes: end,
         static_end: decoder.shared_end,
-        static_bytes: decoder.shared_end - SHARED_BASE,
         dynamic_align: decoder.dynamic_align,
         local_bytes: decoder.local_end.next_multiple_of(16),
         max_threads: function.max_threads,
@@ -259,7 +262,7 @@ impl<'u> Decoder<'u> {
             }
             "brx" => {
                 m.take_any(&["idx", "uni"]);
-                let index = self.source(s, 0, Type::parse("u32"))?;
+                let index = self.source(s, 0, U32)?;
                 let list = self.label(s, 1)?;
                 let body = self.frame().body;
                 let Some(labels) = body.targets(s.scope, &list) else {

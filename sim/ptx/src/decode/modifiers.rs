@@ -37,7 +37,7 @@ impl<'a> Modifiers<'a> {
         Type::parse(word)
     }
 
-    /// Takes the next word of the form `prefix` and a rest that `read` understands.
+    /// Takes the first word that `read` understands.
     pub fn parse<T>(&mut self, read: impl Fn(&str) -> Option<T>) -> Option<T> {
         let (word, used) = self.words.iter_mut().find(|(w, used)| !used && read(w).is_some())?;
         *used = true;

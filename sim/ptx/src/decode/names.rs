@@ -6,7 +6,7 @@ use super::{Decoder, MOST_LOCAL, MOST_SHARED, fail};
 use crate::error::ParseError;
 use crate::op::{Addr, Const, Op, Pred, Reg, Special};
 use crate::syntax::{Body, Operand, Space, Statement, Variable};
-use crate::types::{Kind, Type};
+use crate::types::{Kind, Type, mask};
 
 /// One expansion of a function: its own registers, local variables and jumps.
 pub(super) struct Frame<'u> {
@@ -204,9 +204,8 @@ impl<'u> Decoder<'u> {
 
     pub(super) fn source_of(&mut self, scope: usize, operand: &Operand, ty: Option<Type>) -> Result<Reg, ParseError> {
         let bits = ty.map_or(64, |t| t.bits);
-        let cut = |n: u64| if bits >= 64 { n } else { n & ((1 << bits) - 1) };
         match operand {
-            Operand::Int(n) => Ok(self.value(cut(*n))),
+            Operand::Int(n) => Ok(self.value(*n & mask(bits))),
             Operand::F32(n) => Ok(self.value((*n).into())),
             Operand::F64(n) if ty.is_some_and(|t| t.kind == Kind::F32) => {
                 Ok(self.value((f64::from_bits(*n) as f32).to_bits().into()))

@@ -1,7 +1,7 @@
 //! Arithmetic, comparisons, selections, conversions and moves.
 
 use super::modifiers::Modifiers;
-use super::{Decoder, fail};
+use super::{Decoder, U32, fail};
 use crate::alu::convert::Conversion;
 use crate::alu::{LaneFn, compare, float, half, int};
 use crate::error::ParseError;
@@ -31,8 +31,6 @@ const COMPARISONS: &[(&str, &str)] = &[
     ("num", "num"),
     ("nan", "nan"),
 ];
-
-const U32: Option<Type> = Some(Type { kind: Kind::U, bits: 32 });
 
 impl<'u> Decoder<'u> {
     pub(super) fn scalar_op(&mut self, head: &str, s: &'u Statement, m: &mut Modifiers<'u>) -> Result<Op, ParseError> {

@@ -1,13 +1,11 @@
 //! Barriers, fences, collectives of a warp, `mbarrier` objects.
 
 use super::modifiers::Modifiers;
-use super::{Decoder, fail};
+use super::{Decoder, U32, U64, fail};
 use crate::error::ParseError;
 use crate::op::{AtomicOp, Barrier, Mbarrier, Op, Reduce, Shuffle, Vote};
 use crate::syntax::{Operand, Statement};
-use crate::types::{Kind, Type};
-
-const U32: Option<Type> = Some(Type { kind: Kind::U, bits: 32 });
+use crate::types::Kind;
 
 const VOTES: &[(&str, Vote)] =
     &[("all", Vote::All), ("any", Vote::Any), ("uni", Vote::Uniform), ("ballot", Vote::Ballot)];
@@ -194,7 +192,6 @@ impl<'u> Decoder<'u> {
         m.take(kind);
         let relaxed = m.take("relaxed");
         m.take_any(&["release", "acquire", "cta", "cluster", "shared", "shared::cta", "shared::cluster", "b64"]);
-        let u64 = Type::parse("u64");
         let op = match kind {
             "init" => Mbarrier::Init { addr: self.address(s, 0)?, count: self.source(s, 1, U32)? },
             "inval" => Mbarrier::Invalidate { addr: self.address(s, 0)? },
@@ -221,12 +218,12 @@ impl<'u> Decoder<'u> {
                 let parity = m.take("parity");
                 let (done, _) = self.predicate(s, 0)?;
                 let addr = self.address(s, 1)?;
-                let value = self.source(s, 2, if parity { U32 } else { u64 })?;
+                let value = self.source(s, 2, if parity { U32 } else { U64 })?;
                 // The time limit of a try is a hint.
                 self.at_most(s, if kind == "try_wait" { 4 } else { 3 })?;
                 Mbarrier::Wait { done, addr, value, parity, blocking: kind == "try_wait", relaxed }
             }
-            _ => Mbarrier::PendingCount { to: self.result(s, 0)?.0, state: self.source(s, 1, u64)? },
+            _ => Mbarrier::PendingCount { to: self.result(s, 0)?.0, state: self.source(s, 1, U64)? },
         };
         Ok(Op::Mbarrier(Box::new(op)))
     }

@@ -1,15 +1,12 @@
 //! Matrix loads and stores, and the tensor instructions.
 
 use super::modifiers::Modifiers;
-use super::{Decoder, fail};
+use super::{Decoder, U32, U64, fail};
 use crate::error::ParseError;
 use crate::float::{BF16, E4M3, E5M2, F16};
 use crate::op::{Accumulator, Element, MatrixA, Mma, Op, Wgmma};
 use crate::syntax::{Operand, Statement};
 use crate::types::{Kind, Type};
-
-const U32: Option<Type> = Some(Type { kind: Kind::U, bits: 32 });
-const U64: Option<Type> = Some(Type { kind: Kind::U, bits: 64 });
 
 impl<'u> Decoder<'u> {
     pub(super) fn tensor_op(&mut self, head: &str, s: &'u Statement, m: &mut Modifiers<'u>) -> Result<Op, ParseError> {

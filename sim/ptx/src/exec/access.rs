@@ -6,8 +6,9 @@ use super::shared::Actor;
 use super::warp::{Warp, lanes};
 use crate::alu::WARP;
 use crate::fault::{FaultKind, Trouble};
-use crate::memory::AccessError;
-use crate::op::{LOCAL_WINDOW, Load, Order, PARAM_WINDOW, RANK_SHIFT, SHARED_WINDOW, Space, Store, WINDOW};
+use crate::memory::{AccessError, word};
+use crate::op::{Addr, LOCAL_WINDOW, Load, Order, PARAM_WINDOW, RANK_SHIFT, SHARED_WINDOW, Space, Store, WINDOW};
+use crate::types::mask;
 
 /// Where a lane's address points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,16 +64,46 @@ pub(crate) fn misaligned(address: u64, bytes: u32) -> Trouble {
 impl Warp {
     /// How this warp's lane accesses shared memory.
     pub fn actor<'a>(&'a self, env: &Env<'_>, lane: usize) -> Actor<'a> {
-        Actor {
-            party: self.party,
-            lane: lane as u8,
-            clock: &self.clock,
-            moment: self.clock.seen(self.party),
-            asynchronous: false,
-            strong: false,
-            races: env.options.races,
-            uninitialised: env.options.uninitialised,
-        }
+        Actor::new(self.party, lane as u8, &self.clock, env.options)
+    }
+
+    /// The address that `addr` is in a lane.
+    pub fn address(&self, addr: Addr, lane: usize) -> u64 {
+        self.lane(addr.base, lane).wrapping_add(addr.offset as u64)
+    }
+}
+
+/// Where a lane's address in `space` points, if it is a multiple of `align`.
+pub(crate) fn place_of(
+    cluster: &Cluster,
+    warp: &Warp,
+    space: Space,
+    addr: Addr,
+    lane: usize,
+    align: u32,
+) -> Result<Place, Trouble> {
+    let address = warp.address(addr, lane);
+    let place = resolve(cluster, warp.block, space, address).map_err(|t| t.at(lane))?;
+    if !address.is_multiple_of(align.into()) {
+        return Err(misaligned(address, align).at(lane));
+    }
+    Ok(place)
+}
+
+/// The block and the address in its shared memory that a lane's address points to, of an instruction whose state space
+/// may be left out: the address is generic then, and its window tells. `what` is said of an address elsewhere.
+pub(crate) fn shared_at(
+    cluster: &Cluster,
+    warp: &Warp,
+    addr: Addr,
+    lane: usize,
+    align: u32,
+    what: &str,
+) -> Result<(usize, u32), Trouble> {
+    let space = if warp.address(addr, lane) >> 32 == 0 { Space::Shared } else { Space::Generic };
+    match place_of(cluster, warp, space, addr, lane, align)? {
+        Place::Shared(block, a) => Ok((block, a)),
+        _ => Err(Trouble::new(FaultKind::OutOfBounds, what).at(lane)),
     }
 }
 
@@ -86,11 +117,7 @@ pub(crate) fn load(
     let total = op.bytes * op.to.len() as u32;
     let mut traffic = Traffic::new(total);
     for lane in lanes(exec) {
-        let address = warp.lane(op.addr.base, lane).wrapping_add(op.addr.offset as u64);
-        let place = resolve(cluster, warp.block, op.space, address).map_err(|t| t.at(lane))?;
-        if !address.is_multiple_of(total.into()) {
-            return Err(misaligned(address, total).at(lane));
-        }
+        let place = place_of(cluster, warp, op.space, op.addr, lane, total)?;
         let mut buffer = [0u8; 64];
         let data = &mut buffer[..total as usize];
         match place {
@@ -115,17 +142,12 @@ pub(crate) fn load(
         traffic.add(place);
         for (i, (r, width)) in op.to.iter().enumerate() {
             let at = i * op.bytes as usize;
-            let mut word = [0u8; 8];
-            word[..op.bytes as usize].copy_from_slice(&data[at..at + op.bytes as usize]);
-            let mut value = u64::from_le_bytes(word);
+            let mut value = word(&data[at..at + op.bytes as usize]);
             if op.signed {
                 let shift = 64 - 8 * op.bytes;
                 value = ((value << shift) as i64 >> shift) as u64;
             }
-            if *width < 64 {
-                value &= (1 << width) - 1;
-            }
-            warp.registers[*r as usize][lane] = value;
+            warp.registers[*r as usize][lane] = value & mask(*width);
         }
     }
     traffic.count(env);
@@ -142,11 +164,7 @@ pub(crate) fn store(
     let total = op.bytes * op.from.len() as u32;
     let mut traffic = Traffic::new(total);
     for lane in lanes(exec) {
-        let address = warp.lane(op.addr.base, lane).wrapping_add(op.addr.offset as u64);
-        let place = resolve(cluster, warp.block, op.space, address).map_err(|t| t.at(lane))?;
-        if !address.is_multiple_of(total.into()) {
-            return Err(misaligned(address, total).at(lane));
-        }
+        let place = place_of(cluster, warp, op.space, op.addr, lane, total)?;
         let mut buffer = [0u8; 64];
         for (i, r) in op.from.iter().enumerate() {
             let at = i * op.bytes as usize;

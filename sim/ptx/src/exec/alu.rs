@@ -7,6 +7,7 @@ use crate::alu::float::{flush, saturate};
 use crate::alu::int::{bfi, carry, lop3};
 use crate::alu::{CompareFn, Lanes, WARP};
 use crate::op::{Combine, Op, Pred, Special};
+use crate::types::mask;
 
 /// Executes `op` if it works on registers alone; returns whether it does.
 #[inline]
@@ -132,7 +133,7 @@ fn rest(env: &Env<'_>, cluster: &Cluster, warp: &mut Warp, op: &Op, exec: u32) -
             for (i, part) in parts.iter().enumerate() {
                 let value = warp.read(*part);
                 for (o, v) in out.iter_mut().zip(value) {
-                    *o |= (v & low(*bits)) << (i as u32 * bits);
+                    *o |= (v & mask(*bits)) << (i as u32 * bits);
                 }
             }
             warp.write(*d, &out, exec);
@@ -140,7 +141,7 @@ fn rest(env: &Env<'_>, cluster: &Cluster, warp: &mut Warp, op: &Op, exec: u32) -
         Op::Unpack { parts, a, bits } => {
             let value = *warp.read(*a);
             for (i, part) in parts.iter().enumerate() {
-                warp.write(*part, &value.map(|v| v >> (i as u32 * bits) & low(*bits)), exec);
+                warp.write(*part, &value.map(|v| v >> (i as u32 * bits) & mask(*bits)), exec);
             }
         }
         Op::Special { d, which } => {
@@ -160,10 +161,6 @@ fn rest(env: &Env<'_>, cluster: &Cluster, warp: &mut Warp, op: &Op, exec: u32) -
         _ => return false,
     }
     true
-}
-
-fn low(bits: u32) -> u64 {
-    if bits >= 64 { u64::MAX } else { (1 << bits) - 1 }
 }
 
 fn merge(yes: u32, with: Option<(Combine, u32)>) -> u32 {

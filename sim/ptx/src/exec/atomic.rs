@@ -1,19 +1,20 @@
 //! Atomic instructions.
 
 use super::Env;
-use super::access::{Place, Traffic, global_trouble, misaligned, resolve};
+use super::access::{Place, Traffic, global_trouble, place_of};
 use super::block::Cluster;
 use super::shared::Actor;
 use super::warp::{Warp, lanes};
 use crate::alu::half;
 use crate::fault::{FaultKind, Trouble};
 use crate::float::{BF16, F16};
+use crate::memory::word;
 use crate::op::{Atomic, AtomicOp};
-use crate::types::{Kind, Type};
+use crate::types::{Kind, Type, mask};
 
 /// The new value of an atomic on `old`.
 pub(crate) fn combine(op: AtomicOp, ty: Type, old: u64, value: u64, swap: u64) -> u64 {
-    let mask = if ty.bits >= 64 { u64::MAX } else { (1 << ty.bits) - 1 };
+    let mask = mask(ty.bits);
     let signed = |x: u64| ((x << (64 - ty.bits)) as i64) >> (64 - ty.bits);
     let out = match (op, ty.kind) {
         (AtomicOp::Exchange, _) => value,
@@ -73,11 +74,7 @@ pub(crate) fn atomic(
     let total = bytes * op.from.len() as u32;
     let mut traffic = Traffic::new(total);
     for lane in lanes(exec) {
-        let address = warp.lane(op.addr.base, lane).wrapping_add(op.addr.offset as u64);
-        let place = resolve(cluster, warp.block, op.space, address).map_err(|t| t.at(lane))?;
-        if !address.is_multiple_of(total.into()) {
-            return Err(misaligned(address, total).at(lane));
-        }
+        let place = place_of(cluster, warp, op.space, op.addr, lane, total)?;
         let swap = op.swap.map_or(0, |r| warp.lane(r, lane));
         for (i, from) in op.from.iter().enumerate() {
             let value = warp.lane(*from, lane);
@@ -120,10 +117,4 @@ pub(crate) fn atomic(
     warp.clock.tick(warp.party);
     traffic.count(env);
     Ok(())
-}
-
-fn word(bytes: &[u8]) -> u64 {
-    let mut out = [0; 8];
-    out[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(out)
 }

@@ -1,14 +1,14 @@
 //! Matrix loads and stores, and `mma.sync`.
 
 use super::Env;
-use super::access::{Place, Traffic, misaligned, resolve};
+use super::access::{Place, Traffic, shared_at};
 use super::block::Cluster;
 use super::shared::Actor;
 use super::warp::Warp;
 use crate::alu::WARP;
-use crate::fault::{FaultKind, Trouble};
+use crate::fault::Trouble;
 use crate::float::{F16, F32, Mode};
-use crate::op::{Accumulator, Addr, Element, Mma, Reg, Space};
+use crate::op::{Accumulator, Addr, Element, Mma, Reg};
 
 /// A lane that is none: rows are shared among lanes, so every ordinary write of the warp must be ordered before.
 const EVERY_LANE: u8 = u8::MAX - 1;
@@ -16,18 +16,7 @@ const EVERY_LANE: u8 = u8::MAX - 1;
 /// Where the rows of the matrices are: lane `8 i + r` gives row `r` of matrix `i`.
 fn rows(cluster: &Cluster, warp: &Warp, addr: Addr, count: usize) -> Result<Vec<(usize, u32)>, Trouble> {
     (0..8 * count)
-        .map(|lane| {
-            let address = warp.lane(addr.base, lane).wrapping_add(addr.offset as u64);
-            let space = if address >> 32 == 0 { Space::Shared } else { Space::Generic };
-            match resolve(cluster, warp.block, space, address)? {
-                Place::Shared(_, a) if a % 16 != 0 => Err(misaligned(a.into(), 16).at(lane)),
-                Place::Shared(block, a) => Ok((block, a)),
-                _ => {
-                    let message = "matrices are moved to and from shared memory only";
-                    Err(Trouble::new(FaultKind::OutOfBounds, message).at(lane))
-                }
-            }
-        })
+        .map(|lane| shared_at(cluster, warp, addr, lane, 16, "matrices are moved to and from shared memory only"))
         .collect()
 }
 
@@ -151,8 +140,15 @@ impl Numbers {
     }
 }
 
-/// The A operand of a warp, `rows` × `k`, from its registers.
-pub(crate) fn a_from_registers(warp: &Warp, element: Element, regs: &[Reg], rows: usize, k: usize) -> Numbers {
+/// An operand of a warp, `rows` × `k`, from its registers: sixteen rows of A, or eight of A or B, whose rows are the
+/// columns of the product. So are the fragments of `mma.sync`, and those of `wgmma` with A in registers, where each warp of
+/// the warpgroup holds its sixteen rows.
+///
+/// # Source
+///
+/// PTX ISA 9.0, "Matrix Fragments for mma" of each shape and "Register Fragments" of `wgmma.mma_async`: lane `4 g + t`
+/// holds neighbours along K, 32 bits of them, from the `t`th such group of row `g`.
+pub(crate) fn from_registers(warp: &Warp, element: Element, regs: &[Reg], rows: usize, k: usize) -> Numbers {
     let per = (32 / element.bits()) as usize;
     let mut out = Numbers::new(element, rows * k);
     for (i, r) in regs.iter().enumerate() {
@@ -167,20 +163,13 @@ pub(crate) fn a_from_registers(warp: &Warp, element: Element, regs: &[Reg], rows
     out
 }
 
-fn b_from_registers(warp: &Warp, element: Element, regs: &[Reg], n: usize, k: usize) -> Numbers {
-    let per = (32 / element.bits()) as usize;
-    let mut out = Numbers::new(element, n * k);
-    for (i, r) in regs.iter().enumerate() {
-        for lane in 0..WARP {
-            let column = per * (lane % 4) + 4 * per * i;
-            out.put(element, lane / 4 * k + column, warp.lane(*r, lane) as u32);
-        }
-    }
-    out
-}
-
-/// The accumulators of a lane: row, column and which register, with the half of it that is used.
-pub(crate) fn accumulator(d: Accumulator, register: usize, lane: usize) -> [(usize, usize, u32); 2] {
+/// The elements that register `register` of an accumulator holds in a lane: row, column, and the bit from which on.
+///
+/// # Source
+///
+/// PTX ISA 9.0, the same sections: lane `4 g + t` holds columns `2 t` and `2 t + 1` of each eight, first of row `g`, then
+/// of row `g + 8` where there is one. A `wgmma` has N / 8 such groups of eight columns.
+fn accumulator(d: Accumulator, register: usize, lane: usize) -> [(usize, usize, u32); 2] {
     let (row, column) = (lane / 4, 2 * (lane % 4));
     match d {
         // A register holds two neighbours in a row.
@@ -197,7 +186,7 @@ pub(crate) fn accumulator(d: Accumulator, register: usize, lane: usize) -> [(usi
 }
 
 /// One element of a product: `c` plus the row of A times the column of B, both along K, rounded once.
-pub(crate) fn dot(d: Accumulator, xor: bool, a: &Numbers, b: &Numbers, at: (usize, usize, usize), c: u32) -> u32 {
+fn dot(d: Accumulator, xor: bool, a: &Numbers, b: &Numbers, at: (usize, usize, usize), c: u32) -> u32 {
     let (row, column, k) = at;
     match (a, b) {
         (Numbers::Float(a), Numbers::Float(b)) => {
@@ -230,37 +219,41 @@ fn single(x: f64) -> u32 {
 }
 
 pub(crate) fn mma(env: &mut Env<'_>, warp: &mut Warp, op: &Mma) {
-    let a = a_from_registers(warp, op.a, &op.a_regs, op.m, op.k);
-    let b = b_from_registers(warp, op.b, &op.b_regs, op.n, op.k);
+    let a = from_registers(warp, op.a, &op.a_regs, op.m, op.k);
+    let b = from_registers(warp, op.b, &op.b_regs, op.n, op.k);
     let xor = matches!(op.a, Element::Bit { xor: true });
-    let mut results = vec![[0u64; WARP]; op.to.len()];
-    for (i, out) in results.iter_mut().enumerate() {
-        for (lane, out) in out.iter_mut().enumerate() {
-            *out = element(warp, op.d, op.c_regs[i], i, lane, |at, c| dot(op.d, xor, &a, &b, (at.0, at.1, op.k), c));
-        }
-    }
-    for (r, values) in op.to.iter().zip(&results) {
-        warp.write(*r, values, u32::MAX);
-    }
+    multiply(warp, op.d, xor, (&a, &b), op.k, Some(&op.c_regs), &op.to);
     env.stats.tensor_multiplications += (op.m * op.n * op.k) as u64;
 }
 
-/// One lane of an accumulator register: `f` of each of its elements, whose old value is in register `c`.
-pub(crate) fn element(
-    warp: &Warp,
+/// Writes the product of A and B, of `k` columns each, to the accumulators `to`, added to those of `from` if there are any.
+pub(crate) fn multiply(
+    warp: &mut Warp,
     d: Accumulator,
-    c: Reg,
-    register: usize,
-    lane: usize,
-    f: impl Fn((usize, usize), u32) -> u32,
-) -> u64 {
-    let old = warp.lane(c, lane) as u32;
-    let places = accumulator(d, register, lane);
-    if d == Accumulator::F16 {
-        let [low, high] = places.map(|(row, column, shift)| f((row, column), old >> shift & 0xffff));
-        u64::from(low | high << 16)
-    } else {
-        let (row, column, _) = places[0];
-        f((row, column), old).into()
+    xor: bool,
+    (a, b): (&Numbers, &Numbers),
+    k: usize,
+    from: Option<&[Reg]>,
+    to: &[Reg],
+) {
+    let mut results = vec![[0u64; WARP]; to.len()];
+    for (i, out) in results.iter_mut().enumerate() {
+        for (lane, out) in out.iter_mut().enumerate() {
+            let old = from.map_or(0, |c| warp.lane(c[i], lane) as u32);
+            let places = accumulator(d, i, lane);
+            let value = |(row, column, shift): (usize, usize, u32), mask: u32| {
+                dot(d, xor, a, b, (row, column, k), old >> shift & mask)
+            };
+            *out = match d {
+                Accumulator::F16 => {
+                    let [low, high] = places.map(|place| value(place, 0xffff));
+                    u64::from(low | high << 16)
+                }
+                Accumulator::F32 | Accumulator::S32 { .. } => value(places[0], u32::MAX).into(),
+            };
+        }
+    }
+    for (r, values) in to.iter().zip(&results) {
+        warp.write(*r, values, u32::MAX);
     }
 }

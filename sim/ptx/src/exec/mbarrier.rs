@@ -92,7 +92,8 @@ impl Barriers {
             return Err(Trouble::new(
                 FaultKind::Race,
                 format!(
-                    "the mbarrier at {addr:#x} is used while nothing orders that after its initialisation by warp {by};                      put a barrier between them"
+                    "the mbarrier at {addr:#x} is used while nothing orders that after its initialisation by warp {by}; \
+                     put a barrier between them"
                 ),
             ));
         }
@@ -162,6 +163,17 @@ impl MbarrierState {
         }
         self.expected -= count;
         self.arrive(count, clock)
+    }
+
+    /// Adds an arrival to those that this phase alone waits for.
+    pub fn increment(&mut self) -> Result<(), Trouble> {
+        if self.pending == MOST_ARRIVALS {
+            let at = self.addr;
+            let message = format!("the mbarrier at {at:#x} would wait for more than {MOST_ARRIVALS} arrivals");
+            return Err(Trouble::new(FaultKind::Barrier, message));
+        }
+        self.pending += 1;
+        Ok(())
     }
 
     pub fn expect(&mut self, bytes: i64) -> Result<(), Trouble> {

@@ -3,9 +3,11 @@
 use super::Env;
 use super::barrier;
 use super::block::Cluster;
-use super::copy;
+use super::copy::{self, Transfer};
 use super::step::{self, Flow};
+use super::tensor_copy;
 use super::warp::Park;
+use super::wgmma;
 use crate::fault::{Fault, FaultKind, Trouble};
 
 /// Clusters that run at the same time where nothing asks for more: enough to meet in global memory.
@@ -51,12 +53,31 @@ pub(crate) fn grid(env: &mut Env<'_>) -> Result<(), Fault> {
             if resident[i].done() {
                 let mut ended = resident.swap_remove(i);
                 env.stats.blocks += ended.blocks.len() as u64;
-                copy::finish(env, &mut ended).map_err(|t| env.fault(&ended, None, None, t))?;
+                finish(env, &mut ended).map_err(|t| env.fault(&ended, None, None, t))?;
             } else {
                 i += 1;
             }
         }
     }
+}
+
+/// What is left to do, or to complain of, when all warps of a cluster have exited.
+fn finish(env: &mut Env<'_>, cluster: &mut Cluster) -> Result<(), Trouble> {
+    let loads = cluster.flight.iter().any(|t| matches!(t, Transfer::Load { .. }));
+    if loads {
+        return Err(Trouble::new(
+            FaultKind::InFlight,
+            "the block has exited while a bulk copy may still write its shared memory; wait for the copy's mbarrier",
+        ));
+    }
+    let mut warps: Vec<_> = cluster.warps.iter_mut().filter_map(Option::take).collect();
+    for warp in &mut warps {
+        tensor_copy::end(env, warp)?;
+    }
+    if env.options.races {
+        cluster.check_exits(&warps)?;
+    }
+    wgmma::same_in_warpgroups(&warps)
 }
 
 /// Lets one warp of one cluster run, or lands copies where no warp can.

@@ -6,6 +6,7 @@
 
 use super::clock::Clock;
 use crate::fault::{FaultKind, Trouble};
+use crate::launch::Options;
 use crate::memory::POISON;
 use crate::op::SHARED_BASE;
 
@@ -44,6 +45,22 @@ pub(crate) struct Actor<'a> {
     pub races: bool,
     /// Whether reads of bytes never written are faults.
     pub uninitialised: bool,
+}
+
+impl<'a> Actor<'a> {
+    /// An ordinary access of `lane` of `party`, at the present moment of `clock`.
+    pub fn new(party: usize, lane: u8, clock: &'a Clock, options: &Options) -> Self {
+        Self {
+            party,
+            lane,
+            clock,
+            moment: clock.seen(party),
+            asynchronous: false,
+            strong: false,
+            races: options.races,
+            uninitialised: options.uninitialised,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -359,16 +376,7 @@ mod tests {
     use super::*;
 
     fn actor(party: usize, clock: &Clock) -> Actor<'_> {
-        Actor {
-            party,
-            lane: 0,
-            clock,
-            moment: clock.seen(party),
-            asynchronous: false,
-            strong: false,
-            races: true,
-            uninitialised: true,
-        }
+        Actor::new(party, 0, clock, &Options::default())
     }
 
     fn clocks() -> (Clock, Clock) {

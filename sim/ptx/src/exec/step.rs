@@ -9,6 +9,7 @@ use super::block::Cluster;
 use super::collective;
 use super::copy;
 use super::matrix;
+use super::mbarrier_op::{self, Waited};
 use super::schedule::ready;
 use super::tensor_copy;
 use super::warp::{Park, Split, Warp, lanes};
@@ -280,21 +281,21 @@ fn execute(
         }
         Op::FenceInit => cluster.blocks.iter_mut().for_each(|b| b.barriers.fence(warp.party)),
         Op::Nanosleep => yielding = true,
-        Op::Mbarrier(op) => match copy::mbarrier(env, cluster, warp, op, exec)? {
-            copy::Waited::Done => {}
-            copy::Waited::Yield => yielding = true,
-            copy::Waited::Park(why) => {
+        Op::Mbarrier(op) => match mbarrier_op::execute(env, cluster, warp, op, exec)? {
+            Waited::Done => {}
+            Waited::Yield => yielding = true,
+            Waited::Park(why) => {
                 env.instructions -= 1;
                 env.counts[inst.name as usize] -= 1;
                 return Ok(park(warp, which, why));
             }
         },
         Op::AsyncCopy(op) => copy::start(env, cluster, warp, op, exec)?,
-        Op::AsyncCommit => warp.copies.commit(exec),
+        Op::AsyncCommit => warp.copies.loads.commit(exec),
         Op::AsyncWait { pending, all } => copy::wait(env, cluster, warp, *pending, *all, exec)?,
         Op::BulkCopy(op) => tensor_copy::bulk(env, cluster, warp, op, exec)?,
         Op::TensorCopy(op) => tensor_copy::tensor(env, cluster, warp, op, exec)?,
-        Op::BulkCommit => warp.copies.bulk_commit(exec),
+        Op::BulkCommit => warp.copies.stores.commit(exec),
         Op::BulkWait { pending, read } => tensor_copy::wait(env, cluster, warp, *pending, *read, exec)?,
         Op::MatrixLoad { to, addr, transpose } => matrix::load(env, cluster, warp, to, *addr, *transpose)?,
         Op::MatrixStore { from, addr, transpose } => matrix::store(env, cluster, warp, from, *addr, *transpose)?,

@@ -1,7 +1,7 @@
 //! Bulk and tensor copies between global and shared memory.
 
 use super::Env;
-use super::access::{Place, global_trouble, misaligned, param, resolve};
+use super::access::{Place, global_trouble, param, place_of, shared_at};
 use super::atomic::combine;
 use super::block::Cluster;
 use super::clock::Clock;
@@ -9,7 +9,7 @@ use super::copy::{self, Transfer};
 use super::shared::{Actor, WHOLE_WARP};
 use super::warp::{Warp, lanes};
 use crate::fault::{FaultKind, Trouble};
-use crate::memory::AccessError;
+use crate::memory::{AccessError, word};
 use crate::op::{Addr, AtomicOp, BulkCopy, BulkKind, Space, TensorCopy};
 use crate::tensor_map::TensorMap;
 use crate::types::Type;
@@ -32,9 +32,8 @@ enum Target {
 
 /// A copy from shared to global memory.
 #[derive(Clone, Debug)]
-struct StoreCopy {
+pub(crate) struct StoreCopy {
     lane: usize,
-    group: u32,
     id: u64,
     block: usize,
     from: u32,
@@ -47,19 +46,6 @@ struct StoreCopy {
     data: Option<Vec<u8>>,
 }
 
-/// The copies of a warp from shared to global memory that are not done.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Stores {
-    started: Vec<StoreCopy>,
-    committed: [u32; 32],
-}
-
-impl Stores {
-    pub fn commit(&mut self, exec: u32) {
-        lanes(exec).for_each(|l| self.committed[l] += 1);
-    }
-}
-
 /// The bytes of a copy that lands at shared address `to`.
 pub(crate) fn fetch(env: &mut Env<'_>, source: &Source, to: u32, bytes: u32) -> Result<Vec<u8>, Trouble> {
     match source {
@@ -70,16 +56,8 @@ pub(crate) fn fetch(env: &mut Env<'_>, source: &Source, to: u32, bytes: u32) -> 
         Source::Tensor(map, at) => {
             let mut out = vec![0; bytes as usize];
             let row = (map.tile[0] * map.element) as usize;
-            let mut fill = vec![0u8; row];
-            if map.fill_nan {
-                let nan = map.ty().format().map_or(0x7ff8_0000_0000_0000, |f| u64::from(f.nan()));
-                for e in fill.chunks_mut(map.element as usize) {
-                    let n = e.len();
-                    e.copy_from_slice(&nan.to_le_bytes()[..n]);
-                }
-            }
             for (r, address, inside) in rows(map, *at) {
-                let mut line = fill.clone();
+                let mut line = vec![0; row];
                 if let Some(address) = address {
                     let (first, last) = inside;
                     let (a, b) = (first * map.element as usize, last * map.element as usize);
@@ -134,12 +112,8 @@ fn bulk_trouble(error: AccessError, what: &str) -> Trouble {
 
 /// The tensor map at a lane's address.
 fn map_at(env: &mut Env<'_>, cluster: &Cluster, warp: &Warp, addr: Addr, lane: usize) -> Result<TensorMap, Trouble> {
-    let address = warp.lane(addr.base, lane).wrapping_add(addr.offset as u64);
-    if !address.is_multiple_of(64) {
-        return Err(misaligned(address, 64));
-    }
     let mut bytes = [0; 128];
-    match resolve(cluster, warp.block, Space::Generic, address)? {
+    match place_of(cluster, warp, Space::Generic, addr, lane, 64)? {
         Place::Global(a) => env.memory.read(a, &mut bytes).map_err(global_trouble)?,
         Place::Param(a) => bytes.copy_from_slice(param(env, a, 128)?),
         _ => return Err(Trouble::new(FaultKind::Operand, "a tensor map lives in parameters or global memory only")),
@@ -147,14 +121,8 @@ fn map_at(env: &mut Env<'_>, cluster: &Cluster, warp: &Warp, addr: Addr, lane: u
     TensorMap::decode(&bytes).map_err(|e| Trouble::new(FaultKind::Operand, e.to_string()))
 }
 
-fn shared_at(cluster: &Cluster, warp: &Warp, addr: Addr, lane: usize, align: u32) -> Result<(usize, u32), Trouble> {
-    let address = warp.lane(addr.base, lane).wrapping_add(addr.offset as u64);
-    let space = if address >> 32 == 0 { Space::Shared } else { Space::Generic };
-    match resolve(cluster, warp.block, space, address)? {
-        Place::Shared(_, a) if !a.is_multiple_of(align) => Err(misaligned(a.into(), align)),
-        Place::Shared(block, a) => Ok((block, a)),
-        _ => Err(Trouble::new(FaultKind::OutOfBounds, "a bulk copy needs an address in shared memory here")),
-    }
+fn shared(cluster: &Cluster, warp: &Warp, addr: Addr, lane: usize, align: u32) -> Result<(usize, u32), Trouble> {
+    shared_at(cluster, warp, addr, lane, align, "a bulk copy needs an address in shared memory here")
 }
 
 /// Block and address that a load goes to, and block and address of its barrier.
@@ -222,19 +190,19 @@ pub(crate) fn tensor(
             *a = i64::from(warp.lane(*c, lane) as u32 as i32);
         }
         let align = if map.swizzle == crate::Swizzle::None { 128 } else { map.swizzle.span() * 8 };
-        let (block, shared) = shared_at(cluster, warp, op.shared, lane, align).map_err(blame)?;
+        let place = shared(cluster, warp, op.shared, lane, align)?;
         let bytes = map.box_bytes();
         match op.barrier {
             Some(barrier) => {
-                let barrier = shared_at(cluster, warp, barrier, lane, 8).map_err(blame)?;
+                let barrier = shared(cluster, warp, barrier, lane, 8)?;
                 let multicast = op.multicast.map(|r| warp.lane(r, lane) & 0xffff);
                 let source = Source::Tensor(Box::new(map), at);
-                start_load(env, cluster, warp, lane, (block, shared), bytes, &source, barrier, multicast)
+                start_load(env, cluster, warp, lane, place, bytes, &source, barrier, multicast)
             }
             None => {
                 let reduce = op.reduce.map(|r| (r, map.ty()));
                 let target = Target::Tensor(Box::new(map), at);
-                start_store(env, cluster, warp, lane, (block, shared), bytes, target, reduce)
+                start_store(env, cluster, warp, lane, place, bytes, target, reduce)
             }
         }
         .map_err(blame)?;
@@ -259,29 +227,23 @@ pub(crate) fn bulk(
         }
         let multicast = op.multicast.map(|r| warp.lane(r, lane) & 0xffff);
         let barrier = match op.barrier {
-            Some(barrier) => Some(shared_at(cluster, warp, barrier, lane, 8).map_err(blame)?),
+            Some(barrier) => Some(shared(cluster, warp, barrier, lane, 8)?),
             None => None,
         };
-        let global = |addr: Addr| {
-            let address = warp.lane(addr.base, lane).wrapping_add(addr.offset as u64);
-            if !address.is_multiple_of(16) {
-                return Err(misaligned(address, 16).at(lane));
-            }
-            match resolve(cluster, warp.block, Space::Generic, address)? {
-                Place::Global(a) => Ok(a),
-                _ => Err(Trouble::new(FaultKind::OutOfBounds, "the copy needs an address in global memory here")),
-            }
+        let global = |addr: Addr| match place_of(cluster, warp, Space::Generic, addr, lane, 16)? {
+            Place::Global(a) => Ok(a),
+            _ => Err(Trouble::new(FaultKind::OutOfBounds, "the copy needs an address in global memory here")),
         };
         match (op.kind, barrier) {
             (BulkKind::GlobalToShared, Some(barrier)) => {
                 let from = global(op.from).map_err(blame)?;
                 env.memory.slice_mut(from, bytes as usize).map_err(|e| bulk_trouble(e, "reads").at(lane))?;
-                let to = shared_at(cluster, warp, op.to, lane, 16).map_err(blame)?;
+                let to = shared(cluster, warp, op.to, lane, 16)?;
                 start_load(env, cluster, warp, lane, to, bytes, &Source::Global(from), barrier, multicast)
             }
             (BulkKind::SharedToShared, Some(barrier)) => {
-                let from = shared_at(cluster, warp, op.from, lane, 16).map_err(blame)?;
-                let to = shared_at(cluster, warp, op.to, lane, 16).map_err(blame)?;
+                let from = shared(cluster, warp, op.from, lane, 16)?;
+                let to = shared(cluster, warp, op.to, lane, 16)?;
                 let actor = Actor { asynchronous: true, uninitialised: false, ..warp.actor(env, lane) };
                 let data = cluster.blocks[from.0].shared.read(from.1, bytes, &actor).map_err(blame)?.to_vec();
                 start_load(env, cluster, warp, lane, to, bytes, &Source::Bytes(data), barrier, None)
@@ -289,7 +251,7 @@ pub(crate) fn bulk(
             _ => {
                 let to = global(op.to).map_err(blame)?;
                 env.memory.slice_mut(to, bytes as usize).map_err(|e| bulk_trouble(e, "writes").at(lane))?;
-                let from = shared_at(cluster, warp, op.from, lane, 16).map_err(blame)?;
+                let from = shared(cluster, warp, op.from, lane, 16)?;
                 start_store(env, cluster, warp, lane, from, bytes, Target::Global(to), op.reduce)
             }
         }
@@ -310,12 +272,11 @@ fn start_store(
     reduce: Option<(AtomicOp, Type)>,
 ) -> Result<(), Trouble> {
     let id = env.id();
-    let group = warp.copies.stores.committed[lane];
     let clock = warp.clock.clone();
-    let mut store = StoreCopy { lane, group, id, block, from, bytes, target, reduce, clock, data: None };
+    let mut store = StoreCopy { lane, id, block, from, bytes, target, reduce, clock, data: None };
     if env.late {
         cluster.blocks[block].shared.hold(from, bytes, id)?;
-        warp.copies.stores.started.push(store);
+        warp.copies.stores.start(lane, store);
     } else {
         read_store(env, cluster, warp, &mut store)?;
         write_store(env, &store)?;
@@ -328,16 +289,7 @@ fn read_store(env: &mut Env<'_>, cluster: &mut Cluster, warp: &Warp, store: &mut
     if store.data.is_some() {
         return Ok(());
     }
-    let actor = Actor {
-        party: warp.party,
-        lane: store.lane as u8,
-        clock: &store.clock,
-        moment: warp.clock.seen(warp.party),
-        asynchronous: true,
-        strong: false,
-        races: env.options.races,
-        uninitialised: env.options.uninitialised,
-    };
+    let actor = Actor { clock: &store.clock, asynchronous: true, ..warp.actor(env, store.lane) };
     let shared = &mut cluster.blocks[store.block].shared;
     shared.release(store.id);
     store.data = Some(shared.read(store.from, store.bytes, &actor)?.to_vec());
@@ -375,7 +327,6 @@ fn put(env: &mut Env<'_>, address: u64, data: &[u8], reduce: Option<(AtomicOp, T
         to.copy_from_slice(data);
         return Ok(());
     };
-    let word = |b: &[u8]| b.iter().rev().fold(0u64, |w, b| w << 8 | u64::from(*b));
     for (to, from) in to.chunks_mut((ty.bits / 8) as usize).zip(data.chunks((ty.bits / 8) as usize)) {
         let new = combine(op, ty, word(to), word(from), 0).to_le_bytes();
         let n = to.len();
@@ -393,26 +344,22 @@ pub(crate) fn wait(
     read: bool,
     exec: u32,
 ) -> Result<(), Trouble> {
-    let mut left = Vec::new();
-    for mut store in std::mem::take(&mut warp.copies.stores.started) {
-        let due = exec >> store.lane & 1 == 1 && store.group + pending < warp.copies.stores.committed[store.lane];
-        if due {
-            read_store(env, cluster, warp, &mut store).map_err(|t| t.at(store.lane))?;
-            if !read {
-                write_store(env, &store).map_err(|t| t.at(store.lane))?;
-                continue;
-            }
+    let mut stores = std::mem::take(&mut warp.copies.stores);
+    stores.wait(pending, exec, |_, store| {
+        read_store(env, cluster, warp, store)?;
+        if read {
+            return Ok(false);
         }
-        left.push(store);
-    }
-    warp.copies.stores.started = left;
+        write_store(env, store).map(|()| true)
+    })?;
+    warp.copies.stores = stores;
     warp.clock.tick(warp.party);
     Ok(())
 }
 
 /// Ends the stores of a warp that has exited: what has been read is written, and what has not is a fault.
 pub(crate) fn end(env: &mut Env<'_>, warp: &mut Warp) -> Result<(), Trouble> {
-    for store in std::mem::take(&mut warp.copies.stores.started) {
+    for store in warp.copies.stores.take() {
         if store.data.is_none() {
             return Err(Trouble::new(
                 FaultKind::InFlight,

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use super::Env;
 use super::block::Cluster;
 use super::clock::Clock;
-use super::matrix::{Numbers, a_from_registers, dot, element};
+use super::descriptor::Layout;
+use super::matrix::{Numbers, from_registers, multiply};
 use super::shared::{Actor, WHOLE_WARP};
 use super::warp::Warp;
-use crate::Swizzle;
 use crate::alu::WARP;
 use crate::fault::{FaultKind, Trouble};
 use crate::module::Kernel;
@@ -216,7 +216,7 @@ fn compute(
 ) -> Result<(), Trouble> {
     let first_row = warp.index % 4 * ROWS;
     let mut a = match (&op.from, started.a) {
-        (MatrixA::Registers(regs), _) => a_from_registers(warp, op.a, regs, ROWS, op.k),
+        (MatrixA::Registers(regs), _) => from_registers(warp, op.a, regs, ROWS, op.k),
         (_, desc) => {
             let layout = Layout::new(desc.unwrap_or(0), op.transpose_a)?;
             operand(env, cluster, warp, started, &layout, op.a, first_row..first_row + ROWS, op.k)?
@@ -229,65 +229,9 @@ fn compute(
             v.iter_mut().for_each(|x| *x = -*x);
         }
     }
-    let mut results = vec![[0u64; WARP]; op.to.len()];
-    for (i, out) in results.iter_mut().enumerate() {
-        for (lane, out) in out.iter_mut().enumerate() {
-            *out = element(warp, op.d, op.to[i], i, lane, |at, c| {
-                let c = if started.accumulate { c } else { 0 };
-                dot(op.d, false, &a, &b, (at.0, at.1, op.k), c)
-            });
-        }
-    }
-    for (r, values) in op.to.iter().zip(&results) {
-        warp.write(*r, values, u32::MAX);
-    }
+    multiply(warp, op.d, false, (&a, &b), op.k, started.accumulate.then_some(&op.to), &op.to);
     env.stats.tensor_multiplications += (ROWS * op.n * op.k) as u64;
     Ok(())
-}
-
-/// How a matrix lies in shared memory, from its descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
-    start: u32,
-    leading: u32,
-    stride: u32,
-    swizzle: Swizzle,
-    transposed: bool,
-}
-
-impl Layout {
-    pub fn new(descriptor: u64, transposed: bool) -> Result<Self, Trouble> {
-        let field = |from: u32| (descriptor >> from & 0x3fff) as u32 * 16;
-        if descriptor >> 49 & 7 != 0 {
-            let message = "a base offset in a matrix descriptor is not run by the simulator; align the tile";
-            return Err(Trouble::new(FaultKind::Operand, message));
-        }
-        let swizzle = match descriptor >> 62 {
-            0 => Swizzle::None,
-            1 => Swizzle::B128,
-            2 => Swizzle::B64,
-            _ => Swizzle::B32,
-        };
-        Ok(Self { start: field(0), leading: field(16), stride: field(32), swizzle, transposed })
-    }
-
-    /// The shared address of 16 bytes: for K contiguous those of row `row` from byte `column` of K on; transposed,
-    /// those of index `row` of K from byte `column` of M or N on.
-    pub fn chunk(&self, row: u32, column: u32) -> u32 {
-        let span = self.swizzle.span();
-        let plain = if !self.transposed {
-            if self.swizzle == Swizzle::None {
-                row / 8 * self.stride + row % 8 * 16 + column / 16 * self.leading
-            } else {
-                row / 8 * self.stride + row % 8 * span + column
-            }
-        } else if self.swizzle == Swizzle::None {
-            column / 16 * self.stride + row % 8 * 16 + row / 8 * self.leading
-        } else {
-            column / span * self.leading + column % span + row % 8 * span + row / 8 * self.stride
-        };
-        self.swizzle.apply(self.start + plain)
-    }
 }
 
 /// Reads rows of an operand from shared memory through the async proxy.
@@ -302,14 +246,11 @@ fn operand(
     k: usize,
 ) -> Result<Numbers, Trouble> {
     let actor = Actor {
-        party: warp.party,
         lane: WHOLE_WARP,
         clock: &started.clock,
-        moment: warp.clock.seen(warp.party),
         asynchronous: true,
-        strong: false,
-        races: env.options.races,
         uninitialised: false,
+        ..warp.actor(env, 0)
     };
     let shared = &mut cluster.blocks[warp.block].shared;
     let mut out = Numbers::new(kind, rows.len() * k);
@@ -338,37 +279,4 @@ fn operand(
         }
     }
     Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn descriptor(swizzle: u64) -> u64 {
-        (2048 >> 4) | (512 >> 4) << 16 | (1024 >> 4) << 32 | swizzle << 62
-    }
-
-    #[test]
-    fn a_tile_of_128_byte_rows_is_permuted_as_a_tensor_copy_permutes_it() {
-        let layout = Layout::new(descriptor(1), false).unwrap();
-        for row in 0..64 {
-            for column in (0..128).step_by(16) {
-                assert_eq!(layout.chunk(row, column), Swizzle::B128.apply(2048 + row * 128 + column));
-            }
-        }
-    }
-
-    #[test]
-    fn without_a_swizzle_core_matrices_of_eight_rows_are_a_stride_apart() {
-        let layout = Layout::new(descriptor(0), false).unwrap();
-        assert_eq!(layout.chunk(3, 0), 2048 + 48);
-        assert_eq!(layout.chunk(9, 16), 2048 + 1024 + 16 + 512);
-        let layout = Layout::new(descriptor(0), true).unwrap();
-        assert_eq!(layout.chunk(9, 16), 2048 + 512 + 16 + 1024);
-    }
-
-    #[test]
-    fn a_base_offset_is_refused() {
-        assert!(Layout::new(descriptor(1) | 1 << 49, false).is_err());
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tandem_ptx::{Asynchrony, FaultKind, Launch, Memory, Module, Options, Swizzle, TensorMap, run};
 
-use crate::lanes::execute;
+use crate::lanes::{execute, launch};
 
 /// A kernel of 128 threads over shared memory at `%r6`, with an initialised barrier at `%r8` for one arrival.
 fn kernel(body: &str) -> String {
@@ -20,6 +20,7 @@ fn kernel(body: &str) -> String {
 	.reg .b64 %rd<40>;
 	.shared .align 128 .b8 room[4096];
 	.shared .align 8 .b64 bar;
+	.shared .align 8 .b8 many[16];
 	ld.param.u64 %rd1, [in];
 	ld.param.u64 %rd2, [out];
 	mov.u32 %r1, %tid.x;
@@ -85,6 +86,41 @@ fn cases() -> Vec<Case> {
                 "cp.async.cg.shared.global [%r7], [%rd3], 16; cp.async.mbarrier.arrive.shared.b64 [%r8]; bar.sync 0;
                 @%p1 bra OTHERS; mbarrier.arrive.shared.b64 _, [%r8]; OTHERS: {WAIT}"
             ),
+            |_, b| b,
+        ),
+        // The count of one is for the first thread, whose arrival does not raise it; those of the others do.
+        (
+            format!(
+                "cp.async.cg.shared.global [%r7], [%rd3], 16; @!%p1 bra FIRST;
+                cp.async.mbarrier.arrive.shared::cta.b64 [%r8]; FIRST: bar.sync 0; @%p1 bra OTHERS;
+                cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r8]; OTHERS: {WAIT}"
+            ),
+            |_, b| b,
+        ),
+        // A barrier for the arrivals of all 128 threads.
+        (
+            format!(
+                "mov.u32 %r8, many; @%p1 bra MADE; mbarrier.init.shared::cta.b64 [%r8], 128; MADE: bar.sync 0;
+                cp.async.cg.shared.global [%r7], [%rd3], 16; cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r8]; {WAIT}"
+            ),
+            |_, b| b,
+        ),
+        // The second arrival is for all earlier copies, those before the first too.
+        (
+            format!(
+                "mov.u32 %r8, many; @%p1 bra MADE; mbarrier.init.shared::cta.b64 [%r8], 128;
+                mbarrier.init.shared::cta.b64 [%r8+8], 128; MADE: bar.sync 0;
+                cp.async.ca.shared.global [%r7], [%rd3], 8; cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r8+8];
+                cp.async.ca.shared.global [%r7+8], [%rd3+8], 8; cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r8]; {WAIT}"
+            ),
+            |_, b| b,
+        ),
+        // A thread that waits for the group of its copies need not wait for the barrier that is told of them.
+        (
+            "mov.u32 %r8, many; @%p1 bra MADE; mbarrier.init.shared::cta.b64 [%r8], 128; MADE: bar.sync 0;
+            cp.async.cg.shared.global [%r7], [%rd3], 16; cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r8];
+            cp.async.commit_group; cp.async.wait_group 0;"
+                .into(),
             |_, b| b,
         ),
         (
@@ -342,4 +378,56 @@ fn a_descriptor_of_another_maker_is_a_fault() {
     let fault = execute(&text, 128, &input(), INPUT, &Options::default()).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Operand);
     assert!(fault.message.contains("TensorMap"), "{fault}");
+}
+
+/// Bodies that wait for too little, or for what does not come, and what must be found with some seed.
+const EARLY: &[(&str, FaultKind)] = &[
+    // The copies are read before the barrier's phase, of a count that leaves the arrivals out, has passed.
+    (
+        "cp.async.cg.shared.global [%r7], [%rd3], 16; cp.async.mbarrier.arrive.shared::cta.b64 [%r8];",
+        FaultKind::InFlight,
+    ),
+    // The newest group may still be pending, whether a barrier is told of its copies or not.
+    (
+        "cp.async.ca.shared.global [%r7], [%rd3], 8; cp.async.commit_group;
+        cp.async.ca.shared.global [%r7+8], [%rd3+8], 8; cp.async.commit_group;
+        cp.async.mbarrier.arrive.shared::cta.b64 [%r8]; cp.async.wait_group 1;",
+        FaultKind::InFlight,
+    ),
+    // Arrivals that raise the count themselves leave that of the barrier, 128, to others.
+    (
+        "mov.u32 %r8, many; @%p1 bra MADE; mbarrier.init.shared::cta.b64 [%r8], 128; MADE: bar.sync 0;
+        cp.async.cg.shared.global [%r7], [%rd3], 16; cp.async.mbarrier.arrive.shared::cta.b64 [%r8];
+        A: mbarrier.try_wait.parity.shared::cta.b64 %p2, [%r8], 0; @!%p2 bra A;",
+        FaultKind::Deadlock,
+    ),
+];
+
+#[test]
+fn copies_that_a_barrier_is_told_of_are_late_until_it_or_their_group_is_waited_for() {
+    for (body, kind) in EARLY {
+        let found = (0..10).filter(|seed| {
+            let options = Options { seed: *seed, ..Options::default() };
+            let fault = execute(&kernel(&format!("{body} {GIVE}")), 128, &input(), INPUT, &options);
+            fault.is_err_and(|f| f.kind == *kind)
+        });
+        assert!(found.count() > 0, "{body}");
+    }
+}
+
+#[test]
+fn a_copy_of_one_thread_stays_in_its_block() {
+    // Block 1 of the cluster gives an address of block 0.
+    let remote = "mapa.shared::cluster.u32 %r9, %r7, 0; mapa.shared::cluster.u32 %r10, %r8, 0;";
+    for body in [
+        "cp.async.cg.shared.global [%r9], [%rd3], 16; cp.async.wait_all;",
+        "cp.async.cg.shared.global [%r7], [%rd3], 16; cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r10];",
+    ] {
+        let text = kernel(&format!("{remote} {body} barrier.cluster.arrive; barrier.cluster.wait;"));
+        for options in modes() {
+            let fault = launch(&text, [2, 1, 1], 128, 2, 0, &input(), INPUT, &options).expect_err(body);
+            assert_eq!((fault.kind, fault.block), (FaultKind::OutOfBounds, Some([1, 0, 0])), "{fault}");
+            assert!(fault.message.contains("own block"), "{fault}");
+        }
+    }
 }

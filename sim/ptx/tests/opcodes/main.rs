@@ -11,4 +11,5 @@ mod lanes;
 mod matrix;
 mod memory;
 mod sync;
+mod tiles;
 mod warpgroup;
