@@ -177,16 +177,30 @@ impl Gemm {
     }
 }
 
-/// The kernel of a definition.
-struct Product {
+/// The kernel of a definition, whose plan follows a wish.
+pub(crate) struct Product {
     device: Device,
     operation: &'static dyn Operation,
+    wish: Wish,
+}
+
+impl Product {
+    /// The kernel of the definition of that name.
+    ///
+    /// # Errors
+    /// Invalid, where there is none.
+    pub(crate) fn new(device: &Device, name: &str, wish: Wish) -> std::result::Result<Product, OpError> {
+        let operation = tandem_ops::operation(name);
+        let operation = operation.ok_or_else(|| OpError::Invalid(format!("there is no definition {name}")))?;
+        Ok(Product { device: device.clone(), operation, wish })
+    }
 }
 
 /// A kernel of each definition.
 pub(crate) fn kernels(device: &Device) -> impl Iterator<Item = Box<dyn Kernel>> {
-    let operations = ["gemm.bf16", "gemm.f16", "gemm.f32", "gemm.i8"].into_iter().filter_map(tandem_ops::operation);
-    operations.map(|operation| Box::new(Product { device: device.clone(), operation }) as Box<dyn Kernel>)
+    let products = ["gemm.bf16", "gemm.f16", "gemm.f32", "gemm.i8"].into_iter();
+    let products = products.filter_map(|name| Product::new(device, name, Wish::default()).ok());
+    products.map(|product| Box::new(product) as Box<dyn Kernel>)
 }
 
 impl Kernel for Product {
@@ -199,7 +213,7 @@ impl Kernel for Product {
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> std::result::Result<Tensors, OpError> {
-        run(&self.device, self.operation, dims, inputs, Wish::default())
+        run(&self.device, self.operation, dims, inputs, self.wish)
     }
 }
 
