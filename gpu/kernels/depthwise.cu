@@ -17,7 +17,7 @@ struct Shape {
 // Four channels a thread: their number is a multiple of 4, and each has one output.
 extern "C" __global__ void __launch_bounds__(THREADS)
 depthwise(const i8* x, const i8* weight, const int* bias, const float* scale, i8* out, const __grid_constant__ Shape shape,
-          Requant requant) {
+          Requant requant, int input_zero_point) {
     extern __shared__ u32 weights[];
     const Window &high = shape.high, &wide = shape.wide;
     const int taps = high.kernel * wide.kernel, channels = shape.channels;
@@ -41,8 +41,8 @@ depthwise(const i8* x, const i8* weight, const int* bias, const float* scale, i8
         for (int i = 0; i < 4; i++) start[i] += (i8)(w >> i * 8);
     }
 #pragma unroll
-    for (int i = 0; i < 4; i++) start[i] = (int)((u32)bias[channel + i] - (u32)requant.input_zero_point * (u32)start[i]);
-    const u32 zero = (u32)(requant.input_zero_point & 0xff) * 0x01010101u;
+    for (int i = 0; i < 4; i++) start[i] = (int)((u32)bias[channel + i] - (u32)input_zero_point * (u32)start[i]);
+    const u32 zero = (u32)(input_zero_point & 0xff) * 0x01010101u;
     const u32 pixels = (u32)shape.images * high.output * wide.output;
     for (u32 pixel = blockIdx.x * LINES + threadIdx.x / LANES; pixel < pixels; pixel += gridDim.x * LINES) {
         const int column = pixel % wide.output, row = pixel / wide.output % high.output;
@@ -76,7 +76,7 @@ depthwise(const i8* x, const i8* weight, const int* bias, const float* scale, i8
 // One output a thread: any number of channels and of outputs of each, and windows of any size.
 extern "C" __global__ void __launch_bounds__(THREADS)
 depthwise_any(const i8* x, const i8* weight, const int* bias, const float* scale, i8* out, const __grid_constant__ Shape shape,
-              Requant requant) {
+              Requant requant, int input_zero_point) {
     const Window &high = shape.high, &wide = shape.wide;
     const int outputs = shape.channels * shape.multiplier;
     const u32 items = (u32)shape.images * high.output * wide.output * outputs;
@@ -93,7 +93,7 @@ depthwise_any(const i8* x, const i8* weight, const int* bias, const float* scale
             const i8* w = weight + (size_t)(output * high.kernel + th) * wide.kernel;
             for (int tw = columns.begin; tw < columns.end; tw++) {
                 const int code = x[(size_t)(start + tw * wide.dilation) * shape.channels + channel];
-                sum += (u32)((code - requant.input_zero_point) * w[tw]);
+                sum += (u32)((code - input_zero_point) * w[tw]);
             }
         }
         out[item] = (i8)code_of(requant, (int)sum, scale[output]);

@@ -9,8 +9,6 @@
 DEVICE float2 rotated(float a, float b, float2 sin_cos) {
     return make_float2(a * sin_cos.y - b * sin_cos.x, b * sin_cos.y + a * sin_cos.x);
 }
-DEVICE float low(u32 pair) { return bits_to_float(pair << 16); }
-DEVICE float high(u32 pair) { return bits_to_float(pair & 0xffff0000u); }
 
 // `vectors`: heads and halves of pairs are whole vectors of 16 bytes. `neighbours`: a pair is two adjacent elements.
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -45,7 +43,7 @@ rope(const u16* x, const int* positions, const u64* turns, u16* out, int heads, 
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
                     if (at * 4 + j < pairs) {
-                        float2 r = rotated(low(p[j]), high(p[j]), angles[at * 4 + j]);
+                        float2 r = rotated(low_bf16(p[j]), high_bf16(p[j]), angles[at * 4 + j]);
                         p[j] = pack_bf16(r.x, r.y);
                     }
                 }
@@ -54,8 +52,8 @@ rope(const u16* x, const int* positions, const u64* turns, u16* out, int heads, 
                 u32 q[4] = {b.x, b.y, b.z, b.w};
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
-                    float2 r = rotated(low(p[j]), low(q[j]), angles[at * 8 + j * 2]);
-                    float2 s = rotated(high(p[j]), high(q[j]), angles[at * 8 + j * 2 + 1]);
+                    float2 r = rotated(low_bf16(p[j]), low_bf16(q[j]), angles[at * 8 + j * 2]);
+                    float2 s = rotated(high_bf16(p[j]), high_bf16(q[j]), angles[at * 8 + j * 2 + 1]);
                     p[j] = pack_bf16(r.x, s.x);
                     q[j] = pack_bf16(r.y, s.y);
                 }

@@ -45,7 +45,7 @@ DEVICE void load(float (&v)[LENGTH], const Element* from, int at, int n, bool ve
 #if DTYPE == 3
                 v[i] = bits_to_float(words[i]);
 #else
-                v[i] = bits_to_float(i % 2 ? words[i / 2] & 0xffff0000u : words[i / 2] << 16);
+                v[i] = i % 2 ? high_bf16(words[i / 2]) : low_bf16(words[i / 2]);
 #endif
             }
         } else {

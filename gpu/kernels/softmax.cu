@@ -3,7 +3,6 @@
 // The defines are those of rows.cuh.
 #include "rows.cuh"
 
-#define LOG2_E 1.4426950408889634f
 #define LN_2 0.6931471805599453f
 
 DEVICE float exponential(float x) { return exp2_approx(x * LOG2_E); }

@@ -3,14 +3,17 @@
 use crate::device::{Args, Device, Launch};
 use crate::error::Result;
 use crate::nvrtc::{Arch, Instance, Source};
-use crate::planned::{Operands, Plan, Steps};
+use crate::planned::{Operands, Planned, Steps};
 use tandem_ops::ACTIVATIONS;
 use tandem_ops::def::Dims;
 
 static ELEMENTWISE: Source = Source { name: "elementwise.cu", text: include_str!("../kernels/elementwise.cu") };
 
-pub(crate) const PLANS: &[(&str, Plan)] =
-    &[("activation.bf16", activation), ("silu_mul.bf16", silu_mul), ("add.i8", add)];
+pub(crate) const PLANS: &[Planned] = &[
+    Planned { name: "activation.bf16", least: Arch::Sm80, steps: activation },
+    Planned { name: "silu_mul.bf16", least: Arch::Sm80, steps: silu_mul },
+    Planned { name: "add.i8", least: Arch::Sm80, steps: add },
+];
 
 const THREADS: usize = 256;
 /// Blocks of a multiprocessor: what its threads and registers leave room for.
@@ -18,7 +21,7 @@ const BLOCKS: usize = 8;
 
 /// A launch for so many items, of which every thread takes one after another.
 pub(crate) fn spread(device: &Device, items: usize, args: Args) -> Launch {
-    let most = BLOCKS * device.facts().multiprocessors.max(1) as usize;
+    let most = BLOCKS * device.facts().shares();
     let blocks = items.div_ceil(THREADS).clamp(1, most);
     Launch::new([blocks as u32, 1, 1], [THREADS as u32, 1, 1], args)
 }

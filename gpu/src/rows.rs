@@ -3,7 +3,7 @@
 use crate::device::{Args, Device, Launch};
 use crate::error::{GpuError, Result};
 use crate::nvrtc::{Arch, Instance, Source};
-use crate::planned::{Operands, Plan, Steps};
+use crate::planned::{Operands, Planned, Steps};
 use tandem_ops::def::Dims;
 use tandem_tensor::{DType, Tensor};
 
@@ -11,13 +11,13 @@ pub(crate) static SOFTMAX: Source = Source { name: "softmax.cu", text: include_s
 pub(crate) static NORM: Source = Source { name: "norm.cu", text: include_str!("../kernels/norm.cu") };
 pub(crate) static ROPE: Source = Source { name: "rope.cu", text: include_str!("../kernels/rope.cu") };
 
-pub(crate) const PLANS: &[(&str, Plan)] = &[
-    ("softmax.f32", softmax),
-    ("softmax.bf16", softmax),
-    ("rms_norm.bf16", norm),
-    ("add_rms_norm.bf16", norm),
-    ("layer_norm.bf16", norm),
-    ("rope.bf16", rope),
+pub(crate) const PLANS: &[Planned] = &[
+    Planned { name: "softmax.f32", least: Arch::Sm80, steps: softmax },
+    Planned { name: "softmax.bf16", least: Arch::Sm80, steps: softmax },
+    Planned { name: "rms_norm.bf16", least: Arch::Sm80, steps: norm },
+    Planned { name: "add_rms_norm.bf16", least: Arch::Sm80, steps: norm },
+    Planned { name: "layer_norm.bf16", least: Arch::Sm80, steps: norm },
+    Planned { name: "rope.bf16", least: Arch::Sm80, steps: rope },
 ];
 
 /// How the threads of a row keep it: the threads, and vectors of 16 bytes for each of them in registers; 0 vectors where the
@@ -89,14 +89,13 @@ fn kind(residual: bool, bias: bool) -> usize {
 fn norm(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let (m, n) = (dims["m"], dims["n"]);
     let form = Form::of(n, DType::BF16);
-    let address = |name: &str| operands.buffer(name).map_or(0, |buffer| buffer.address());
-    let mut pointers = Args::new();
-    for name in ["x", "residual", "weight", "bias", "sum", "out"] {
-        pointers = pointers.address(address(name));
-    }
+    // Each norm has those of these that it needs, and the kernel of its kind reads no others.
+    let (residual, bias) = (operands.find("residual"), operands.find("bias"));
+    let pointers = Args::new().buffer(operands.buffer("x")?).optional(residual).buffer(operands.buffer("weight")?);
+    let pointers = pointers.optional(bias).optional(operands.find("sum")).buffer(operands.buffer("out")?);
     let args = Args::new().block(&pointers).f32(operands.scalar("eps")?);
     let args = args.u64(m as u64).i32(n as i32).i32(whole(n, DType::BF16));
-    let kind = kind(address("residual") != 0, address("bias") != 0);
+    let kind = kind(residual.is_some(), bias.is_some());
     let mut steps = Steps::none();
     steps.step(device, &form.define(&NORM, "row_norm", DType::BF16).define("KIND", kind), form.launch(m, args)?)?;
     Ok(steps)

@@ -3,9 +3,9 @@
 use crate::device::{Args, Device, Launch};
 use crate::elementwise::spread;
 use crate::error::{GpuError, Result};
-use crate::gemm;
+use crate::gemm::{self, Factors, Finish, Problem, Requant, Wish};
 use crate::nvrtc::{Arch, Instance, Source};
-use crate::planned::{Operands, Plan, Steps};
+use crate::planned::{Operands, Planned, Steps};
 use tandem_ops::def::Dims;
 use tandem_tensor::DType;
 
@@ -13,8 +13,12 @@ pub(crate) static CONV: Source = Source { name: "conv.cu", text: include_str!(".
 pub(crate) static DEPTHWISE: Source = Source { name: "depthwise.cu", text: include_str!("../kernels/depthwise.cu") };
 static POOL: Source = Source { name: "pool.cu", text: include_str!("../kernels/pool.cu") };
 
-pub(crate) const PLANS: &[(&str, Plan)] =
-    &[("conv2d.i8", conv), ("depthwise.i8", depthwise), ("max_pool.i8", pool), ("average_pool.i8", pool)];
+pub(crate) const PLANS: &[Planned] = &[
+    Planned { name: "conv2d.i8", least: Arch::Sm80, steps: conv },
+    Planned { name: "depthwise.i8", least: Arch::Sm80, steps: depthwise },
+    Planned { name: "max_pool.i8", least: pool_needs(false), steps: pool },
+    Planned { name: "average_pool.i8", least: pool_needs(true), steps: pool },
+];
 
 /// Output pixels of a tile.
 const TILE_M: usize = 128;
@@ -41,11 +45,10 @@ fn windows(dims: &Dims, [high, wide]: [usize; 2]) -> Args {
     })
 }
 
-/// The structure `Requant`.
-fn requant(operands: &Operands) -> Result<Args> {
-    let zero_point: i32 = operands.scalar("zero_point")?;
-    let [lo, hi] = [operands.scalar::<i32>("lo")?, operands.scalar::<i32>("hi")?].map(|code| code - zero_point);
-    Ok(Args::new().i32(lo).i32(hi).i32(zero_point).i32(operands.scalar("input_zero_point")?))
+/// How sums become codes.
+fn requant(operands: &Operands) -> Result<Requant> {
+    let [zero_point, lo, hi] = ["zero_point", "lo", "hi"].map(|name| operands.scalar(name));
+    Ok(Requant { zero_point: zero_point?, lo: lo?, hi: hi? })
 }
 
 /// A tile of a convolution.
@@ -54,6 +57,14 @@ struct Tile {
     /// Output channels.
     columns: usize,
     stages: usize,
+}
+
+/// Bytes that a convolution loads at a time.
+const LOADS: [usize; 4] = [16, 8, 4, 1];
+
+/// The largest of these widths that divides the channels; 1 is one of them.
+fn widest(widths: impl IntoIterator<Item = usize>, channels: usize) -> usize {
+    widths.into_iter().find(|width| channels.is_multiple_of(*width)).unwrap_or(1)
 }
 
 const TILES: [Tile; 2] = [Tile { columns: 64, stages: 3 }, Tile { columns: 128, stages: 4 }];
@@ -77,18 +88,19 @@ impl Tile {
         self.stages * (TILE_M + self.columns) * TILE_K + 128
     }
 
-    fn instance(self, aligned: bool) -> Instance {
+    /// The kernel that loads so many bytes at a time.
+    fn instance(self, width: usize) -> Instance {
         Instance::new(&CONV, "conv_mma", Arch::Sm80)
             .define("TN", self.columns)
             .define("STAGES", self.stages)
-            .define("ALIGNED", u8::from(aligned))
+            .define("WIDTH", width)
     }
+}
 
-    /// A kernel of the same file that has no tile.
-    fn other(kernel: &'static str) -> Instance {
-        let [tile, _] = TILES;
-        Instance { kernel, ..tile.instance(true) }
-    }
+/// The kernel that takes the input's zero point off the bias: it is in the file of the narrow tile.
+fn fold() -> Instance {
+    let [tile, _] = TILES;
+    Instance { kernel: "conv_fold", ..tile.instance(LOADS[0]) }
 }
 
 /// Whether every window is one pixel and the next pixel has the next one, so that the convolution is a product.
@@ -103,45 +115,32 @@ fn conv(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let (images, channels, o) = (dims["n"], dims["c"], dims["o"]);
     let (pixels, length) = (images * high * wide, dims["kh"] * dims["kw"] * channels);
     let (x, weight, scale) = (operands.buffer("x")?, operands.buffer("weight")?, operands.buffer("scale")?);
+    let input_zero_point: i32 = operands.scalar("input_zero_point")?;
     let mut steps = Steps::none();
     let folded = device.alloc(DType::I32, o)?;
     let args = Args::new().buffer(weight).buffer(operands.buffer("bias")?).buffer(&folded).i32(o as i32);
-    let args = args.i32(length as i32).i32(operands.scalar("input_zero_point")?);
-    steps.step(device, &Tile::other("conv_fold"), Launch::new([o.div_ceil(4) as u32, 1, 1], [128, 1, 1], args))?;
+    let args = args.i32(length as i32).i32(input_zero_point);
+    steps.step(device, &fold(), Launch::new([o.div_ceil(4) as u32, 1, 1], [128, 1, 1], args))?;
 
+    let finish = Finish { bias: &folded, requant: Some((scale, requant(operands)?)), act: 0 };
+    let factors = Factors { a: x, b: weight, out: operands.buffer("out")?, finish };
+    let problem = Problem { dtype: DType::I8, m: pixels, n: o, k: length };
     if pointwise(dims) {
-        let problem = gemm::Problem { dtype: DType::I8, m: pixels, n: o, k: channels };
-        let plan = gemm::Plan::with(&problem, device.facts(), gemm::Wish::default())?;
-        let partials = match plan.partials(&problem) {
-            0 => None,
-            count => Some(device.alloc(DType::I32, count)?),
-        };
-        let [zero_point, lo, hi] = ["zero_point", "lo", "hi"].map(|name| operands.scalar(name));
-        let finish = gemm::Finish::Requantise { scale, zero_point: zero_point?, lo: lo?, hi: hi? };
-        let (bias, out) = (&folded, operands.buffer("out")?);
-        let operands = gemm::Operands { a: x, b: weight, bias, finish, out, partials: partials.as_ref() };
-        steps.extend(gemm::Gemm::new(device, problem, plan)?.launches(device, &operands)?);
-        partials.into_iter().chain([folded]).for_each(|buffer| {
-            steps.keep(buffer);
-        });
-        return Ok(steps);
-    }
-    let multiprocessors = device.facts().multiprocessors.max(1) as usize;
-    let tile = Tile::of(pixels, o, multiprocessors);
-    let tiles = pixels.div_ceil(TILE_M) * o.div_ceil(tile.columns);
-    let splits = tile.splits(tiles, length, multiprocessors);
-    let partials = if splits > 1 { Some(device.alloc(DType::I32, splits * pixels * o)?) } else { None };
-    let (out, requant) = (operands.buffer("out")?, requant(operands)?);
-    let shape = windows(dims, [high, wide]).i32(images as i32).i32(channels as i32).i32(o as i32);
-    let args = Args::new().buffer(x).buffer(weight).buffer(&folded).buffer(scale).buffer(out);
-    let args = args.optional(partials.as_ref()).block(&shape).block(&requant);
-    let launch = Launch::new([tiles as u32, splits as u32, 1], [2 * tile.columns as u32, 1, 1], args);
-    steps.step(device, &tile.instance(channels.is_multiple_of(16)), launch.shared(tile.shared() as u32))?;
-    if let Some(partials) = partials {
-        let args = Args::new().buffer(&partials).buffer(&folded).buffer(scale).buffer(out);
-        let args = args.i32(pixels as i32).i32(o as i32).i32(splits as i32).block(&requant);
-        steps.step(device, &Tile::other("conv_reduce"), spread(device, pixels * o, args))?;
-        steps.keep(partials);
+        steps.extend(gemm::product(device, &problem, Wish::default(), &factors)?);
+    } else {
+        let multiprocessors = device.facts().shares();
+        let tile = Tile::of(pixels, o, multiprocessors);
+        let tiles = pixels.div_ceil(TILE_M) * o.div_ceil(tile.columns);
+        let splits = tile.splits(tiles, length, multiprocessors);
+        let partials = if splits > 1 { Some(device.alloc(DType::I32, splits * pixels * o)?) } else { None };
+        let shape = windows(dims, [high, wide]).i32(images as i32).i32(channels as i32).i32(o as i32);
+        let args = Args::new().buffer(x).buffer(weight).buffer(factors.out).optional(partials.as_ref());
+        let args = args.block(&finish.args()).block(&shape).i32(input_zero_point);
+        let launch = Launch::new([tiles as u32, splits as u32, 1], [2 * tile.columns as u32, 1, 1], args);
+        steps.step(device, &tile.instance(widest(LOADS, channels)), launch.shared(tile.shared() as u32))?;
+        if let Some(partials) = partials {
+            gemm::reduce(device, &mut steps, &problem, partials, splits, &factors)?;
+        }
     }
     steps.keep(folded);
     Ok(steps)
@@ -155,14 +154,14 @@ fn depthwise(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps>
     for name in ["x", "weight", "bias", "scale", "out"] {
         args = args.buffer(operands.buffer(name)?);
     }
-    let args = args.block(&shape).block(&requant(operands)?);
+    let args = args.block(&shape).block(&requant(operands)?.args()).i32(operands.scalar("input_zero_point")?);
     let shared = dims["kh"] * dims["kw"] * LANES;
     let blocks = channels.div_ceil(LANES);
     let mut steps = Steps::none();
     if channels.is_multiple_of(4) && multiplier == 1 && shared <= SHARED && blocks <= usize::from(u16::MAX) {
         // A block takes several lines of pixels, so that its weights are worth their way to shared memory.
         let lines = (images * high * wide).div_ceil(8);
-        let most = (16 * device.facts().multiprocessors.max(1) as usize).div_ceil(blocks);
+        let most = (16 * device.facts().shares()).div_ceil(blocks);
         let launch = Launch::new([lines.div_ceil(4).min(most).max(1) as u32, blocks as u32, 1], [256, 1, 1], args);
         steps.step(device, &Instance::new(&DEPTHWISE, "depthwise", Arch::Sm80), launch.shared(shared as u32))?;
     } else {
@@ -176,9 +175,13 @@ fn depthwise(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps>
 /// Channels that a thread takes: as many as go into a vector and divide them.
 const WIDTHS: [usize; 3] = [16, 4, 1];
 
-// Maxima of pairs of 16-bit integers are an instruction of Hopper.
+/// Maxima of pairs of 16-bit integers are an instruction of Hopper.
+const fn pool_needs(average: bool) -> Arch {
+    if average { Arch::Sm80 } else { Arch::Sm90a }
+}
+
 fn pool_instance(average: bool, width: usize) -> Instance {
-    Instance::new(&POOL, "pool", Arch::Sm90a).define("KIND", u8::from(average)).define("WIDTH", width)
+    Instance::new(&POOL, "pool", pool_needs(average)).define("KIND", u8::from(average)).define("WIDTH", width)
 }
 
 fn pool(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
@@ -193,7 +196,7 @@ fn pool(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let constants = constants.i32(counted.into()).i32(zero_point);
     let constants = constants.i32(dims["pad_bottom"] as i32).i32(dims["pad_right"] as i32);
     let args = Args::new().buffer(operands.buffer("x")?).buffer(operands.buffer("out")?).block(&constants);
-    let width = WIDTHS.into_iter().find(|width| channels.is_multiple_of(*width)).unwrap_or(1);
+    let width = widest(WIDTHS, channels);
     let items = images * high * wide * channels / width;
     let mut steps = Steps::none();
     steps.step(device, &pool_instance(average, width), spread(device, items, args))?;
@@ -201,8 +204,8 @@ fn pool(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
 }
 
 pub(crate) fn instances() -> Vec<Instance> {
-    let mut all = ["conv_fold", "conv_reduce"].map(Tile::other).to_vec();
-    all.extend(TILES.into_iter().flat_map(|tile| [true, false].map(|aligned| tile.instance(aligned))));
+    let mut all = vec![fold()];
+    all.extend(TILES.into_iter().flat_map(|tile| LOADS.map(|width| tile.instance(width))));
     all.extend(["depthwise", "depthwise_any"].map(|kernel| Instance::new(&DEPTHWISE, kernel, Arch::Sm80)));
     all.extend(WIDTHS.into_iter().flat_map(|width| [false, true].map(|average| pool_instance(average, width))));
     all

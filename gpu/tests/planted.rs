@@ -2,13 +2,7 @@
 
 mod place;
 
-use std::sync::Arc;
-use tandem_gpu::Compiler;
 use tandem_gpu::planted::{outcomes, run, simulation, subjects};
-
-fn compiler() -> Option<Arc<Compiler>> {
-    Some(Arc::new(Compiler::open(&place::nvrtc()?, Some(place::cache())).unwrap()))
-}
 
 #[test]
 fn every_bug_changes_texts_that_occur_once() {
@@ -24,7 +18,7 @@ fn every_bug_changes_texts_that_occur_once() {
 
 #[test]
 fn kernels_are_clean_and_bugs_are_found_under_every_seed() {
-    let Some(compiler) = compiler() else { return };
+    let Some(compiler) = place::compiler() else { return };
     let rows = run(&compiler, &simulation(), 20, 10).unwrap();
     let wrong: Vec<String> = rows.iter().filter(|row| !row.is_right()).map(ToString::to_string).collect();
     assert!(wrong.is_empty(), "{} rows are not right:\n{}", wrong.len(), wrong.join("\n"));
@@ -32,7 +26,7 @@ fn kernels_are_clean_and_bugs_are_found_under_every_seed() {
 
 #[test]
 fn a_subject_without_a_bug_is_what_the_table_begins_with() {
-    let Some(compiler) = compiler() else { return };
+    let Some(compiler) = place::compiler() else { return };
     let subject = &subjects()[2];
     let row = outcomes(&compiler, subject, None, &simulation(), [77]).unwrap();
     assert!(row.is_right() && row.bug.is_none() && row.outcomes.len() == 1, "{row}");

@@ -120,7 +120,7 @@ impl Plan {
         }
         let size = dtype.bytes();
         let aligned = (k * size).is_multiple_of(16);
-        let hopper = facts.is_hopper() && aligned && (n * size).is_multiple_of(16) && k > 0;
+        let hopper = facts.arch(Arch::Sm90a).is_some() && aligned && (n * size).is_multiple_of(16) && k > 0;
         let allowed: &[Path] = match dtype {
             _ if m == 0 || n == 0 => &[Path::Nothing],
             DType::F32 => &[Path::Simt],
@@ -168,7 +168,7 @@ impl Plan {
 
     fn tma(problem: &Problem, facts: &Facts, wish: Wish) -> Result<Plan> {
         let Problem { dtype, m, n, k } = *problem;
-        let multiprocessors = facts.multiprocessors.max(1) as usize;
+        let multiprocessors = facts.shares();
         let rows = m.div_ceil(128);
         // The time of the last wave counts whole. A wide tile brings fewer bytes for its work, a narrow one fills more evenly.
         let time = |tile_n: usize| {
@@ -210,7 +210,7 @@ impl Plan {
 
     fn mma(problem: &Problem, facts: &Facts, wish: Wish, path: Path) -> Result<Plan> {
         let Problem { dtype, m, n, k } = *problem;
-        let multiprocessors = facts.multiprocessors.max(1) as usize;
+        let multiprocessors = facts.shares();
         // Big tiles where there are enough of them.
         let big = m.div_ceil(128) * n.div_ceil(128) >= 2 * multiprocessors;
         let tile = wish.tile_n.unwrap_or(if big { 128 } else { 64 });
@@ -253,7 +253,7 @@ impl Plan {
 
     /// The share of multiprocessor time in which the grid has work, as if all tiles took the same time.
     pub fn occupancy(&self, facts: &Facts) -> f64 {
-        let places = (facts.multiprocessors.max(1) as usize / self.cluster.max(1)).max(1);
+        let places = (facts.shares() / self.cluster.max(1)).max(1);
         match self.items.div_ceil(places) {
             0 => 1.0,
             waves => self.items as f64 / (waves * places) as f64,
@@ -276,12 +276,11 @@ impl Plan {
             Path::Simt => Some(Instance::new(&MMA, "gemm_f32", Arch::Sm80).define("DTYPE", dtype)),
         }
     }
+}
 
-    /// The kernel that adds the partial products: it is in the file of the smallest tiles.
-    pub fn reduction(&self, dtype: DType) -> Option<Instance> {
-        let instance = mma(number(dtype)?, 64, 3, true);
-        (self.splits > 1).then_some(Instance { kernel: "gemm_reduce", ..instance })
-    }
+/// The kernel that adds partial products: it is in the file of the smallest tiles.
+pub(crate) fn reduction(dtype: DType) -> Option<Instance> {
+    Some(Instance { kernel: "gemm_reduce", ..mma(number(dtype)?, 64, 3, true) })
 }
 
 /// Parts of a sum so that tiles fill the device, and each part is long enough to be worth a start.
@@ -328,7 +327,7 @@ pub(crate) fn instances() -> Vec<Instance> {
         for tile in [64, 128] {
             all.extend([true, false].map(|aligned| mma(dtype, tile, 3, aligned)));
         }
-        all.push(Instance { kernel: "gemm_reduce", ..mma(dtype, 64, 3, true) });
     }
+    all.extend([DType::BF16, DType::F16, DType::I8].into_iter().filter_map(reduction));
     all
 }

@@ -47,8 +47,8 @@ const CONV_BUGS: &[Bug] = &[
         name: "copies into the slot in use",
         wrong: "a slot is filled while it is multiplied",
         edits: &[(
-            "        copy(step + STAGES - 1);\n        const u32 left",
-            "        copy(step + STAGES - 1 < steps ? step + STAGES : steps);\n        const u32 left",
+            "        copy(step + STAGES - 1);\n        add_products",
+            "        copy(step + STAGES - 1 < steps ? step + STAGES : steps);\n        add_products",
         )],
     },
     Bug {
@@ -72,7 +72,7 @@ const CONV_BUGS: &[Bug] = &[
     Bug {
         name: "padding is zero",
         wrong: "outside the image stands the code of zero, which is not 0",
-        edits: &[("make_uint4(zero, zero, zero, zero)", "make_uint4(0, 0, 0, 0)")],
+        edits: &[("fill_shared<WIDTH>(slot, zero)", "fill_shared<WIDTH>(slot, 0)")],
     },
 ];
 
