@@ -24,11 +24,6 @@ pub(crate) const PLANS: &[Planned] = &[
 const TILE_M: usize = 128;
 /// Bytes along the sum of a slot.
 const TILE_K: usize = 128;
-/// Shared memory that a block has without asking for more; windows of more taps go another way.
-const SHARED: usize = 48 * 1024;
-/// Channels of a block of the depthwise kernel.
-const LANES: usize = 128;
-
 /// Extents of the results along both axes.
 fn outputs(dims: &Dims) -> Result<[usize; 2]> {
     tandem_ops::window_outputs(dims).ok_or_else(|| GpuError::Invalid(format!("no window fits for {dims}")))
@@ -146,28 +141,98 @@ fn conv(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     Ok(steps)
 }
 
+/// How blocks of the depthwise kernel share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Strips {
+    /// Words of four channels.
+    lanes: usize,
+    strips: usize,
+    width: usize,
+    bands: usize,
+    height: usize,
+    columns: usize,
+    groups: usize,
+    ring: usize,
+    shared: usize,
+}
+
+/// Output rows whose input is on its way while one is computed.
+const AHEAD: usize = 2;
+/// Bytes that the ring and the weights of a block may have, so that several blocks share a multiprocessor.
+const RING: usize = 40 * 1024;
+
+impl Strips {
+    /// None for windows of so many taps that the rows under a single output do not fit.
+    fn of(dims: &Dims, [high, wide]: [usize; 2], multiprocessors: usize) -> Option<Strips> {
+        let [stride_h, stride_w, channels] = ["stride_h", "stride_w", "c"].map(|axis| dims[axis]);
+        let ring = (dims["kh"] - 1) * dims["dilation_h"] + 1 + AHEAD * stride_h;
+        let groups = ((dims["kw"] - 1) * dims["dilation_w"] + 1 + stride_w).div_ceil(4);
+        // The most channels of which at most an eighth is missing in the last block.
+        let wasted = |lanes: usize| channels.next_multiple_of(4 * lanes) - channels;
+        let lanes = [32, 16].into_iter().find(|lanes| wasted(*lanes) * 8 <= channels).unwrap_or(8);
+        let pixel = if lanes == 32 { 128 } else { lanes * 6 };
+        let columns = |width: usize| (width.next_multiple_of(2) - 2) * stride_w + groups * 4;
+        let weights = dims["kh"] * lanes * (groups * 32 + dims["kw"] * 4);
+        let shared = |width: usize| weights + ring * columns(width) * pixel;
+        let strips = (1..=wide).find(|strips| shared(wide.div_ceil(*strips)) <= RING)?;
+        let width = wide.div_ceil(strips);
+        let strips = wide.div_ceil(width);
+        // Bands of fewer than four rows would read most rows of the input twice.
+        let blocks = dims["n"] * strips * channels.div_ceil(4 * lanes);
+        let height = high.div_ceil((2 * multiprocessors).div_ceil(blocks)).max(high.min(4));
+        let bands = high.div_ceil(height);
+        Some(Strips {
+            lanes,
+            strips,
+            width,
+            bands,
+            height,
+            columns: columns(width),
+            groups,
+            ring,
+            shared: shared(width),
+        })
+    }
+
+    fn threads(&self) -> usize {
+        // A thread takes four pairs of outputs of four channels.
+        (self.lanes * self.width.div_ceil(8)).next_multiple_of(32).min(256)
+    }
+
+    fn args(&self) -> Args {
+        let members = [self.strips, self.width, self.bands, self.height, self.columns, self.groups, self.ring];
+        members.into_iter().fold(Args::new(), |args, member| args.i32(member as i32))
+    }
+}
+
+/// A kernel of the depthwise file for blocks of so many words of four channels.
+fn depthwise_instance(kernel: &'static str, lanes: usize) -> Instance {
+    Instance::new(&DEPTHWISE, kernel, Arch::Sm80).define("LANES", lanes)
+}
+
 fn depthwise(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
-    let [high, wide] = outputs(dims)?;
+    let outputs = outputs(dims)?;
     let [images, channels, multiplier] = ["n", "c", "multiplier"].map(|axis| dims[axis]);
-    let shape = windows(dims, [high, wide]).i32(images as i32).i32(channels as i32).i32(multiplier as i32);
+    let shape = windows(dims, outputs).i32(images as i32).i32(channels as i32).i32(multiplier as i32);
     let mut args = Args::new();
     for name in ["x", "weight", "bias", "scale", "out"] {
         args = args.buffer(operands.buffer(name)?);
     }
-    let args = args.block(&shape).block(&requant(operands)?.args()).i32(operands.scalar("input_zero_point")?);
-    let shared = dims["kh"] * dims["kw"] * LANES;
-    let blocks = channels.div_ceil(LANES);
+    let args = args.block(&shape);
+    let (requant, zero_point) = (requant(operands)?.args(), operands.scalar("input_zero_point")?);
+    let strips = (channels.is_multiple_of(4) && multiplier == 1)
+        .then(|| Strips::of(dims, outputs, device.facts().shares()))
+        .flatten();
     let mut steps = Steps::none();
-    if channels.is_multiple_of(4) && multiplier == 1 && shared <= SHARED && blocks <= usize::from(u16::MAX) {
-        // A block takes several lines of pixels, so that its weights are worth their way to shared memory.
-        let lines = (images * high * wide).div_ceil(8);
-        let most = (16 * device.facts().shares()).div_ceil(blocks);
-        let launch = Launch::new([lines.div_ceil(4).min(most).max(1) as u32, blocks as u32, 1], [256, 1, 1], args);
-        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise", Arch::Sm80), launch.shared(shared as u32))?;
+    if let Some(strips) = strips {
+        let grid = [strips.strips * strips.bands * images, channels.div_ceil(4 * strips.lanes)];
+        let args = args.block(&strips.args()).block(&requant).i32(zero_point);
+        let launch = Launch::new([grid[0] as u32, grid[1] as u32, 1], [strips.threads() as u32, 1, 1], args);
+        steps.step(device, &depthwise_instance("depthwise", strips.lanes), launch.shared(strips.shared as u32))?;
     } else {
-        let items = images * high * wide * channels * multiplier;
-        let launch = spread(device, items, args);
-        steps.step(device, &Instance::new(&DEPTHWISE, "depthwise_any", Arch::Sm80), launch)?;
+        let items = outputs[0] * outputs[1] * images * channels * multiplier;
+        let launch = spread(device, items, args.block(&requant).i32(zero_point));
+        steps.step(device, &depthwise_instance("depthwise_any", 8), launch)?;
     }
     Ok(steps)
 }
@@ -206,7 +271,8 @@ fn pool(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
 pub(crate) fn instances() -> Vec<Instance> {
     let mut all = vec![fold()];
     all.extend(TILES.into_iter().flat_map(|tile| LOADS.map(|width| tile.instance(width))));
-    all.extend(["depthwise", "depthwise_any"].map(|kernel| Instance::new(&DEPTHWISE, kernel, Arch::Sm80)));
+    all.extend([8, 16, 32].map(|lanes| depthwise_instance("depthwise", lanes)));
+    all.push(depthwise_instance("depthwise_any", 8));
     all.extend(WIDTHS.into_iter().flat_map(|width| [false, true].map(|average| pool_instance(average, width))));
     all
 }
@@ -214,6 +280,7 @@ pub(crate) fn instances() -> Vec<Instance> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tandem_ops::def::Sample;
 
     #[test]
     fn tiles_fit_a_multiprocessor_and_wide_ones_are_full() {
@@ -228,5 +295,30 @@ mod tests {
         assert_eq!(TILES[0].splits(1, 0, 132), 1);
         // A tile of codes lies where the slots were.
         assert!(TILES.iter().all(|tile| TILE_M * (tile.columns + 16) <= tile.shared() - 128));
+    }
+    #[test]
+    fn strips_fit_shared_memory_and_bands_read_rows_about_once_where_there_are_enough() {
+        let def = tandem_ops::operation("depthwise.i8").unwrap().def();
+        let of = |n: usize, side: usize, c: usize, stride: usize| {
+            let extents = [("n", n), ("h", side), ("w", side), ("c", c), ("stride_h", stride), ("stride_w", stride)];
+            let dims = Sample::new(def, "random", &extents).dims;
+            Strips::of(&dims, outputs(&dims).unwrap(), 132).unwrap()
+        };
+        for (n, side, c, stride) in
+            [(1, 114, 32, 1), (32, 114, 64, 2), (32, 58, 128, 1), (1, 9, 1024, 1), (1, 9, 144, 1)]
+        {
+            let strips = of(n, side, c, stride);
+            assert!(
+                strips.shared <= RING && strips.threads() <= 256 && strips.height * strips.bands >= 7,
+                "{strips:?}"
+            );
+        }
+        assert_eq!([32, 64, 96, 128, 144, 960].map(|c| of(1, 9, c, 1).lanes), [8, 16, 8, 32, 8, 32]);
+        // Many images: a block goes down all rows of one.
+        assert_eq!((of(512, 58, 128, 1).height, of(512, 58, 128, 1).strips), (56, 1));
+        // One image: bands of no fewer than four rows.
+        assert_eq!(of(1, 58, 128, 1).height, 4);
+        let wide = Sample::new(def, "random", &[("h", 99), ("w", 99), ("c", 128), ("kh", 99), ("kw", 99)]).dims;
+        assert_eq!(Strips::of(&wide, [1, 1], 132), None);
     }
 }

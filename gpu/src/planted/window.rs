@@ -19,7 +19,7 @@ fn conv(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
     differs(&*kernel(device, "conv2d.i8")?, "random", &dims, seed)
 }
 
-/// More channels than a block takes, and more pixels.
+/// More channels than a block takes, and more rows than the ring has.
 fn depthwise(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
     differs(&*kernel(device, "depthwise.i8")?, "random", &[("h", 8), ("w", 9), ("c", 148), ("pad_left", 1)], seed)
 }
@@ -80,14 +80,47 @@ const DEPTHWISE_BUGS: &[Bug] = &[
     Bug {
         name: "no barrier behind the weights",
         wrong: "weights that other warps store are read before they are there",
+        edits: &[("    __syncthreads();\n\n    const int lane", "\n    const int lane")],
+    },
+    Bug {
+        name: "weights of channels that are not there",
+        wrong: "the channels beyond the last have no weights",
+        edits: &[("min_of(channels - block, CHUNK)", "CHUNK")],
+    },
+    Bug {
+        name: "no wait for the rows",
+        wrong: "rows are read before they have landed",
+        edits: &[("        cp_async_wait<AHEAD - 1>();\n", "")],
+    },
+    Bug {
+        name: "wait one group too lax",
+        wrong: "the last row of this window may still be on its way",
+        edits: &[("cp_async_wait<AHEAD - 1>();", "cp_async_wait<AHEAD>();")],
+    },
+    Bug {
+        name: "no barrier behind the wait",
+        wrong: "a thread waits for its own copies alone, and rows are overwritten that another warp still reads",
+        edits: &[("cp_async_wait<AHEAD - 1>();\n        __syncthreads();\n", "cp_async_wait<AHEAD - 1>();\n")],
+    },
+    Bug {
+        name: "no group for a row that there is not",
+        wrong: "for the last rows, waiting for all but one group waits for too little",
         edits: &[(
-            "    __syncthreads();\n    if (channel >= channels) return;",
-            "    if (channel >= channels) return;",
+            "        }\n        cp_async_commit();\n    };",
+            "            cp_async_commit();\n        }\n    };",
         )],
     },
     Bug {
-        name: "a line of weights too far",
-        wrong: "the channels beyond the last have no weights",
-        edits: &[("min_of(channels - block, LANES * 4)", "LANES * 4")],
+        name: "a ring without room for rows on their way",
+        wrong: "the row on its way lands where the window still is",
+        edits: &[
+            ("ring + row % tiling.ring *", "ring + row % (tiling.ring - AHEAD) *"),
+            ("high.dilation) % tiling.ring;", "high.dilation) % (tiling.ring - AHEAD);"),
+        ],
+    },
+    Bug {
+        name: "padding is zero",
+        wrong: "outside the image stands the code of zero, which is not 0",
+        edits: &[("fill_shared<BYTES>(place, zero)", "fill_shared<BYTES>(place, 0)")],
     },
 ];
