@@ -4,9 +4,8 @@
 // Outside the input stands the code of zero, whose products, like those of the input's zero point everywhere, are taken off the
 // bias beforehand. Where tiles are few, several blocks share the sum of one.
 //
-// TN: output channels of a tile. STAGES: slots of shared memory. WIDTH: bytes that are loaded at a time. Where it is 16, 8 or 4, it
-// divides the channels, so that as many bytes lie under one tap and are copied asynchronously. With 1, there are any channels:
-// words of four codes are put together from two aligned words, as long as they lie side by side.
+// TN: output channels of a tile. STAGES: slots of shared memory. WIDTH: bytes that are copied at a time, 16, 8 or 4: a
+// divisor of the channels, so that they lie under one tap. Where there is none, channels are padded beforehand.
 #define DTYPE 2
 #define TM 128
 #include "mma_tile.cuh"
@@ -22,13 +21,33 @@ struct Shape {
     int images, channels, outputs;
 };
 
+// Rows of codes, each of `from`, with zeros behind them, so that each has `to`, a multiple of 4.
+extern "C" __global__ void __launch_bounds__(256) conv_pad(const u8* x, u32* out, i64 rows, int from, int to) {
+    const i64 words = rows * (to / 4);
+    for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < words; i += (i64)gridDim.x * 256) {
+        const i64 row = i / (to / 4);
+        const int at = (int)(i - row * (to / 4)) * 4;
+        u32 word = 0;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            if (at + j < from) word |= (u32)x[row * from + at + j] << j * 8;
+        }
+        out[i] = word;
+    }
+}
+
 // bias - input_zero_point times the sum of the weights; a warp an output channel.
 extern "C" __global__ void __launch_bounds__(128)
 conv_fold(const i8* weight, const int* bias, int* folded, int outputs, int length, int input_zero_point) {
     const int output = blockIdx.x * 4 + threadIdx.x / 32, lane = lane_id();
     if (output >= outputs) return;
+    const i8* row = weight + (size_t)output * length;
     int sum = 0;
-    for (int i = lane; i < length; i += 32) sum += weight[(size_t)output * length + i];
+    if (length % 4 == 0) {
+        for (int i = lane * 4; i < length; i += 128) sum = dp4a(*(const u32*)(row + i), 0x01010101u, sum);
+    } else {
+        for (int i = lane; i < length; i += 32) sum += row[i];
+    }
 #pragma unroll
     for (int mask = 16; mask > 0; mask >>= 1) sum += __shfl_xor_sync(FULL_WARP, sum, mask);
     if (lane == 0) folded[output] = (int)((u32)bias[output] - (u32)input_zero_point * (u32)sum);
@@ -66,34 +85,6 @@ DEVICE const i8* code_at(const i8* x, const Shape& shape, const Pixel& pixel, co
     return inside ? x + (size_t)(pixel.image + y * shape.wide.input + z) * shape.channels + place.channel : nullptr;
 }
 
-#if WIDTH == 1
-// Whether four bytes that lie side by side can be read by `four_bytes`: it reads whole words, the last of which may reach beyond
-// what there is to read.
-DEVICE bool readable(const i8* from, const i8* end) { return ((size_t)from & ~(size_t)3) + 8 <= (size_t)end; }
-DEVICE u32 four_bytes(const i8* from) {
-    const u32* word = (const u32*)((size_t)from & ~(size_t)3);
-    return __funnelshift_r(word[0], word[1], (u32)(size_t)from % 4 * 8);
-}
-
-// The four codes from a place along the sum on, which moves behind them.
-DEVICE u32 four_codes(const i8* x, const i8* end, const Shape& shape, const Pixel& pixel, Place& at, u32 zero) {
-    const i8* first = code_at(x, shape, pixel, at);
-    // The channels of the taps of a row lie side by side, as far as the row of the image goes.
-    const int taps = min_of(shape.wide.kernel - at.tw, shape.wide.input - pixel.column - at.tw);
-    if (first && shape.wide.dilation == 1 && at.channel + 4 <= taps * shape.channels && readable(first, end)) {
-        advance(shape, at, 4);
-        return four_bytes(first);
-    }
-    u32 word = 0;
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const i8* from = code_at(x, shape, pixel, at);
-        word |= (from ? (u32)(u8)*from : zero & 0xff) << i * 8;
-        advance(shape, at, 1);
-    }
-    return word;
-}
-#else
 DEVICE void copy_async(u32 to, const i8* from) {
 #if WIDTH == 16
     cp_async_16(to, from, 16);
@@ -101,9 +92,8 @@ DEVICE void copy_async(u32 to, const i8* from) {
     cp_async<WIDTH>(to, from);
 #endif
 }
-#endif
 
-extern "C" __global__ void __launch_bounds__(THREADS, TN == 64 ? 3 : 1)
+extern "C" __global__ void __launch_bounds__(THREADS)
 conv_mma(const i8* x, const i8* weight, i8* out, int* partials, const __grid_constant__ Epilogue epilogue,
          const __grid_constant__ Shape shape, int input_zero_point) {
     extern __shared__ u8 dynamic_shared[];
@@ -134,9 +124,6 @@ conv_mma(const i8* x, const i8* weight, i8* out, int* partials, const __grid_con
     }
 #if WIDTH == 16
     Place place = length > 0 ? place_at(shape, begin * TK_BYTES + copy_piece * 16) : Place{0, 0, 0};
-#elif WIDTH == 1
-    const i8* const x_end = x + (size_t)shape.images * shape.high.input * shape.wide.input * shape.channels;
-    const i8* const weight_end = weight + (size_t)outputs * length;
 #endif
 
     int sums[ROWS][4][4] = {};
@@ -152,7 +139,6 @@ conv_mma(const i8* x, const i8* weight, i8* out, int* partials, const __grid_con
 #else
             Place at = place_at(shape, k);
 #endif
-#if WIDTH > 1
 #pragma unroll
             for (int part = 0; part < 16; part += WIDTH) {
 #pragma unroll
@@ -164,16 +150,6 @@ conv_mma(const i8* x, const i8* weight, i8* out, int* partials, const __grid_con
                 }
                 if (WIDTH < 16) advance(shape, at, WIDTH);
             }
-#else
-#pragma unroll
-            for (int i = 0; i < COPIES; i++) {
-                Place from = at;
-                u32 words[4];
-#pragma unroll
-                for (int j = 0; j < 4; j++) words[j] = four_codes(x, x_end, shape, windows[i], from, zero);
-                store_shared_16(piece(to, copy_row + i * (THREADS / PIECES), copy_piece), make_uint4(words[0], words[1], words[2], words[3]));
-            }
-#endif
             // Weights; beyond the last channel and behind the last tap they are 0.
 #pragma unroll
             for (int i = 0; i < TN / (THREADS / PIECES); i++) {
@@ -181,27 +157,11 @@ conv_mma(const i8* x, const i8* weight, i8* out, int* partials, const __grid_con
                 const int left = column + r < outputs ? length - k : 0;
                 const i8* from = weight + (left > 0 ? (size_t)(column + r) * length + k : 0);
                 const u32 slot = piece(to + A_BYTES, r, copy_piece);
-#if WIDTH > 1
 #pragma unroll
                 for (int part = 0; part < 16; part += WIDTH) {
                     if (part < left) copy_async(slot + part, from + part);
                     else fill_shared<WIDTH>(slot + part, 0);
                 }
-#else
-                u32 words[4] = {};
-#pragma unroll
-                for (int part = 0; part < 16; part += 4) {
-                    if (part + 4 <= left && readable(from + part, weight_end)) {
-                        words[part / 4] = four_bytes(from + part);
-                    } else {
-#pragma unroll
-                        for (int byte = part; byte < part + 4; byte++) {
-                            if (byte < left) words[part / 4] |= (u32)(u8)from[byte] << byte % 4 * 8;
-                        }
-                    }
-                }
-                store_shared_16(slot, make_uint4(words[0], words[1], words[2], words[3]));
-#endif
             }
         }
         cp_async_commit();

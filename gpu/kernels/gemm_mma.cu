@@ -2,7 +2,7 @@
 // partial products that a split along k leaves.
 //
 // DTYPE: of a, b and out. TM, TN: rows and columns of a tile. STAGES: slots of shared memory. ALIGNED: whether rows of a and b
-// begin at multiples of 16 bytes, so that they can be copied asynchronously.
+// begin at multiples of 16 bytes, so that they can be copied asynchronously; else they are put together from aligned words.
 #include "epilogue.cuh"
 
 // Adds the partial products in the order of the splits.
@@ -67,6 +67,21 @@ gemm_f32(const float* a, const float* b, u8* out, const __grid_constant__ Epilog
 
 #include "mma_tile.cuh"
 
+// 16 bytes at any address, from the five aligned words that hold them. These may reach beyond `end`, where there is nothing to
+// read, so that has to be asked first.
+DEVICE bool readable(const u8* from, const u8* end) { return from - (size_t)from % 4 + 20 <= end; }
+DEVICE void load_unaligned(u32 (&x)[4], const u8* from) {
+    const u32 shift = (u32)(size_t)from % 4 * 8;
+    const u32* word = (const u32*)(from - (size_t)from % 4);
+    u32 low = word[0];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const u32 high = word[i + 1];
+        x[i] = __funnelshift_r(low, high, shift);
+        low = high;
+    }
+}
+
 // Rows of a matrix of `rows` rows of `bytes` bytes each, into a slot; what lies outside is zero.
 DEVICE void copy_rows(u32 to, const u8* from, int count, int first, int rows, size_t bytes, size_t begin) {
     for (int i = threadIdx.x; i < count * PIECES; i += THREADS) {
@@ -79,16 +94,20 @@ DEVICE void copy_rows(u32 to, const u8* from, int count, int first, int rows, si
         cp_async_16(piece(to, row, at), source, inside);
 #else
         u32 words[4] = {};
-        // All of them, so that every place of a word is known to the compiler.
+        if (inside == 16 && readable(source, from + rows * bytes)) {
+            load_unaligned(words, source);
+        } else {
+            // All of them, so that every place of a word is known to the compiler.
 #pragma unroll
-        for (int byte = 0; byte < 16; byte += ELEMENT) {
-            u32 value = 0;
+            for (int byte = 0; byte < 16; byte += ELEMENT) {
+                u32 value = 0;
 #if ELEMENT == 2
-            if (byte < inside) value = *(const u16*)(source + byte);
+                if (byte < inside) value = *(const u16*)(source + byte);
 #else
-            if (byte < inside) value = source[byte];
+                if (byte < inside) value = source[byte];
 #endif
-            words[byte / 4] |= value << byte % 4 * 8;
+                words[byte / 4] |= value << byte % 4 * 8;
+            }
         }
         store_shared_16(piece(to, row, at), make_uint4(words[0], words[1], words[2], words[3]));
 #endif

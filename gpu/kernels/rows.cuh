@@ -34,11 +34,12 @@ DEVICE Element narrow(float x) {
 }
 
 // LENGTH elements from `at` on; those at `n` and beyond are `fill`. `vectors` says that whole vectors begin at multiples of 16
-// bytes and that `n` is a multiple of their length.
+// bytes and that `n` is a multiple of their length. ONCE says that nothing else reads them, nor writes them in this kernel.
+template <bool ONCE = false>
 DEVICE void load(float (&v)[LENGTH], const Element* from, int at, int n, bool vectors, float fill) {
     if (vectors) {
         if (at < n) {
-            uint4 x = *(const uint4*)(from + at);
+            uint4 x = ONCE ? load_streaming_16(from + at) : *(const uint4*)(from + at);
             const u32 words[4] = {x.x, x.y, x.z, x.w};
 #pragma unroll
             for (int i = 0; i < LENGTH; i++) {

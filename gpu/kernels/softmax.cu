@@ -27,7 +27,7 @@ softmax(const Element* x, Element* out, float beta, int log, i64 m, int n, int v
     float v[VECS][LENGTH];
 #pragma unroll
     for (int j = 0; j < VECS; j++) {
-        load(v[j], x, first + j * step, n, vectors, -INF);
+        load<true>(v[j], x, first + j * step, n, vectors, -INF);
 #pragma unroll
         for (int i = 0; i < LENGTH; i++) {
             // Beyond the row stands -inf whatever the sign of beta.

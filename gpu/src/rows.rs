@@ -114,7 +114,7 @@ fn rope(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let args = args.i32(neighbours.into()).i32(vectors.into());
     let blocks =
         u32::try_from(m).map_err(|_| GpuError::Unsupported(format!("{m} tokens are more than a grid has blocks")))?;
-    let launch = Launch::new([blocks, 1, 1], [256, 1, 1], args).shared((pairs * 8) as u32);
+    let launch = Launch::new([blocks, 1, 1], [256, 1, 1], args).shared((pairs.next_multiple_of(8) * 8) as u32);
     steps.step(device, &Instance::new(&ROPE, "rope", Arch::Sm80), launch)?;
     Ok(steps)
 }

@@ -1,6 +1,6 @@
 //! Kernels that slide a window over codes: convolutions, depthwise ones, pools.
 
-use crate::device::{Args, Device, Launch};
+use crate::device::{Args, Buffer, Device, Launch};
 use crate::elementwise::spread;
 use crate::error::{GpuError, Result};
 use crate::gemm::{self, Factors, Finish, Problem, Requant, Wish};
@@ -54,8 +54,18 @@ struct Tile {
     stages: usize,
 }
 
-/// Bytes that a convolution loads at a time.
-const LOADS: [usize; 4] = [16, 8, 4, 1];
+/// Bytes that a convolution copies at a time.
+const COPIES: [usize; 3] = [16, 8, 4];
+
+/// The channels that a convolution computes with: padded where no copy divides them, or a product would have unaligned rows.
+fn padded(channels: usize, pointwise: bool) -> usize {
+    let whole = channels.next_multiple_of(16);
+    // A wider copy is worth a sum that is a quarter longer.
+    match pointwise || (!channels.is_multiple_of(4) && whole * 4 <= channels * 5) {
+        true => whole,
+        false => channels.next_multiple_of(4),
+    }
+}
 
 /// The largest of these widths that divides the channels; 1 is one of them.
 fn widest(widths: impl IntoIterator<Item = usize>, channels: usize) -> usize {
@@ -83,19 +93,13 @@ impl Tile {
         self.stages * (TILE_M + self.columns) * TILE_K + 128
     }
 
-    /// The kernel that loads so many bytes at a time.
+    /// The kernel that copies so many bytes at a time.
     fn instance(self, width: usize) -> Instance {
         Instance::new(&CONV, "conv_mma", Arch::Sm80)
             .define("TN", self.columns)
             .define("STAGES", self.stages)
             .define("WIDTH", width)
     }
-}
-
-/// The kernel that takes the input's zero point off the bias: it is in the file of the narrow tile.
-fn fold() -> Instance {
-    let [tile, _] = TILES;
-    Instance { kernel: "conv_fold", ..tile.instance(LOADS[0]) }
 }
 
 /// Whether every window is one pixel and the next pixel has the next one, so that the convolution is a product.
@@ -105,17 +109,39 @@ fn pointwise(dims: &Dims) -> bool {
     ones.iter().all(|axis| dims[*axis] == 1) && zeros.iter().all(|axis| dims[*axis] == 0)
 }
 
+/// The instance of a kernel of the convolution's file that has no tile.
+fn beside(kernel: &'static str) -> Instance {
+    let [tile, _] = TILES;
+    Instance { kernel, ..tile.instance(COPIES[0]) }
+}
+
+/// Rows of codes with zeros behind them, on the device.
+fn pad(device: &Device, steps: &mut Steps, from: &Buffer, [channels, padded]: [usize; 2]) -> Result<Buffer> {
+    let rows = from.len() / channels.max(1);
+    let to = device.alloc(DType::I8, rows * padded)?;
+    let args = Args::new().buffer(from).buffer(&to).u64(rows as u64).i32(channels as i32).i32(padded as i32);
+    steps.step(device, &beside("conv_pad"), spread(device, rows * padded / 4, args))?;
+    Ok(to)
+}
+
 fn conv(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let [high, wide] = outputs(dims)?;
-    let (images, channels, o) = (dims["n"], dims["c"], dims["o"]);
-    let (pixels, length) = (images * high * wide, dims["kh"] * dims["kw"] * channels);
+    let (images, o, pixels) = (dims["n"], dims["o"], dims["n"] * high * wide);
+    let channels = padded(dims["c"], pointwise(dims));
     let (x, weight, scale) = (operands.buffer("x")?, operands.buffer("weight")?, operands.buffer("scale")?);
     let input_zero_point: i32 = operands.scalar("input_zero_point")?;
     let mut steps = Steps::none();
+    // Zeros among the weights make codes between the channels count for nothing.
+    let widened = match [dims["c"], channels] {
+        [plain, wider] if plain == wider => None,
+        both => Some([pad(device, &mut steps, x, both)?, pad(device, &mut steps, weight, both)?]),
+    };
+    let [x, weight] = widened.as_ref().map_or([x, weight], |[x, weight]| [x, weight]);
+    let length = dims["kh"] * dims["kw"] * channels;
     let folded = device.alloc(DType::I32, o)?;
     let args = Args::new().buffer(weight).buffer(operands.buffer("bias")?).buffer(&folded).i32(o as i32);
     let args = args.i32(length as i32).i32(input_zero_point);
-    steps.step(device, &fold(), Launch::new([o.div_ceil(4) as u32, 1, 1], [128, 1, 1], args))?;
+    steps.step(device, &beside("conv_fold"), Launch::new([o.div_ceil(4) as u32, 1, 1], [128, 1, 1], args))?;
 
     let finish = Finish { bias: &folded, requant: Some((scale, requant(operands)?)), act: 0 };
     let factors = Factors { a: x, b: weight, out: operands.buffer("out")?, finish };
@@ -132,12 +158,14 @@ fn conv(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
         let args = Args::new().buffer(x).buffer(weight).buffer(factors.out).optional(partials.as_ref());
         let args = args.block(&finish.args()).block(&shape).i32(input_zero_point);
         let launch = Launch::new([tiles as u32, splits as u32, 1], [2 * tile.columns as u32, 1, 1], args);
-        steps.step(device, &tile.instance(widest(LOADS, channels)), launch.shared(tile.shared() as u32))?;
+        steps.step(device, &tile.instance(widest(COPIES, channels)), launch.shared(tile.shared() as u32))?;
         if let Some(partials) = partials {
             gemm::reduce(device, &mut steps, &problem, partials, splits, &factors)?;
         }
     }
-    steps.keep(folded);
+    widened.into_iter().flatten().chain([folded]).for_each(|buffer| {
+        steps.keep(buffer);
+    });
     Ok(steps)
 }
 
@@ -159,7 +187,7 @@ struct Strips {
 /// Output rows whose input is on its way while one is computed.
 const AHEAD: usize = 2;
 /// Bytes that the ring and the weights of a block may have, so that several blocks share a multiprocessor.
-const RING: usize = 40 * 1024;
+const RING: usize = 44 * 1024;
 
 impl Strips {
     /// None for windows of so many taps that the rows under a single output do not fit.
@@ -269,8 +297,8 @@ fn pool(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
 }
 
 pub(crate) fn instances() -> Vec<Instance> {
-    let mut all = vec![fold()];
-    all.extend(TILES.into_iter().flat_map(|tile| LOADS.map(|width| tile.instance(width))));
+    let mut all = ["conv_fold", "conv_pad"].map(beside).to_vec();
+    all.extend(TILES.into_iter().flat_map(|tile| COPIES.map(|width| tile.instance(width))));
     all.extend([8, 16, 32].map(|lanes| depthwise_instance("depthwise", lanes)));
     all.push(depthwise_instance("depthwise_any", 8));
     all.extend(WIDTHS.into_iter().flat_map(|width| [false, true].map(|average| pool_instance(average, width))));
@@ -293,6 +321,8 @@ mod tests {
         assert_eq!(TILES[0].splits(8, 9 * 512, 132), 9);
         assert_eq!(TILES[0].splits(200, 9 * 512, 132), 1);
         assert_eq!(TILES[0].splits(1, 0, 132), 1);
+        assert_eq!([3, 4, 20, 24, 30, 33, 64].map(|c| padded(c, false)), [4, 4, 20, 24, 32, 36, 64]);
+        assert_eq!([3, 20, 64].map(|c| padded(c, true)), [16, 32, 64]);
         // A tile of codes lies where the slots were.
         assert!(TILES.iter().all(|tile| TILE_M * (tile.columns + 16) <= tile.shared() - 128));
     }

@@ -63,7 +63,8 @@ fn kernels_that_memory_limits_move_each_operand_and_result_about_once() {
         ("add_rms_norm.bf16", &[("m", 64), ("n", 4096)], 2.0),
         ("layer_norm.bf16", &[("m", 64), ("n", 4096)], 2.0),
         ("rope.bf16", &[("m", 16), ("heads", 32), ("d", 128), ("rotary", 128)], 1.2),
-        ("attention.merge", &[("states", 2), ("n", 16), ("heads", 32), ("d", 128)], 1.2),
+        ("rope.bf16", &[("m", 16), ("heads", 32), ("d", 128), ("rotary", 128), ("pairs", 1)], 1.2),
+        ("attention.merge", &[("states", 2), ("n", 16), ("heads", 32), ("d", 128)], 4.2),
         ("attention.append.bf16", &[("b", 16), ("hkv", 8), ("d", 128), ("page", 16), ("new", 64), ("kv", 64)], 9.0),
     ];
     for &(name, extents, most) in cases {
