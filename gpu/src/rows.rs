@@ -1,4 +1,24 @@
 //! Kernels that treat every row by itself: softmax, norms, rotary embedding.
+//!
+//! # Against the limits
+//! All are limited by memory, whose 4.3 TB/s and latency of some 0.7 us ask for 23 kB on their way to each multiprocessor and
+//! move 1 kB in the time of 214 instructions. Sectors and instructions of PTX below are counts of the simulator, the rest is
+//! projected.
+//!
+//! Rows of up to 16,384 elements of bfloat16 are read once, whole vectors a lane, 16 sectors a request, and stay in registers:
+//! the bytes of softmax are exactly those of operands and results. A longer row is read again for the results, 1.5 times the
+//! bytes, the second time from the second-level cache. A thread has as many loads on their way before the first reduction as its
+//! form has vectors: three blocks of 256 threads with four vectors are 48 kB on a multiprocessor. Softmax takes 171 instructions
+//! a kB of binary32 and 265 a kB of bfloat16, so that the latter is limited by issue, at some 80 % of memory.
+//!
+//! Norms read their weights once a row, from the first-level cache, past which rows are read: 1.5 times the bytes at 4096
+//! elements, 1.2 times with a residual, 2.0 times with a bias. They take 141, 117 and 262 instructions a kB; the last, layer
+//! norm, is limited by issue, at some 80 % of memory.
+//!
+//! Rotary embedding moves 1.05 times the bytes, positions and turns being the rest. A block turns a token and computes its sines
+//! once; a thread reads the angles of its vector once, without conflicts of banks but those of 8-byte words (2.2 cycles an
+//! access). With 42 registers five blocks of 256 threads share a multiprocessor, each thread with two loads of 16 bytes on their
+//! way: 40 kB. It takes 142 instructions a kB.
 
 use crate::device::{Args, Device, Launch};
 use crate::error::{GpuError, Result};

@@ -1,4 +1,28 @@
 //! Kernels that slide a window over codes: convolutions, depthwise ones, pools.
+//!
+//! # Against the limits
+//! Rates are projected from the design; sectors, wavefronts and instructions are counts of the simulator. Memory of 4.3 TB/s and
+//! a latency of some 0.7 us ask for 23 kB on their way to each multiprocessor, and move 1 kB in the time of 214 instructions.
+//!
+//! A convolution is limited by arithmetic from some tens of channels on, and mma.sync has some 62 % of the rate of wgmma. Of the
+//! narrow tile three blocks share a multiprocessor, with 166 registers of 128 threads and 73 kB each, and 48 kB of each are on
+//! their way; of the wide tile there is one, with 96 kB. Pixels are copied once a tap, for the most part from the caches: at 28 x
+//! 28 pixels, 64 to 64 channels and 3 x 3 taps 5.0 times the bytes of operands and results, 8.5 sectors a request. Channels that
+//! 16 does not divide are copied 8 or 4 bytes at a time (24 channels: 6.1 times, 20: 10.1 times, with requests of 7.6 sectors and
+//! more). Those that 4 does not divide are padded first, by a kernel that reads and writes the image once: 3 channels become 4
+//! (4.3 times in all), 30 become 32 (6.6 times). Every convolution is then of asynchronous copies alone.
+//!
+//! The depthwise kernel reads rows into a ring once a band: 1.03 times the bytes of operands and results at 112 x 112 x 32 in one
+//! image of four bands, 1.09 at 56 x 56 x 128, 1.14 at 28 x 28 x 64 with a stride of 2; bands of four rows, the least there are,
+//! read the input 1.5 times. Two rows are on their way in each block; at 56 x 56 x 128 these are 15 kB, and three blocks with 80
+//! registers of 224 threads share a multiprocessor: 45 kB. An access to shared memory takes 1.4 cycles of the banks. Of 149
+//! instructions of PTX for 128 outputs 12 multiply, 15 permute bytes and 21 are moves that the assembler drops; some 75 are left,
+//! where memory allows 54: issue is the limit, at some 70 % of that of memory.
+//!
+//! Pools are limited by memory. A thread takes 16 channels, so that requests have 15 to 16 sectors of 16; bytes are those of
+//! operands and results where windows do not overlap, and 1.9 times them, the rest from the first-level cache, for 3 x 3 taps and
+//! a stride of 2. Of the largest code's kernel six blocks share a multiprocessor, of the mean's five: 24 and 20 kB on their way
+//! with one load a thread, so that the mean is somewhat short of the limit where its loop of taps is not unrolled.
 
 use crate::device::{Args, Buffer, Device, Launch};
 use crate::elementwise::spread;
