@@ -4,19 +4,13 @@
 // Outside the input stands the code of zero, whose products, like those of the input's zero point everywhere, are taken off the
 // bias beforehand. Where tiles are few, several blocks share the sum of one.
 //
-// TN: output channels of a tile. STAGES: slots of shared memory. ALIGNED: whether channels come in whole pieces,
-// so that a piece lies under one tap and is copied asynchronously.
+// TN: output channels of a tile. STAGES: slots of shared memory. WIDTH: bytes that are copied at a time, 16, 8 or 4: a
+// divisor of the channels, so that they lie under one tap. Where there is none, channels are padded beforehand.
+#define DTYPE 2
+#define TM 128
+#include "mma_tile.cuh"
 #include "window.cuh"
 
-#define TM 128
-// Bytes along the sum of one stage: a row of shared memory, whose 16-byte pieces are swizzled by its number.
-#define TK 128
-#define PIECES (TK / 16)
-#define A_BYTES (TM * TK)
-#define STAGE_BYTES ((TM + TN) * TK)
-#define WARPS_N (TN / 32)
-#define THREADS (2 * WARPS_N * 32)
-#define ROWS (TM / 2 / 16)
 // Rows of the tile whose pieces one thread copies, all at the same place along the sum.
 #define COPIES (TM / (THREADS / PIECES))
 // A row of codes on its way out.
@@ -27,30 +21,36 @@ struct Shape {
     int images, channels, outputs;
 };
 
-DEVICE u32 piece(u32 base, int row, int at) { return base + row * TK + (at ^ row % 8) * 16; }
+// Rows of codes, each of `from`, with zeros behind them, so that each has `to`, a multiple of 4.
+extern "C" __global__ void __launch_bounds__(256) conv_pad(const u8* x, u32* out, i64 rows, int from, int to) {
+    const i64 words = rows * (to / 4);
+    for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < words; i += (i64)gridDim.x * 256) {
+        const i64 row = i / (to / 4);
+        const int at = (int)(i - row * (to / 4)) * 4;
+        u32 word = 0;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            if (at + j < from) word |= (u32)x[row * from + at + j] << j * 8;
+        }
+        out[i] = word;
+    }
+}
 
 // bias - input_zero_point times the sum of the weights; a warp an output channel.
 extern "C" __global__ void __launch_bounds__(128)
 conv_fold(const i8* weight, const int* bias, int* folded, int outputs, int length, int input_zero_point) {
     const int output = blockIdx.x * 4 + threadIdx.x / 32, lane = lane_id();
     if (output >= outputs) return;
+    const i8* row = weight + (size_t)output * length;
     int sum = 0;
-    for (int i = lane; i < length; i += 32) sum += weight[(size_t)output * length + i];
+    if (length % 4 == 0) {
+        for (int i = lane * 4; i < length; i += 128) sum = dp4a(*(const u32*)(row + i), 0x01010101u, sum);
+    } else {
+        for (int i = lane; i < length; i += 32) sum += row[i];
+    }
 #pragma unroll
     for (int mask = 16; mask > 0; mask >>= 1) sum += __shfl_xor_sync(FULL_WARP, sum, mask);
     if (lane == 0) folded[output] = (int)((u32)bias[output] - (u32)input_zero_point * (u32)sum);
-}
-
-// Adds the partial sums that a split leaves, and makes codes of them.
-extern "C" __global__ void __launch_bounds__(256)
-conv_reduce(const int* partials, const int* folded, const float* scale, i8* out, int pixels, int outputs, int splits, Requant requant) {
-    const u32 count = (u32)pixels * outputs;
-    for (u32 at = blockIdx.x * 256 + threadIdx.x; at < count; at += gridDim.x * 256) {
-        const int output = at % outputs;
-        u32 sum = (u32)folded[output];
-        for (int split = 0; split < splits; split++) sum += (u32)partials[(size_t)split * count + at];
-        out[at] = (i8)code_of(requant, (int)sum, scale[output]);
-    }
 }
 
 // Where a row's window lies: its image's first pixel, and its first tap relative to the image.
@@ -67,6 +67,17 @@ DEVICE Place place_at(const Shape& shape, int k) {
     return {tap / shape.wide.kernel, tap % shape.wide.kernel, k - tap * shape.channels};
 }
 
+DEVICE void advance(const Shape& shape, Place& place, int codes) {
+    place.channel += codes;
+    while (place.channel >= shape.channels) {
+        place.channel -= shape.channels;
+        if (++place.tw == shape.wide.kernel) {
+            place.tw = 0;
+            place.th++;
+        }
+    }
+}
+
 // The address of the code under a tap, or null outside the image.
 DEVICE const i8* code_at(const i8* x, const Shape& shape, const Pixel& pixel, const Place& place) {
     int y = pixel.row + place.th * shape.high.dilation, z = pixel.column + place.tw * shape.wide.dilation;
@@ -74,9 +85,17 @@ DEVICE const i8* code_at(const i8* x, const Shape& shape, const Pixel& pixel, co
     return inside ? x + (size_t)(pixel.image + y * shape.wide.input + z) * shape.channels + place.channel : nullptr;
 }
 
+DEVICE void copy_async(u32 to, const i8* from) {
+#if WIDTH == 16
+    cp_async_16(to, from, 16);
+#else
+    cp_async<WIDTH>(to, from);
+#endif
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS)
-conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i8* out, int* partials,
-         const __grid_constant__ Shape shape, Requant requant) {
+conv_mma(const i8* x, const i8* weight, i8* out, int* partials, const __grid_constant__ Epilogue epilogue,
+         const __grid_constant__ Shape shape, int input_zero_point) {
     extern __shared__ u8 dynamic_shared[];
     const u32 stages = (shared_address(dynamic_shared) + 127) & ~127u;
     const int pixels = shape.images * shape.high.output * shape.wide.output, outputs = shape.outputs;
@@ -87,9 +106,9 @@ conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i
     const int warp_row = warp / WARPS_N * (TM / 2), warp_column = warp % WARPS_N * 32;
     const int length = shape.high.kernel * shape.wide.kernel * shape.channels;
     // The steps of this block's part of the sum.
-    const int all = ceil_div(length, TK), splits = gridDim.y, split = blockIdx.y;
+    const int all = ceil_div(length, TK_BYTES), splits = gridDim.y, split = blockIdx.y;
     const int begin = (int)((i64)all * split / splits), steps = (int)((i64)all * (split + 1) / splits);
-    const u32 zero = (u32)(requant.input_zero_point & 0xff) * 0x01010101u;
+    const u32 zero = (u32)(input_zero_point & 0xff) * 0x01010101u;
 
     const int copy_row = threadIdx.x / PIECES, copy_piece = threadIdx.x % PIECES;
     Pixel windows[COPIES];
@@ -103,8 +122,8 @@ conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i
         windows[i].row = pixel < pixels ? y * shape.high.stride - shape.high.before : -(1 << 30);
         windows[i].column = z * shape.wide.stride - shape.wide.before;
     }
-#if ALIGNED
-    Place place = length > 0 ? place_at(shape, begin * TK + copy_piece * 16) : Place{0, 0, 0};
+#if WIDTH == 16
+    Place place = length > 0 ? place_at(shape, begin * TK_BYTES + copy_piece * 16) : Place{0, 0, 0};
 #endif
 
     int sums[ROWS][4][4] = {};
@@ -113,42 +132,24 @@ conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i
     auto copy = [&](int step) {
         if (step < steps) {
             const u32 to = stages + (step - begin) % STAGES * STAGE_BYTES;
-            const int k = step * TK + copy_piece * 16;
-#pragma unroll
-            for (int i = 0; i < COPIES; i++) {
-                const u32 slot = piece(to, copy_row + i * (THREADS / PIECES), copy_piece);
-#if ALIGNED
-                const i8* from = code_at(x, shape, windows[i], place);
-                if (from) cp_async_16(slot, from, 16);
-                else store_shared_16(slot, make_uint4(zero, zero, zero, zero));
+            const int k = step * TK_BYTES + copy_piece * 16;
+#if WIDTH == 16
+            Place at = place;
+            advance(shape, place, TK_BYTES);
 #else
-                Place at = place_at(shape, k);
-                u32 words[4] = {};
+            Place at = place_at(shape, k);
+#endif
 #pragma unroll
-                for (int byte = 0; byte < 16; byte++) {
+            for (int part = 0; part < 16; part += WIDTH) {
+#pragma unroll
+                for (int i = 0; i < COPIES; i++) {
+                    const u32 slot = piece(to, copy_row + i * (THREADS / PIECES), copy_piece) + part;
                     const i8* from = code_at(x, shape, windows[i], at);
-                    words[byte / 4] |= (from ? (u32)(u8)*from : zero & 0xff) << byte % 4 * 8;
-                    if (++at.channel == shape.channels) {
-                        at.channel = 0;
-                        if (++at.tw == shape.wide.kernel) {
-                            at.tw = 0;
-                            at.th++;
-                        }
-                    }
+                    if (from) copy_async(slot, from);
+                    else fill_shared<WIDTH>(slot, zero);
                 }
-                store_shared_16(slot, make_uint4(words[0], words[1], words[2], words[3]));
-#endif
+                if (WIDTH < 16) advance(shape, at, WIDTH);
             }
-#if ALIGNED
-            place.channel += TK;
-            while (place.channel >= shape.channels) {
-                place.channel -= shape.channels;
-                if (++place.tw == shape.wide.kernel) {
-                    place.tw = 0;
-                    place.th++;
-                }
-            }
-#endif
             // Weights; beyond the last channel and behind the last tap they are 0.
 #pragma unroll
             for (int i = 0; i < TN / (THREADS / PIECES); i++) {
@@ -156,16 +157,11 @@ conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i
                 const int left = column + r < outputs ? length - k : 0;
                 const i8* from = weight + (left > 0 ? (size_t)(column + r) * length + k : 0);
                 const u32 slot = piece(to + A_BYTES, r, copy_piece);
-#if ALIGNED
-                cp_async_16(slot, from, left > 0 ? 16 : 0);
-#else
-                u32 words[4] = {};
 #pragma unroll
-                for (int byte = 0; byte < 16; byte++) {
-                    if (byte < left) words[byte / 4] |= (u32)(u8)from[byte] << byte % 4 * 8;
+                for (int part = 0; part < 16; part += WIDTH) {
+                    if (part < left) copy_async(slot + part, from + part);
+                    else fill_shared<WIDTH>(slot + part, 0);
                 }
-                store_shared_16(slot, make_uint4(words[0], words[1], words[2], words[3]));
-#endif
             }
         }
         cp_async_commit();
@@ -178,28 +174,7 @@ conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i
         cp_async_wait<STAGES - 2>();
         __syncthreads();
         copy(step + STAGES - 1);
-        const u32 left = stages + (step - begin) % STAGES * STAGE_BYTES, right = left + A_BYTES;
-#pragma unroll
-        for (int part = 0; part < TK / 32; part++) {
-            u32 a[ROWS][4], b[2][4];
-#pragma unroll
-            for (int i = 0; i < ROWS; i++) {
-                ldmatrix_x4(a[i], piece(left, warp_row + i * 16 + lane % 16, part * 2 + lane / 16));
-            }
-#pragma unroll
-            for (int j = 0; j < 2; j++) {
-                int at = warp_column + j * 16 + lane % 8 + lane / 16 * 8;
-                ldmatrix_x4(b[j], piece(right, at, part * 2 + lane / 8 % 2));
-            }
-#pragma unroll
-            for (int i = 0; i < ROWS; i++) {
-#pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    const u32 pair[2] = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
-                    mma_s8(sums[i][j], a[i], pair);
-                }
-            }
-        }
+        add_products(sums, stages + (step - begin) % STAGES * STAGE_BYTES, warp_row, warp_column);
     }
     cp_async_wait<0>();
     if (splits > 1) {
@@ -224,16 +199,16 @@ conv_mma(const i8* x, const i8* weight, const int* folded, const float* scale, i
         float scales[2];
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            start[i] = column + c + i < outputs ? folded[column + c + i] : 0;
-            scales[i] = column + c + i < outputs ? scale[column + c + i] : 0.0f;
+            start[i] = column + c + i < outputs ? epilogue.bias[column + c + i] : 0;
+            scales[i] = column + c + i < outputs ? epilogue.scale[column + c + i] : 0.0f;
         }
 #pragma unroll
         for (int i = 0; i < ROWS; i++) {
 #pragma unroll
             for (int half = 0; half < 2; half++) {
                 const int r = warp_row + i * 16 + lane / 4 + half * 8;
-                u32 pair = code_of(requant, (int)((u32)sums[i][j][half * 2] + (u32)start[0]), scales[0])
-                         | code_of(requant, (int)((u32)sums[i][j][half * 2 + 1] + (u32)start[1]), scales[1]) << 8;
+                u32 pair = finish(epilogue, sums[i][j][half * 2], start[0], scales[0])
+                         | finish(epilogue, sums[i][j][half * 2 + 1], start[1], scales[1]) << 8;
                 store_shared_2(stages + r * OUT_ROW + c, (u16)pair);
             }
         }

@@ -32,7 +32,7 @@ DEVICE float activation(float x) {
 }
 
 DEVICE u32 activated(u32 pair) {
-    return pack_bf16(activation(bits_to_float(pair << 16)), activation(bits_to_float(pair & 0xffff0000u)));
+    return pack_bf16(activation(low_bf16(pair)), activation(high_bf16(pair)));
 }
 
 // Vectors first, whose addresses are multiples of 16, then the elements that are left.
@@ -49,8 +49,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) activation_bf16(const u16*
 DEVICE float gated(float gate, float up) { return activate<2>(gate) * up; }
 
 DEVICE u32 gated_pair(u32 gate, u32 up) {
-    return pack_bf16(gated(bits_to_float(gate << 16), bits_to_float(up << 16)),
-                     gated(bits_to_float(gate & 0xffff0000u), bits_to_float(up & 0xffff0000u)));
+    return pack_bf16(gated(low_bf16(gate), low_bf16(up)), gated(high_bf16(gate), high_bf16(up)));
 }
 
 // Rows of n gates and n others. `vectors`: n is a multiple of 8.

@@ -1,4 +1,4 @@
-// What gemm kernels share: element types by number, and what becomes of a sum.
+// What products share: element types by number, and what becomes of a sum.
 //
 // DTYPE: 0 bfloat16, 1 binary16, 2 8-bit integer, 3 binary32.
 #pragma once
@@ -23,18 +23,16 @@ typedef float Bias;
 // Made by the host; the order is that of its arguments.
 struct Epilogue {
     const Bias* bias;
-    // Of codes alone: the scale of a column, the lowest and the highest integer whose code is not clamped, the code of zero.
+    // Of codes alone: the scale of a column.
     const float* scale;
-    int lowest, highest, zero_point;
+    Requant requant;
     // Of floating-point results alone.
     int act;
 };
 
 #if DTYPE == 2
-// The code of a sum: (f32(sum) scale, half to even) + zero point, clamped. Clamping first keeps the sum of the two in 32 bits.
 DEVICE u32 finish(const Epilogue& epilogue, int sum, int bias, float scale) {
-    int real = float_to_int((float)(int)((u32)sum + (u32)bias) * scale);
-    return (u32)(min_of(max_of(real, epilogue.lowest), epilogue.highest) + epilogue.zero_point) & 0xff;
+    return code_of(epilogue.requant, (int)((u32)sum + (u32)bias), scale);
 }
 #else
 DEVICE float finish(const Epilogue& epilogue, float sum, float bias) { return activate(epilogue.act, sum + bias); }

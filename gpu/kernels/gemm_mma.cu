@@ -2,7 +2,7 @@
 // partial products that a split along k leaves.
 //
 // DTYPE: of a, b and out. TM, TN: rows and columns of a tile. STAGES: slots of shared memory. ALIGNED: whether rows of a and b
-// begin at multiples of 16 bytes, so that they can be copied asynchronously.
+// begin at multiples of 16 bytes, so that they can be copied asynchronously; else they are put together from aligned words.
 #include "epilogue.cuh"
 
 // Adds the partial products in the order of the splits.
@@ -65,21 +65,27 @@ gemm_f32(const float* a, const float* b, u8* out, const __grid_constant__ Epilog
 
 #else
 
-// Bytes along the sum of one stage: a row of shared memory, whose 16-byte pieces are swizzled by its number.
-#define TK_BYTES 128
-#define A_BYTES (TM * TK_BYTES)
-#define STAGE_BYTES ((TM + TN) * TK_BYTES)
-#define WARPS_N (TN / 32)
-#define WARPS (2 * WARPS_N)
-#define THREADS (WARPS * 32)
-#define ROWS (TM / 2 / 16)
+#include "mma_tile.cuh"
 
-DEVICE u32 piece(u32 base, int row, int at) { return base + row * TK_BYTES + (at ^ row % 8) * 16; }
+// 16 bytes at any address, from the five aligned words that hold them. These may reach beyond `end`, where there is nothing to
+// read, so that has to be asked first.
+DEVICE bool readable(const u8* from, const u8* end) { return from - (size_t)from % 4 + 20 <= end; }
+DEVICE void load_unaligned(u32 (&x)[4], const u8* from) {
+    const u32 shift = (u32)(size_t)from % 4 * 8;
+    const u32* word = (const u32*)(from - (size_t)from % 4);
+    u32 low = word[0];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const u32 high = word[i + 1];
+        x[i] = __funnelshift_r(low, high, shift);
+        low = high;
+    }
+}
 
 // Rows of a matrix of `rows` rows of `bytes` bytes each, into a slot; what lies outside is zero.
 DEVICE void copy_rows(u32 to, const u8* from, int count, int first, int rows, size_t bytes, size_t begin) {
-    for (int i = threadIdx.x; i < count * (TK_BYTES / 16); i += THREADS) {
-        int row = i / (TK_BYTES / 16), at = i % (TK_BYTES / 16);
+    for (int i = threadIdx.x; i < count * PIECES; i += THREADS) {
+        int row = i / PIECES, at = i % PIECES;
         size_t offset = begin + at * 16;
         size_t left = offset < bytes && first + row < rows ? bytes - offset : 0;
         int inside = left < 16 ? (int)left : 16;
@@ -88,30 +94,24 @@ DEVICE void copy_rows(u32 to, const u8* from, int count, int first, int rows, si
         cp_async_16(piece(to, row, at), source, inside);
 #else
         u32 words[4] = {};
-        // All of them, so that every place of a word is known to the compiler.
+        if (inside == 16 && readable(source, from + rows * bytes)) {
+            load_unaligned(words, source);
+        } else {
+            // All of them, so that every place of a word is known to the compiler.
 #pragma unroll
-        for (int byte = 0; byte < 16; byte += ELEMENT) {
-            u32 value = 0;
+            for (int byte = 0; byte < 16; byte += ELEMENT) {
+                u32 value = 0;
 #if ELEMENT == 2
-            if (byte < inside) value = *(const u16*)(source + byte);
+                if (byte < inside) value = *(const u16*)(source + byte);
 #else
-            if (byte < inside) value = source[byte];
+                if (byte < inside) value = source[byte];
 #endif
-            words[byte / 4] |= value << byte % 4 * 8;
+                words[byte / 4] |= value << byte % 4 * 8;
+            }
         }
         store_shared_16(piece(to, row, at), make_uint4(words[0], words[1], words[2], words[3]));
 #endif
     }
-}
-
-DEVICE void multiply(Sum (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) {
-#if DTYPE == 2
-    mma_s8(sums, a, b);
-#elif DTYPE == 1
-    mma_f16(sums, a, b);
-#else
-    mma_bf16(sums, a, b);
-#endif
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -144,28 +144,7 @@ gemm_mma(const u8* a, const u8* b, u8* out, Sum* partials, const __grid_constant
         cp_async_wait<STAGES - 2>();
         __syncthreads();
         copy(step + STAGES - 1);
-        u32 left = stages + (step - begin) % STAGES * STAGE_BYTES, right = left + A_BYTES;
-#pragma unroll
-        for (int part = 0; part < TK_BYTES / 32; part++) {
-            u32 x[ROWS][4], y[2][4];
-#pragma unroll
-            for (int i = 0; i < ROWS; i++) {
-                ldmatrix_x4(x[i], piece(left, warp_row + i * 16 + lane % 16, part * 2 + lane / 16));
-            }
-#pragma unroll
-            for (int j = 0; j < 2; j++) {
-                int at = warp_column + j * 16 + lane % 8 + lane / 16 * 8;
-                ldmatrix_x4(y[j], piece(right, at, part * 2 + lane / 8 % 2));
-            }
-#pragma unroll
-            for (int i = 0; i < ROWS; i++) {
-#pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    const u32 z[2] = {y[j / 2][j % 2 * 2], y[j / 2][j % 2 * 2 + 1]};
-                    multiply(sums[i][j], x[i], z);
-                }
-            }
-        }
+        add_products(sums, stages + (step - begin) % STAGES * STAGE_BYTES, warp_row, warp_column);
     }
     cp_async_wait<0>();
 

@@ -11,10 +11,10 @@ struct Operands {
 
 // Elements of a row, or of the sum, which is rounded before its norm is taken. Those beyond the row are 0.
 DEVICE void load_row(float (&v)[LENGTH], const Operands& operands, int at, int n, bool vectors) {
-    load(v, operands.x, at, n, vectors, 0.0f);
+    load<(VECS > 0)>(v, operands.x, at, n, vectors, 0.0f);
     if (KIND == 1) {
         float r[LENGTH];
-        load(r, operands.residual, at, n, vectors, 0.0f);
+        load<(VECS > 0)>(r, operands.residual, at, n, vectors, 0.0f);
 #pragma unroll
         for (int i = 0; i < LENGTH; i++) v[i] = bf16_to_float(float_to_bf16(v[i] + r[i]));
         store(operands.sum, v, at, n, vectors);

@@ -1,4 +1,4 @@
-// What every kernel includes: integer types, PTX instructions as functions, conversions. There is no other header.
+// What every kernel includes, itself or by the header of its family: integer types, PTX instructions as functions, conversions.
 //
 // Names follow the instructions. Addresses of shared memory are 32-bit offsets in the shared window (`shared_address`), so that
 // they can be computed with cheaply. Functions that need Hopper are compiled for sm_90a alone.
@@ -16,6 +16,7 @@ typedef unsigned long long u64;
 #define DEVICE __device__ __forceinline__
 #define INF __int_as_float(0x7f800000)
 #define FULL_WARP 0xffffffffu
+#define LOG2_E 1.4426950408889634f
 
 // --- Numbers ---
 
@@ -39,6 +40,9 @@ DEVICE u32 pack_bf16(float lo, float hi) {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(hi), "f"(lo));
     return y;
 }
+// The first and the second of such a pair.
+DEVICE float low_bf16(u32 pair) { return bits_to_float(pair << 16); }
+DEVICE float high_bf16(u32 pair) { return bits_to_float(pair & 0xffff0000u); }
 
 // binary16 as its 16 bits.
 DEVICE float f16_to_float(u16 x) {
@@ -64,6 +68,17 @@ DEVICE int float_to_int(float x) {
     return y;
 }
 
+// How a sum becomes a code; made by the host.
+struct Requant {
+    // The lowest and the highest integer whose code is not clamped, and the code of zero.
+    int lowest, highest, zero_point;
+};
+// The code of a sum: (f32(sum) scale, half to even) + zero point, clamped. Clamping first keeps the sum of the two in 32 bits.
+DEVICE u32 code_of(const Requant& requant, int sum, float scale) {
+    int real = float_to_int((float)sum * scale);
+    return (u32)(min_of(max_of(real, requant.lowest), requant.highest) + requant.zero_point) & 0xff;
+}
+
 DEVICE float exp2_approx(float x) {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -86,7 +101,7 @@ DEVICE float rsqrt_approx(float x) {
 }
 
 // 1 / (1 + e^-x). At -inf the exponential is infinite and its reciprocal 0.
-DEVICE float sigmoid(float x) { return rcp_approx(1.0f + exp2_approx(-1.4426950408889634f * x)); }
+DEVICE float sigmoid(float x) { return rcp_approx(1.0f + exp2_approx(-LOG2_E * x)); }
 
 // Activations by their number: none, ReLU (a NaN stays one), x sigmoid(x), GELU by its tangent form.
 template <int ACT>
@@ -133,12 +148,21 @@ DEVICE uint4 load_shared_16(u32 address) {
                  : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "r"(address) : "memory");
     return x;
 }
+DEVICE u32 load_shared_4(u32 address) {
+    u32 x;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(x) : "r"(address) : "memory");
+    return x;
+}
 DEVICE void store_shared_16(u32 address, uint4 x) {
     asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};"
                  :: "r"(address), "r"(x.x), "r"(x.y), "r"(x.z), "r"(x.w) : "memory");
 }
-DEVICE void store_shared_4(u32 address, u32 x) {
-    asm volatile("st.shared.u32 [%0], %1;" :: "r"(address), "r"(x) : "memory");
+// A word as often as it goes into BYTES: 4, 8 or 16.
+template <int BYTES>
+DEVICE void fill_shared(u32 address, u32 word) {
+    if (BYTES == 16) store_shared_16(address, make_uint4(word, word, word, word));
+    if (BYTES == 8) asm volatile("st.shared.v2.u32 [%0], {%1, %1};" :: "r"(address), "r"(word) : "memory");
+    if (BYTES == 4) asm volatile("st.shared.u32 [%0], %1;" :: "r"(address), "r"(word) : "memory");
 }
 DEVICE void store_shared_2(u32 address, u16 x) {
     asm volatile("st.shared.u16 [%0], %1;" :: "r"(address), "h"(x) : "memory");
@@ -151,7 +175,12 @@ DEVICE uint4 load_streaming_16(const void* pointer) {
     return x;
 }
 
-// 16 bytes of global memory to shared memory; where `bytes` is less than 16, the rest becomes zero.
+// BYTES, 4 or 8, of global memory to shared memory.
+template <int BYTES>
+DEVICE void cp_async(u32 to, const void* from) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" :: "r"(to), "l"(from), "n"(BYTES) : "memory");
+}
+// 16 bytes; where `bytes` is less than 16, the rest becomes zero.
 DEVICE void cp_async_16(u32 to, const void* from, u32 bytes) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(to), "l"(from), "r"(bytes) : "memory");
 }
@@ -167,14 +196,6 @@ DEVICE void ldmatrix_x4(u32 (&x)[4], u32 address) {
 DEVICE void ldmatrix_x4_trans(u32 (&x)[4], u32 address) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address) : "memory");
-}
-DEVICE void ldmatrix_x2(u32 (&x)[2], u32 address) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(x[0]), "=r"(x[1]) : "r"(address) : "memory");
-}
-DEVICE void ldmatrix_x2_trans(u32 (&x)[2], u32 address) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(x[0]), "=r"(x[1]) : "r"(address) : "memory");
 }
 
 // --- mma.sync: a warp's product. Lane l holds rows l / 4 and l / 4 + 8, columns 2 (l % 4) and the next, of 16 x 8 sums ---
@@ -242,9 +263,6 @@ struct alignas(64) TensorMap {
     u64 opaque[16];
 };
 
-DEVICE void tma_prefetch(const TensorMap* map) {
-    asm volatile("prefetch.tensormap [%0];" :: "l"(map) : "memory");
-}
 DEVICE void tma_load_2d(u32 to, const TensorMap* map, int x, int y, u32 barrier) {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
                  :: "r"(to), "l"(map), "r"(x), "r"(y), "r"(barrier) : "memory");
@@ -252,10 +270,6 @@ DEVICE void tma_load_2d(u32 to, const TensorMap* map, int x, int y, u32 barrier)
 DEVICE void tma_load_3d(u32 to, const TensorMap* map, int x, int y, int z, u32 barrier) {
     asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];"
                  :: "r"(to), "l"(map), "r"(x), "r"(y), "r"(z), "r"(barrier) : "memory");
-}
-DEVICE void tma_load_4d(u32 to, const TensorMap* map, int x, int y, int z, int w, u32 barrier) {
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];"
-                 :: "r"(to), "l"(map), "r"(x), "r"(y), "r"(z), "r"(w), "r"(barrier) : "memory");
 }
 // To the same offset in every block of the mask, each of whose barriers counts the bytes.
 DEVICE void tma_load_2d_multicast(u32 to, const TensorMap* map, int x, int y, u32 barrier, u16 blocks) {
@@ -266,18 +280,6 @@ DEVICE void tma_load_2d_multicast(u32 to, const TensorMap* map, int x, int y, u3
 DEVICE void tma_store_2d(const TensorMap* map, u32 from, int x, int y) {
     asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];"
                  :: "l"(map), "r"(x), "r"(y), "r"(from) : "memory");
-}
-DEVICE void tma_store_3d(const TensorMap* map, u32 from, int x, int y, int z) {
-    asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%1, %2, %3}], [%4];"
-                 :: "l"(map), "r"(x), "r"(y), "r"(z), "r"(from) : "memory");
-}
-// Contiguous bytes, a multiple of 16 from and to multiples of 16.
-DEVICE void bulk_load(u32 to, const void* from, u32 bytes, u32 barrier) {
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
-                 :: "r"(to), "l"(from), "r"(bytes), "r"(barrier) : "memory");
-}
-DEVICE void bulk_store(void* to, u32 from, u32 bytes) {
-    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" :: "l"(to), "r"(from), "r"(bytes) : "memory");
 }
 DEVICE void bulk_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 // Waits until the sources of all but the N latest groups have been read, so that they may be overwritten.

@@ -34,18 +34,19 @@ DEVICE Element narrow(float x) {
 }
 
 // LENGTH elements from `at` on; those at `n` and beyond are `fill`. `vectors` says that whole vectors begin at multiples of 16
-// bytes and that `n` is a multiple of their length.
+// bytes and that `n` is a multiple of their length. ONCE says that nothing else reads them, nor writes them in this kernel.
+template <bool ONCE = false>
 DEVICE void load(float (&v)[LENGTH], const Element* from, int at, int n, bool vectors, float fill) {
     if (vectors) {
         if (at < n) {
-            uint4 x = *(const uint4*)(from + at);
+            uint4 x = ONCE ? load_streaming_16(from + at) : *(const uint4*)(from + at);
             const u32 words[4] = {x.x, x.y, x.z, x.w};
 #pragma unroll
             for (int i = 0; i < LENGTH; i++) {
 #if DTYPE == 3
                 v[i] = bits_to_float(words[i]);
 #else
-                v[i] = bits_to_float(i % 2 ? words[i / 2] & 0xffff0000u : words[i / 2] << 16);
+                v[i] = i % 2 ? high_bf16(words[i / 2]) : low_bf16(words[i / 2]);
 #endif
             }
         } else {

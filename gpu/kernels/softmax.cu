@@ -3,7 +3,6 @@
 // The defines are those of rows.cuh.
 #include "rows.cuh"
 
-#define LOG2_E 1.4426950408889634f
 #define LN_2 0.6931471805599453f
 
 DEVICE float exponential(float x) { return exp2_approx(x * LOG2_E); }
@@ -28,7 +27,7 @@ softmax(const Element* x, Element* out, float beta, int log, i64 m, int n, int v
     float v[VECS][LENGTH];
 #pragma unroll
     for (int j = 0; j < VECS; j++) {
-        load(v[j], x, first + j * step, n, vectors, -INF);
+        load<true>(v[j], x, first + j * step, n, vectors, -INF);
 #pragma unroll
         for (int i = 0; i < LENGTH; i++) {
             // Beyond the row stands -inf whatever the sign of beta.

@@ -15,11 +15,11 @@ pub use recording::Recording;
 pub use sim::Simulation;
 
 use crate::error::{GpuError, Result};
-use crate::nvrtc::{Arch, Compiled, Compiler, Instance};
-use std::borrow::Cow;
+use crate::nvrtc::{Arch, Compiler, Instance};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tandem_ops::def::Grade;
 use tandem_tensor::{DType, Shape, Tensor};
 
 /// What plans need to know of a device.
@@ -59,9 +59,18 @@ impl Facts {
         }
     }
 
-    /// Whether it has wgmma, TMA and clusters as the kernels for `sm_90a` use them.
-    pub fn is_hopper(&self) -> bool {
-        self.capability == (9, 0)
+    /// How far a kernel goes here that needs at least `least`.
+    pub fn grade(&self, least: Arch) -> Grade {
+        match (self.arch(least), least) {
+            (Some(_), _) => Grade::Native,
+            (None, Arch::Sm80) => Grade::ReferenceOnly("the kernel is for compute capabilities 8 and 9.0"),
+            (None, Arch::Sm90a) => Grade::ReferenceOnly("the kernel is for compute capability 9.0"),
+        }
+    }
+
+    /// Streaming multiprocessors to share work among: one at least, whatever the device says.
+    pub fn shares(&self) -> usize {
+        self.multiprocessors.max(1) as usize
     }
 }
 
@@ -104,7 +113,6 @@ pub struct Function(Arc<Loaded>);
 
 struct Loaded {
     instance: Instance,
-    compiled: Arc<Compiled>,
     code: Code,
 }
 
@@ -117,11 +125,6 @@ impl Function {
     /// What it was compiled from.
     pub fn instance(&self) -> &Instance {
         &self.0.instance
-    }
-
-    /// PTX, cubin and what the assembler reports.
-    pub fn compiled(&self) -> &Compiled {
-        &self.0.compiled
     }
 }
 
@@ -195,17 +198,12 @@ impl Device {
         &self.0.facts
     }
 
-    /// `cuda` or `cuda-sim`.
+    /// `cuda`, or `ptx` for the simulator.
     pub fn backend_name(&self) -> &'static str {
         match &self.0.backend {
             Backend::Cuda(_) => "cuda",
-            Backend::Sim(_) => "cuda-sim",
+            Backend::Sim(_) => "ptx",
         }
-    }
-
-    /// The compiler of its kernels.
-    pub fn compiler(&self) -> &Compiler {
-        &self.0.compiler
     }
 
     /// Compiles that file with another text from now on; what was made ready before stays.
@@ -234,12 +232,12 @@ impl Device {
         }
         let text = locked(&self.0.texts).get(instance.source.name).cloned();
         let text = text.as_deref().unwrap_or(instance.source.text);
-        let compiled = self.0.compiler.compile_text(instance, Cow::Borrowed(text))?;
+        let compiled = self.0.compiler.compile_text(instance, text)?;
         let code = match &self.0.backend {
             Backend::Cuda(driver) => Code::Cuda(cuda::Code::load(driver, &compiled, instance.kernel)?),
             Backend::Sim(_) => Code::Sim(sim::Code::parse(&compiled, instance)?),
         };
-        let function = Function(Arc::new(Loaded { instance: instance.clone(), compiled, code }));
+        let function = Function(Arc::new(Loaded { instance: instance.clone(), code }));
         locked(&self.0.functions).insert(id, function.clone());
         Ok(function)
     }
@@ -503,5 +501,9 @@ mod tests {
             assert_eq!(of(capability).arch(Arch::Sm90a), None);
         }
         assert_eq!(of((12, 0)).arch(Arch::Sm80), None);
+        assert_eq!(of((8, 0)).grade(Arch::Sm80), Grade::Native);
+        for (capability, least) in [((8, 0), Arch::Sm90a), ((7, 5), Arch::Sm80), ((12, 0), Arch::Sm90a)] {
+            assert!(matches!(of(capability).grade(least), Grade::ReferenceOnly(_)));
+        }
     }
 }

@@ -7,7 +7,7 @@ use tandem_ops::def::Kernel;
 
 /// A kernel of every definition that has a CUDA form, on this device.
 pub fn kernels(device: &Device) -> Vec<Box<dyn Kernel>> {
-    gemm::kernels(device).chain(planned::kernels(device)).chain(attention::kernels(device)).collect()
+    planned::kernels(device).chain(attention::kernels(device)).collect()
 }
 
 /// Every kernel that a plan or a probe of the device can ask for, for every architecture that it is compiled for.

@@ -3,7 +3,6 @@
 use crate::cache::{Cache, Hash};
 use crate::error::{GpuError, Result};
 use crate::sys;
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -13,16 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const PRELUDE: &str = include_str!("../kernels/prelude.cuh");
 
 /// The headers by name.
-const HEADERS: [(&str, &str); 6] = [
+const HEADERS: [(&str, &str); 7] = [
     ("prelude.cuh", PRELUDE),
     ("wgmma.cuh", include_str!("../kernels/wgmma.cuh")),
+    ("mma_tile.cuh", include_str!("../kernels/mma_tile.cuh")),
     ("epilogue.cuh", include_str!("../kernels/epilogue.cuh")),
     ("rows.cuh", include_str!("../kernels/rows.cuh")),
     ("window.cuh", include_str!("../kernels/window.cuh")),
     ("attention.cuh", include_str!("../kernels/attention.cuh")),
 ];
 
-/// What a kernel is compiled for; in an [`Instance`], the least that it needs.
+/// A generation of devices: the least that a kernel needs, and what its machine code is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Arch {
     /// Compute capability 8: mma.sync, ldmatrix, cp.async.
@@ -67,7 +67,8 @@ pub struct Instance {
     pub kernel: &'static str,
     /// Macros by name, in the order of the plan.
     pub defines: Vec<(&'static str, String)>,
-    /// The least that it needs; [`crate::Facts::arch`] tells what it is compiled for.
+    /// What [`Compiler::compile`] compiles it for. A device takes it as the least that the kernel needs and compiles for its own
+    /// generation, see [`crate::Facts::arch`].
     pub arch: Arch,
     /// The text of the header `variant.cuh`, for kernels that are made for functions of the caller's.
     pub variant: Option<Arc<str>>,
@@ -213,15 +214,15 @@ impl Compiler {
     /// # Errors
     /// Invalid, with the compiler's log, which names file and line.
     pub fn compile(&self, instance: &Instance) -> Result<Arc<Compiled>> {
-        self.compile_text(instance, Cow::Borrowed(instance.source.text))
+        self.compile_text(instance, instance.source.text)
     }
 
     /// Compiles an instance with another text in the place of its source's.
     ///
     /// # Errors
     /// As [`Compiler::compile`].
-    pub fn compile_text(&self, instance: &Instance, text: Cow<'_, str>) -> Result<Arc<Compiled>> {
-        let key = self.key(instance, &text)?;
+    pub fn compile_text(&self, instance: &Instance, text: &str) -> Result<Arc<Compiled>> {
+        let key = self.key(instance, text)?;
         if let Some(compiled) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(Arc::clone(compiled));
         }
@@ -229,7 +230,7 @@ impl Compiler {
         let compiled = match stored {
             Some(compiled) => compiled,
             None => {
-                let compiled = self.build(instance, &text)?;
+                let compiled = self.build(instance, text)?;
                 if let Some(cache) = &self.cache {
                     // A cache that cannot be written costs time, not correctness.
                     let _ = cache.store(key, &compiled);

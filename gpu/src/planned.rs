@@ -2,9 +2,9 @@
 
 use crate::device::{Buffer, Device, Function, Launch};
 use crate::error::{GpuError, Result};
-use crate::nvrtc::Instance;
+use crate::nvrtc::{Arch, Instance};
 use tandem_ops::OpError;
-use tandem_ops::def::{Dims, Grade, Kernel, OpDef, Operation, Tensors};
+use tandem_ops::def::{Dims, Grade, Kernel, OpDef, Operation, Port, Tensors};
 use tandem_tensor::Element;
 
 /// The operands and results of a definition in the memory of a device. Scalars stay on the host.
@@ -39,8 +39,12 @@ impl Operands {
     /// # Errors
     /// Invalid, where there is none.
     pub fn buffer(&self, name: &str) -> Result<&Buffer> {
-        let found = self.buffers.iter().find(|(other, _)| *other == name);
-        found.map(|(_, buffer)| buffer).ok_or_else(|| GpuError::Invalid(format!("operand {name} is not on the device")))
+        self.find(name).ok_or_else(|| GpuError::Invalid(format!("operand {name} is not on the device")))
+    }
+
+    /// The buffer of a port that the definition may have.
+    pub fn find(&self, name: &str) -> Option<&Buffer> {
+        self.buffers.iter().find(|(other, _)| *other == name).map(|(_, buffer)| buffer)
     }
 
     /// The value of a scalar port.
@@ -57,13 +61,9 @@ impl Operands {
     /// Fault, where the work failed.
     pub fn download(&self, def: &OpDef, dims: &Dims) -> Result<Tensors> {
         let download =
-            |port| Ok((port_name(port), self.buffer(port_name(port))?.download(def.output_type(port, dims).shape)?));
+            |port: &Port| Ok((port.name, self.buffer(port.name)?.download(def.output_type(port, dims).shape)?));
         def.outputs.iter().map(download).collect()
     }
-}
-
-fn port_name(port: &tandem_ops::def::Port) -> &'static str {
-    port.name
 }
 
 /// Launches in their order, ready to be made many times.
@@ -85,9 +85,10 @@ impl Steps {
         Ok(())
     }
 
-    /// Launches that are ready.
-    pub(crate) fn extend(&mut self, launches: Vec<(Function, Launch)>) {
-        self.steps.extend(launches);
+    /// The launches of another computation behind these.
+    pub(crate) fn extend(&mut self, other: Steps) {
+        self.steps.extend(other.steps);
+        self.scratch.extend(other.scratch);
     }
 
     /// Keeps a buffer as long as the steps.
@@ -104,25 +105,21 @@ impl Steps {
     pub fn launch(&self, device: &Device) -> Result<()> {
         self.steps.iter().try_for_each(|(function, launch)| device.launch(function, launch))
     }
-
-    /// How many launches there are.
-    pub fn len(&self) -> usize {
-        self.steps.len()
-    }
-
-    /// Whether there is nothing to compute.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
 }
 
-/// Makes the steps for bound dims and operands.
-pub(crate) type Plan = fn(&Device, &Dims, &Operands) -> Result<Steps>;
+/// A definition whose kernels' launches follow from extents, scalars and addresses.
+pub(crate) struct Planned {
+    /// The definition's name.
+    pub(crate) name: &'static str,
+    /// The least that its kernels need.
+    pub(crate) least: Arch,
+    /// Makes the steps for bound dims and operands.
+    pub(crate) steps: fn(&Device, &Dims, &Operands) -> Result<Steps>,
+}
 
-/// The plans of all families, by definition.
-fn plan_of(name: &str) -> Option<Plan> {
-    let families = [crate::rows::PLANS, crate::elementwise::PLANS, crate::window::PLANS];
-    families.into_iter().flatten().find(|(other, _)| *other == name).map(|&(_, plan)| plan)
+/// Those of all families.
+fn planned() -> impl Iterator<Item = &'static Planned> {
+    [crate::gemm::PLANS, crate::rows::PLANS, crate::elementwise::PLANS, crate::window::PLANS].into_iter().flatten()
 }
 
 /// The launches that compute a definition on operands in device memory; `None` for a definition that is computed another way.
@@ -130,40 +127,57 @@ fn plan_of(name: &str) -> Option<Plan> {
 /// # Errors
 /// Those of the operands and of making kernels ready.
 pub fn steps(device: &Device, def: &OpDef, dims: &Dims, operands: &Operands) -> Result<Option<Steps>> {
+    let planned = planned().find(|planned| planned.name == def.name);
+    planned.map(|planned| unless_empty(def, dims, || (planned.steps)(device, dims, operands))).transpose()
+}
+
+fn unless_empty(def: &OpDef, dims: &Dims, steps: impl FnOnce() -> Result<Steps>) -> Result<Steps> {
     let empty = def.outputs.iter().all(|port| def.output_type(port, dims).elements() == 0);
-    match plan_of(def.name) {
-        Some(_) if empty => Ok(Some(Steps::none())),
-        Some(plan) => plan(device, dims, operands).map(Some),
-        None => Ok(None),
-    }
+    if empty { Ok(Steps::none()) } else { steps() }
+}
+
+/// Copies operands to the device, makes the launches on them, and copies the results back.
+///
+/// # Errors
+/// Those of the operands, of the steps, and of the device.
+pub(crate) fn compute(
+    device: &Device,
+    def: &OpDef,
+    dims: &Dims,
+    inputs: &Tensors,
+    steps: impl FnOnce(&Operands) -> Result<Steps>,
+) -> std::result::Result<Tensors, OpError> {
+    let operands = Operands::upload(device, def, dims, inputs)?;
+    unless_empty(def, dims, || steps(&operands))?.launch(device)?;
+    Ok(operands.download(def, dims)?)
 }
 
 /// A kernel of every definition that has a plan.
 pub(crate) fn kernels(device: &Device) -> impl Iterator<Item = Box<dyn Kernel>> {
-    let planned = tandem_ops::operations().into_iter().filter(|operation| plan_of(operation.def().name).is_some());
-    planned.map(|operation| Box::new(Planned { device: device.clone(), operation }) as Box<dyn Kernel>)
+    let kernel = |planned: &'static Planned| {
+        let operation = tandem_ops::operation(planned.name)?;
+        Some(Box::new(OnDevice { device: device.clone(), operation, planned }) as Box<dyn Kernel>)
+    };
+    planned().filter_map(kernel).collect::<Vec<_>>().into_iter()
 }
 
-struct Planned {
+struct OnDevice {
     device: Device,
     operation: &'static dyn Operation,
+    planned: &'static Planned,
 }
 
-impl Kernel for Planned {
+impl Kernel for OnDevice {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
     }
 
     fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
+        self.device.facts().grade(self.planned.least)
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> std::result::Result<Tensors, OpError> {
-        let def = self.operation.def();
-        let operands = Operands::upload(&self.device, def, dims, inputs)?;
-        let none = || OpError::Unsupported(format!("{} has no CUDA kernel", def.name));
-        let steps = steps(&self.device, def, dims, &operands)?.ok_or_else(none)?;
-        steps.launch(&self.device)?;
-        Ok(operands.download(def, dims)?)
+        let steps = |operands: &Operands| (self.planned.steps)(&self.device, dims, operands);
+        compute(&self.device, self.operation.def(), dims, inputs, steps)
     }
 }

@@ -3,16 +3,12 @@
 
 mod place;
 
-use std::sync::Arc;
+use place::compiler;
 use tandem_gpu::attention::{Attention, Form, Maxima, Operands, Plan, Problem, VariantOperands, Workspace, attend};
-use tandem_gpu::{Compiler, Device, Simulation, kernels};
+use tandem_gpu::{Device, Simulation, kernels};
 use tandem_ops::attention::{At, Batch, Operand, Plain, Snippet, Variant, levels};
 use tandem_ops::def::{Dims, Tensors, accept};
 use tandem_tensor::{DType, Tensor};
-
-fn compiler() -> Option<Arc<Compiler>> {
-    Some(Arc::new(Compiler::open(&place::nvrtc()?, Some(place::cache())).unwrap()))
-}
 
 fn drawn(name: &str, sample: &str, extents: &[(&'static str, usize)], seed: u64) -> (Dims, Tensors) {
     let operation = tandem_ops::operation(name).unwrap();

@@ -3,13 +3,9 @@
 mod place;
 
 use std::sync::Arc;
-use tandem_gpu::gemm::{self, Path, Wish};
-use tandem_gpu::{Compiler, Device, Simulation, kernels};
-use tandem_ops::def::{Dims, Operation, Random, Tensors, accept, conform};
-
-fn compiler() -> Option<Arc<Compiler>> {
-    Some(Arc::new(Compiler::open(&place::nvrtc()?, Some(place::cache())).unwrap()))
-}
+use tandem_gpu::gemm::{Path, Product, Wish};
+use tandem_gpu::{Device, Simulation, kernels};
+use tandem_ops::def::{Dims, Kernel, Operation, Random, Tensors, accept, conform};
 
 fn expect(operation: &dyn Operation, dims: &Dims, inputs: &Tensors, found: &Tensors, context: &str) {
     let expected = operation.reference(dims, inputs).unwrap();
@@ -22,7 +18,7 @@ fn expect(operation: &dyn Operation, dims: &Dims, inputs: &Tensors, found: &Tens
 
 #[test]
 fn every_kernel_agrees_with_the_reference_on_every_sample() {
-    let Some(compiler) = compiler() else { return };
+    let Some(compiler) = place::compiler() else { return };
     for seed in 1..=3 {
         conform_all(&Device::sim(Arc::clone(&compiler), Simulation::seeded(seed)), seed);
     }
@@ -30,7 +26,7 @@ fn every_kernel_agrees_with_the_reference_on_every_sample() {
 
 #[test]
 fn every_kernel_agrees_with_the_reference_on_a_gpu() {
-    let Some(compiler) = compiler() else { return };
+    let Some(compiler) = place::compiler() else { return };
     let Some(device) = place::gpu(&compiler) else { return };
     for seed in 1..=3 {
         conform_all(&device, seed);
@@ -50,7 +46,7 @@ fn conform_all(device: &Device, seed: u64) {
 
 #[test]
 fn products_of_random_shapes_agree_with_the_reference_on_every_path() {
-    let Some(compiler) = compiler() else { return };
+    let Some(compiler) = place::compiler() else { return };
     let mut random = Random::new(7);
     let mut taken = std::collections::BTreeMap::new();
     for round in 0..24u64 {
@@ -87,8 +83,8 @@ fn products_of_random_shapes_agree_with_the_reference_on_every_path() {
             _ => Wish { path: Some(Path::Ragged), splits: Some(random.within(1, steps + 1)), ..Wish::default() },
         };
         let context = format!("{name} {dims}, {wish:?}");
-        let found =
-            gemm::run(&device, operation, &dims, &inputs, wish).unwrap_or_else(|error| panic!("{context}: {error}"));
+        let found = Product::new(&device, name, wish).and_then(|product| product.run(&dims, &inputs));
+        let found = found.unwrap_or_else(|error| panic!("{context}: {error}"));
         expect(operation, &dims, &inputs, &found, &context);
         *taken.entry(format!("{:?}", wish.path)).or_insert(0) += 1;
     }

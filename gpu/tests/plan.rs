@@ -80,7 +80,7 @@ fn every_plan_fits_the_device_and_is_among_the_instances() {
                 "{plan:?}"
             );
             assert!(plan.items > 0 && plan.splits >= 1 && plan.occupancy(&facts) <= 1.0, "{plan:?}");
-            for instance in [plan.instance(dtype), plan.reduction(dtype)].into_iter().flatten() {
+            if let Some(instance) = plan.instance(dtype) {
                 assert!(known.contains(&instance.id()), "{} is compiled by no test", instance.id());
             }
         }

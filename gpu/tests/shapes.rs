@@ -3,7 +3,7 @@
 mod place;
 
 use std::sync::Arc;
-use tandem_gpu::{Compiler, Device, Simulation};
+use tandem_gpu::{Device, Simulation};
 use tandem_ops::cpu::{self, Level};
 use tandem_ops::def::{AxisKind, Kernel, OpDef, Random, Sample, conform};
 
@@ -75,8 +75,7 @@ fn kernels_of_the_processor_agree_with_the_reference_on_random_shapes_at_every_l
 
 #[test]
 fn cuda_kernels_agree_with_the_reference_on_random_shapes() {
-    let Some(libraries) = place::nvrtc() else { return };
-    let compiler = Arc::new(Compiler::open(&libraries, Some(place::cache())).unwrap());
+    let Some(compiler) = place::compiler() else { return };
     for (at, name) in NAMES.into_iter().enumerate() {
         let mut random = Random::new(1000 + at as u64);
         for seed in 0..8 {

@@ -4,10 +4,10 @@ mod place;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use tandem_gpu::gemm::{self, Wish};
-use tandem_gpu::{Arch, Args, Compiler, Device, GpuError, Instance, Launch, Source, kernels};
+use tandem_gpu::gemm::{Product, Wish};
+use tandem_gpu::{Arch, Args, Device, GpuError, Instance, Launch, Source, kernels};
 use tandem_ops::OpError;
-use tandem_ops::def::conform;
+use tandem_ops::def::{Kernel, conform};
 use tandem_tensor::{DType, Tensor};
 
 static STEPS: Source = Source {
@@ -67,8 +67,7 @@ fn instance(kernel: &'static str) -> Instance {
 // One test, since there is one device in the process.
 #[test]
 fn host_code_runs_kernels_graphs_and_errors_as_on_a_driver() {
-    let Some(libraries) = place::nvrtc() else { return };
-    let compiler = Arc::new(Compiler::open(&libraries, Some(place::cache())).unwrap());
+    let Some(compiler) = place::compiler() else { return };
     let standin = Standin::open();
     let open = || Device::cuda_of(&standin.path, 0, Arc::clone(&compiler));
 
@@ -110,7 +109,8 @@ fn conformance(device: &Device) {
     let expected = operation.reference(&dims, &inputs).unwrap();
     for (splits, cluster) in [(1, 2), (3, 1)] {
         let wish = Wish { splits: Some(splits), cluster: Some(cluster), ..Wish::default() };
-        assert_eq!(gemm::run(device, operation, &dims, &inputs, wish).unwrap(), expected, "{wish:?}");
+        let product = Product::new(device, "gemm.i8", wish).unwrap();
+        assert_eq!(product.run(&dims, &inputs).unwrap(), expected, "{wish:?}");
     }
 }
 
@@ -135,11 +135,22 @@ fn graphs(device: &Device) {
     let expected: Vec<f32> = values.iter().map(|x| x * 8.0 + 7.0).collect();
     assert_eq!(x.download([100]).unwrap().as_slice::<f32>().unwrap(), expected);
 
+    // A capture within a capture is refused, and the outer one goes on.
+    let outer = device.capture(|device| {
+        let inner = device.capture(|device| device.launch(&twice, &launch(100, Args::new().buffer(&x).i32(100))));
+        let refused = "CUDA_ERROR_ILLEGAL_STATE (401)";
+        assert!(matches!(inner, Err(GpuError::Invalid(text)) if text.contains(refused)));
+        device.launch(&plus, &launch(100, Args::new().buffer(&x).i32(100).f32(-7.0)))
+    });
+    outer.unwrap().launch().unwrap();
+    let expected: Vec<f32> = values.iter().map(|x| x * 8.0).collect();
+    assert_eq!(x.download([100]).unwrap().as_slice::<f32>().unwrap(), expected);
+
     // A closure that fails leaves no capture behind it.
     let failed = device.capture(|_| Err(GpuError::Invalid("not this".into())));
     assert!(matches!(failed, Err(GpuError::Invalid(text)) if text == "not this"));
     device.launch(&plus, &launch(100, Args::new().buffer(&x).i32(100).f32(1.0))).unwrap();
-    assert_eq!(x.download([100]).unwrap().as_slice::<f32>().unwrap()[0], 8.0);
+    assert_eq!(x.download([100]).unwrap().as_slice::<f32>().unwrap()[0], 1.0);
     let wrong = device.launch(&plus, &launch(100, Args::new().buffer(&x).i32(100)));
     assert!(matches!(wrong, Err(GpuError::Invalid(text)) if text.contains("parameters")));
     // Through memory that the device reaches by itself.

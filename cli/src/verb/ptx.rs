@@ -69,7 +69,7 @@ fn run_kernels(options: &Options) -> Result<Outcome> {
     let bugs: usize = all.iter().map(|subject| if options.planted { subject.bugs.len() } else { 0 }).sum();
     let bar = ProgressBar::new((all.len() + bugs) as u64)
         .with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}")?);
-    let (mut rows, mut wrongs) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for subject in &all {
         let bugs = if options.planted { subject.bugs } else { &[] };
         for bug in [None].into_iter().chain(bugs.iter().map(Some)) {
@@ -78,7 +78,6 @@ fn run_kernels(options: &Options) -> Result<Outcome> {
             let count = if bug.is_some() { options.seeds } else { options.clean_seeds };
             let seeds = (0..count).map(|at| options.seed.wrapping_add(at));
             rows.push(outcomes(&compiler, subject, bug, &simulation(), seeds)?);
-            wrongs.push(bug.map(|bug| bug.wrong));
             bar.inc(1);
         }
     }
@@ -88,17 +87,15 @@ fn run_kernels(options: &Options) -> Result<Outcome> {
         Format::Json => {
             let rows: Vec<_> = rows
                 .iter()
-                .zip(&wrongs)
-                .map(|(row, wrong)| {
+                .map(|row| {
                     json!({
                         "kernel": row.subject,
-                        "bug": row.bug,
-                        "what_is_wrong": wrong,
+                        "bug": row.bug.map(|bug| bug.name),
+                        "what_is_wrong": row.bug.map(|bug| bug.wrong),
                         "runs": row.outcomes.len(),
                         "faults": row.faults(),
                         "wrong_results": row.wrong_results(),
                         "first": row.first(),
-                        "known_to_be_missed": row.missed,
                         "right": row.is_right(),
                     })
                 })
@@ -120,15 +117,14 @@ fn as_table(rows: &[Row], bugs: usize) -> String {
             (Some(_), true) => format!("caught on {runs} of {runs} seeds"),
             (Some(_), false) => format!("MISSED on {} of {runs} seeds", runs - row.faults() - row.wrong_results()),
         };
-        let first = match (row.missed, row.first()) {
-            (Some(why), _) => why,
-            (None, "clean") => "",
+        let first = match row.first() {
+            "clean" => "",
             // What is before the colon names the kernel, as the first column does.
-            (None, first) => first.split_once(": ").map_or(first, |(_, what)| what),
+            first => first.split_once(": ").map_or(first, |(_, what)| what),
         };
         // The text of a fault may be long; its beginning names what happened.
         let first: String = first.chars().take(240).collect();
-        vec![row.subject.to_owned(), row.bug.unwrap_or("-").to_owned(), verdict, first]
+        vec![row.subject.to_owned(), row.bug.map_or("-", |bug| bug.name).to_owned(), verdict, first]
     });
     let caught = rows.iter().filter(|row| row.bug.is_some() && row.is_right()).count();
     let clean = rows.iter().filter(|row| row.bug.is_none() && row.is_right()).count();

@@ -58,15 +58,14 @@ pub(crate) fn instances() -> Vec<Instance> {
         logits.clone().map(|text| plain.clone().with_variant(text))
     });
     let states = ["attention_merge", "merge_states", "append"];
-    attention.chain(states.map(|kernel| Instance::new(&STATES, kernel, Arch::Sm90a))).collect()
+    attention.chain(states.map(|kernel| Instance::new(&STATES, kernel, Arch::Sm80))).collect()
 }
 
 /// How far the kernels go for heads of so many elements.
 pub fn grade(device: &Device, d: usize) -> Grade {
-    match Form::new(d) {
-        _ if !device.facts().is_hopper() => Grade::ReferenceOnly("the kernels are for compute capability 9.0"),
-        Ok(_) => Grade::Native,
-        Err(_) => Grade::ReferenceOnly("heads are multiples of 16 elements, 256 at most"),
+    match (device.facts().grade(Arch::Sm90a), Form::new(d)) {
+        (Grade::Native, Err(_)) => Grade::ReferenceOnly("heads are multiples of 16 elements, 256 at most"),
+        (grade, _) => grade,
     }
 }
 
@@ -168,7 +167,7 @@ impl Kernel for Append {
     }
 
     fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
+        self.device.facts().grade(Arch::Sm80)
     }
 
     /// In a copy of the pages, since operands stay as they are; on a device the pages themselves would be written.
@@ -188,9 +187,9 @@ impl Kernel for Append {
             let args = args.buffer(&indptr).buffer(&indices).buffer(&last);
             let line = if whole { elements / 8 } else { elements };
             let args = args.i32(dims["b"] as i32).i32(line as i32).i32(dims["page"] as i32).i32(whole.into());
-            let most = 16 * self.device.facts().multiprocessors.max(1) as usize;
+            let most = 16 * self.device.facts().shares();
             let launch = Launch::new([new.min(most) as u32, 1, 1], [128, 1, 1], args);
-            let function = self.device.function(&Instance::new(&STATES, "append", Arch::Sm90a))?;
+            let function = self.device.function(&Instance::new(&STATES, "append", Arch::Sm80))?;
             self.device.launch(&function, &launch)?;
         }
         Ok(Tensors::new().with("appended", pages.download(kv.shape().clone())?))
@@ -208,7 +207,7 @@ impl Kernel for Merge {
     }
 
     fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
+        self.device.facts().grade(Arch::Sm80)
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> std::result::Result<Tensors, OpError> {
@@ -221,7 +220,7 @@ impl Kernel for Merge {
             let (o, sums) = (self.device.upload(inputs.get("o")?)?, self.device.upload(inputs.get("lse")?)?);
             let args = Args::new().buffer(&o).buffer(&sums).buffer(&merged).buffer(&lse);
             let args = args.i32(states as i32).i32(rows as i32).i32(d as i32);
-            let function = self.device.function(&Instance::new(&STATES, "merge_states", Arch::Sm90a))?;
+            let function = self.device.function(&Instance::new(&STATES, "merge_states", Arch::Sm80))?;
             self.device.launch(&function, &warps(&self.device, rows, args))?;
         }
         let (n, heads) = (dims["n"], dims["heads"]);

@@ -94,7 +94,7 @@ impl Form {
 
     /// What a plan may use on a device.
     pub fn resources(&self, facts: &Facts) -> Resources {
-        Resources { blocks: self.blocks * facts.multiprocessors.max(1) as usize, large: self.large }
+        Resources { blocks: self.blocks * facts.shares(), large: self.large }
     }
 
     /// The kernel of this form with a variant.
@@ -294,7 +294,7 @@ impl Attention {
 
 /// A launch with a warp for each of so many rows, which take more where these are many.
 fn warps(device: &Device, rows: usize, args: Args) -> Launch {
-    let most = 16 * device.facts().multiprocessors.max(1) as usize;
+    let most = 16 * device.facts().shares();
     Launch::new([rows.div_ceil(WARPS).clamp(1, most) as u32, 1, 1], [THREADS as u32, 1, 1], args)
 }
 

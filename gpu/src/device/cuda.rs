@@ -62,9 +62,9 @@ impl Code {
             driver.allow_shared(&self.function, launch.shared)?;
             self.shared.fetch_max(launch.shared, Ordering::Relaxed);
         }
-        let Launch { grid, block, cluster, shared, cooperative, .. } = *launch;
+        let Launch { grid, block, cluster, shared, .. } = *launch;
         let offsets: Vec<usize> = launch.args.places().iter().map(|&(offset, _)| offset).collect();
-        let shape = Shape { grid, block, cluster, shared, cooperative };
+        let shape = Shape { grid, block, cluster, shared };
         driver.launch(&self.function, &shape, launch.args.bytes(), &offsets)
     }
 }

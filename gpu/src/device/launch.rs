@@ -98,8 +98,6 @@ pub struct Launch {
     pub cluster: [u32; 3],
     /// Bytes of dynamic shared memory of a block.
     pub shared: u32,
-    /// Whether all blocks have to run at once.
-    pub cooperative: bool,
     /// Arguments.
     pub args: Args,
 }
@@ -107,7 +105,7 @@ pub struct Launch {
 impl Launch {
     /// A launch without clusters and without dynamic shared memory.
     pub fn new(grid: [u32; 3], block: [u32; 3], args: Args) -> Launch {
-        Launch { grid, block, cluster: [1, 1, 1], shared: 0, cooperative: false, args }
+        Launch { grid, block, cluster: [1, 1, 1], shared: 0, args }
     }
 
     /// The same with dynamic shared memory.
@@ -118,11 +116,6 @@ impl Launch {
     /// The same in clusters.
     pub fn cluster(self, cluster: [u32; 3]) -> Launch {
         Launch { cluster, ..self }
-    }
-
-    /// The same with all blocks at once.
-    pub fn cooperative(self) -> Launch {
-        Launch { cooperative: true, ..self }
     }
 
     pub(super) fn check(&self, instance: &Instance, facts: &Facts) -> Result<()> {

@@ -38,11 +38,6 @@ impl Device {
 }
 
 impl Recording {
-    /// How many launches there are.
-    pub fn launches(&self) -> usize {
-        self.recorder.launches.len()
-    }
-
     /// Launches all of them again; they may still be running when this returns.
     ///
     /// # Errors

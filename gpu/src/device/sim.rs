@@ -1,11 +1,11 @@
 //! The PTX simulator as a device.
 
-use super::parameters::{fits, parameters};
+use super::parameters::fits;
 use super::{Facts, Function, Launch, Swizzle, TensorMap, locked};
 use crate::error::{GpuError, Result};
 use crate::nvrtc::{Compiled, Instance};
 use std::sync::Mutex;
-use tandem_ptx::{AccessError, Memory, Module, Options, Stats};
+use tandem_ptx::{AccessError, Memory, Module, Options, Param, Stats};
 
 /// How the simulator behaves.
 #[derive(Clone, Debug)]
@@ -52,7 +52,12 @@ impl Code {
     pub(super) fn parse(compiled: &Compiled, instance: &Instance) -> Result<Code> {
         let module = Module::parse(&compiled.ptx)
             .map_err(|error| GpuError::Unsupported(format!("the simulator cannot run {}: {error}", instance.id())))?;
-        Ok(Code { module, parameters: parameters(compiled, instance.kernel)? })
+        let kernel = module
+            .kernel(instance.kernel)
+            .ok_or_else(|| GpuError::Fault(format!("the PTX of {} has no kernel of its name", instance.id())))?;
+        let place = |parameter: &Param| (parameter.offset as usize, parameter.size as usize);
+        let parameters = kernel.params().iter().map(place).collect();
+        Ok(Code { module, parameters })
     }
 }
 
@@ -87,8 +92,13 @@ impl Simulator {
     }
 
     pub(super) fn capture(&self, record: impl FnOnce() -> Result<()>) -> Result<Vec<(Function, Launch)>> {
-        if locked(&self.state).captured.replace(Vec::new()).is_some() {
-            return Err(GpuError::Invalid("a graph is being captured already".into()));
+        {
+            let captured = &mut locked(&self.state).captured;
+            if captured.is_some() {
+                let text = "a graph is being captured on this device already; end that capture before another begins";
+                return Err(GpuError::Invalid(text.into()));
+            }
+            *captured = Some(Vec::new());
         }
         let done = record();
         let captured = locked(&self.state).captured.take().unwrap_or_default();
@@ -111,7 +121,7 @@ impl Simulator {
             block: launch.block,
             cluster: launch.cluster,
             dynamic_shared: launch.shared,
-            cooperative: launch.cooperative,
+            cooperative: false,
             params: launch.args.bytes(),
         };
         let seed = self.simulation.options.seed.wrapping_add(state.launches.wrapping_mul(0x9e37_79b9_7f4a_7c15));

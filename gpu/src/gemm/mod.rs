@@ -6,187 +6,174 @@ pub use plan::{Path, Plan, Problem, Wish};
 
 pub(crate) use plan::{HOPPER, MMA, instances};
 
-use crate::device::{Args, Buffer, Device, Function, Launch, Swizzle, TensorMap};
-use crate::error::{GpuError, Result};
+use crate::device::{Args, Buffer, Device, Launch, Swizzle, TensorMap};
+use crate::elementwise::spread;
+use crate::error::Result;
+use crate::nvrtc::Arch;
+use crate::planned::{self, Operands, Planned, Steps};
 use tandem_ops::OpError;
 use tandem_ops::def::{Dims, Grade, Kernel, Operation, Tensors};
 use tandem_tensor::DType;
 
-/// Operands in the memory of a device.
-pub struct Operands<'a> {
+pub(crate) const PLANS: &[Planned] = &[
+    Planned { name: "gemm.bf16", least: Arch::Sm80, steps: definition },
+    Planned { name: "gemm.f16", least: Arch::Sm80, steps: definition },
+    Planned { name: "gemm.f32", least: Arch::Sm80, steps: definition },
+    Planned { name: "gemm.i8", least: Arch::Sm80, steps: definition },
+];
+
+/// Operands of a product in the memory of a device.
+pub(crate) struct Factors<'a> {
     /// `[m, k]`.
-    pub a: &'a Buffer,
+    pub(crate) a: &'a Buffer,
     /// `[n, k]`.
-    pub b: &'a Buffer,
-    /// `[n]`: binary32, or 32-bit integers for codes.
-    pub bias: &'a Buffer,
-    /// What becomes of a sum.
-    pub finish: Finish<'a>,
+    pub(crate) b: &'a Buffer,
     /// `[m, n]`.
-    pub out: &'a Buffer,
-    /// At least [`Plan::partials`] elements of 32 bits, where there are any.
-    pub partials: Option<&'a Buffer>,
+    pub(crate) out: &'a Buffer,
+    /// What becomes of a sum.
+    pub(crate) finish: Finish<'a>,
 }
 
-/// What becomes of a sum.
+/// What becomes of a sum: the structure `Epilogue` of the kernels.
 #[derive(Clone, Copy)]
-pub enum Finish<'a> {
-    /// An activation, by its number in [`tandem_ops::ACTS`].
-    Activate(usize),
-    /// A code: times the scale of its column, rounded, moved and clamped.
-    Requantise {
-        /// `[n]`, binary32.
-        scale: &'a Buffer,
-        /// The code of zero.
-        zero_point: i32,
-        /// The lowest code.
-        lo: i32,
-        /// The highest code.
-        hi: i32,
-    },
+pub(crate) struct Finish<'a> {
+    /// `[n]`, added: binary32, or 32-bit integers for codes.
+    pub(crate) bias: &'a Buffer,
+    /// `[n]`, binary32, and how a sum becomes a code, where results are codes.
+    pub(crate) requant: Option<(&'a Buffer, Requant)>,
+    /// An activation of other results, by its number in [`tandem_ops::ACTS`].
+    pub(crate) act: usize,
 }
 
-impl Operands<'_> {
-    /// The structure `Epilogue` of the kernels.
-    fn epilogue(&self) -> Args {
-        let args = Args::new().buffer(self.bias);
-        match self.finish {
-            Finish::Activate(act) => args.address(0).i32(0).i32(0).i32(0).i32(act as i32),
-            Finish::Requantise { scale, zero_point, lo, hi } => {
-                // Where these saturate, no integer of 32 bits is clamped on that side.
-                let (lowest, highest) = (lo.saturating_sub(zero_point), hi.saturating_sub(zero_point));
-                args.buffer(scale).i32(lowest).i32(highest).i32(zero_point).i32(0)
-            }
-        }
+impl Finish<'_> {
+    pub(crate) fn args(&self) -> Args {
+        let args = Args::new().buffer(self.bias).optional(self.requant.map(|(scale, _)| scale));
+        let requant = self.requant.map_or(Requant::default(), |(_, requant)| requant);
+        args.block(&requant.args()).i32(self.act as i32)
     }
 }
 
-/// A product whose kernels are ready, so that it can be launched many times.
-pub struct Gemm {
-    problem: Problem,
-    plan: Plan,
-    function: Option<Function>,
-    reduction: Option<Function>,
+/// How a sum, times the scale of its column, becomes a code: the structure `Requant` of the kernels.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Requant {
+    /// The code of zero.
+    pub(crate) zero_point: i32,
+    /// The lowest code.
+    pub(crate) lo: i32,
+    /// The highest code.
+    pub(crate) hi: i32,
 }
 
-impl Gemm {
-    /// Makes the kernels of a plan ready.
-    ///
-    /// # Errors
-    /// Those of [`Device::function`].
-    pub fn new(device: &Device, problem: Problem, plan: Plan) -> Result<Gemm> {
-        let ready = |instance: Option<_>| instance.map(|instance| device.function(&instance)).transpose();
-        let (function, reduction) = (ready(plan.instance(problem.dtype))?, ready(plan.reduction(problem.dtype))?);
-        Ok(Gemm { problem, plan, function, reduction })
-    }
-
-    /// Launches it on operands in device memory; it may still be running when this returns.
-    ///
-    /// # Errors
-    /// Invalid for operands of other sizes; those of [`Device::launch`].
-    pub fn launch(&self, device: &Device, operands: &Operands<'_>) -> Result<()> {
-        self.launches(device, operands)?.iter().try_for_each(|(function, launch)| device.launch(function, launch))
-    }
-
-    /// The launches that it consists of, in their order.
-    ///
-    /// # Errors
-    /// Invalid for operands of other sizes.
-    pub fn launches(&self, device: &Device, operands: &Operands<'_>) -> Result<Vec<(Function, Launch)>> {
-        let mut all = Vec::new();
-        let Some(function) = &self.function else { return Ok(all) };
-        self.check(operands)?;
-        let Plan { path, tile_n, splits, grid, threads, cluster, shared, .. } = self.plan;
-        let Problem { dtype, m, n, k } = self.problem;
-        let block = [threads, 1, 1];
-        let epilogue = |args: Args| args.block(&operands.epilogue());
-        let extents = |args: Args| args.i32(m as i32).i32(n as i32);
-        match path {
-            Path::Nothing => {}
-            Path::Simt => {
-                let args = Args::new().buffer(operands.a).buffer(operands.b).buffer(operands.out);
-                let args = extents(epilogue(args)).i32(k as i32);
-                all.push((function.clone(), Launch::new(grid, block, args)));
-            }
-            Path::Mma | Path::Ragged => {
-                let args = Args::new().buffer(operands.a).buffer(operands.b).buffer(operands.out);
-                let args = extents(epilogue(args.optional(operands.partials))).i32(k as i32).i32(splits as i32);
-                all.push((function.clone(), Launch::new(grid, block, args).shared(shared as u32)));
-            }
-            Path::Tma => {
-                let size = dtype.bytes();
-                let map = |buffer: &Buffer, rows: usize, columns: usize, box_rows: usize| {
-                    device.tensor_map(&TensorMap {
-                        dtype,
-                        address: buffer.address(),
-                        extents: &[columns as u64, rows as u64],
-                        strides: &[(columns * size) as u64],
-                        box_extents: &[(128 / size) as u32, box_rows as u32],
-                        swizzle: Swizzle::Bytes128,
-                    })
-                };
-                let args = Args::new()
-                    .tensor_map(&map(operands.a, m, k, 128)?)
-                    .tensor_map(&map(operands.b, n, k, tile_n / cluster)?)
-                    .tensor_map(&map(operands.out, m, n, 64)?)
-                    .optional(operands.partials);
-                let args = extents(epilogue(args)).i32(k as i32).i32(splits as i32);
-                let launch = Launch::new(grid, block, args).shared(shared as u32).cluster([cluster as u32, 1, 1]);
-                all.push((function.clone(), launch));
-            }
-        }
-        if let (Some(reduction), Some(partials)) = (&self.reduction, operands.partials) {
-            let args = epilogue(Args::new().buffer(partials).buffer(operands.out));
-            let args = extents(args).i32(splits as i32);
-            let blocks = (m * n).div_ceil(256).min(8 * device.facts().multiprocessors.max(1) as usize);
-            all.push((reduction.clone(), Launch::new([blocks as u32, 1, 1], [256, 1, 1], args)));
-        }
-        Ok(all)
-    }
-
-    fn check(&self, operands: &Operands<'_>) -> Result<()> {
-        let Problem { dtype, m, n, k } = self.problem;
-        let sum = if dtype == DType::I8 { DType::I32 } else { DType::F32 };
-        let mut needed = vec![
-            ("a", Some(operands.a), dtype, m * k),
-            ("b", Some(operands.b), dtype, n * k),
-            ("bias", Some(operands.bias), sum, n),
-            ("out", Some(operands.out), dtype, m * n),
-        ];
-        match operands.finish {
-            Finish::Requantise { scale, .. } if dtype == DType::I8 => {
-                needed.push(("scale", Some(scale), DType::F32, n))
-            }
-            Finish::Activate(act) if dtype != DType::I8 && act < tandem_ops::ACTS.len() => {}
-            _ => return Err(GpuError::Invalid(format!("a product of {dtype} does not end that way"))),
-        }
-        if self.plan.splits > 1 {
-            needed.push(("partials", operands.partials, sum, self.plan.partials(&self.problem)));
-        }
-        for (name, buffer, dtype, elements) in needed {
-            match buffer {
-                Some(buffer) if buffer.dtype() == dtype && buffer.len() >= elements => {}
-                Some(buffer) => {
-                    let text = format!("{name} has {} {}, not {elements} {dtype}", buffer.len(), buffer.dtype());
-                    return Err(GpuError::Invalid(text));
-                }
-                None => return Err(GpuError::Invalid(format!("{name} is missing: {elements} {dtype}"))),
-            }
-        }
-        Ok(())
+impl Requant {
+    pub(crate) fn args(self) -> Args {
+        // Where these saturate, no integer of 32 bits is clamped on that side.
+        let [lowest, highest] = [self.lo, self.hi].map(|code| code.saturating_sub(self.zero_point));
+        Args::new().i32(lowest).i32(highest).i32(self.zero_point)
     }
 }
 
-/// The kernel of a definition.
-struct Product {
+/// The launches of a product with a plan that follows a wish.
+///
+/// # Errors
+/// Those of [`Plan::with`] and of making kernels ready.
+pub(crate) fn product(device: &Device, problem: &Problem, wish: Wish, factors: &Factors<'_>) -> Result<Steps> {
+    let plan = Plan::with(problem, device.facts(), wish)?;
+    let mut steps = Steps::none();
+    let Some(instance) = plan.instance(problem.dtype) else { return Ok(steps) };
+    let Plan { path, tile_n, splits, grid, threads, cluster, shared, .. } = plan;
+    let Problem { dtype, m, n, k } = *problem;
+    let Factors { a, b, out, finish } = factors;
+    let partials = match plan.partials(problem) {
+        0 => None,
+        count => Some(device.alloc(if dtype == DType::I8 { DType::I32 } else { DType::F32 }, count)?),
+    };
+    let plain = Args::new().buffer(a).buffer(b).buffer(out);
+    let extents = |args: Args| args.block(&finish.args()).i32(m as i32).i32(n as i32).i32(k as i32);
+    let args = match path {
+        Path::Nothing | Path::Simt => extents(plain),
+        Path::Mma | Path::Ragged => extents(plain.optional(partials.as_ref())).i32(splits as i32),
+        Path::Tma => {
+            let size = dtype.bytes();
+            let map = |buffer: &Buffer, rows: usize, columns: usize, box_rows: usize| {
+                device.tensor_map(&TensorMap {
+                    dtype,
+                    address: buffer.address(),
+                    extents: &[columns as u64, rows as u64],
+                    strides: &[(columns * size) as u64],
+                    box_extents: &[(128 / size) as u32, box_rows as u32],
+                    swizzle: Swizzle::Bytes128,
+                })
+            };
+            let args = Args::new()
+                .tensor_map(&map(a, m, k, 128)?)
+                .tensor_map(&map(b, n, k, tile_n / cluster)?)
+                .tensor_map(&map(out, m, n, 64)?);
+            extents(args.optional(partials.as_ref())).i32(splits as i32)
+        }
+    };
+    let launch = Launch::new(grid, [threads, 1, 1], args).shared(shared as u32).cluster([cluster as u32, 1, 1]);
+    steps.step(device, &instance, launch)?;
+    if let Some(partials) = partials {
+        reduce(device, &mut steps, problem, partials, splits, factors)?;
+    }
+    Ok(steps)
+}
+
+/// One launch more, which adds the partial products that a split of the sum leaves.
+pub(crate) fn reduce(
+    device: &Device,
+    steps: &mut Steps,
+    &Problem { dtype, m, n, .. }: &Problem,
+    partials: Buffer,
+    splits: usize,
+    factors: &Factors<'_>,
+) -> Result<()> {
+    let Some(instance) = plan::reduction(dtype) else { return Ok(()) };
+    let args = Args::new().buffer(&partials).buffer(factors.out).block(&factors.finish.args());
+    let args = args.i32(m as i32).i32(n as i32).i32(splits as i32);
+    steps.step(device, &instance, spread(device, m * n, args))?;
+    steps.keep(partials);
+    Ok(())
+}
+
+fn definition(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
+    wished(device, dims, operands, Wish::default())
+}
+
+fn wished(device: &Device, dims: &Dims, operands: &Operands, wish: Wish) -> Result<Steps> {
+    let [a, b, bias, out] = ["a", "b", "bias", "out"].map(|name| operands.buffer(name));
+    let (a, b, bias, out) = (a?, b?, bias?, out?);
+    let problem = Problem { dtype: out.dtype(), m: dims["m"], n: dims["n"], k: dims["k"] };
+    let finish = match problem.dtype {
+        DType::I8 => {
+            let zero_point: i32 = operands.scalar("zero_point")?;
+            let lo = if dims["act"] == 1 { zero_point.clamp(-128, 127) } else { -128 };
+            let requant = Requant { zero_point, lo, hi: 127 };
+            Finish { bias, requant: Some((operands.buffer("scale")?, requant)), act: 0 }
+        }
+        _ => Finish { bias, requant: None, act: dims["act"] },
+    };
+    product(device, &problem, wish, &Factors { a, b, out, finish })
+}
+
+/// The kernel of a definition, whose plan follows a wish.
+pub struct Product {
     device: Device,
     operation: &'static dyn Operation,
+    wish: Wish,
 }
 
-/// A kernel of each definition.
-pub(crate) fn kernels(device: &Device) -> impl Iterator<Item = Box<dyn Kernel>> {
-    let operations = ["gemm.bf16", "gemm.f16", "gemm.f32", "gemm.i8"].into_iter().filter_map(tandem_ops::operation);
-    operations.map(|operation| Box::new(Product { device: device.clone(), operation }) as Box<dyn Kernel>)
+impl Product {
+    /// The kernel of the definition of that name.
+    ///
+    /// # Errors
+    /// Invalid, where it is none of a product.
+    pub fn new(device: &Device, name: &str, wish: Wish) -> std::result::Result<Product, OpError> {
+        let known = PLANS.iter().any(|plan| plan.name == name);
+        let operation = tandem_ops::operation(name).filter(|_| known);
+        let operation = operation.ok_or_else(|| OpError::Invalid(format!("{name} is no product of matrices")))?;
+        Ok(Product { device: device.clone(), operation, wish })
+    }
 }
 
 impl Kernel for Product {
@@ -195,50 +182,11 @@ impl Kernel for Product {
     }
 
     fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
+        self.device.facts().grade(Arch::Sm80)
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> std::result::Result<Tensors, OpError> {
-        run(&self.device, self.operation, dims, inputs, Wish::default())
+        let steps = |operands: &Operands| wished(&self.device, dims, operands, self.wish);
+        planned::compute(&self.device, self.operation.def(), dims, inputs, steps)
     }
-}
-
-/// Computes a definition's results with a plan that follows a wish.
-///
-/// # Errors
-/// Those of [`Plan::with`], of the operands, and of the device.
-pub fn run(
-    device: &Device,
-    operation: &'static dyn Operation,
-    dims: &Dims,
-    inputs: &Tensors,
-    wish: Wish,
-) -> std::result::Result<Tensors, OpError> {
-    let port = &operation.def().outputs[0];
-    let problem = Problem { dtype: port.dtype, m: dims["m"], n: dims["n"], k: dims["k"] };
-    let plan = Plan::with(&problem, device.facts(), wish)?;
-    if plan.path == Path::Nothing {
-        return Ok(operation.def().empty_outputs(dims));
-    }
-    let upload = |name: &str| -> std::result::Result<Buffer, OpError> { Ok(device.upload(inputs.get(name)?)?) };
-    let (a, b, bias) = (upload("a")?, upload("b")?, upload("bias")?);
-    let out = device.alloc(problem.dtype, problem.m * problem.n)?;
-    let sum = if problem.dtype == DType::I8 { DType::I32 } else { DType::F32 };
-    let partials = match plan.partials(&problem) {
-        0 => None,
-        count => Some(device.alloc(sum, count)?),
-    };
-    let scale = (problem.dtype == DType::I8).then(|| upload("scale")).transpose()?;
-    let finish = match &scale {
-        None => Finish::Activate(dims["act"]),
-        Some(scale) => {
-            let zero_point: i32 = inputs.scalar("zero_point")?;
-            let lo = if dims["act"] == 1 { zero_point.clamp(-128, 127) } else { -128 };
-            Finish::Requantise { scale, zero_point, lo, hi: 127 }
-        }
-    };
-    let gemm = Gemm::new(device, problem, plan)?;
-    let operands = Operands { a: &a, b: &b, bias: &bias, finish, out: &out, partials: partials.as_ref() };
-    gemm.launch(device, &operands)?;
-    Ok(Tensors::new().with(port.name, out.download([problem.m, problem.n])?))
 }

@@ -69,7 +69,6 @@ pub(crate) struct Shape {
     pub(crate) block: [u32; 3],
     pub(crate) cluster: [u32; 3],
     pub(crate) shared: u32,
-    pub(crate) cooperative: bool,
 }
 
 /// A tensor in memory as the driver encodes it.
@@ -237,12 +236,6 @@ impl Driver {
             attribute.value.clusterDim = cu::CUlaunchAttributeValue_union__bindgen_ty_1 { x, y, z };
             attributes.push(attribute);
         }
-        if shape.cooperative {
-            let mut attribute = empty;
-            attribute.id = cu::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
-            attribute.value.cooperative = 1;
-            attributes.push(attribute);
-        }
         let config = cu::CUlaunchConfig {
             gridDimX: shape.grid[0],
             gridDimY: shape.grid[1],
@@ -341,7 +334,7 @@ impl Driver {
             2 | 701 => GpuError::Exhausted(text),
             // Deinitialised, stub library, no device, invalid device, system driver mismatch, not ready yet.
             3 | 4 | 34 | 100 | 101 | 802 | 803 | 804 => GpuError::Unavailable(text),
-            1 | 200 | 201 | 218 | 300 | 400 | 500 | 720 | 900..=908 => GpuError::Invalid(text),
+            1 | 200 | 201 | 218 | 300 | 400 | 401 | 500 | 720 | 900..=908 => GpuError::Invalid(text),
             209 | 222 | 223 | 225 | 801 => GpuError::Unsupported(text),
             status => {
                 // Errors of execution leave a context that answers nothing but them.

@@ -24,7 +24,7 @@ impl Nvrtc {
     pub(crate) fn open(folder: &Path) -> Result<Nvrtc> {
         let absent = |why: &str| {
             GpuError::Unavailable(format!(
-                "NVRTC is not usable from {}: {why}; install the wheel nvidia-cuda-nvrtc 13.0.88",
+                "NVRTC is not usable from {}: {why}; install the wheel nvidia-cuda-nvrtc of CUDA 13.0",
                 folder.display()
             ))
         };

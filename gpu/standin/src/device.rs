@@ -25,7 +25,6 @@ pub struct Attribute {
 }
 
 const CLUSTER_DIMENSION: c_uint = 4;
-const COOPERATIVE: c_uint = 2;
 
 /// Declares functions: each has the state, returns a status, and is refused where the state says so.
 macro_rules! functions {
@@ -144,13 +143,15 @@ functions! {
         status::SUCCESS
     }
     fn cuStreamBeginCapture_v2(state, _stream: *mut c_void, _mode: c_uint) {
-        match state.captured.replace(Vec::new()) {
-            None => status::SUCCESS,
-            Some(_) => status::STREAM_CAPTURE_INVALID,
+        // A stream that is captured already stays so, with what it has recorded.
+        if state.captured.is_some() {
+            return status::ILLEGAL_STATE;
         }
+        state.captured = Some(Vec::new());
+        status::SUCCESS
     }
     fn cuStreamEndCapture(state, _stream: *mut c_void, graph: *mut *mut c_void) {
-        let Some(captured) = state.captured.take() else { return status::STREAM_CAPTURE_INVALID };
+        let Some(captured) = state.captured.take() else { return status::ILLEGAL_STATE };
         let handle = state.handle();
         state.graphs.insert(handle, captured);
         *graph = handle as *mut c_void;
@@ -267,17 +268,16 @@ functions! {
             params.resize(offset, 0);
             params.extend_from_slice(std::slice::from_raw_parts((*arguments.add(index)).cast::<u8>(), size));
         }
-        let (mut cluster, mut cooperative) = ([1, 1, 1], false);
+        let mut cluster = [1, 1, 1];
         for index in 0..config.count as usize {
             let attribute = &*config.attributes.add(index);
             match attribute.id {
                 CLUSTER_DIMENSION => cluster.copy_from_slice(&attribute.value[..3]),
-                COOPERATIVE => cooperative = attribute.value[0] != 0,
                 _ => return status::INVALID_VALUE,
             }
         }
         let (grid, block, shared) = (config.grid, config.block, config.shared);
-        state.launch(Recorded { function, grid, block, cluster, shared, cooperative, params })
+        state.launch(Recorded { function, grid, block, cluster, shared, params })
     }
     fn cuEventCreate(state, event: *mut *mut c_void, _flags: c_uint) {
         let handle = state.handle();

@@ -24,8 +24,8 @@ mod status {
     pub const INVALID_IMAGE: i32 = 200;
     pub const INVALID_CONTEXT: i32 = 201;
     pub const INVALID_HANDLE: i32 = 400;
+    pub const ILLEGAL_STATE: i32 = 401;
     pub const NOT_FOUND: i32 = 500;
     pub const ILLEGAL_ADDRESS: i32 = 700;
     pub const LAUNCH_FAILED: i32 = 719;
-    pub const STREAM_CAPTURE_INVALID: i32 = 900;
 }

@@ -13,7 +13,6 @@ pub struct Recorded {
     pub block: [u32; 3],
     pub cluster: [u32; 3],
     pub shared: u32,
-    pub cooperative: bool,
     pub params: Vec<u8>,
 }
 
@@ -71,7 +70,7 @@ impl State {
             block: recorded.block,
             cluster: recorded.cluster,
             dynamic_shared: recorded.shared,
-            cooperative: recorded.cooperative,
+            cooperative: false,
             params: &recorded.params,
         };
         self.launches += 1;

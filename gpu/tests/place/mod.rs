@@ -1,6 +1,8 @@
 //! Where the tools of tests are: `TANDEM_TOOLS`, else `.tools` at the root of the workspace.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tandem_gpu::{Cache, Compiler, Device};
 
 /// The folder of NVRTC. `None` where it is absent; then the test says so and is done, unless `TANDEM_REQUIRE` names `nvrtc`.
 pub fn nvrtc() -> Option<PathBuf> {
@@ -17,18 +19,20 @@ pub fn nvrtc() -> Option<PathBuf> {
     None
 }
 
-/// A cache of compiled kernels that is kept between runs.
+/// The compiler, with a cache of compiled kernels that is kept between runs; `None` as of [`nvrtc`].
 #[allow(dead_code, reason = "not every file of tests compiles kernels")]
-pub fn cache() -> tandem_gpu::Cache {
+pub fn compiler() -> Option<Arc<Compiler>> {
+    let libraries = nvrtc()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder of a member lies in the workspace");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    tandem_gpu::Cache::new(target.join("tandem-kernels"))
+    let cache = Cache::new(target.join("tandem-kernels"));
+    Some(Arc::new(Compiler::open(&libraries, Some(cache)).expect("the folder of NVRTC has a compiler that works")))
 }
 
 /// The first GPU. `None` where there is none; then the test says so and is done, unless `TANDEM_REQUIRE` names `gpu`.
 #[allow(dead_code, reason = "not every file of tests runs kernels")]
-pub fn gpu(compiler: &std::sync::Arc<tandem_gpu::Compiler>) -> Option<tandem_gpu::Device> {
-    let why = match tandem_gpu::Device::cuda(0, std::sync::Arc::clone(compiler)) {
+pub fn gpu(compiler: &Arc<Compiler>) -> Option<Device> {
+    let why = match Device::cuda(0, Arc::clone(compiler)) {
         Ok(device) => return Some(device),
         Err(error) => error,
     };

@@ -1,0 +1,103 @@
+//! What kernels move, as the simulator counts it, against operands and results once each.
+
+mod place;
+
+use std::sync::Arc;
+use tandem_gpu::{Compiler, Device, Facts, Simulation, kernels};
+use tandem_ops::def::{Sample, accept};
+
+/// A kernel on operands of an ordinary sample with these extents, and how many times the bytes of operands and results it may move.
+type Case = (&'static str, Vec<(&'static str, usize)>, f64);
+
+/// Bytes of sectors and of bulk copies over those of operands and results, on a device of two multiprocessors.
+fn excess(compiler: &Arc<Compiler>, name: &str, extents: &[(&'static str, usize)]) -> f64 {
+    let simulation = Simulation { facts: Facts { multiprocessors: 2, ..Facts::h200() }, ..Simulation::default() };
+    let device = Device::sim(Arc::clone(compiler), simulation);
+    let all = kernels(&device);
+    let kernel = all.iter().find(|kernel| kernel.operation().def().name == name);
+    let kernel = kernel.unwrap_or_else(|| panic!("{name} has no CUDA kernel"));
+    let operation = kernel.operation();
+    let sample = Sample::new(operation.def(), "random", extents);
+    let inputs = operation.sample(sample.name, &sample.dims, 1).unwrap();
+    let dims = accept(operation, &sample.dims, &inputs).unwrap();
+    kernel.run(&dims, &inputs).unwrap();
+    let stats = device.take_stats().unwrap();
+    (stats.global_sectors * 32 + stats.bulk_bytes) as f64 / operation.work(&dims, &inputs).dram_bytes as f64
+}
+
+fn hold(cases: impl IntoIterator<Item = Case>) {
+    let Some(compiler) = place::compiler() else { return };
+    for (name, extents, most) in cases {
+        let excess = excess(&compiler, name, &extents);
+        assert!(excess <= most, "{name} {extents:?} moves {excess:.3} times the bytes of operands and results");
+    }
+}
+
+#[test]
+fn elements_move_once() {
+    hold([
+        ("activation.bf16", vec![("len", 65536)], 1.0),
+        ("silu_mul.bf16", vec![("m", 16), ("n", 2048)], 1.0),
+        ("add.i8", vec![("len", 65536)], 1.0),
+    ]);
+}
+
+#[test]
+fn rows_move_once_and_with_them_their_weights() {
+    hold([
+        ("softmax.f32", vec![("m", 16), ("n", 2048)], 1.0),
+        ("softmax.bf16", vec![("m", 16), ("n", 4096)], 1.0),
+        // Too long for registers: read twice, written once.
+        ("softmax.bf16", vec![("m", 2), ("n", 32768)], 1.5),
+        ("rms_norm.bf16", vec![("m", 64), ("n", 4096)], 1.5),
+        ("add_rms_norm.bf16", vec![("m", 64), ("n", 4096)], 1.25),
+        ("layer_norm.bf16", vec![("m", 64), ("n", 4096)], 2.0),
+        ("rope.bf16", vec![("m", 16), ("heads", 32), ("d", 128), ("rotary", 128)], 1.05),
+    ]);
+}
+
+/// A square image of `side` pixels a side, and a square window.
+fn window(side: usize, channels: usize, kernel: usize, stride: usize, pad: usize) -> Vec<(&'static str, usize)> {
+    let pads = ["pad_top", "pad_bottom", "pad_left", "pad_right"].map(|axis| (axis, pad));
+    let extents = [("h", side), ("w", side), ("c", channels), ("kh", kernel), ("kw", kernel)];
+    extents.into_iter().chain([("stride_h", stride), ("stride_w", stride)]).chain(pads).collect()
+}
+
+#[test]
+fn the_depthwise_kernel_reads_every_sector_about_once_and_pools_do_where_windows_do_not_overlap() {
+    hold([
+        ("depthwise.i8", window(112, 32, 3, 1, 1), 1.04),
+        ("depthwise.i8", window(56, 128, 3, 1, 1), 1.1),
+        ("depthwise.i8", window(28, 64, 3, 2, 1), 1.15),
+        ("depthwise.i8", window(28, 96, 5, 1, 2), 1.15),
+        ("depthwise.i8", window(7, 480, 3, 1, 1), 1.0),
+        ("max_pool.i8", window(28, 64, 2, 2, 0), 1.0),
+        ("max_pool.i8", window(28, 64, 3, 2, 1), 2.0),
+        ("average_pool.i8", window(28, 64, 2, 2, 0), 1.0),
+        ("average_pool.i8", window(7, 512, 7, 7, 0), 1.0),
+    ]);
+}
+
+#[test]
+fn convolutions_of_ragged_channels_move_little_more_than_those_of_whole_pieces() {
+    let convolution = |channels, kernel, stride| [window(28, channels, kernel, stride, 1), vec![("o", 64)]].concat();
+    hold([
+        ("conv2d.i8", convolution(64, 3, 1), 5.0),
+        ("conv2d.i8", convolution(24, 3, 1), 6.2),
+        ("conv2d.i8", convolution(20, 3, 1), 10.2),
+        ("conv2d.i8", convolution(30, 3, 1), 6.6),
+        ("conv2d.i8", convolution(3, 3, 1), 4.3),
+    ]);
+}
+
+#[test]
+fn products_move_as_much_as_their_tiles_share() {
+    let product = |m, n, k| vec![("m", m), ("n", n), ("k", k)];
+    hold([
+        ("gemm.bf16", product(256, 512, 512), 1.9),
+        ("gemm.i8", product(256, 512, 512), 2.3),
+        // Rows of a and b that are not aligned.
+        ("gemm.bf16", product(250, 250, 252), 8.9),
+        ("gemm.f32", product(128, 128, 128), 1.9),
+    ]);
+}
