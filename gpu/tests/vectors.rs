@@ -4,15 +4,11 @@ mod place;
 
 use std::sync::Arc;
 use tandem_gpu::vectors::{Comparison, Vectors, compare, record};
-use tandem_gpu::{Compiler, Device, Simulation};
-
-fn compiler() -> Option<Arc<Compiler>> {
-    Some(Arc::new(Compiler::open(&place::nvrtc()?, Some(place::cache())).unwrap()))
-}
+use tandem_gpu::{Arch, Device, Simulation};
 
 #[test]
 fn the_simulator_agrees_with_itself_under_another_seed_and_a_planted_difference_is_told() {
-    let Some(compiler) = compiler() else { return };
+    let Some(compiler) = place::compiler() else { return };
     let first = record(&Device::sim(Arc::clone(&compiler), Simulation::default())).unwrap();
     let second = record(&Device::sim(compiler, Simulation::seeded(7))).unwrap();
     assert_eq!(compare(&first, &second), []);
@@ -37,9 +33,9 @@ fn the_simulator_agrees_with_itself_under_another_seed_and_a_planted_difference_
 
 #[test]
 fn a_gpu_agrees_with_the_simulator_on_all_that_the_isa_leaves_nothing_open_of() {
-    let Some(compiler) = compiler() else { return };
+    let Some(compiler) = place::compiler() else { return };
     let Some(gpu) = place::gpu(&compiler) else { return };
-    if !gpu.facts().is_hopper() {
+    if gpu.facts().arch(Arch::Sm90a) != Some(Arch::Sm90a) {
         eprintln!("skipped: {} is no Hopper", gpu.facts().name);
         return;
     }

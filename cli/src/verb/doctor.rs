@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tandem_gpu::{Compiler, Device, GpuError};
+use tandem_gpu::{Arch, Compiler, Device, GpuError};
 use tandem_ops::cpu::Level;
 
 /// Time allowed for a tool to tell its version.
@@ -210,7 +210,11 @@ fn gpu() -> Finding {
     let detail = Device::cuda(0, Arc::new(none)).map(|device| {
         let facts = device.facts();
         let (major, minor) = facts.capability;
-        let kernels = if facts.is_hopper() { "kernels for Hopper" } else { "kernels without Hopper's instructions" };
+        let kernels = match facts.arch(Arch::Sm80) {
+            Some(Arch::Sm90a) => "kernels for Hopper",
+            Some(Arch::Sm80) => "kernels without Hopper's instructions",
+            None => "no kernels: they are for compute capabilities 8 and 9.0",
+        };
         format!(
             "{}, compute capability {major}.{minor}, {} multiprocessors: {kernels}",
             facts.name, facts.multiprocessors
