@@ -3,14 +3,12 @@
 
 mod place;
 
-use std::sync::Arc;
 use tandem_gpu::peak::{Effort, Peaks, Prepared, Probe};
-use tandem_gpu::{Compiler, Device, GpuError, Simulation};
+use tandem_gpu::{Device, GpuError, Simulation};
 use tandem_tensor::DType;
 
 fn device() -> Option<Device> {
-    let compiler = Compiler::open(&place::nvrtc()?, Some(place::cache())).unwrap();
-    Some(Device::sim(Arc::new(compiler), Simulation::seeded(3)))
+    Some(Device::sim(place::compiler()?, Simulation::seeded(3)))
 }
 
 /// The probe's kernel after one launch, with what the simulator counted of it.
