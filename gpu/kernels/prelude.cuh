@@ -164,6 +164,9 @@ DEVICE void fill_shared(u32 address, u32 word) {
     if (BYTES == 8) asm volatile("st.shared.v2.u32 [%0], {%1, %1};" :: "r"(address), "r"(word) : "memory");
     if (BYTES == 4) asm volatile("st.shared.u32 [%0], %1;" :: "r"(address), "r"(word) : "memory");
 }
+DEVICE void store_shared_4(u32 address, u32 x) {
+    asm volatile("st.shared.u32 [%0], %1;" :: "r"(address), "r"(x) : "memory");
+}
 DEVICE void store_shared_2(u32 address, u16 x) {
     asm volatile("st.shared.u16 [%0], %1;" :: "r"(address), "h"(x) : "memory");
 }
