@@ -4,7 +4,9 @@
 mod place;
 
 use std::sync::Arc;
-use tandem_gpu::attention::{Attention, Form, Maxima, Operands, Plan, Problem, VariantOperands, Workspace, attend};
+use tandem_gpu::attention::{
+    Attention, Form, Maxima, Operands, Plan, Problem, Task, VariantOperands, Workspace, attend,
+};
 use tandem_gpu::{Compiler, Device, Simulation, kernels};
 use tandem_ops::attention::{At, Batch, Operand, Plain, Snippet, Variant, levels};
 use tandem_ops::def::{Dims, Tensors, accept};
@@ -105,7 +107,9 @@ fn a_variant_of_ones_own_computes_the_same_on_processor_and_device() {
 fn a_variant_whose_text_is_wrong_is_refused_with_its_line() {
     let Some(compiler) = compiler() else { return };
     let device = Device::sim(compiler, Simulation::default());
-    let error = Attention::new(&device, 64, &Snippet::plain().logit("return x + slope;")).err().unwrap().to_string();
+    let maxima = Maxima::any(Form::new(64).unwrap().resources(device.facts()), 1);
+    let wrong = Snippet::plain().logit("return x + slope;");
+    let error = Attention::new(&device, 64, &wrong, &maxima).err().unwrap().to_string();
     assert!(error.contains("variant.cuh") && error.contains("slope"), "{error}");
     let many = (0..5).fold(Snippet::plain(), |snippet, _| snippet.scalar(0.0));
     let error = VariantOperands::upload(&device, &many).err().unwrap().to_string();
@@ -126,9 +130,9 @@ fn a_captured_launch_follows_the_plan_that_the_workspace_has() {
     let extents = [("b", 5), ("hq", 8), ("hkv", 2), ("d", 64), ("page", 8), ("kv", 300)];
     let (dims, inputs) = drawn("attention.decode.bf16", "uniform", &extents, 6);
     let operation = tandem_ops::operation("attention.decode.bf16").unwrap();
-    let attention = Attention::new(&device, 64, &Plain.snippet()).unwrap();
-    let resources = attention.form().resources(device.facts());
+    let resources = Form::new(64).unwrap().resources(device.facts());
     let maxima = Maxima { items: 512, ..Maxima::any(resources, 8) };
+    let attention = Attention::new(&device, 64, &Plain.snippet(), &maxima).unwrap();
     let workspace = Workspace::new(&device, maxima, 64).unwrap();
     let buffers = OnDevice {
         q: device.upload(inputs.get("q").unwrap()).unwrap(),
@@ -146,6 +150,7 @@ fn a_captured_launch_follows_the_plan_that_the_workspace_has() {
         v: buffers.kv.at(dims["page"] * line),
         table: Some(&buffers.table),
         line,
+        lines: 0,
         page: dims["page"],
         page_lines: 2 * dims["page"],
         scale: inputs.scalar("scale").unwrap(),
@@ -210,7 +215,10 @@ fn a_step_keeps_enough_bytes_on_their_way_and_fits_a_multiprocessor() {
         // Little's law: 4.3 TB/s for 0.7 us over 132 multiprocessors is 23 kB. Narrow heads have rows that fill no buffer.
         let least = if d >= 64 { 2 * 23_000 } else { 23_000 };
         assert!(form.bytes_in_flight() >= least, "{form:?}: {}", form.bytes_in_flight());
-        assert!(form.blocks * (form.shared() + 1024) <= 228 * 1024, "{form:?}: {}", form.shared());
+        for (task, blocks) in [(Task::Large, 1), (Task::Small, form.blocks)] {
+            let shared = form.shared(task);
+            assert!(blocks * (shared + 1024) <= 228 * 1024, "{form:?}: {task:?}: {shared}");
+        }
     }
     assert!(Form::new(128).unwrap().bytes_in_flight() >= 64 * 1024);
     for d in [0, 8, 72, 272] {

@@ -25,35 +25,41 @@ pub mod plan;
 
 pub use kernels::{attend, grade};
 pub(crate) use kernels::{instances, kernels};
-pub use plan::{Layout, Maxima, Plan, Problem, Resources};
+pub use plan::{Layout, Maxima, Plan, Problem, Resources, Task};
 
-use crate::device::{Args, Buffer, Device, Facts, Function, Launch};
+use crate::device::{Args, Buffer, Device, Facts, Function, Launch, Swizzle, TensorMap};
 use crate::error::{GpuError, Result};
 use crate::nvrtc::{Arch, Instance, Source};
 use tandem_ops::attention::{Operand, Snippet};
 use tandem_tensor::{DType, Data, Tensor};
 
-/// The kernel.
+/// The kernel of large tiles.
+pub(crate) static PREFILL: Source =
+    Source { name: "attention_prefill.cu", text: include_str!("../../kernels/attention_prefill.cu") };
+/// The kernel of small tiles.
 pub(crate) static ATTENTION: Source = Source { name: "attention.cu", text: include_str!("../../kernels/attention.cu") };
 /// Merging and appending.
 pub(crate) static STATES: Source =
     Source { name: "attention_merge.cu", text: include_str!("../../kernels/attention_merge.cu") };
 
+/// Packed rows of a large tile, and threads of its block: a producer warpgroup and two consumer warpgroups with half of the rows.
+const LARGE: usize = 128;
+const LARGE_THREADS: usize = 384;
 const THREADS: usize = 128;
 const WARPS: usize = 4;
 
-/// What the kernel is compiled for, which follows from the elements of a head.
+/// What the kernels are compiled for, which follows from the elements of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     /// Elements of a head: a multiple of 16, 256 at most.
     pub d: usize,
-    /// Packed rows of a large tile.
-    pub large: usize,
     /// Positions that a large tile takes at a time.
     pub positions: usize,
+    /// Slots for as many keys, and for as many values.
+    pub stages: usize,
     /// Buffers of 16 rows of a warp, for small tiles.
     pub slots: usize,
-    /// Blocks of a multiprocessor.
+    /// Blocks of a multiprocessor for small tiles; for large ones there is one.
     pub blocks: usize,
 }
 
@@ -68,9 +74,9 @@ impl Form {
             return Err(GpuError::Unsupported(text));
         }
         Ok(match d {
-            ..=64 => Form { d, large: 128, positions: 32, slots: 8, blocks: 2 },
-            65..=128 => Form { d, large: 128, positions: 32, slots: 6, blocks: 2 },
-            _ => Form { d, large: 64, positions: 32, slots: 6, blocks: 1 },
+            ..=64 => Form { d, positions: 128, stages: 4, slots: 8, blocks: 2 },
+            65..=128 => Form { d, positions: 128, stages: 2, slots: 6, blocks: 2 },
+            _ => Form { d, positions: 64, stages: 2, slots: 6, blocks: 1 },
         })
     }
 
@@ -80,11 +86,19 @@ impl Form {
     }
 
     /// Bytes of shared memory of a block.
-    pub fn shared(&self) -> usize {
-        let queries = if self.d > 128 { plan::SMALL * self.row() } else { 0 };
-        let small = WARPS * self.slots * 16 * self.row() + WARPS * plan::SMALL * 8 + plan::SMALL * 16 + queries;
-        let large = (self.large + 4 * self.positions) * self.row() + self.large * 16 + 2 * self.positions * 4;
-        small.max(large)
+    pub fn shared(&self, task: Task) -> usize {
+        match task {
+            Task::Large => {
+                // Behind queries, keys and values are results on their way out and pairs of barriers; the first begins at a
+                // multiple of 1024.
+                let slots = 2 * self.stages;
+                1024 + (LARGE + slots * self.positions) * self.row() + LARGE * 128 + (slots + 1) * 16
+            }
+            Task::Small => {
+                let queries = if self.d > 128 { plan::SMALL * self.row() } else { 0 };
+                WARPS * self.slots * 16 * self.row() + WARPS * plan::SMALL * 8 + plan::SMALL * 16 + queries
+            }
+        }
     }
 
     /// Bytes of keys and values that small tiles have on their way on a multiprocessor while they compute.
@@ -94,18 +108,23 @@ impl Form {
 
     /// What a plan may use on a device.
     pub fn resources(&self, facts: &Facts) -> Resources {
-        Resources { blocks: self.blocks * facts.multiprocessors.max(1) as usize, large: self.large }
+        let multiprocessors = facts.multiprocessors.max(1) as usize;
+        Resources { blocks: [multiprocessors, self.blocks * multiprocessors], large: LARGE }
     }
 
     /// The kernel of this form with a variant.
-    pub fn instance(&self, variant: &Snippet<'_>) -> Instance {
-        Instance::new(&ATTENTION, "attention", Arch::Sm90a)
-            .define("D", self.d)
-            .define("LARGE", self.large)
-            .define("POSITIONS", self.positions)
-            .define("SLOTS", self.slots)
-            .define("BLOCKS", self.blocks)
-            .with_variant(variant.text())
+    pub fn instance(&self, task: Task, variant: &Snippet<'_>) -> Instance {
+        let instance = match task {
+            Task::Large => Instance::new(&PREFILL, "attention_prefill", Arch::Sm90a)
+                .define("D", self.d)
+                .define("POSITIONS", self.positions)
+                .define("STAGES", self.stages),
+            Task::Small => Instance::new(&ATTENTION, "attention", Arch::Sm90a)
+                .define("D", self.d)
+                .define("SLOTS", self.slots)
+                .define("BLOCKS", self.blocks),
+        };
+        instance.with_variant(variant.text())
     }
 }
 
@@ -192,6 +211,8 @@ pub struct Operands<'a> {
     pub table: Option<&'a Buffer>,
     /// Elements of a line.
     pub line: usize,
+    /// Lines of keys, and of values, where there is no table.
+    pub lines: usize,
     /// Positions of a page.
     pub page: usize,
     /// Lines from a page to the next.
@@ -210,26 +231,50 @@ pub struct Operands<'a> {
     pub lse: &'a Buffer,
 }
 
+impl Operands<'_> {
+    /// Keys and values as TMA sees them: elements of a head, heads, lines. Of pages, which it does not copy, there are none.
+    fn maps(&self, device: &Device, d: usize, positions: usize) -> Result<Args> {
+        let map = |address| {
+            if self.table.is_some() || self.lines == 0 {
+                return Ok([0; 128]);
+            }
+            device.tensor_map(&TensorMap {
+                dtype: DType::BF16,
+                address,
+                extents: &[d as u64, (self.line / d) as u64, self.lines as u64],
+                strides: &[(d * 2) as u64, (self.line * 2) as u64],
+                box_extents: &[64, 1, positions as u32],
+                swizzle: Swizzle::Bytes128,
+            })
+        };
+        Ok(Args::new().tensor_map(&map(self.k)?).tensor_map(&map(self.v)?))
+    }
+}
+
 /// Attention whose kernels are ready, so that it can be launched many times and captured.
 pub struct Attention {
     form: Form,
-    function: Function,
+    functions: [Option<Function>; 2],
     merge: Function,
 }
 
 impl Attention {
-    /// Makes the kernels for a variant ready; they are compiled once for every text.
+    /// Makes the kernels for a variant ready that workspaces of these bounds take; they are compiled once for every text.
     ///
     /// # Errors
     /// Those of [`Form::new`] and [`Device::function`].
-    pub fn new(device: &Device, d: usize, variant: &Snippet<'_>) -> Result<Attention> {
+    pub fn new(device: &Device, d: usize, variant: &Snippet<'_>, maxima: &Maxima) -> Result<Attention> {
         let form = Form::new(d)?;
-        let function = device.function(&form.instance(variant))?;
+        let ready = |task: Task| match maxima.blocks[task as usize] {
+            0 => Ok(None),
+            _ => device.function(&form.instance(task, variant)).map(Some),
+        };
+        let functions = [ready(Task::Large)?, ready(Task::Small)?];
         let merge = device.function(&Instance::new(&STATES, "attention_merge", Arch::Sm90a))?;
-        Ok(Attention { form, function, merge })
+        Ok(Attention { form, functions, merge })
     }
 
-    /// What the kernel is compiled for.
+    /// What the kernels are compiled for.
     pub fn form(&self) -> Form {
         self.form
     }
@@ -241,39 +286,53 @@ impl Attention {
     /// # Errors
     /// Unsupported for lines beyond 31 bits; those of [`Device::launch`].
     pub fn launch(&self, device: &Device, workspace: &Workspace, operands: &Operands<'_>) -> Result<()> {
-        let Form { d, .. } = self.form;
+        let Form { d, positions, .. } = self.form;
         let layout = workspace.maxima.layout();
-        let blocks = self.form.resources(device.facts()).blocks;
-        if blocks != workspace.maxima.blocks {
-            let text = format!("the workspace is for {} blocks, and the device runs {blocks}", workspace.maxima.blocks);
-            return Err(GpuError::Invalid(text));
-        }
+        let resources = self.form.resources(device.facts());
         let numbers = [operands.line, operands.page, operands.page_lines];
         if numbers.iter().any(|&number| number > i32::MAX as usize) {
             return Err(GpuError::Unsupported(format!("lines and pages of {numbers:?} are beyond 31 bits")));
         }
         let word = |at: usize| workspace.words.at(at);
-        let parameters = Args::new()
-            .buffer(operands.q)
-            .address(operands.k)
-            .address(operands.v)
-            .optional(operands.table)
-            .address(word(layout.requests))
-            .address(word(layout.lists))
-            .address(word(layout.items))
-            .buffer(operands.o)
-            .buffer(operands.lse)
-            .buffer(&workspace.partial_o)
-            .buffer(&workspace.partial_lse)
-            .f32(operands.scale)
-            .i32(operands.q_heads as i32)
-            .i32(operands.group as i32)
-            .i32(operands.line as i32)
-            .i32(operands.page as i32)
-            .i32(operands.page_lines as i32)
-            .block(&operands.variant.args());
-        let launch = Launch::new([blocks as u32, 1, 1], [THREADS as u32, 1, 1], Args::new().block(&parameters));
-        device.launch(&self.function, &launch.shared(self.form.shared() as u32))?;
+        let parameters = |task: Task| {
+            Args::new()
+                .buffer(operands.q)
+                .address(operands.k)
+                .address(operands.v)
+                .optional(operands.table)
+                .address(word(layout.requests))
+                .address(word(layout.lists[task as usize]))
+                .address(word(layout.items))
+                .buffer(operands.o)
+                .buffer(operands.lse)
+                .buffer(&workspace.partial_o)
+                .buffer(&workspace.partial_lse)
+                .f32(operands.scale)
+                .i32(operands.q_heads as i32)
+                .i32(operands.group as i32)
+                .i32(operands.line as i32)
+                .i32(operands.page as i32)
+                .i32(operands.page_lines as i32)
+                .block(&operands.variant.args())
+        };
+        for task in Task::ALL {
+            let blocks = workspace.maxima.blocks[task as usize];
+            if blocks == 0 {
+                continue;
+            }
+            let most = resources.blocks[task as usize];
+            let function = self.functions[task as usize].as_ref().filter(|_| blocks == most).ok_or_else(|| {
+                let text = "blocks, and the kernels that are ready are for another number";
+                GpuError::Invalid(format!("the workspace is for {blocks} of {most} {text}"))
+            })?;
+            let (args, threads) = match task {
+                Task::Large => (operands.maps(device, d, positions)?, LARGE_THREADS),
+                Task::Small => (Args::new(), THREADS),
+            };
+            let args = args.block(&parameters(task));
+            let launch = Launch::new([blocks as u32, 1, 1], [threads as u32, 1, 1], args);
+            device.launch(function, &launch.shared(self.form.shared(task) as u32))?;
+        }
         if workspace.maxima.partial_rows == 0 {
             return Ok(());
         }

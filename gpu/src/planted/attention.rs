@@ -1,7 +1,7 @@
 //! Bugs in attention.
 
 use super::{Bug, Subject};
-use crate::attention::{ATTENTION, STATES};
+use crate::attention::{ATTENTION, PREFILL, STATES};
 use crate::device::Device;
 use tandem_ops::OpError;
 use tandem_ops::def::{Sample, conform};
@@ -9,7 +9,7 @@ use tandem_ops::def::{Sample, conform};
 pub(super) fn subjects() -> Vec<Subject> {
     vec![
         Subject { name: "attention of small tiles", source: &ATTENTION, exercise: small, bugs: SMALL },
-        Subject { name: "attention of large tiles", source: &ATTENTION, exercise: large, bugs: LARGE },
+        Subject { name: "attention of large tiles", source: &PREFILL, exercise: large, bugs: LARGE },
         Subject { name: "attention_merge", source: &STATES, exercise: merged, bugs: MERGE },
         Subject { name: "append", source: &STATES, exercise: append, bugs: APPEND },
     ]
@@ -135,56 +135,7 @@ const SMALL: &[Bug] = &[
     },
 ];
 
-const LARGE: &[Bug] = &[
-    Bug {
-        name: "wait for keys one group too lax",
-        wrong: "the copies of these keys may be those still on their way",
-        missed: None,
-        edits: &[(
-            "// The keys of this run are there, and nobody reads those of the one before.\n        cp_async_wait<1>();",
-            "// The keys of this run are there, and nobody reads those of the one before.\n        cp_async_wait<2>();",
-        )],
-    },
-    Bug {
-        name: "no wait for values",
-        wrong: "what is added lay in the buffer before",
-        missed: None,
-        edits: &[(
-            "// The values of this run are there, and nobody reads those of the one before.\n        cp_async_wait<1>();\n",
-            "",
-        )],
-    },
-    Bug {
-        name: "no barrier behind the wait for keys",
-        wrong: "a thread's wait is for its own copies; those of other warps may be on their way",
-        missed: None,
-        edits: &[(
-            "reads those of the one before.\n        cp_async_wait<1>();\n        __syncthreads();\n        if (run + 1 < runs) load_tile(p, keys",
-            "reads those of the one before.\n        cp_async_wait<1>();\n        if (run + 1 < runs) load_tile(p, keys",
-        )],
-    },
-    Bug {
-        name: "no barrier behind the wait for values",
-        wrong: "a thread's wait is for its own copies; those of other warps may be on their way",
-        missed: None,
-        edits: &[(
-            "reads those of the one before.\n        cp_async_wait<1>();\n        __syncthreads();\n        if (run + 1 < runs) load_tile(p, values",
-            "reads those of the one before.\n        cp_async_wait<1>();\n        if (run + 1 < runs) load_tile(p, values",
-        )],
-    },
-    Bug {
-        name: "next keys into the buffer in use",
-        wrong: "keys are overwritten while they are read",
-        missed: None,
-        edits: &[("load_tile(p, keys + (run + 1) % 2 * TILE_BYTES,", "load_tile(p, keys + run % 2 * TILE_BYTES,")],
-    },
-    Bug {
-        name: "lines of the next run overwritten",
-        wrong: "other threads still copy values by these lines",
-        missed: None,
-        edits: &[("lines + run % 2 * POSITIONS);", "lines + (run + 1) % 2 * POSITIONS);")],
-    },
-];
+const LARGE: &[Bug] = &[];
 
 const MERGE: &[Bug] = &[
     Bug {
