@@ -166,11 +166,6 @@ DEVICE void ask_values(float (&o)[BOXES * 8][4], const u32 (&weights)[POSITIONS 
     wgmma_commit();
 }
 
-// What a consumer's thread keeps of two rows.
-struct State {
-    float largest[2], total[2];
-};
-
 // Whether all rows of a warp see all positions of a run.
 DEVICE bool all_see(int position, int begin, int end) {
     return __all_sync(FULL_WARP, position >= begin && position + POSITIONS <= end);
@@ -193,12 +188,26 @@ DEVICE Row kept_row(u32 chunk, int half) {
     return {(int)row.x, (int)row.y, (int)row.z, (int)row.w};
 }
 
-// Scores become weights. `factor` is what earlier sums have to be multiplied by.
+// The place behind a warp's rows where a thread keeps the sums of weights of its two.
+DEVICE u32 totals_of(u32 chunk) { return chunk + 256 + lane_id() * 8; }
+DEVICE void put_totals(u32 chunk, const float (&total)[2]) {
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" :: "r"(totals_of(chunk)), "f"(total[0]), "f"(total[1]) : "memory");
+}
+DEVICE void get_totals(u32 chunk, float (&total)[2]) {
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(total[0]), "=f"(total[1]) : "r"(totals_of(chunk)) : "memory");
+}
+
+// Scores become weights. `factor` is what earlier sums have to be multiplied by. The sums of weights are in shared memory not
+// for their registers alone: the assembler moves a wait for products up past all arithmetic that does not need them, but not past
+// a store; and it is behind the last weight that the values of the run before are waited for.
 DEVICE void soften(const Parameters& p, const Request& r, u32 chunk, int position, bool whole, float (&s)[POSITIONS / 8][4],
-                   State& state, float (&factor)[2]) {
+                   float (&largest)[2], float (&factor)[2]) {
     auto row_at = [=](int half) { return kept_row(chunk, half); };
     const float unit = transform(p, r, row_at, position + lane_id() % 4 * 2, whole, s);
-    weigh(s, unit, state.largest, state.total, factor);
+    float total[2];
+    get_totals(chunk, total);
+    weigh(s, unit, largest, total, factor);
+    put_totals(chunk, total);
 }
 
 // Accumulators of two times eight positions are the left operand of a product over 16.
@@ -259,16 +268,18 @@ DEVICE void put_rows(const Parameters& p, u32 chunk, const int (&places)[2], con
 
 // Writes the results of a consumer's tile. What is known of the tile is read again: through all of its runs there are no registers
 // to keep it in.
-DEVICE void put_tile(const Parameters& p, const Block& block, int warp, int number, const State& state, float (&o)[BOXES * 8][4]) {
+DEVICE void put_tile(const Parameters& p, const Block& block, int warp, int number, const float (&largest)[2], float (&o)[BOXES * 8][4]) {
     asm volatile("" : "+r"(number));
     const Item item = item_of(p, number);
     const Request r = request_of(p, item.request);
     const int lane = lane_id(), at = warp * 16 + lane / 4;
     const Row rows[2] = {kept_row(block.chunk(warp), 0), kept_row(block.chunk(warp), 1)};
+    float total[2];
+    get_totals(block.chunk(warp), total);
     int places[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        float sum = state.total[half];
+        float sum = total[half];
         sum += shuffle_xor(sum, 1);
         sum += shuffle_xor(sum, 2);
         const float inverse = VARIANT_SOFTMAX ? (sum == 0.0f ? 0.0f : 1.0f / sum) : 1.0f;
@@ -279,7 +290,7 @@ DEVICE void put_tile(const Parameters& p, const Block& block, int warp, int numb
         }
         const int own = at + half * 8;
         places[half] = own < item.count ? result_row(p, r, rows[half]) : -1;
-        if (own < item.count && lane % 4 == 0) put_lse(p, item, r, rows[half], own, log_sum(state.largest[half], sum));
+        if (own < item.count && lane % 4 == 0) put_lse(p, item, r, rows[half], own, log_sum(largest[half], sum));
     }
     if (item.partial < 0) {
         put_rows(p, block.chunk(warp), places, o);
@@ -312,7 +323,9 @@ DEVICE void consume(const Parameters& p, const Block& block, int warp) {
         const int runs = runs_of(item);
         keep_rows(p, r, item, chunk, warp);
         float o[BOXES * 8][4] = {};
-        State state = {{-INF, -INF}, {0.0f, 0.0f}};
+        float largest[2] = {-INF, -INF};
+        const float nothing[2] = {0.0f, 0.0f};
+        put_totals(chunk, nothing);
 
         // The runs that some row of this consumer sees: rows that come later see no less at either end.
         int low = runs, high = runs;
@@ -350,7 +363,7 @@ DEVICE void consume(const Parameters& p, const Block& block, int warp) {
             release(block.empty(KEYS, n));
             if (low + 1 == high) release(block.queries_empty());
             // There are no earlier sums.
-            soften(p, r, chunk, position, all_see(position, both_begin, both_end), s, state, factor);
+            soften(p, r, chunk, position, all_see(position, both_begin, both_end), s, largest, factor);
             pack(s, weights);
 #pragma unroll 1
             while (++n < before + high) {
@@ -370,7 +383,7 @@ DEVICE void consume(const Parameters& p, const Block& block, int warp) {
                 wgmma_hold(flat(s));
                 release(block.empty(KEYS, n));
                 if (n + 1 == before + high) release(block.queries_empty());
-                soften(p, r, chunk, position, all_see(position, both_begin, both_end), s, state, factor);
+                soften(p, r, chunk, position, all_see(position, both_begin, both_end), s, largest, factor);
                 wgmma_wait<0>();
                 wgmma_hold(flat(o));
                 hold(weights);
@@ -399,7 +412,7 @@ DEVICE void consume(const Parameters& p, const Block& block, int warp) {
         before += runs;
         tiles += runs > 0;
 
-        put_tile(p, block, warp, number, state, o);
+        put_tile(p, block, warp, number, largest, o);
     }
     // The turn that was given last is taken, so that nothing is left at the barriers.
     if (consumer == 0) take_turn(consumer);

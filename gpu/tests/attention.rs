@@ -125,11 +125,17 @@ struct OnDevice {
 #[test]
 fn a_captured_launch_follows_the_plan_that_the_workspace_has() {
     let Some(compiler) = compiler() else { return };
-    let device = Device::sim(compiler, Simulation::seeded(4));
-    // The same operands with less and less of their pages: what a step of decoding changes is lengths.
-    let extents = [("b", 5), ("hq", 8), ("hkv", 2), ("d", 64), ("page", 8), ("kv", 300)];
-    let (dims, inputs) = drawn("attention.decode.bf16", "uniform", &extents, 6);
-    let operation = tandem_ops::operation("attention.decode.bf16").unwrap();
+    // Small tiles alone, and both sizes.
+    follows(&compiler, "attention.decode.bf16", "uniform", &[("b", 5), ("hq", 8), ("kv", 300)]);
+    follows(&compiler, "attention.prefill.bf16", "mixed", &[("b", 3), ("hq", 4), ("lq", 40), ("kv", 170), ("mask", 1)]);
+}
+
+/// The same operands with less and less of their pages: what a step changes is lengths.
+fn follows(compiler: &Arc<Compiler>, name: &str, sample: &str, extents: &[(&'static str, usize)]) {
+    let device = Device::sim(Arc::clone(compiler), Simulation::seeded(4));
+    let extents = [&[("hkv", 2), ("d", 64), ("page", 8)], extents].concat();
+    let (dims, inputs) = drawn(name, sample, &extents, 6);
+    let operation = tandem_ops::operation(name).unwrap();
     let resources = Form::new(64).unwrap().resources(device.facts());
     let maxima = Maxima { items: 512, ..Maxima::any(resources, 8) };
     let attention = Attention::new(&device, 64, &Plain.snippet(), &maxima).unwrap();
@@ -139,7 +145,7 @@ fn a_captured_launch_follows_the_plan_that_the_workspace_has() {
         kv: device.upload(inputs.get("kv").unwrap()).unwrap(),
         table: device.upload(inputs.get("indices").unwrap()).unwrap(),
     };
-    let (rows, heads) = (dims["b"], dims["hq"]);
+    let (rows, heads) = (if name.contains("decode") { dims["b"] } else { dims["n"] }, dims["hq"]);
     let o = device.alloc(DType::BF16, rows * heads * 64).unwrap();
     let lse = device.alloc(DType::F32, rows * heads).unwrap();
     let variant = VariantOperands::upload(&device, &Plain.snippet()).unwrap();
@@ -155,7 +161,7 @@ fn a_captured_launch_follows_the_plan_that_the_workspace_has() {
         page_lines: 2 * dims["page"],
         scale: inputs.scalar("scale").unwrap(),
         q_heads: heads,
-        group: 4,
+        group: heads / dims["hkv"],
         variant: &variant,
         o: &o,
         lse: &lse,
@@ -164,7 +170,7 @@ fn a_captured_launch_follows_the_plan_that_the_workspace_has() {
     let mut splits = Vec::new();
     for keep in [1.0, 0.5, 0.02, 0.8] {
         let (dims, inputs) = shortened(&dims, &inputs, keep);
-        let batches: Vec<Batch<'_>> = levels("attention.decode.bf16", &dims, &inputs).unwrap();
+        let batches: Vec<Batch<'_>> = levels(name, &dims, &inputs).unwrap();
         let (mut problem, _) = Problem::of(&batches);
         // Entries stay where the captured table has them.
         let whole = inputs.slice::<i32>("first").unwrap();
@@ -174,10 +180,10 @@ fn a_captured_launch_follows_the_plan_that_the_workspace_has() {
         workspace.set(&problem, &plan).unwrap();
         graph.launch().unwrap();
         let expected = operation.reference(&dims, &inputs).unwrap();
-        for (name, buffer, shape) in [("o", &o, vec![rows, heads, 64]), ("lse", &lse, vec![rows, heads])] {
+        for (port, buffer, shape) in [("o", &o, vec![rows, heads, 64]), ("lse", &lse, vec![rows, heads])] {
             let found = buffer.download(shape).unwrap();
-            let worst = error(&found, expected.get(name).unwrap());
-            assert!(worst < 4e-2, "{keep}: {name}: {worst}");
+            let worst = error(&found, expected.get(port).unwrap());
+            assert!(worst < 4e-2, "{keep}: {port}: {worst}");
         }
     }
     assert!(splits[0] > 0 && splits[2] == 0, "{splits:?}");
