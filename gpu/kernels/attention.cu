@@ -76,6 +76,7 @@ DEVICE void small_tile(const Parameters& p, const Item& item, u8* shared) {
     __syncthreads();
 #endif
 
+    const Seen both = seen_by_both(rows[lane / 4], rows[lane / 4 + 8], lane / 4, item.count);
     float o[D / 8][4] = {};
     float largest[2] = {-INF, -INF}, total[2] = {0.0f, 0.0f};
     const int all = ceil_div(item.end - item.begin, RUN);
@@ -126,7 +127,8 @@ DEVICE void small_tile(const Parameters& p, const Item& item, u8* shared) {
         }
         float factor[2];
         auto row_at = [=](int half) { return rows[lane / 4 + half * 8]; };
-        const float unit = transform(p, r, row_at, position + lane % 4 * 2, false, s);
+        const bool whole = position >= both.begin && position + RUN <= both.end;
+        const float unit = transform(p, r, row_at, position + lane % 4 * 2, whole, s);
         weigh(s, unit, largest, total, factor);
         if (__any_sync(FULL_WARP, factor[0] != 1.0f || factor[1] != 1.0f)) {
 #pragma unroll
@@ -205,9 +207,9 @@ DEVICE void small_tile(const Parameters& p, const Item& item, u8* shared) {
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention(const __grid_constant__ Parameters p) {
     extern __shared__ __align__(128) u8 dynamic_shared[];
+    // Behind a tile is a barrier, as the next one's rows and copies overwrite what other warps may still read.
     for (int number = p.lists[blockIdx.x]; number < p.lists[blockIdx.x + 1]; number++) {
         small_tile(p, item_of(p, number), dynamic_shared);
-        // The next tile's rows and copies overwrite what other warps may still read.
         __syncthreads();
     }
 }

@@ -101,6 +101,18 @@ DEVICE Row row_of(const Parameters& p, const Request& r, const Item& item, int a
 DEVICE int result_row(const Parameters& p, const Request& r, const Row& row) {
     return (r.first_row + row.row) * p.q_heads + row.head;
 }
+// The positions that two rows of a tile, at `at` and 8 below, both see. What becomes of rows that there are not does not matter.
+struct Seen {
+    int begin, end;
+};
+
+DEVICE Seen seen_by_both(const Row& first, const Row& second, int at, int count) {
+    Seen seen = {0, 0x7fffffff};
+    if (at < count) seen = {first.begin, first.end};
+    if (at + 8 < count) seen = {max_of(seen.begin, second.begin), min_of(seen.end, second.end)};
+    return seen;
+}
+
 // The element where it begins.
 DEVICE size_t element_of(const Parameters& p, const Request& r, const Row& row) { return (size_t)result_row(p, r, row) * D; }
 

@@ -44,14 +44,23 @@ DEVICE int runs_of(const Item& item) { return ceil_div(item.end - item.begin, PO
 
 // --- Producers ---
 
-// Begins to copy 32 rows, the line of each of which a lane has, to rows of boxes of `box` bytes. A line below 0 becomes zeros.
+// Begins to copy 32 rows, the line of each of which a lane has, to rows of boxes of `box` bytes. A line below 0 becomes zeros. Eight
+// rows are a turn of the loop, since the permutation is that of the next eight, and where a lane's pieces go is computed once.
 DEVICE void gather(u32 to, int box, const u16* from, int line, int stride) {
-#pragma unroll 4
-    for (int i = 0; i < PIECES; i++) {
-        int at = i * 32 + lane_id(), row = at / PIECES, piece = at % PIECES;
-        int source = __shfl_sync(FULL_WARP, line, row);
-        const u16* address = from + (source < 0 ? 0 : (i64)source * stride) + piece * 8;
-        cp_async_16(to + piece / 8 * box + row * 128 + ((piece % 8 ^ row % 8) << 4), address, source < 0 ? 0 : 16);
+    const int lane = lane_id();
+    const u32 bytes = (u32)stride * 2;
+#pragma unroll 1
+    for (int eight = 0; eight < 32; eight += 8) {
+#pragma unroll(32 % PIECES == 0 && PIECES >= 8 ? PIECES / 4 : 1)
+        for (int i = 0; i < ceil_div(8 * PIECES, 32); i++) {
+            const int at = i * 32 + lane, row = at / PIECES, piece = at % PIECES;
+            const int source = __shfl_sync(FULL_WARP, line, eight + row);
+            if (8 * PIECES % 32 == 0 || row < 8) {
+                const u8* address = (const u8*)from + piece * 16 + (u64)(u32)max_of(source, 0) * bytes;
+                cp_async_16(to + piece / 8 * box + row * 128 + ((piece % 8 ^ row % 8) << 4), address, source < 0 ? 0 : 16);
+            }
+        }
+        to += 8 * 128;
     }
 }
 
@@ -167,8 +176,8 @@ DEVICE void ask_values(float (&o)[BOXES * 8][4], const u32 (&weights)[POSITIONS 
 }
 
 // Whether all rows of a warp see all positions of a run.
-DEVICE bool all_see(int position, int begin, int end) {
-    return __all_sync(FULL_WARP, position >= begin && position + POSITIONS <= end);
+DEVICE bool all_see(int position, const Seen& both) {
+    return __all_sync(FULL_WARP, position >= both.begin && position + POSITIONS <= both.end);
 }
 
 // Rows of a warp wait in its chunk, since there are no registers to keep them in, until results overwrite them.
@@ -334,16 +343,7 @@ DEVICE void consume(const Parameters& p, const Block& block, int warp) {
             low = min_of((row_of(p, r, item, top).begin - item.begin) / POSITIONS, runs);
             high = max_of(ceil_div(row_of(p, r, item, bottom).end - item.begin, POSITIONS), low);
         }
-        // The positions that both rows of this thread see; what becomes of rows that there are not does not matter.
-        int both_begin = 0, both_end = 0x7fffffff;
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            if (warp * 16 + lane / 4 + half * 8 < item.count) {
-                const Row row = kept_row(chunk, half);
-                both_begin = max_of(both_begin, row.begin);
-                both_end = min_of(both_end, row.end);
-            }
-        }
+        const Seen both = seen_by_both(kept_row(chunk, 0), kept_row(chunk, 1), warp * 16 + lane / 4, item.count);
         if (runs > 0) mbarrier_wait(block.queries_full(), tiles & 1);
         if (runs > 0 && low == high) release(block.queries_empty());
 
@@ -363,7 +363,7 @@ DEVICE void consume(const Parameters& p, const Block& block, int warp) {
             release(block.empty(KEYS, n));
             if (low + 1 == high) release(block.queries_empty());
             // There are no earlier sums.
-            soften(p, r, chunk, position, all_see(position, both_begin, both_end), s, largest, factor);
+            soften(p, r, chunk, position, all_see(position, both), s, largest, factor);
             pack(s, weights);
 #pragma unroll 1
             while (++n < before + high) {
@@ -383,7 +383,7 @@ DEVICE void consume(const Parameters& p, const Block& block, int warp) {
                 wgmma_hold(flat(s));
                 release(block.empty(KEYS, n));
                 if (n + 1 == before + high) release(block.queries_empty());
-                soften(p, r, chunk, position, all_see(position, both_begin, both_end), s, largest, factor);
+                soften(p, r, chunk, position, all_see(position, both), s, largest, factor);
                 wgmma_wait<0>();
                 wgmma_hold(flat(o));
                 hold(weights);

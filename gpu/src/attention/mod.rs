@@ -1,10 +1,11 @@
 //! Attention: `attention.*.bf16` and `attention.merge`.
 //!
 //! # Form
-//! Persistent blocks of 128 threads go through the lists of a [`Plan`], first large tiles, then small ones; rows that were split
-//! are merged by a second kernel. All forms of attention are one kernel: it reads lines of keys and values that a table of pages
-//! names, or that follow each other, 16 bytes a thread and copy. Variants are compiled in, see
-//! [`tandem_ops::attention::Variant`].
+//! Persistent blocks go through the lists of a [`Plan`]: one kernel for large tiles of 128 packed rows (`attention_prefill.cu`, 384
+//! threads, one block a multiprocessor), one for small tiles of at most 16 (`attention.cu`, 128 threads), and one that merges rows
+//! that were split. A workspace says which tiles it has room for, and kernels of others are not launched. All forms of attention
+//! are these kernels: they read lines of keys and values that a table of pages names, or that follow each other. Variants are
+//! compiled in, see [`tandem_ops::attention::Variant`].
 //!
 //! # Against the limits
 //! Decoding is limited by memory: 4.3 TB/s for some 0.7 us are 3 MB on their way, 23 kB for each of 132 multiprocessors.
@@ -14,11 +15,29 @@
 //! whole decoding step the simulator counts 1.02 times the sectors of the operands and results, 14 a request, and 3.8 cycles of the
 //! banks for an access to shared memory, where a matrix load takes 4 at least. Of the registers of a multiprocessor, 65,536, two
 //! blocks take `2 * 128 * 255` at most, and of its shared memory of 228 kB two blocks with [`Form::shared`] bytes; heads of 256
-//! elements leave room for one. A run of 16 positions, 8 kB with heads of 128 elements, takes a warp some 590 instructions of PTX:
+//! elements leave room for one. A run of 16 positions, 8 kB with heads of 128 elements, takes a warp some 600 instructions of PTX:
 //! 150 cycles on four schedulers, where memory takes 430.
 //!
-//! Prefill is limited by arithmetic, for which the large tiles use mma.sync, at best some 62 % of what wgmma reaches. A warp has
-//! 32 rows where heads have up to 128 elements, so that what ldmatrix brings from shared memory, 512 bytes, is used by four mma.
+//! Prefill is limited by arithmetic. None of what follows is measured on a GPU: cycles are projected from the rates of a
+//! multiprocessor (2048 multiply-accumulates of bfloat16, 16 exponentials, 4 instructions of warps, 128 bytes of shared memory a
+//! cycle), instructions are counted in the machine code of the plain variant with heads of 128 elements, and traffic in the simulator.
+//!
+//! - **Products.** A run, 128 rows by 128 positions, is `2 * 128^3 = 4.2 M` multiply-accumulates: 2048 cycles, 1024 a consumer.
+//! - **Softmax.** Its 16,384 exponentials take 1024 cycles, 512 a consumer. A consumer's warp executes some 450 instructions a run, 64
+//!   more each where a mask or larger scores ask for it; a scheduler has two such warps, so 900 of its 2048 cycles. That is less than
+//!   the products take, so it has to be done beside them: consumers take turns, so that one weighs while the other's products run,
+//!   and one's own values are added while its next scores are weighed. To reach 600 TFLOP/s where products alone would run at 790, as
+//!   large ones of matrices do within the power limit, a run may take 2700 cycles.
+//! - **Shared memory.** Scores read 6 kB a step of 64 cycles, values 4 kB, as weights stay in registers: 80 bytes a cycle on the mean.
+//!   64 kB of keys and values a run are 32 bytes a cycle more.
+//! - **Copies.** A slot of keys or values is 32 kB, and there are two of each, half of them in use: 64 kB are on their way where 32
+//!   bytes a cycle for 700 cycles of latency are 22 kB. Both consumers use one copy. From pages, a run takes 128 copies of a warp, some
+//!   13 instructions each: 420 more of a scheduler's 2048 cycles. The simulator counts 1.02 times the sectors that pages of keys and
+//!   values, queries and results have, 13 a request with the words of the plan among them, and 3.9 wavefronts a request of 512 bytes.
+//! - **Room.** Consumers have 232 registers (sums 64, scores 64, weights 32), producers 40: 64,512 of 65,536. Shared memory is
+//!   [`Form::shared`]: 165 kB, 181 kB and 214 kB with heads of 64, 128 and 256 elements. Wide heads take 64 positions at a time.
+//! - **Ends.** A tile begins and ends with a product that its own softmax does not hide, some 3000 cycles, under which the next
+//!   tile's first copies run: 2 % of a tile with 64 runs, the mean of 16k causal positions, but a fourth with 4.
 
 mod kernels;
 pub mod plan;

@@ -238,10 +238,10 @@ const PAGES: &[Bug] = &[
         ],
     },
     Bug {
-        name: "a run passed without its wait",
-        wrong: "a consumer's arrivals of two rounds are counted for one",
+        name: "a passed run that is not released",
+        wrong: "its slots stay full",
         missed: None,
-        edits: &[("        mbarrier_wait(block.full(operand, n), phase_of(n));\n", "")],
+        edits: &[("        release(block.empty(operand, n));\n", "")],
     },
     Bug {
         name: "no fence before the products",
