@@ -6,7 +6,6 @@
 #pragma once
 #include "prelude.cuh"
 
-#define LOG2_E 1.4426950408889634f
 // A row of keys or values in shared memory: whole groups of eight 16-byte pieces, so that pieces can be permuted within them.
 #define ROW_BYTES ((D + 63) / 64 * 128)
 // 16-byte pieces of a head.
@@ -37,7 +36,7 @@ struct Parameters {
     // The page of every entry; null where positions of a request follow each other line by line.
     const i32* table;
     const i32* requests;
-    // For large tiles and then for small ones, where the items of each block begin, and the end.
+    // Where the items of each block begin, and the end.
     const i32* lists;
     const i32* items;
     u16* o;
@@ -97,51 +96,93 @@ DEVICE Row row_of(const Parameters& p, const Request& r, const Item& item, int a
     return row;
 }
 
-// The element of the queries and of the results where a row of a head begins.
-DEVICE size_t element_of(const Parameters& p, const Request& r, const Row& row) {
-    return ((size_t)(r.first_row + row.row) * p.q_heads + row.head) * D;
+// The place of a row of a head among those of the queries and of the results, which is within 31 bits.
+DEVICE int result_row(const Parameters& p, const Request& r, const Row& row) {
+    return (r.first_row + row.row) * p.q_heads + row.head;
 }
+// The positions that two rows of a tile, at `at` and 8 below, both see. What becomes of rows that there are not does not matter.
+struct Seen {
+    int begin, end;
+};
+
+DEVICE Seen seen_by_both(const Row& first, const Row& second, int at, int count) {
+    Seen seen = {0, 0x7fffffff};
+    if (at < count) seen = {first.begin, first.end};
+    if (at + 8 < count) seen = {max_of(seen.begin, second.begin), min_of(seen.end, second.end)};
+    return seen;
+}
+
+// The element where it begins.
+DEVICE size_t element_of(const Parameters& p, const Request& r, const Row& row) { return (size_t)result_row(p, r, row) * D; }
 
 // The address of a 16-byte piece of a row, permuted so that eight rows' pieces of one number lie in different banks.
 DEVICE u32 piece_address(u32 tile, int row, int piece) { return tile + row * ROW_BYTES + ((piece ^ (row & 7)) << 4); }
 
-// The weight of a score. Positions from `position` on stand two beside each other in s[j][0..1] for the first row and in
-// s[j][2..3] for the second, every j 8 further. `whole`: both rows see all of these positions.
+// A thread has pairs of neighbouring positions from `position` on, eight apart: a bit for each that is below `end`.
 template <int N>
-DEVICE void transform(const Parameters& p, const Request& r, const Row (&rows)[2], int position, bool whole, float (&s)[N][4]) {
-    const float hidden = VARIANT_SOFTMAX ? -INF : 0.0f;
-#pragma unroll
-    for (int j = 0; j < N; j++) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const Row& row = rows[i / 2];
-            At at = {r.number, row.row, r.rows, position + j * 8 + i % 2, r.positions, row.head, r.mask};
-            float x = variant_logit(p.variant, at, s[j][i] * p.scale);
-            if (VARIANT_SOFTMAX) x *= LOG2_E;
-            bool seen = whole || (at.position >= row.begin && at.position < row.end);
-            // A mask has no bit for positions and rows that there are not.
-            if (VARIANT_KEEP && seen) seen = variant_keep(p.variant, at);
-            s[j][i] = seen ? x : hidden;
-        }
-    }
+DEVICE u32 bits_below(int position, int end) {
+    static_assert(N <= 16, "there are more positions than bits");
+    const int within = min_of(max_of(end - position, 0), N * 8), count = within / 8 * 2 + min_of(within % 8, 2);
+    return count == 32 ? ~0u : (1u << count) - 1;
 }
 
-// Makes weights of scores and keeps the largest score and the sum of weights of two rows; the sum is of this lane's positions
-// alone. `factor` is what earlier sums have to be multiplied by. A row that has seen nothing has -inf as its largest score:
-// differences to it are not taken, for they are no numbers.
+// Scores of sums of products. Positions from `position` on stand two beside each other in s[j][0..1] for the first row, which is
+// row_at(0), and in s[j][2..3] for the second, every j 8 further. `whole`: both rows see all of these positions. Returns by how
+// much a score is to be multiplied for it to be a power of two's exponent; never less than 0, so that scores can be compared before.
+template <class RowAt, int N>
+DEVICE float transform(const Parameters& p, const Request& r, RowAt row_at, int position, bool whole, float (&s)[N][4]) {
+    // Without a function of the variant's, the factor of scores is left to the one multiplication that `weigh` has.
+    const bool plain = VARIANT_SOFTMAX && !VARIANT_LOGIT && p.scale > 0.0f;
+    if (plain && !VARIANT_KEEP && whole) return p.scale * LOG2_E;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const Row row = row_at(half);
+        At at = {r.number, row.row, r.rows, 0, r.positions, row.head, r.mask};
+        if (!plain) {
+#pragma unroll
+            for (int i = 0; i < 2 * N; i++) {
+                float& x = s[i / 2][half * 2 + i % 2];
+                at.position = position + i / 2 * 8 + i % 2;
+                x = variant_logit(p.variant, at, x * p.scale);
+            }
+        }
+        if (!VARIANT_KEEP && whole) continue;
+        u32 seen = bits_below<N>(position, row.end) & ~bits_below<N>(position, row.begin);
+        if (VARIANT_KEEP) {
+            // A mask has no bit for positions and rows that there are not. The loop is rolled up, since all that it reads at once
+            // would leave no registers.
+#pragma unroll 1
+            for (int i = 0; i < 2 * N; i++) {
+                at.position = position + i / 2 * 8 + i % 2;
+                if ((seen >> i & 1) && !variant_keep(p.variant, at)) seen &= ~(1u << i);
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < 2 * N; i++) {
+            float& x = s[i / 2][half * 2 + i % 2];
+            x = seen >> i & 1 ? x : (VARIANT_SOFTMAX ? -INF : 0.0f);
+        }
+    }
+    return plain ? p.scale * LOG2_E : LOG2_E;
+}
+
+// Makes weights of scores and keeps the largest exponent and the sum of weights of two rows; the sum is of this lane's positions
+// alone. `unit` is what `transform` has returned, `factor` what earlier sums have to be multiplied by. A row that has seen nothing
+// has -inf as its largest exponent: differences to it are not taken, for they are no numbers.
 template <int N>
-DEVICE void weigh(float (&s)[N][4], float (&largest)[2], float (&total)[2], float (&factor)[2]) {
+DEVICE void weigh(float (&s)[N][4], float unit, float (&largest)[2], float (&total)[2], float (&factor)[2]) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         if (!VARIANT_SOFTMAX) {
             factor[half] = 1.0f;
             continue;
         }
-        float most = largest[half];
+        float most = -INF;
 #pragma unroll
         for (int j = 0; j < N; j++) most = fmaxf(most, fmaxf(s[j][half * 2], s[j][half * 2 + 1]));
         most = fmaxf(most, shuffle_xor(most, 1));
         most = fmaxf(most, shuffle_xor(most, 2));
+        most = fmaxf(largest[half], most * unit);
         float base = most == -INF ? 0.0f : most;
         factor[half] = exp2_approx(largest[half] - base);
         largest[half] = most;
@@ -150,7 +191,7 @@ DEVICE void weigh(float (&s)[N][4], float (&largest)[2], float (&total)[2], floa
         for (int j = 0; j < N; j++) {
 #pragma unroll
             for (int i = half * 2; i < half * 2 + 2; i++) {
-                s[j][i] = exp2_approx(s[j][i] - base);
+                s[j][i] = exp2_approx(fmaf(s[j][i], unit, -base));
                 sum += s[j][i];
             }
         }
@@ -175,6 +216,6 @@ DEVICE void put_pair(const Parameters& p, const Item& item, int at, size_t eleme
 }
 
 DEVICE void put_lse(const Parameters& p, const Item& item, const Request& r, const Row& row, int at, float lse) {
-    if (item.partial < 0) p.lse[(size_t)(r.first_row + row.row) * p.q_heads + row.head] = lse;
+    if (item.partial < 0) p.lse[result_row(p, r, row)] = lse;
     else p.partial_lse[item.partial + at] = lse;
 }

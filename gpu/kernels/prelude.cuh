@@ -328,6 +328,10 @@ DEVICE void registers_increase() { asm volatile("setmaxnreg.inc.sync.aligned.u32
 DEVICE void named_barrier(int barrier, int threads) {
     asm volatile("bar.sync %0, %1;" :: "r"(barrier), "r"(threads) : "memory");
 }
+// Arrives at it and goes on.
+DEVICE void named_barrier_arrive(int barrier, int threads) {
+    asm volatile("bar.arrive %0, %1;" :: "r"(barrier), "r"(threads) : "memory");
+}
 DEVICE u32 cluster_rank() {
     u32 rank;
     asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));

@@ -1,4 +1,4 @@
-// The forms of wgmma: m64nNk16 on bfloat16 and binary16, m64nNk32 on 8-bit integers, for N of 64, 128 and 256.
+// The forms of wgmma: m64nNk16 on bfloat16 and binary16, m64nNk32 on 8-bit integers, for N of 64, 128 and 256, and 192 on bfloat16.
 //
 // d += a b, where lane l of warp w holds rows 16 w + l / 4 and that + 8 of the 64, and of each 8 columns j those at 2 (l % 4)
 // and the next: d[4 j], d[4 j + 1] in the first row, d[4 j + 2], d[4 j + 3] in the second. With `accumulate` false, d is
@@ -21,13 +21,15 @@
 
 #define WGMMA_LIST_64 WGMMA_REGISTERS_0_31
 #define WGMMA_LIST_128 WGMMA_LIST_64 ", " WGMMA_REGISTERS_32_63
-#define WGMMA_LIST_256 WGMMA_LIST_128 ", " WGMMA_REGISTERS_64_95 ", " WGMMA_REGISTERS_96_127
+#define WGMMA_LIST_192 WGMMA_LIST_128 ", " WGMMA_REGISTERS_64_95
+#define WGMMA_LIST_256 WGMMA_LIST_192 ", " WGMMA_REGISTERS_96_127
 
 #define WGMMA_D8(c, d, i) \
     c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3]), c(d[i + 4]), c(d[i + 5]), c(d[i + 6]), c(d[i + 7])
 #define WGMMA_D32(c, d, i) WGMMA_D8(c, d, i), WGMMA_D8(c, d, i + 8), WGMMA_D8(c, d, i + 16), WGMMA_D8(c, d, i + 24)
 #define WGMMA_OUT_64(c, d) WGMMA_D32(c, d, 0)
 #define WGMMA_OUT_128(c, d) WGMMA_D32(c, d, 0), WGMMA_D32(c, d, 32)
+#define WGMMA_OUT_192(c, d) WGMMA_D32(c, d, 0), WGMMA_D32(c, d, 32), WGMMA_D32(c, d, 64)
 #define WGMMA_OUT_256(c, d) WGMMA_D32(c, d, 0), WGMMA_D32(c, d, 32), WGMMA_D32(c, d, 64), WGMMA_D32(c, d, 96)
 
 // A to G are the numbers of the operands behind the accumulators: two descriptors and the flag, or four registers first.
@@ -56,6 +58,7 @@
 
 WGMMA_FLOAT(bf16, 64, "%32", "%33", "%34", "%35", "%36", "%37", "%38")
 WGMMA_FLOAT(bf16, 128, "%64", "%65", "%66", "%67", "%68", "%69", "%70")
+WGMMA_FLOAT(bf16, 192, "%96", "%97", "%98", "%99", "%100", "%101", "%102")
 WGMMA_FLOAT(bf16, 256, "%128", "%129", "%130", "%131", "%132", "%133", "%134")
 WGMMA_FLOAT(f16, 64, "%32", "%33", "%34", "%35", "%36", "%37", "%38")
 WGMMA_FLOAT(f16, 128, "%64", "%65", "%66", "%67", "%68", "%69", "%70")

@@ -4,8 +4,11 @@
 mod place;
 
 use place::compiler;
-use tandem_gpu::attention::{Attention, Form, Maxima, Operands, Plan, Problem, VariantOperands, Workspace, attend};
-use tandem_gpu::{Device, Simulation, kernels};
+use std::sync::Arc;
+use tandem_gpu::attention::{
+    Attention, Form, Maxima, Operands, Plan, Problem, Task, VariantOperands, Workspace, attend,
+};
+use tandem_gpu::{Compiler, Device, Simulation, kernels};
 use tandem_ops::attention::{At, Batch, Operand, Plain, Snippet, Variant, levels};
 use tandem_ops::def::{Dims, Tensors, accept};
 use tandem_tensor::{DType, Tensor};
@@ -101,7 +104,9 @@ fn a_variant_of_ones_own_computes_the_same_on_processor_and_device() {
 fn a_variant_whose_text_is_wrong_is_refused_with_its_line() {
     let Some(compiler) = compiler() else { return };
     let device = Device::sim(compiler, Simulation::default());
-    let error = Attention::new(&device, 64, &Snippet::plain().logit("return x + slope;")).err().unwrap().to_string();
+    let maxima = Maxima::any(Form::new(64).unwrap().resources(device.facts()), 1);
+    let wrong = Snippet::plain().logit("return x + slope;");
+    let error = Attention::new(&device, 64, &wrong, &maxima).err().unwrap().to_string();
     assert!(error.contains("variant.cuh") && error.contains("slope"), "{error}");
     let many = (0..5).fold(Snippet::plain(), |snippet, _| snippet.scalar(0.0));
     let error = VariantOperands::upload(&device, &many).err().unwrap().to_string();
@@ -117,21 +122,27 @@ struct OnDevice {
 #[test]
 fn a_captured_launch_follows_the_plan_that_the_workspace_has() {
     let Some(compiler) = compiler() else { return };
-    let device = Device::sim(compiler, Simulation::seeded(4));
-    // The same operands with less and less of their pages: what a step of decoding changes is lengths.
-    let extents = [("b", 5), ("hq", 8), ("hkv", 2), ("d", 64), ("page", 8), ("kv", 300)];
-    let (dims, inputs) = drawn("attention.decode.bf16", "uniform", &extents, 6);
-    let operation = tandem_ops::operation("attention.decode.bf16").unwrap();
-    let attention = Attention::new(&device, 64, &Plain.snippet()).unwrap();
-    let resources = attention.form().resources(device.facts());
+    // Small tiles alone, and both sizes.
+    follows(&compiler, "attention.decode.bf16", "uniform", &[("b", 5), ("hq", 8), ("kv", 300)]);
+    follows(&compiler, "attention.prefill.bf16", "mixed", &[("b", 3), ("hq", 4), ("lq", 40), ("kv", 170), ("mask", 1)]);
+}
+
+/// The same operands with less and less of their pages: what a step changes is lengths.
+fn follows(compiler: &Arc<Compiler>, name: &str, sample: &str, extents: &[(&'static str, usize)]) {
+    let device = Device::sim(Arc::clone(compiler), Simulation::seeded(4));
+    let extents = [&[("hkv", 2), ("d", 64), ("page", 8)], extents].concat();
+    let (dims, inputs) = drawn(name, sample, &extents, 6);
+    let operation = tandem_ops::operation(name).unwrap();
+    let resources = Form::new(64).unwrap().resources(device.facts());
     let maxima = Maxima { items: 512, ..Maxima::any(resources, 8) };
+    let attention = Attention::new(&device, 64, &Plain.snippet(), &maxima).unwrap();
     let workspace = Workspace::new(&device, maxima, 64).unwrap();
     let buffers = OnDevice {
         q: device.upload(inputs.get("q").unwrap()).unwrap(),
         kv: device.upload(inputs.get("kv").unwrap()).unwrap(),
         table: device.upload(inputs.get("indices").unwrap()).unwrap(),
     };
-    let (rows, heads) = (dims["b"], dims["hq"]);
+    let (rows, heads) = (if name.contains("decode") { dims["b"] } else { dims["n"] }, dims["hq"]);
     let o = device.alloc(DType::BF16, rows * heads * 64).unwrap();
     let lse = device.alloc(DType::F32, rows * heads).unwrap();
     let variant = VariantOperands::upload(&device, &Plain.snippet()).unwrap();
@@ -142,11 +153,12 @@ fn a_captured_launch_follows_the_plan_that_the_workspace_has() {
         v: buffers.kv.at(dims["page"] * line),
         table: Some(&buffers.table),
         line,
+        lines: 0,
         page: dims["page"],
         page_lines: 2 * dims["page"],
         scale: inputs.scalar("scale").unwrap(),
         q_heads: heads,
-        group: 4,
+        group: heads / dims["hkv"],
         variant: &variant,
         o: &o,
         lse: &lse,
@@ -155,7 +167,7 @@ fn a_captured_launch_follows_the_plan_that_the_workspace_has() {
     let mut splits = Vec::new();
     for keep in [1.0, 0.5, 0.02, 0.8] {
         let (dims, inputs) = shortened(&dims, &inputs, keep);
-        let batches: Vec<Batch<'_>> = levels("attention.decode.bf16", &dims, &inputs).unwrap();
+        let batches: Vec<Batch<'_>> = levels(name, &dims, &inputs).unwrap();
         let (mut problem, _) = Problem::of(&batches);
         // Entries stay where the captured table has them.
         let whole = inputs.slice::<i32>("first").unwrap();
@@ -165,10 +177,10 @@ fn a_captured_launch_follows_the_plan_that_the_workspace_has() {
         workspace.set(&problem, &plan).unwrap();
         graph.launch().unwrap();
         let expected = operation.reference(&dims, &inputs).unwrap();
-        for (name, buffer, shape) in [("o", &o, vec![rows, heads, 64]), ("lse", &lse, vec![rows, heads])] {
+        for (port, buffer, shape) in [("o", &o, vec![rows, heads, 64]), ("lse", &lse, vec![rows, heads])] {
             let found = buffer.download(shape).unwrap();
-            let worst = error(&found, expected.get(name).unwrap());
-            assert!(worst < 4e-2, "{keep}: {name}: {worst}");
+            let worst = error(&found, expected.get(port).unwrap());
+            assert!(worst < 4e-2, "{keep}: {port}: {worst}");
         }
     }
     assert!(splits[0] > 0 && splits[2] == 0, "{splits:?}");
@@ -206,7 +218,10 @@ fn a_step_keeps_enough_bytes_on_their_way_and_fits_a_multiprocessor() {
         // Little's law: 4.3 TB/s for 0.7 us over 132 multiprocessors is 23 kB. Narrow heads have rows that fill no buffer.
         let least = if d >= 64 { 2 * 23_000 } else { 23_000 };
         assert!(form.bytes_in_flight() >= least, "{form:?}: {}", form.bytes_in_flight());
-        assert!(form.blocks * (form.shared() + 1024) <= 228 * 1024, "{form:?}: {}", form.shared());
+        for (task, blocks) in [(Task::Large, 1), (Task::Small, form.blocks)] {
+            let shared = form.shared(task);
+            assert!(blocks * (shared + 1024) <= 228 * 1024, "{form:?}: {task:?}: {shared}");
+        }
     }
     assert!(Form::new(128).unwrap().bytes_in_flight() >= 64 * 1024);
     for d in [0, 8, 72, 272] {

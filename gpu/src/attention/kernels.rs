@@ -1,6 +1,6 @@
 //! The kernels of the definitions.
 
-use super::{Attention, Form, Operands, Plan, Problem, STATES, VariantOperands, Workspace, tensor, warps};
+use super::{Attention, Form, Operands, Plan, Problem, STATES, Task, VariantOperands, Workspace, tensor, warps};
 use crate::device::{Args, Buffer, Device, Launch};
 use crate::error::Result;
 use crate::nvrtc::{Arch, Instance};
@@ -53,10 +53,8 @@ pub(crate) fn instances() -> Vec<Instance> {
     ]
     .map(|snippet| snippet.text());
     let forms = [64, 128, 256].into_iter().filter_map(|d| Form::new(d).ok());
-    let attention = forms.flat_map(|form| {
-        let plain = form.instance(&Snippet::plain());
-        logits.clone().map(|text| plain.clone().with_variant(text))
-    });
+    let kernels = forms.flat_map(|form| Task::ALL.map(|task| form.instance(task, &Snippet::plain())));
+    let attention = kernels.flat_map(|plain| logits.clone().map(|text| plain.clone().with_variant(text)));
     let states = ["attention_merge", "merge_states", "append"];
     attention.chain(states.map(|kernel| Instance::new(&STATES, kernel, Arch::Sm80))).collect()
 }
@@ -121,8 +119,9 @@ pub fn attend(device: &Device, levels: &[Batch<'_>], variant: &Snippet<'_>) -> R
     if plan.items.is_empty() || q_heads == 0 {
         return Ok((Tensor::zeros(DType::BF16, [rows, q_heads, d]), Tensor::zeros(DType::F32, [rows, q_heads])));
     }
-    let attention = Attention::new(device, d, variant)?;
-    let workspace = Workspace::new(device, plan.least(&problem), d)?;
+    let least = plan.least(&problem);
+    let attention = Attention::new(device, d, variant, &least)?;
+    let workspace = Workspace::new(device, least, d)?;
     workspace.set(&problem, &plan)?;
     let (q, store) = (upload(device, first.q)?, &first.store);
     let k = upload(device, store.k)?;
@@ -139,6 +138,7 @@ pub fn attend(device: &Device, levels: &[Batch<'_>], variant: &Snippet<'_>) -> R
         v,
         table: table.as_ref(),
         line: store.line,
+        lines: store.pages,
         page: store.page,
         page_lines: store.page_lines,
         scale: first.scale,

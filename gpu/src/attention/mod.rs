@@ -1,10 +1,11 @@
 //! Attention: `attention.*.bf16` and `attention.merge`.
 //!
 //! # Form
-//! Persistent blocks of 128 threads go through the lists of a [`Plan`], first large tiles, then small ones; rows that were split
-//! are merged by a second kernel. All forms of attention are one kernel: it reads lines of keys and values that a table of pages
-//! names, or that follow each other, 16 bytes a thread and copy. Variants are compiled in, see
-//! [`tandem_ops::attention::Variant`].
+//! Persistent blocks go through the lists of a [`Plan`]: one kernel for large tiles of 128 packed rows (`attention_prefill.cu`, 384
+//! threads, one block a multiprocessor), one for small tiles of at most 16 (`attention.cu`, 128 threads), and one that merges rows
+//! that were split. A workspace says which tiles it has room for, and kernels of others are not launched. All forms of attention
+//! are these kernels: they read lines of keys and values that a table of pages names, or that follow each other. Variants are
+//! compiled in, see [`tandem_ops::attention::Variant`].
 //!
 //! # Against the limits
 //! Decoding is limited by memory: 4.3 TB/s for some 0.7 us are 3 MB on their way, 23 kB for each of 132 multiprocessors.
@@ -14,46 +15,70 @@
 //! whole decoding step the simulator counts 1.02 times the sectors of the operands and results, 14 a request, and 3.8 cycles of the
 //! banks for an access to shared memory, where a matrix load takes 4 at least. Of the registers of a multiprocessor, 65,536, two
 //! blocks take `2 * 128 * 255` at most, and of its shared memory of 228 kB two blocks with [`Form::shared`] bytes; heads of 256
-//! elements leave room for one. A run of 16 positions, 8 kB with heads of 128 elements, takes a warp some 590 instructions of PTX:
+//! elements leave room for one. A run of 16 positions, 8 kB with heads of 128 elements, takes a warp some 600 instructions of PTX:
 //! 150 cycles on four schedulers, where memory takes 430.
 //!
-//! Prefill is limited by arithmetic, for which the large tiles use mma.sync, at best some 62 % of what wgmma reaches. A warp has
-//! 32 rows where heads have up to 128 elements, so that what ldmatrix brings from shared memory, 512 bytes, is used by four mma.
+//! Prefill is limited by arithmetic. None of what follows is measured on a GPU: cycles are projected from the rates of a
+//! multiprocessor (2048 multiply-accumulates of bfloat16, 16 exponentials, 4 instructions of warps, 128 bytes of shared memory a
+//! cycle), instructions are counted in the machine code of the plain variant with heads of 128 elements, and traffic in the simulator.
+//!
+//! - **Products.** A run, 128 rows by 128 positions, is `2 * 128^3 = 4.2 M` multiply-accumulates: 2048 cycles, 1024 a consumer.
+//! - **Softmax.** Its 16,384 exponentials take 1024 cycles, 512 a consumer. A consumer's warp executes some 450 instructions a run, 64
+//!   more each where a mask or larger scores ask for it; a scheduler has two such warps, so 900 of its 2048 cycles. That is less than
+//!   the products take, so it has to be done beside them: consumers take turns, so that one weighs while the other's products run,
+//!   and one's own values are added while its next scores are weighed. To reach 600 TFLOP/s where products alone would run at 790, as
+//!   large ones of matrices do within the power limit, a run may take 2700 cycles.
+//! - **Shared memory.** Scores read 6 kB a step of 64 cycles, values 4 kB, as weights stay in registers: 80 bytes a cycle on the mean.
+//!   64 kB of keys and values a run are 32 bytes a cycle more.
+//! - **Copies.** A slot of keys or values is 32 kB, and there are two of each, half of them in use: 64 kB are on their way where 32
+//!   bytes a cycle for 700 cycles of latency are 22 kB. Both consumers use one copy. From pages, a run takes 128 copies of a warp, some
+//!   13 instructions each: 420 more of a scheduler's 2048 cycles. The simulator counts 1.02 times the sectors that pages of keys and
+//!   values, queries and results have, 13 a request with the words of the plan among them, and 3.9 wavefronts a request of 512 bytes.
+//! - **Room.** Consumers have 232 registers (sums 64, scores 64, weights 32), producers 40: 64,512 of 65,536. Shared memory is
+//!   [`Form::shared`]: 165 kB, 181 kB and 214 kB with heads of 64, 128 and 256 elements. Wide heads take 64 positions at a time.
+//! - **Ends.** A tile begins and ends with a product that its own softmax does not hide, some 3000 cycles, under which the next
+//!   tile's first copies run: 2 % of a tile with 64 runs, the mean of 16k causal positions, but a fourth with 4.
 
 mod kernels;
 pub mod plan;
 
 pub use kernels::{attend, grade};
 pub(crate) use kernels::{instances, kernels};
-pub use plan::{Layout, Maxima, Plan, Problem, Resources};
+pub use plan::{Layout, Maxima, Plan, Problem, Resources, Task};
 
-use crate::device::{Args, Buffer, Device, Facts, Function, Launch};
+use crate::device::{Args, Buffer, Device, Facts, Function, Launch, Swizzle, TensorMap};
 use crate::error::{GpuError, Result};
 use crate::nvrtc::{Arch, Instance, Source};
 use tandem_ops::attention::{Operand, Snippet};
 use tandem_tensor::{DType, Data, Tensor};
 
-/// The kernel.
+/// The kernel of large tiles.
+pub(crate) static PREFILL: Source =
+    Source { name: "attention_prefill.cu", text: include_str!("../../kernels/attention_prefill.cu") };
+/// The kernel of small tiles.
 pub(crate) static ATTENTION: Source = Source { name: "attention.cu", text: include_str!("../../kernels/attention.cu") };
 /// Merging and appending.
 pub(crate) static STATES: Source =
     Source { name: "attention_merge.cu", text: include_str!("../../kernels/attention_merge.cu") };
 
+/// Packed rows of a large tile, and threads of its block: a producer warpgroup and two consumer warpgroups with half of the rows.
+const LARGE: usize = 128;
+const LARGE_THREADS: usize = 384;
 const THREADS: usize = 128;
 const WARPS: usize = 4;
 
-/// What the kernel is compiled for, which follows from the elements of a head.
+/// What the kernels are compiled for, which follows from the elements of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     /// Elements of a head: a multiple of 16, 256 at most.
     pub d: usize,
-    /// Packed rows of a large tile.
-    pub large: usize,
     /// Positions that a large tile takes at a time.
     pub positions: usize,
+    /// Slots for as many keys, and for as many values.
+    pub stages: usize,
     /// Buffers of 16 rows of a warp, for small tiles.
     pub slots: usize,
-    /// Blocks of a multiprocessor.
+    /// Blocks of a multiprocessor for small tiles; for large ones there is one.
     pub blocks: usize,
 }
 
@@ -68,9 +93,9 @@ impl Form {
             return Err(GpuError::Unsupported(text));
         }
         Ok(match d {
-            ..=64 => Form { d, large: 128, positions: 32, slots: 8, blocks: 2 },
-            65..=128 => Form { d, large: 128, positions: 32, slots: 6, blocks: 2 },
-            _ => Form { d, large: 64, positions: 32, slots: 6, blocks: 1 },
+            ..=64 => Form { d, positions: 128, stages: 4, slots: 8, blocks: 2 },
+            65..=128 => Form { d, positions: 128, stages: 2, slots: 6, blocks: 2 },
+            _ => Form { d, positions: 64, stages: 2, slots: 6, blocks: 1 },
         })
     }
 
@@ -80,11 +105,19 @@ impl Form {
     }
 
     /// Bytes of shared memory of a block.
-    pub fn shared(&self) -> usize {
-        let queries = if self.d > 128 { plan::SMALL * self.row() } else { 0 };
-        let small = WARPS * self.slots * 16 * self.row() + WARPS * plan::SMALL * 8 + plan::SMALL * 16 + queries;
-        let large = (self.large + 4 * self.positions) * self.row() + self.large * 16 + 2 * self.positions * 4;
-        small.max(large)
+    pub fn shared(&self, task: Task) -> usize {
+        match task {
+            Task::Large => {
+                // Behind queries, keys and values are results on their way out and pairs of barriers; the first begins at a
+                // multiple of 1024.
+                let slots = 2 * self.stages;
+                1024 + (LARGE + slots * self.positions) * self.row() + LARGE * 128 + (slots + 1) * 16
+            }
+            Task::Small => {
+                let queries = if self.d > 128 { plan::SMALL * self.row() } else { 0 };
+                WARPS * self.slots * 16 * self.row() + WARPS * plan::SMALL * 8 + plan::SMALL * 16 + queries
+            }
+        }
     }
 
     /// Bytes of keys and values that small tiles have on their way on a multiprocessor while they compute.
@@ -94,18 +127,22 @@ impl Form {
 
     /// What a plan may use on a device.
     pub fn resources(&self, facts: &Facts) -> Resources {
-        Resources { blocks: self.blocks * facts.shares(), large: self.large }
+        Resources { blocks: [facts.shares(), self.blocks * facts.shares()], large: LARGE }
     }
 
     /// The kernel of this form with a variant.
-    pub fn instance(&self, variant: &Snippet<'_>) -> Instance {
-        Instance::new(&ATTENTION, "attention", Arch::Sm90a)
-            .define("D", self.d)
-            .define("LARGE", self.large)
-            .define("POSITIONS", self.positions)
-            .define("SLOTS", self.slots)
-            .define("BLOCKS", self.blocks)
-            .with_variant(variant.text())
+    pub fn instance(&self, task: Task, variant: &Snippet<'_>) -> Instance {
+        let instance = match task {
+            Task::Large => Instance::new(&PREFILL, "attention_prefill", Arch::Sm90a)
+                .define("D", self.d)
+                .define("POSITIONS", self.positions)
+                .define("STAGES", self.stages),
+            Task::Small => Instance::new(&ATTENTION, "attention", Arch::Sm90a)
+                .define("D", self.d)
+                .define("SLOTS", self.slots)
+                .define("BLOCKS", self.blocks),
+        };
+        instance.with_variant(variant.text())
     }
 }
 
@@ -192,6 +229,8 @@ pub struct Operands<'a> {
     pub table: Option<&'a Buffer>,
     /// Elements of a line.
     pub line: usize,
+    /// Lines of keys, and of values, where there is no table.
+    pub lines: usize,
     /// Positions of a page.
     pub page: usize,
     /// Lines from a page to the next.
@@ -210,26 +249,50 @@ pub struct Operands<'a> {
     pub lse: &'a Buffer,
 }
 
+impl Operands<'_> {
+    /// Keys and values as TMA sees them: elements of a head, heads, lines. Of pages, which it does not copy, there are none.
+    fn maps(&self, device: &Device, d: usize, positions: usize) -> Result<Args> {
+        let map = |address| {
+            if self.table.is_some() || self.lines == 0 {
+                return Ok([0; 128]);
+            }
+            device.tensor_map(&TensorMap {
+                dtype: DType::BF16,
+                address,
+                extents: &[d as u64, (self.line / d) as u64, self.lines as u64],
+                strides: &[(d * 2) as u64, (self.line * 2) as u64],
+                box_extents: &[64, 1, positions as u32],
+                swizzle: Swizzle::Bytes128,
+            })
+        };
+        Ok(Args::new().tensor_map(&map(self.k)?).tensor_map(&map(self.v)?))
+    }
+}
+
 /// Attention whose kernels are ready, so that it can be launched many times and captured.
 pub struct Attention {
     form: Form,
-    function: Function,
+    functions: [Option<Function>; 2],
     merge: Function,
 }
 
 impl Attention {
-    /// Makes the kernels for a variant ready; they are compiled once for every text.
+    /// Makes the kernels for a variant ready that workspaces of these bounds take; they are compiled once for every text.
     ///
     /// # Errors
     /// Those of [`Form::new`] and [`Device::function`].
-    pub fn new(device: &Device, d: usize, variant: &Snippet<'_>) -> Result<Attention> {
+    pub fn new(device: &Device, d: usize, variant: &Snippet<'_>, maxima: &Maxima) -> Result<Attention> {
         let form = Form::new(d)?;
-        let function = device.function(&form.instance(variant))?;
+        let ready = |task: Task| match maxima.blocks[task as usize] {
+            0 => Ok(None),
+            _ => device.function(&form.instance(task, variant)).map(Some),
+        };
+        let functions = [ready(Task::Large)?, ready(Task::Small)?];
         let merge = device.function(&Instance::new(&STATES, "attention_merge", Arch::Sm90a))?;
-        Ok(Attention { form, function, merge })
+        Ok(Attention { form, functions, merge })
     }
 
-    /// What the kernel is compiled for.
+    /// What the kernels are compiled for.
     pub fn form(&self) -> Form {
         self.form
     }
@@ -241,39 +304,53 @@ impl Attention {
     /// # Errors
     /// Unsupported for lines beyond 31 bits; those of [`Device::launch`].
     pub fn launch(&self, device: &Device, workspace: &Workspace, operands: &Operands<'_>) -> Result<()> {
-        let Form { d, .. } = self.form;
+        let Form { d, positions, .. } = self.form;
         let layout = workspace.maxima.layout();
-        let blocks = self.form.resources(device.facts()).blocks;
-        if blocks != workspace.maxima.blocks {
-            let text = format!("the workspace is for {} blocks, and the device runs {blocks}", workspace.maxima.blocks);
-            return Err(GpuError::Invalid(text));
-        }
+        let resources = self.form.resources(device.facts());
         let numbers = [operands.line, operands.page, operands.page_lines];
         if numbers.iter().any(|&number| number > i32::MAX as usize) {
             return Err(GpuError::Unsupported(format!("lines and pages of {numbers:?} are beyond 31 bits")));
         }
         let word = |at: usize| workspace.words.at(at);
-        let parameters = Args::new()
-            .buffer(operands.q)
-            .address(operands.k)
-            .address(operands.v)
-            .optional(operands.table)
-            .address(word(layout.requests))
-            .address(word(layout.lists))
-            .address(word(layout.items))
-            .buffer(operands.o)
-            .buffer(operands.lse)
-            .buffer(&workspace.partial_o)
-            .buffer(&workspace.partial_lse)
-            .f32(operands.scale)
-            .i32(operands.q_heads as i32)
-            .i32(operands.group as i32)
-            .i32(operands.line as i32)
-            .i32(operands.page as i32)
-            .i32(operands.page_lines as i32)
-            .block(&operands.variant.args());
-        let launch = Launch::new([blocks as u32, 1, 1], [THREADS as u32, 1, 1], Args::new().block(&parameters));
-        device.launch(&self.function, &launch.shared(self.form.shared() as u32))?;
+        let parameters = |task: Task| {
+            Args::new()
+                .buffer(operands.q)
+                .address(operands.k)
+                .address(operands.v)
+                .optional(operands.table)
+                .address(word(layout.requests))
+                .address(word(layout.lists[task as usize]))
+                .address(word(layout.items))
+                .buffer(operands.o)
+                .buffer(operands.lse)
+                .buffer(&workspace.partial_o)
+                .buffer(&workspace.partial_lse)
+                .f32(operands.scale)
+                .i32(operands.q_heads as i32)
+                .i32(operands.group as i32)
+                .i32(operands.line as i32)
+                .i32(operands.page as i32)
+                .i32(operands.page_lines as i32)
+                .block(&operands.variant.args())
+        };
+        for task in Task::ALL {
+            let blocks = workspace.maxima.blocks[task as usize];
+            if blocks == 0 {
+                continue;
+            }
+            let most = resources.blocks[task as usize];
+            let function = self.functions[task as usize].as_ref().filter(|_| blocks == most).ok_or_else(|| {
+                let text = "blocks, and the kernels that are ready are for another number";
+                GpuError::Invalid(format!("the workspace is for {blocks} of {most} {text}"))
+            })?;
+            let (args, threads) = match task {
+                Task::Large => (operands.maps(device, d, positions)?, LARGE_THREADS),
+                Task::Small => (Args::new(), THREADS),
+            };
+            let args = args.block(&parameters(task));
+            let launch = Launch::new([blocks as u32, 1, 1], [threads as u32, 1, 1], args);
+            device.launch(function, &launch.shared(self.form.shared(task) as u32))?;
+        }
         if workspace.maxima.partial_rows == 0 {
             return Ok(());
         }

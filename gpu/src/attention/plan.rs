@@ -1,14 +1,14 @@
 //! Which block computes what: a schedule of attention for persistent blocks, made from lengths alone.
 //!
 //! Rows of a request and the heads of queries that share a head of keys are packed, and cut into tiles: large ones where a
-//! request has more than [`SMALL`] packed rows, small ones elsewhere. What a tile sees of the keys is cut into chunks where it is more than a
-//! block's fair share, so that one long request does not keep one block busy while the others are done. Chunks of one tile leave
-//! partial states, which are merged in the order of the positions; what is in one piece is written through. Nothing depends on
-//! timing.
+//! request has more than [`SMALL`] packed rows, small ones elsewhere. The two are tasks of two kernels with blocks of their own. What
+//! a tile sees of the keys is cut into chunks where it is more than a block's fair share of the task, so that one long request does
+//! not keep one block busy while the others are done. Chunks of one tile leave partial states, which are merged in the order of the
+//! positions; what is in one piece is written through. Nothing depends on timing.
 //!
 //! # Bounds
-//! A fair share is at least the sum over the number of blocks, and a tile is split only where it exceeds its share. So there are at
-//! most `4 blocks` chunks of large tiles, the share of which is halved, and `2 blocks` of small ones, and
+//! A fair share is at least a task's sum over its blocks, and a tile is split only where it exceeds its share. So there are at most
+//! `4 blocks` chunks of large tiles, the share of which is halved, and `2 blocks` of small ones, and
 //! [`Maxima::partial_rows`] is enough whatever the lengths are. A workspace of that size serves every batch, and its parts never
 //! move: launches can be captured once and replayed for other plans.
 //!
@@ -26,6 +26,8 @@ pub const SMALL: usize = 16;
 pub const REQUEST_WORDS: usize = 8;
 /// As above.
 pub const ITEM_WORDS: usize = 8;
+/// The least positions of a chunk of a tile that is split: whole runs of any kernel.
+const LEAST: usize = 128;
 /// Items that a workspace has room for.
 pub const MOST_ITEMS: usize = 65_536;
 
@@ -83,8 +85,8 @@ impl Problem {
 /// What a plan may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resources {
-    /// Blocks that run at once.
-    pub blocks: usize,
+    /// Blocks that run at once, for each task.
+    pub blocks: [usize; 2],
     /// Packed rows of a large tile.
     pub large: usize,
 }
@@ -104,13 +106,18 @@ pub struct Item {
     pub partial: Option<usize>,
 }
 
-/// The size of a tile.
+/// The size of a tile, and with it the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Many packed rows.
     Large = 0,
     /// At most [`SMALL`].
     Small = 1,
+}
+
+impl Task {
+    /// Both, in the order of their kernels.
+    pub const ALL: [Task; 2] = [Task::Large, Task::Small];
 }
 
 /// A schedule.
@@ -132,15 +139,15 @@ pub struct Plan {
     pub merge_rows: Vec<usize>,
     /// Rows of the partial states.
     pub partial_rows: usize,
-    /// What each block has to do: positions and twice the rows of the tile for each item.
-    pub loads: Vec<u64>,
+    /// What each block of each task has to do: positions and twice the rows of the tile for each item.
+    pub loads: [Vec<u64>; 2],
 }
 
 /// The most of everything in a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Maxima {
-    /// Blocks.
-    pub blocks: usize,
+    /// Blocks for each task; none where there are no such tiles, so that their kernel is not launched.
+    pub blocks: [usize; 2],
     /// Requests.
     pub requests: usize,
     /// Items.
@@ -156,8 +163,8 @@ pub struct Layout {
     pub merges: usize,
     /// [`REQUEST_WORDS`] a request: first row, rows, positions, first entry; mask, causal, window.
     pub requests: usize,
-    /// Where the items of each block begin, for large tiles and then for small ones.
-    pub lists: usize,
+    /// For each task, where the items of each block begin, and the end.
+    pub lists: [usize; 2],
     /// [`ITEM_WORDS`] an item: request, head, first packed row, rows; first position, end, row of partial states or -1.
     pub items: usize,
     /// See [`Plan::merge_indptr`].
@@ -176,20 +183,24 @@ impl Plan {
     /// # Errors
     /// Exhausted: more than [`MOST_ITEMS`] items. Unsupported: lengths or rows beyond 31 bits.
     pub fn new(problem: &Problem, resources: Resources) -> Result<Plan> {
-        let resources = Resources { blocks: resources.blocks.max(1), large: resources.large.max(SMALL) };
+        let resources =
+            Resources { blocks: resources.blocks.map(|blocks| blocks.max(1)), large: resources.large.max(SMALL) };
         let tiles = tiles(problem, resources)?;
-        let total: u128 = tiles.iter().map(|tile| (tile.seen.len() * tile.heads) as u128).sum();
-        let share = share(total.div_ceil(resources.blocks as u128) as usize);
-        // Large tiles take longer for the same positions; half the share evens them out, unless heads alone do.
+        let shares = Task::ALL.map(|task| {
+            let of = tiles.iter().filter(|tile| tile.task == task);
+            let total: u128 = of.map(|tile| (tile.seen.len() * tile.heads) as u128).sum();
+            share(total.div_ceil(resources.blocks[task as usize] as u128) as usize)
+        });
+        // Few large tiles are of lengths that causality makes unlike; half the share evens them out, unless heads alone do.
         let heads = problem.requests.iter().map(|request| request.heads.end).max().unwrap_or(1);
-        let limits = [share / heads.clamp(1, 2), share];
+        let limits = [(shares[0] / heads.clamp(1, 2)).max(LEAST), shares[1]];
 
-        let mut balance = Balance::new(resources.blocks);
-        let mut placed: [Vec<Vec<Item>>; 2] = std::array::from_fn(|_| vec![Vec::new(); resources.blocks]);
+        let mut balances = resources.blocks.map(Balance::new);
+        let mut placed: [Vec<Vec<Item>>; 2] = resources.blocks.map(|blocks| vec![Vec::new(); blocks]);
         let (mut count, mut partial_rows) = (0, 0);
         // For rows of the result that are merged, the states' request, first position and partial row.
         let mut partials = std::collections::BTreeMap::<usize, Vec<(usize, usize, usize)>>::new();
-        for task in [Task::Large, Task::Small] {
+        for task in Task::ALL {
             let (limit, size) = (limits[task as usize], [resources.large, SMALL][task as usize]);
             let mut pieces = Vec::new();
             for tile in tiles.iter().filter(|tile| tile.task == task) {
@@ -222,7 +233,7 @@ impl Plan {
             // The longest first, so that what comes last is small; among equals, neighbours stay together.
             pieces.sort_by_key(|piece| std::cmp::Reverse(piece.positions.len()));
             for piece in pieces {
-                let block = balance.assign((2 * size + piece.positions.len()) as u64);
+                let block = balances[task as usize].assign((2 * size + piece.positions.len()) as u64);
                 placed[task as usize][block].push(piece);
             }
         }
@@ -243,19 +254,20 @@ impl Plan {
             merge_entries.extend(entries.into_iter().map(|(_, _, partial)| partial));
             merge_indptr.push(merge_entries.len());
         }
-        let loads = balance.loads().to_vec();
+        let loads = balances.map(|balance| balance.loads().to_vec());
         Ok(Plan { resources, items, lists, limits, merge_indptr, merge_entries, merge_rows, partial_rows, loads })
     }
 
-    /// The largest load over the mean.
+    /// The largest load over the mean, of the task where this is more.
     pub fn imbalance(&self) -> f64 {
-        imbalance(&self.loads)
+        self.loads.iter().map(|loads| imbalance(loads)).fold(1.0, f64::max)
     }
 
     /// The least that holds this plan.
     pub fn least(&self, problem: &Problem) -> Maxima {
+        let busy = |task: Task| self.lists[task as usize].first() != self.lists[task as usize].last();
         Maxima {
-            blocks: self.resources.blocks,
+            blocks: Task::ALL.map(|task| if busy(task) { self.resources.blocks[task as usize] } else { 0 }),
             requests: problem.requests.len(),
             items: self.items.len(),
             partial_rows: self.partial_rows,
@@ -268,7 +280,8 @@ impl Plan {
     /// Exhausted, where the workspace is too small.
     pub fn words(&self, problem: &Problem, maxima: &Maxima) -> Result<Vec<i32>> {
         let least = self.least(problem);
-        let fits = least.blocks == maxima.blocks
+        let mut blocks = least.blocks.iter().zip(maxima.blocks);
+        let fits = blocks.all(|(&least, most)| least == 0 || least == most)
             && least.requests <= maxima.requests
             && least.items <= maxima.items
             && least.partial_rows <= maxima.partial_rows;
@@ -296,8 +309,10 @@ impl Plan {
             ];
             words[layout.requests + at * REQUEST_WORDS..][..REQUEST_WORDS].copy_from_slice(&all);
         }
-        let lists = self.lists.iter().flatten();
-        words[layout.lists..].iter_mut().zip(lists).for_each(|(to, &begin)| *to = word(begin));
+        for task in Task::ALL.map(|task| task as usize).into_iter().filter(|&task| maxima.blocks[task] > 0) {
+            let list = words[layout.lists[task]..].iter_mut().zip(&self.lists[task]);
+            list.for_each(|(to, &begin)| *to = word(begin));
+        }
         for (at, item) in self.items.iter().enumerate() {
             let all = [
                 word(item.request),
@@ -325,7 +340,7 @@ impl Plan {
 impl Maxima {
     /// Room for any batch of at most so many requests on one level.
     pub fn any(resources: Resources, requests: usize) -> Maxima {
-        let partial_rows = 4 * resources.blocks * resources.large + 2 * resources.blocks * SMALL;
+        let partial_rows = 4 * resources.blocks[0] * resources.large + 2 * resources.blocks[1] * SMALL;
         Maxima { blocks: resources.blocks, requests, items: MOST_ITEMS, partial_rows }
     }
 
@@ -344,7 +359,7 @@ impl Maxima {
         Layout {
             merges: part(1),
             requests: part(self.requests * REQUEST_WORDS),
-            lists: part(2 * (self.blocks + 1)),
+            lists: self.blocks.map(|blocks| part(blocks + 1)),
             items: part(self.items * ITEM_WORDS),
             merge_indptr: part(merges + 1),
             merge_rows: part(merges),
@@ -390,5 +405,5 @@ fn tiles(problem: &Problem, resources: Resources) -> Result<Vec<Tile>> {
 
 /// A block's share, in steps so that plans of near lengths are alike.
 fn share(fair: usize) -> usize {
-    if fair <= 128 { 128 } else { fair.next_multiple_of(256) }
+    if fair <= LEAST { LEAST } else { fair.next_multiple_of(2 * LEAST) }
 }

@@ -1,14 +1,15 @@
 //! Bugs in attention.
 
 use super::{Bug, Subject, differs, kernel};
-use crate::attention::{ATTENTION, STATES};
+use crate::attention::{ATTENTION, PREFILL, STATES};
 use crate::device::Device;
 use tandem_ops::OpError;
 
 pub(super) fn subjects() -> Vec<Subject> {
     vec![
         Subject { name: "attention of small tiles", source: &ATTENTION, exercise: small, bugs: SMALL },
-        Subject { name: "attention of large tiles", source: &ATTENTION, exercise: large, bugs: LARGE },
+        Subject { name: "attention of large tiles, pages", source: &PREFILL, exercise: pages, bugs: PAGES },
+        Subject { name: "attention of large tiles, lines", source: &PREFILL, exercise: lines, bugs: LINES },
         Subject { name: "attention_merge", source: &STATES, exercise: merged, bugs: MERGE },
         Subject { name: "append", source: &STATES, exercise: append, bugs: APPEND },
     ]
@@ -20,10 +21,16 @@ fn small(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
     differs(&*kernel(device, "attention.decode.bf16")?, "kv_zero", &extents, seed)
 }
 
-/// Two tiles of each request and head, with more runs than there are buffers.
-fn large(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
-    let extents = [("b", 2), ("hq", 4), ("hkv", 2), ("d", 64), ("page", 16), ("lq", 75), ("kv", 170), ("mask", 1)];
-    differs(&*kernel(device, "attention.prefill.bf16")?, "random", &extents, seed)
+/// More runs for each block than there are slots, of which the first half of a tile does not see the last.
+fn pages(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
+    let extents = [("b", 2), ("hq", 2), ("hkv", 2), ("d", 80), ("page", 16), ("lq", 126), ("kv", 395), ("mask", 1)];
+    differs(&*kernel(device, "attention.prefill.bf16")?, "equal", &extents, seed)
+}
+
+/// Without pages, so that all runs of a request but the last come by TMA; and each row sees all of them.
+fn lines(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
+    let extents = [("b", 2), ("hq", 2), ("hkv", 2), ("d", 80), ("lq", 126), ("kv", 400)];
+    differs(&*kernel(device, "attention.ragged.bf16")?, "equal", &extents, seed)
 }
 
 /// States of two levels, both of them of nothing for every second request.
@@ -109,48 +116,160 @@ const SMALL: &[Bug] = &[
     },
 ];
 
-const LARGE: &[Bug] = &[
+const PAGES: &[Bug] = &[
     Bug {
-        name: "wait for keys one group too lax",
-        wrong: "the copies of these keys may be those still on their way",
+        name: "no wait for an empty slot",
+        wrong: "keys and values are overwritten while they are read",
+        edits: &[("    mbarrier_wait(block.empty(operand, n), phase_of(n) ^ 1);\n", "")],
+    },
+    Bug {
+        name: "wait for an empty slot in the wrong phase",
+        wrong: "nobody has released the slots that the first runs go to",
+        edits: &[("block.empty(operand, n), phase_of(n) ^ 1)", "block.empty(operand, n), phase_of(n))")],
+    },
+    Bug {
+        name: "copies announced before they are there",
+        wrong: "the barrier is full while cp.async is under way",
+        edits: &[("    cp_async_wait<0>();\n", "")],
+    },
+    Bug {
+        name: "no fence between cp.async and wgmma",
+        wrong: "the one writes through the generic proxy, and the other reads through the async one",
+        edits: &[("    fence_proxy_async();\n", "")],
+    },
+    Bug {
+        name: "lines behind the end are not zeros",
+        wrong: "what no row sees may be no number, and nothing times that is none",
+        edits: &[
+            ("if (!mapped && position + lane < item.end) line", "if (!mapped) line"),
+            ("row + 32 < POSITIONS && next < item.end ? line_of", "row + 32 < POSITIONS ? line_of"),
+        ],
+    },
+    Bug {
+        name: "no wait for keys",
+        wrong: "scores are of what lay in the slot before",
         edits: &[(
-            "// The keys of this run are there, and nobody reads those of the one before.\n        cp_async_wait<1>();",
-            "// The keys of this run are there, and nobody reads those of the one before.\n        cp_async_wait<2>();",
+            "                mbarrier_wait(block.full(KEYS, n), phase_of(n));\n                take_turn",
+            "                take_turn",
         )],
+    },
+    Bug {
+        name: "no wait for queries",
+        wrong: "scores are of the queries of the tile before",
+        edits: &[("        if (runs > 0) mbarrier_wait(block.queries_full(), tiles & 1);\n", "")],
+    },
+    Bug {
+        name: "scores used before they are there",
+        wrong: "both groups of products may be under way",
+        edits: &[("wgmma_wait<1>();", "wgmma_wait<2>();")],
+    },
+    Bug {
+        name: "sums multiplied while values are added",
+        wrong: "the accumulators are those of a product under way",
+        edits: &[(
+            "                wgmma_wait<0>();\n                wgmma_hold(flat(o));",
+            "                wgmma_wait<1>();\n                wgmma_hold(flat(o));",
+        )],
+    },
+    Bug {
+        name: "keys released before the product is done",
+        wrong: "the next keys may come while these are read",
+        edits: &[(
+            "                wgmma_wait<1>();\n                wgmma_hold(flat(s));\n                release(block.empty(KEYS, n));",
+            "                release(block.empty(KEYS, n));\n                wgmma_wait<1>();\n                wgmma_hold(flat(s));",
+        )],
+    },
+    Bug {
+        name: "values released with the keys",
+        wrong: "the next values may come while these are read",
+        edits: &[
+            ("                release(block.empty(VALUES, n - 1));\n", ""),
+            (
+                "                release(block.empty(KEYS, n));\n                if",
+                "                release(block.empty(KEYS, n));\n                release(block.empty(VALUES, n - 1));\n                if",
+            ),
+        ],
+    },
+    Bug {
+        name: "a slot released by one warp for all four",
+        wrong: "the others may still read it",
+        edits: &[
+            ("    if (elect_one()) mbarrier_arrive(empty);", "    if (threadIdx.x % 128 == 0) mbarrier_arrive(empty);"),
+            ("block.empty(operand, n), CONSUMERS * 4);", "block.empty(operand, n), CONSUMERS);"),
+            ("block.queries_empty(), CONSUMERS * 4);", "block.queries_empty(), CONSUMERS);"),
+        ],
+    },
+    Bug {
+        name: "a passed run that is not released",
+        wrong: "its slots stay full",
+        edits: &[("        release(block.empty(operand, n));\n", "")],
+    },
+    Bug {
+        name: "no fence before the products",
+        wrong: "the sums and weights have been written since the last one",
+        edits: &[(
+            "                wgmma_fence();\n                ask_scores(s, queries, block.tile(KEYS, n));\n                mbarrier_wait",
+            "                ask_scores(s, queries, block.tile(KEYS, n));\n                mbarrier_wait",
+        )],
+    },
+    Bug {
+        name: "a turn that is not given",
+        wrong: "the other consumer waits for ever",
+        edits: &[("block.tile(VALUES, n - 1));\n                give_turn(consumer);", "block.tile(VALUES, n - 1));")],
+    },
+    Bug {
+        name: "rows read before they are written",
+        wrong: "they are other lanes'",
+        edits: &[("row.begin, row.end));\n    }\n    __syncwarp();", "row.begin, row.end));\n    }")],
+    },
+    Bug {
+        name: "results read before they are written",
+        wrong: "they are other lanes'",
+        edits: &[("        __syncwarp();\n        // Eight lanes write", "        // Eight lanes write")],
+    },
+];
+
+const LINES: &[Bug] = &[
+    Bug {
+        name: "fewer bytes expected than come",
+        wrong: "the barrier is full when the first box is there",
+        edits: &[("mbarrier_expect_tx(full, TILE_BYTES);", "mbarrier_expect_tx(full, BOX);")],
+    },
+    Bug {
+        name: "no wait for an empty slot",
+        wrong: "keys and values are overwritten while they are read",
+        edits: &[("    mbarrier_wait(block.empty(operand, n), phase_of(n) ^ 1);\n", "")],
+    },
+    Bug {
+        name: "barriers not fenced",
+        wrong: "the copies of TMA may not find them initialised",
+        edits: &[("        fence_mbarrier_init();\n", "")],
+    },
+    Bug {
+        name: "no barrier of the block behind those of memory",
+        wrong: "other warps use them before they are initialised",
+        edits: &[(
+            "        fence_mbarrier_init();\n    }\n    __syncthreads();\n",
+            "        fence_mbarrier_init();\n    }\n",
+        )],
+    },
+    Bug {
+        name: "no wait for the place of the queries",
+        wrong: "queries are overwritten while they are read",
+        edits: &[("                mbarrier_wait(block.queries_empty(), tiles & 1 ^ 1);\n", "")],
     },
     Bug {
         name: "no wait for values",
-        wrong: "what is added lay in the buffer before",
-        edits: &[(
-            "// The values of this run are there, and nobody reads those of the one before.\n        cp_async_wait<1>();\n",
-            "",
-        )],
+        wrong: "what is added lay in the slot before",
+        edits: &[("                mbarrier_wait(block.full(VALUES, n - 1), phase_of(n - 1));\n", "")],
     },
     Bug {
-        name: "no barrier behind the wait for keys",
-        wrong: "a thread's wait is for its own copies; those of other warps may be on their way",
-        edits: &[(
-            "reads those of the one before.\n        cp_async_wait<1>();\n        __syncthreads();\n        if (run + 1 < runs) load_tile(p, keys",
-            "reads those of the one before.\n        cp_async_wait<1>();\n        if (run + 1 < runs) load_tile(p, keys",
-        )],
-    },
-    Bug {
-        name: "no barrier behind the wait for values",
-        wrong: "a thread's wait is for its own copies; those of other warps may be on their way",
-        edits: &[(
-            "reads those of the one before.\n        cp_async_wait<1>();\n        __syncthreads();\n        if (run + 1 < runs) load_tile(p, values",
-            "reads those of the one before.\n        cp_async_wait<1>();\n        if (run + 1 < runs) load_tile(p, values",
-        )],
-    },
-    Bug {
-        name: "next keys into the buffer in use",
-        wrong: "keys are overwritten while they are read",
-        edits: &[("load_tile(p, keys + (run + 1) % 2 * TILE_BYTES,", "load_tile(p, keys + run % 2 * TILE_BYTES,")],
-    },
-    Bug {
-        name: "lines of the next run overwritten",
-        wrong: "other threads still copy values by these lines",
-        edits: &[("lines + run % 2 * POSITIONS);", "lines + (run + 1) % 2 * POSITIONS);")],
+        name: "queries released a run too early",
+        wrong: "the last scores of the tile are still to come",
+        edits: &[
+            ("if (n + 1 == before + high) release", "if (n + 2 == before + high) release"),
+            ("if (low + 1 == high) release", "if (low + 2 >= high) release"),
+        ],
     },
 ];
 

@@ -159,9 +159,10 @@ impl<'a> Snippet<'a> {
     pub fn text(&self) -> String {
         const PARAMETERS: &str = "const VariantOperands& p, const At& at";
         let mut text = format!(
-            "#define VARIANT_SOFTMAX {}\n#define VARIANT_KEEP {}\n\
+            "#define VARIANT_SOFTMAX {}\n#define VARIANT_LOGIT {}\n#define VARIANT_KEEP {}\n\
              DEVICE float variant_logit({PARAMETERS}, float x) {{\n{}\n}}\n",
             i32::from(self.softmax),
+            i32::from(self.logit.is_some()),
             i32::from(!self.keeps.is_empty()),
             self.logit.as_deref().unwrap_or("return x;"),
         );

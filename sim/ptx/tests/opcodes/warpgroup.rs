@@ -88,6 +88,11 @@ fn tests() -> Vec<Test> {
     all.push(Test { opcode: "m64n32k32.s32.u8.u8", n: 32, k: 32, kind: Kind::U8, accumulate: false, ..PLAIN });
     all.push(Test { opcode: "m64n16k32.f32.e4m3.e4m3", n: 16, k: 32, kind: Kind::E4m3, ..PLAIN });
     all.push(Test { opcode: "m64n16k8.f32.tf32.tf32", n: 16, k: 8, kind: Kind::Tf32, ..PLAIN });
+    // N takes more than one atom, so that the leading offset of a transposed B matters.
+    for (opcode, n) in [("m64n128k16.f32.bf16.bf16", 128), ("m64n256k16.f32.bf16.bf16", 256)] {
+        let wide = Test { opcode, n, transpose: (false, true), ..PLAIN };
+        all.extend([wide, Test { registers: true, ..wide }]);
+    }
     all.push(Test { registers: true, ..PLAIN });
     all.push(Test { registers: true, transpose: (false, true), layout: Layout::B64, ..PLAIN });
     all.push(Test { opcode: "m64n32k32.s32.s8.s8", n: 32, k: 32, kind: Kind::S8, registers: true, ..PLAIN });
