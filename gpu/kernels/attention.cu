@@ -137,8 +137,14 @@ DEVICE void small_tile(const Parameters& p, const Item& item, u8* shared) {
                 for (int i = 0; i < 4; i++) o[j][i] *= factor[i / 2];
             }
         }
-        const u32 weights[4] = {pack_bf16(s[0][0], s[0][1]), pack_bf16(s[0][2], s[0][3]), pack_bf16(s[1][0], s[1][1]),
-                                pack_bf16(s[1][2], s[1][3])};
+        // Memory is what a small tile waits for, so that its weights may have twice the bits of a bfloat16.
+        u32 weights[4], rest[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const float x = s[i / 2][i % 2 * 2], y = s[i / 2][i % 2 * 2 + 1];
+            weights[i] = cut_bf16(x, y);
+            rest[i] = rest_bf16(x, y);
+        }
         // So are its values.
         cp_async_wait<SLOTS - 2>();
         __syncwarp();
@@ -151,7 +157,9 @@ DEVICE void small_tile(const Parameters& p, const Item& item, u8* shared) {
             ldmatrix_x4_trans(b, piece_address(values, lane % 16, j * 2 + lane / 16));
             const u32 low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
             mma_bf16(o[j * 2], weights, low);
+            mma_bf16(o[j * 2], rest, low);
             mma_bf16(o[j * 2 + 1], weights, high);
+            mma_bf16(o[j * 2 + 1], rest, high);
         }
     }
 #undef LOAD

@@ -199,6 +199,14 @@ DEVICE void weigh(float (&s)[N][4], float unit, float (&largest)[2], float (&tot
     }
 }
 
+// Two weights as sums of two bfloat16 each. What is left after cutting off is not negative, and where there is a weight it is not
+// zero either, for zero times an infinite value would be no number.
+DEVICE u32 cut_bf16(float x, float y) { return float_to_bits(x) >> 16 | (float_to_bits(y) & 0xffff0000u); }
+DEVICE u32 rest_bf16(float x, float y) {
+    auto rest = [](float of) { return of == 0.0f ? 0.0f : fmaxf(of - bits_to_float(float_to_bits(of) & 0xffff0000u), 1e-30f); };
+    return pack_bf16(rest(x), rest(y));
+}
+
 // The logarithm of a sum of weights that were taken relative to `largest`.
 DEVICE float log_sum(float largest, float total) {
     if (!VARIANT_SOFTMAX) return 0.0f;

@@ -175,11 +175,6 @@ DEVICE void ask_values(float (&o)[BOXES * 8][4], const u32 (&weights)[POSITIONS 
     wgmma_commit();
 }
 
-// Whether all rows of a warp see all positions of a run.
-DEVICE bool all_see(int position, const Seen& both) {
-    return __all_sync(FULL_WARP, position >= both.begin && position + POSITIONS <= both.end);
-}
-
 // Rows of a warp wait in its chunk, since there are no registers to keep them in, until results overwrite them.
 DEVICE void keep_rows(const Parameters& p, const Request& r, const Item& item, u32 chunk, int warp) {
     // All lanes have read the results that were there.
@@ -219,12 +214,19 @@ DEVICE void soften(const Parameters& p, const Request& r, u32 chunk, int positio
     put_totals(chunk, total);
 }
 
-// Accumulators of two times eight positions are the left operand of a product over 16.
+// Accumulators of two times eight positions are the left operand of a product over 16: the weights rounded, or cut off, or what is
+// left of them then.
+enum Part { ROUNDED, FIRST, REST };
+
+template <Part PART>
 DEVICE void pack(const float (&s)[POSITIONS / 8][4], u32 (&weights)[POSITIONS / 16][4]) {
 #pragma unroll
     for (int i = 0; i < POSITIONS / 16; i++) {
 #pragma unroll
-        for (int j = 0; j < 4; j++) weights[i][j] = pack_bf16(s[i * 2 + j / 2][j % 2 * 2], s[i * 2 + j / 2][j % 2 * 2 + 1]);
+        for (int j = 0; j < 4; j++) {
+            const float x = s[i * 2 + j / 2][j % 2 * 2], y = s[i * 2 + j / 2][j % 2 * 2 + 1];
+            weights[i][j] = PART == ROUNDED ? pack_bf16(x, y) : PART == FIRST ? cut_bf16(x, y) : rest_bf16(x, y);
+        }
     }
 }
 
@@ -235,6 +237,31 @@ DEVICE void hold(u32 (&weights)[POSITIONS / 16][4]) {
 #pragma unroll
         for (int j = 0; j < 4; j++) asm volatile("" : "+r"(weights[i][j]) :: "memory");
     }
+}
+
+// Adds the weighted values of a run, and waits for the sum.
+DEVICE void add_values(float (&o)[BOXES * 8][4], u32 (&weights)[POSITIONS / 16][4], u32 values) {
+    wgmma_hold(flat(o));
+    hold(weights);
+    wgmma_fence();
+    ask_values(o, weights, values);
+    wgmma_wait<0>();
+    wgmma_hold(flat(o));
+    hold(weights);
+}
+
+// The weights of a run as the operand of the next product. Where rows see some of the run's positions alone, they may see few at all,
+// and the errors of few rounded weights do not make up for each other: what cutting the weights off leaves is added at once.
+DEVICE void settle(const Block& block, u32 n, bool whole, const float (&s)[POSITIONS / 8][4], u32 (&weights)[POSITIONS / 16][4],
+                   float (&o)[BOXES * 8][4]) {
+    if (whole && !VARIANT_KEEP) {
+        pack<ROUNDED>(s, weights);
+        return;
+    }
+    pack<REST>(s, weights);
+    mbarrier_wait(block.full(VALUES, n), phase_of(n));
+    add_values(o, weights, block.tile(VALUES, n));
+    pack<FIRST>(s, weights);
 }
 
 // A run that no row of this consumer sees.
@@ -318,7 +345,7 @@ DEVICE void put_tile(const Parameters& p, const Block& block, int warp, int numb
 }
 
 DEVICE void consume(const Parameters& p, const Block& block, int warp) {
-    const int consumer = warp / 4, lane = lane_id();
+    const int consumer = warp / 4;
     const u32 queries = block.queries + consumer * 64 * 128, chunk = block.chunk(warp);
     float s[POSITIONS / 8][4] = {};
     u32 weights[POSITIONS / 16][4] = {};
@@ -338,18 +365,24 @@ DEVICE void consume(const Parameters& p, const Block& block, int warp) {
 
         // The runs that some row of this consumer sees: rows that come later see no less at either end.
         int low = runs, high = runs;
+        // The positions that all of them see.
+        int all_begin = 0, all_end = 0;
         const int top = consumer * 64, bottom = min_of(top + 64, item.count) - 1;
         if (bottom >= top) {
-            low = min_of((row_of(p, r, item, top).begin - item.begin) / POSITIONS, runs);
-            high = max_of(ceil_div(row_of(p, r, item, bottom).end - item.begin, POSITIONS), low);
+            const Row first = row_of(p, r, item, top), last = row_of(p, r, item, bottom);
+            low = min_of((first.begin - item.begin) / POSITIONS, runs);
+            high = max_of(ceil_div(last.end - item.begin, POSITIONS), low);
+            all_begin = last.begin;
+            all_end = first.end;
         }
-        const Seen both = seen_by_both(kept_row(chunk, 0), kept_row(chunk, 1), warp * 16 + lane / 4, item.count);
+        auto sees_all = [&](int position) { return position >= all_begin && position + POSITIONS <= all_end; };
         if (runs > 0) mbarrier_wait(block.queries_full(), tiles & 1);
         if (runs > 0 && low == high) release(block.queries_empty());
 
         for (int run = 0; run < low; run++) pass(block, consumer, before + run);
         if (low < high) {
             float factor[2];
+            bool whole;
             u32 n = before + low;
             int position = item.begin + low * POSITIONS;
             mbarrier_wait(block.full(KEYS, n), phase_of(n));
@@ -363,8 +396,9 @@ DEVICE void consume(const Parameters& p, const Block& block, int warp) {
             release(block.empty(KEYS, n));
             if (low + 1 == high) release(block.queries_empty());
             // There are no earlier sums.
-            soften(p, r, chunk, position, all_see(position, both), s, largest, factor);
-            pack(s, weights);
+            whole = sees_all(position);
+            soften(p, r, chunk, position, whole, s, largest, factor);
+            settle(block, n, whole, s, weights, o);
 #pragma unroll 1
             while (++n < before + high) {
                 position += POSITIONS;
@@ -383,7 +417,8 @@ DEVICE void consume(const Parameters& p, const Block& block, int warp) {
                 wgmma_hold(flat(s));
                 release(block.empty(KEYS, n));
                 if (n + 1 == before + high) release(block.queries_empty());
-                soften(p, r, chunk, position, all_see(position, both), s, largest, factor);
+                whole = sees_all(position);
+                soften(p, r, chunk, position, whole, s, largest, factor);
                 wgmma_wait<0>();
                 wgmma_hold(flat(o));
                 hold(weights);
@@ -395,17 +430,11 @@ DEVICE void consume(const Parameters& p, const Block& block, int warp) {
                         for (int i = 0; i < 4; i++) o[j][i] *= factor[i / 2];
                     }
                 }
-                pack(s, weights);
+                settle(block, n, whole, s, weights, o);
             }
             n = before + high - 1;
             mbarrier_wait(block.full(VALUES, n), phase_of(n));
-            wgmma_hold(flat(o));
-            hold(weights);
-            wgmma_fence();
-            ask_values(o, weights, block.tile(VALUES, n));
-            wgmma_wait<0>();
-            wgmma_hold(flat(o));
-            hold(weights);
+            add_values(o, weights, block.tile(VALUES, n));
             release(block.empty(VALUES, n));
         }
         for (int run = high; run < runs; run++) pass(block, consumer, before + run);

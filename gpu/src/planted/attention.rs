@@ -10,6 +10,7 @@ pub(super) fn subjects() -> Vec<Subject> {
         Subject { name: "attention of small tiles", source: &ATTENTION, exercise: small, bugs: SMALL },
         Subject { name: "attention of large tiles, pages", source: &PREFILL, exercise: pages, bugs: PAGES },
         Subject { name: "attention of large tiles, lines", source: &PREFILL, exercise: lines, bugs: LINES },
+        Subject { name: "attention of large tiles, nothing", source: &PREFILL, exercise: nothing, bugs: NOTHING },
         Subject { name: "attention_merge", source: &STATES, exercise: merged, bugs: MERGE },
         Subject { name: "append", source: &STATES, exercise: append, bugs: APPEND },
     ]
@@ -31,6 +32,12 @@ fn pages(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
 fn lines(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
     let extents = [("b", 2), ("hq", 2), ("hkv", 2), ("d", 80), ("lq", 126), ("kv", 400)];
     differs(&*kernel(device, "attention.ragged.bf16")?, "equal", &extents, seed)
+}
+
+/// Every second request has no positions, so that its tiles meet no barrier between their rows and their results.
+fn nothing(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
+    let extents = [("b", 2), ("hq", 2), ("hkv", 2), ("d", 80), ("page", 16), ("lq", 126), ("kv", 80)];
+    differs(&*kernel(device, "attention.prefill.bf16")?, "kv_zero", &extents, seed)
 }
 
 /// States of two levels, both of them of nothing for every second request.
@@ -218,11 +225,6 @@ const PAGES: &[Bug] = &[
         edits: &[("block.tile(VALUES, n - 1));\n                give_turn(consumer);", "block.tile(VALUES, n - 1));")],
     },
     Bug {
-        name: "rows read before they are written",
-        wrong: "they are other lanes'",
-        edits: &[("row.begin, row.end));\n    }\n    __syncwarp();", "row.begin, row.end));\n    }")],
-    },
-    Bug {
         name: "results read before they are written",
         wrong: "they are other lanes'",
         edits: &[("        __syncwarp();\n        // Eight lanes write", "        // Eight lanes write")],
@@ -272,6 +274,12 @@ const LINES: &[Bug] = &[
         ],
     },
 ];
+
+const NOTHING: &[Bug] = &[Bug {
+    name: "rows read before they are written",
+    wrong: "they are other lanes'",
+    edits: &[("row.begin, row.end));\n    }\n    __syncwarp();", "row.begin, row.end));\n    }")],
+}];
 
 const MERGE: &[Bug] = &[
     Bug {

@@ -8,8 +8,9 @@ use tandem_tensor::Tensor;
 pub enum Agree {
     /// Every bit.
     Exact,
-    /// Errors beside the reference: the root mean square of all beside its own, and each one beside its element or the root
-    /// mean square, whichever is larger. NaNs and infinities have to be where the reference has them.
+    /// Errors beside the reference: the root mean square of all beside its own, and each one beside its element, or the root
+    /// mean square of its row along the last axis, or that of all, whichever is largest. NaNs and infinities have to be where the
+    /// reference has them.
     Relative {
         /// Root mean square of the errors.
         rms: f64,
@@ -23,7 +24,7 @@ pub enum Agree {
 pub struct Agreement {
     /// Root mean square of the errors, over that of the reference.
     pub rms: f64,
-    /// The largest error, over its element of the reference or the root mean square of all, whichever is larger.
+    /// The largest error, over the largest of its element of the reference, the root mean square of its row and that of all.
     pub max: f64,
     /// Elements that differ in a way that no tolerance allows: any difference under [`Agree::Exact`], else a NaN or an infinity
     /// on one side only. A wrong shape or dtype counts as all elements, and at least one.
@@ -52,6 +53,7 @@ impl Agree {
             pairs.enumerate().filter(|(_, (a, b))| a != b).for_each(|(at, _)| wrong(at));
             return result;
         }
+        let shape = expected.shape();
         let (found, expected) = (found.to_f64(), expected.to_f64());
         let (mut errors, mut squares, mut count) = (0.0, 0.0, 0usize);
         for (at, (&a, &b)) in found.iter().zip(&expected).enumerate() {
@@ -66,12 +68,17 @@ impl Agree {
         // An all-zero reference has no scale of its own: errors count as they are.
         let scale = if squares > 0.0 { (squares / count as f64).sqrt() } else { 1.0 };
         result.rms = (errors / count.max(1) as f64).sqrt() / scale;
-        for (at, (a, b)) in found.iter().zip(&expected).enumerate() {
-            let error = (a - b).abs() / b.abs().max(scale);
-            if a.is_finite() && b.is_finite() && error > result.max {
-                result.max = error;
-                if result.wrong == 0 {
-                    result.at = at;
+        let width = shape.last().copied().unwrap_or(1).max(1);
+        for (row, (found, expected)) in found.chunks(width).zip(expected.chunks(width)).enumerate() {
+            // Elements of a row are sums of as many terms of the same size, which another row's need not be.
+            let scale = scale.max(root_mean_square(expected));
+            for (column, (a, b)) in found.iter().zip(expected).enumerate() {
+                let error = (a - b).abs() / b.abs().max(scale);
+                if a.is_finite() && b.is_finite() && error > result.max {
+                    result.max = error;
+                    if result.wrong == 0 {
+                        result.at = row * width + column;
+                    }
                 }
             }
         }
@@ -86,6 +93,13 @@ impl Agree {
                 Agree::Relative { rms, max } => agreement.rms <= rms && agreement.max <= max,
             }
     }
+}
+
+/// That of the finite ones; 0 without any.
+fn root_mean_square(values: &[f64]) -> f64 {
+    let finite = values.iter().filter(|value| value.is_finite());
+    let (sum, count) = finite.fold((0.0, 0usize), |(sum, count), value| (sum + value * value, count + 1));
+    (sum / count.max(1) as f64).sqrt()
 }
 
 #[cfg(test)]
@@ -127,6 +141,23 @@ mod tests {
         let small = with(8, 0.5);
         assert!(rule.allows(&small) && (small.max - 5e-3).abs() < 1e-9 && small.at == 8, "{small:?}");
         assert!(!rule.allows(&with(8, 5.0)) && !rule.allows(&with(7, 1020.0)));
+    }
+
+    #[test]
+    fn an_element_of_a_large_row_is_measured_against_its_row() {
+        let rule = Agree::Relative { rms: 1.0, max: 1e-2 };
+        // One row of four of hundreds, the others zero: the whole has a root mean square of 50.
+        let rows = |first: [f32; 4]| {
+            let values = first.into_iter().chain([0.0; 12]).collect();
+            Tensor::from_vec([4, 4], values).unwrap()
+        };
+        let expected = rows([100.0, -100.0, 100.0, 0.0]);
+        let near = rule.compare(&rows([100.0, -100.0, 100.0, 0.7]), &expected);
+        assert!(rule.allows(&near) && (near.max - 0.7 / 7500f64.sqrt()).abs() < 1e-6 && near.at == 3, "{near:?}");
+        let mut found = expected.to_f64();
+        found[9] = 0.7;
+        let found = Tensor::from_vec([4, 4], found.into_iter().map(|x| x as f32).collect()).unwrap();
+        assert!(!rule.allows(&rule.compare(&found, &expected)));
     }
 
     #[test]

@@ -137,11 +137,12 @@ const WHOLE_GROUPS: Constraint =
     Constraint { text: "hq % hkv == 0", holds: |dims| dims["hq"].is_multiple_of(dims["hkv"].max(1)) };
 const SOME_PAGE: Constraint = Constraint { text: "page > 0", holds: |dims| dims["page"] > 0 };
 
-// Results are rounded to bfloat16, and kernels on tensor cores round the weights to it as well. Exact arithmetic with these two
-// roundings alone is off by 2.2e-3 of the root mean square with a softmax of normal scores, 2.4e-3 with sigmoids, and up to 2.5e-3
-// on some draws; where every number is just above a power of two, each rounding is 2.3e-3, and both 3.2e-3. That is the rule. One
-// number is off by 2^-8 for its weights and by a unit in the last place, 2^-7, at most.
-const AGREE: Agree = Agree::Relative { rms: 3.2e-3, max: 1.2e-2 };
+// Results are rounded to bfloat16, and kernels on tensor cores round the weights of many positions to it as well. Exact arithmetic
+// with these two roundings alone is off by 2.2e-3 of the root mean square with a softmax of normal scores, 2.4e-3 with sigmoids, and
+// up to 2.5e-3 on some draws; where every number is just above a power of two, each rounding is 2.3e-3, and both 3.2e-3. That is the
+// rule. The weights of an element are off by 1.6e-3 of its row each, in a sum that in a million elements comes to six times that at
+// some place, and rounding the result adds 2^-8 of it: 1.4e-2, or a little more where numbers are just above powers of two.
+const AGREE: Agree = Agree::Relative { rms: 3.2e-3, max: 1.6e-2 };
 const VTA: Grade = Grade::ReferenceOnly("the core multiplies 8-bit integers and has no exponential");
 
 /// The name of a choice; the first of them where the definition has no such axis.
