@@ -17,10 +17,19 @@ pub fn run() -> Result<()> {
 }
 
 fn rules() -> Result<()> {
-    let output = Command::new("git").args(["ls-files", "*.rs"]).current_dir(root()).output()?;
+    let output = Command::new("git").arg("ls-files").current_dir(root()).output()?;
     let mut broken = Vec::new();
     for path in String::from_utf8_lossy(&output.stdout).lines() {
+        // Files that are no text hold no rule.
         let text = std::fs::read_to_string(root().join(path)).unwrap_or_default();
+        for (number, line) in text.lines().enumerate() {
+            if line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ") {
+                broken.push(format!("{path}:{}: two versions of a merge", number + 1));
+            }
+        }
+        if Path::new(path).extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
         let lines = text.lines().count();
         if lines > LONGEST {
             broken.push(format!("{path}: {lines} lines; a file has one concept and at most {LONGEST}"));
