@@ -3,7 +3,6 @@
 
 #define WARPS 4
 
-
 // Adds states (o, lse) that `at(i)` numbers by their weights 2^lse into x, four columns a lane and turn; returns the logarithm.
 template <class At>
 DEVICE float merge(const float* o, const float* lse, int count, int d, int column, bool softmax, At at, float (&x)[4]) {
@@ -16,11 +15,21 @@ DEVICE float merge(const float* o, const float* lse, int count, int d, int colum
         float weight = softmax ? exp2f(lse[row] - base) : 1.0f;
         total += weight;
         // What weighs nothing may be anything.
-        if (weight != 0.0f) {
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                if (column + j < d) x[j] += weight * o[row * d + column + j];
+        if (weight != 0.0f && column < d) {
+            const float* from = o + row * d + column;
+            float4 y = {};
+            if (d % 4 == 0) {
+                y = *(const float4*)from;
+            } else {
+                y.x = from[0];
+                if (column + 1 < d) y.y = from[1];
+                if (column + 2 < d) y.z = from[2];
+                if (column + 3 < d) y.w = from[3];
             }
+            x[0] += weight * y.x;
+            x[1] += weight * y.y;
+            x[2] += weight * y.z;
+            x[3] += weight * y.w;
         }
     }
     if (!softmax) return 0.0f;
@@ -56,7 +65,12 @@ merge_states(const float* o, const float* lse, float* merged, float* merged_lse,
         for (int column = lane * 4; column < d || (d == 0 && column == 0); column += 128) {
             float x[4] = {};
             float sum = merge(o, lse, states, d, column, true, [=](int i) { return (size_t)i * rows + row; }, x);
-            for (int j = 0; j < 4 && column + j < d; j++) merged[(size_t)row * d + column + j] = x[j];
+            float* to = merged + (size_t)row * d + column;
+            if (d % 4 == 0 && column < d) {
+                *(float4*)to = make_float4(x[0], x[1], x[2], x[3]);
+            } else {
+                for (int j = 0; j < 4 && column + j < d; j++) to[j] = x[j];
+            }
             if (column == 0) merged_lse[row] = sum;
         }
     }

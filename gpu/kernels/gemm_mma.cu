@@ -26,6 +26,8 @@ gemm_reduce(const Sum* partials, u8* out, const __grid_constant__ Epilogue epilo
 
 #define SIDE 64
 #define DEPTH 16
+// Steps of DEPTH whose products are summed apart: a sum of sums rounds less than one long sum.
+#define CHUNK 16
 
 // 64 x 64 results a block, 4 x 4 a thread.
 extern "C" __global__ void __launch_bounds__(256)
@@ -34,7 +36,7 @@ gemm_f32(const float* a, const float* b, u8* out, const __grid_constant__ Epilog
     __shared__ float left[DEPTH][SIDE + 1], right[DEPTH][SIDE + 1];
     const int row = blockIdx.y * SIDE, column = blockIdx.x * SIDE;
     const int y = threadIdx.x / 16, x = threadIdx.x % 16;
-    float sums[4][4] = {};
+    float sums[4][4] = {}, chunk[4][4] = {};
     for (int begin = 0; begin < k; begin += DEPTH) {
         for (int i = threadIdx.x; i < SIDE * DEPTH; i += 256) {
             int r = i / DEPTH, c = i % DEPTH;
@@ -48,10 +50,20 @@ gemm_f32(const float* a, const float* b, u8* out, const __grid_constant__ Epilog
 #pragma unroll
             for (int i = 0; i < 4; i++) {
 #pragma unroll
-                for (int j = 0; j < 4; j++) sums[i][j] = fmaf(left[c][y * 4 + i], right[c][x + j * 16], sums[i][j]);
+                for (int j = 0; j < 4; j++) chunk[i][j] = fmaf(left[c][y * 4 + i], right[c][x + j * 16], chunk[i][j]);
             }
         }
         __syncthreads();
+        if (begin / DEPTH % CHUNK == CHUNK - 1 || begin + DEPTH >= k) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    sums[i][j] += chunk[i][j];
+                    chunk[i][j] = 0.0f;
+                }
+            }
+        }
     }
 #pragma unroll
     for (int i = 0; i < 4; i++) {

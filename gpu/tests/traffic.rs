@@ -43,6 +43,11 @@ fn elements_move_once() {
 }
 
 #[test]
+fn states_move_once() {
+    hold([("attention.merge", vec![("states", 4), ("n", 16), ("heads", 8), ("d", 128)], 1.11)]);
+}
+
+#[test]
 fn rows_move_once_and_with_them_their_weights() {
     hold([
         ("softmax.f32", vec![("m", 16), ("n", 2048)], 1.0),

@@ -18,11 +18,16 @@
 //! elements leave room for one. A run of 16 positions, 8 kB with heads of 128 elements, takes a warp some 600 instructions of PTX:
 //! 150 cycles on four schedulers, where memory takes 430.
 //!
+//! Merging is limited by memory too, or by launching it: states are read once, 512 bytes a request, and their logarithms twice, 1.1
+//! times the bytes of operands and results.
+//!
 //! Prefill is limited by arithmetic. None of what follows is measured on a GPU: cycles are projected from the rates of a
 //! multiprocessor (2048 multiply-accumulates of bfloat16, 16 exponentials, 4 instructions of warps, 128 bytes of shared memory a
 //! cycle), instructions are counted in the machine code of the plain variant with heads of 128 elements, and traffic in the simulator.
 //!
 //! - **Products.** A run, 128 rows by 128 positions, is `2 * 128^3 = 4.2 M` multiply-accumulates: 2048 cycles, 1024 a consumer.
+//!   Where rows of a consumer see different positions of a run, as on the diagonal of a causal mask, what rounding its weights leaves
+//!   is added by as many products again as its values take: 512 cycles of that consumer, for one run or two of a tile.
 //! - **Softmax.** Its 16,384 exponentials take 1024 cycles, 512 a consumer. A consumer's warp executes some 450 instructions a run, 64
 //!   more each where a mask or larger scores ask for it; a scheduler has two such warps, so 900 of its 2048 cycles. That is less than
 //!   the products take, so it has to be done beside them: consumers take turns, so that one weighs while the other's products run,
@@ -288,7 +293,7 @@ impl Attention {
             _ => device.function(&form.instance(task, variant)).map(Some),
         };
         let functions = [ready(Task::Large)?, ready(Task::Small)?];
-        let merge = device.function(&Instance::new(&STATES, "attention_merge", Arch::Sm90a))?;
+        let merge = device.function(&Instance::new(&STATES, "attention_merge", Arch::Sm80))?;
         Ok(Attention { form, functions, merge })
     }
 
