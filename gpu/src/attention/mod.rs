@@ -15,8 +15,9 @@
 //! whole decoding step the simulator counts 1.02 times the sectors of the operands and results, 14 a request, and 3.8 cycles of the
 //! banks for an access to shared memory, where a matrix load takes 4 at least. Of the registers of a multiprocessor, 65,536, two
 //! blocks take `2 * 128 * 255` at most, and of its shared memory of 228 kB two blocks with [`Form::shared`] bytes; heads of 256
-//! elements leave room for one. A run of 16 positions, 8 kB with heads of 128 elements, takes a warp some 600 instructions of PTX:
-//! 150 cycles on four schedulers, where memory takes 430.
+//! elements leave room for one. A run of 16 positions, 8 kB with heads of 128 elements, takes a warp some 700 instructions of PTX,
+//! 48 of them products, a third of which are for the second half of the weights: 175 cycles on four schedulers, where memory takes
+//! 430.
 //!
 //! Merging is limited by memory too, or by launching it: states are read once, 512 bytes a request, and their logarithms twice, 1.1
 //! times the bytes of operands and results.
