@@ -6,13 +6,22 @@
 //! assignment and says how it is known to be the best, or how far from it it may be; [`explain()`] says what every other choice
 //! would have cost. All are pure functions; costs are handed in, and no device is known here.
 
+mod bound;
+mod cut;
+mod descent;
 mod error;
+mod explain;
+mod frontier;
 mod measure;
 mod problem;
+mod relax;
 mod request;
+mod search;
 mod state;
 
 pub use error::PlaceError;
+pub use explain::{Alternative, Explanation, NodeRow, Price, explain};
 pub use measure::{Load, Measure, Run, Transfer, check, measure};
 pub use problem::{Candidate, Cost, Device, Link, MAX_DEVICES, MAX_NODES, Machine, Node, Problem, Spec, Value};
 pub use request::{Objective, Request};
+pub use search::{LABELS, Placement, Proof, search};

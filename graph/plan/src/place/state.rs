@@ -54,6 +54,8 @@ pub(super) struct Layout<'a> {
     dies: Vec<Vec<usize>>,
     /// Distinct nodes that read each value, in the order of scheduling.
     pub readers: Vec<Vec<usize>>,
+    /// Place of each node in the order.
+    pub position: Vec<usize>,
     pub is_output: Vec<bool>,
     /// Latency, bytes a second and joules a byte from device `a` to `b` at `a * devices + b`.
     links: Vec<Option<(f64, f64, f64)>>,
@@ -90,6 +92,10 @@ impl<'a> Layout<'a> {
         for &o in &spec.outputs {
             is_output[o] = true;
         }
+        let mut position = vec![0; nodes];
+        for (i, &n) in problem.order().iter().enumerate() {
+            position[n] = i;
+        }
         let (slot, slots) = slots(problem, &makes, &dies, &readers);
         let mut links = vec![None; devices * devices];
         for link in &spec.machine.links {
@@ -107,6 +113,7 @@ impl<'a> Layout<'a> {
             makes,
             dies,
             readers,
+            position,
             is_output,
             links,
             active_watts,
