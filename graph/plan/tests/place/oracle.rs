@@ -145,17 +145,17 @@ pub fn every(spec: &Spec) -> Vec<(Vec<usize>, Costs)> {
         {
             all.push((assignment.clone(), costs));
         }
-        for n in 0..assignment.len() {
+        for (n, at) in assignment.iter_mut().enumerate() {
             loop {
-                assignment[n] += 1;
-                if assignment[n] == devices || runs(n, assignment[n]) {
+                *at += 1;
+                if *at == devices || runs(n, *at) {
                     break;
                 }
             }
-            if assignment[n] < devices {
+            if *at < devices {
                 continue 'next;
             }
-            assignment[n] = (0..devices).find(|&d| runs(n, d)).unwrap_or(0);
+            *at = (0..devices).find(|&d| runs(n, d)).unwrap_or(0);
         }
         return all;
     }
