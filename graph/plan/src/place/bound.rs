@@ -1,6 +1,7 @@
 //! How good a partial assignment can still become, and in which form two of them are compared.
 
-use super::relax::{Joules, Relaxation, Seconds};
+use super::mix::{Mix, Stages, longest, resources};
+use super::relax::{Relaxation, Weights};
 use super::request::Task;
 use super::state::{Code, Layout, has, home};
 use super::{MAX_DEVICES, Objective};
@@ -22,8 +23,13 @@ pub(super) struct Bounds<'a> {
     energy: bool,
     /// Devices whose memory may be too small.
     tight: Vec<usize>,
+    /// Weighted sums of busy times, for the period.
     loads: Vec<(Vec<f64>, Relaxation)>,
+    /// Bounds of the latency.
+    chains: Vec<Chain>,
     joules: Option<Relaxation>,
+    /// Bounds of energy and idling together.
+    idling: Vec<Chain>,
     /// Least seconds from the end of a node on a device to the end of all, at `node * devices + device`.
     tails: Vec<f64>,
     points: Vec<Point>,
@@ -31,6 +37,17 @@ pub(super) struct Bounds<'a> {
     pub favourites: Vec<Vec<usize>>,
     /// Bound of all assignments.
     pub root: f64,
+}
+
+/// A mix of chains with what of it lies behind each point of the order.
+struct Chain {
+    relaxation: Relaxation,
+    /// Weights of devices and links now.
+    loads: Vec<Vec<f64>>,
+    /// Slots of placed values with the weight of paths that go on from them.
+    crossing: Vec<Vec<(usize, f64)>>,
+    /// Weight of paths that have ended.
+    ended: Vec<f64>,
 }
 
 /// What is known of the rest of the order at a point of it.
@@ -65,19 +82,30 @@ impl<'a> Bounds<'a> {
             energy,
             tight: (0..layout.devices).filter(|&d| most_bytes(layout, d) > task.memory[d] as f64).collect(),
             loads: Vec::new(),
+            chains: Vec::new(),
             joules: None,
+            idling: Vec::new(),
             tails,
             points,
             favourites: Vec::new(),
             root: 0.0,
         };
-        if time || period {
+        let stages = Stages::new(layout);
+        if period {
             bounds.weigh();
         }
         if energy {
-            let joules = Relaxation::new(task, layout, &Joules(layout));
+            let mix = Mix::none(layout, &stages);
+            let weights = Weights { layout, stages: &stages, mix: &mix, seconds: 0.0, joules: 1.0 };
+            let joules = Relaxation::new(task, layout, &weights);
             bounds.favourites.push(joules.favourite.clone());
-            bounds.joules = Some(joules.unfold(task, layout, &Joules(layout)));
+            bounds.joules = Some(joules.unfold(task, layout, &weights));
+        }
+        if time {
+            bounds.chains = bounds.play(&stages, 1.0, 0.0);
+        }
+        if time && energy && idles {
+            bounds.idling = bounds.play(&stages, layout.idle_watts(), 1.0);
         }
         let (mut state, codes) = layout.begin();
         bounds.root = bounds.settle(0, &mut state, &codes).unwrap_or(f64::INFINITY);
@@ -120,8 +148,12 @@ impl<'a> Bounds<'a> {
             Objective::Energy => {
                 let rest = self.joules.as_ref().map_or(0.0, |j| j.rest(placed, codes));
                 // Without idling the end is not kept and does not count.
-                let idle = if self.time { layout.idle_watts() * state[layout.end()] } else { 0.0 };
-                state[layout.energy()] + rest + idle
+                let watts = layout.idle_watts();
+                let idle = if self.time { watts * state[layout.end()] } else { 0.0 };
+                self.idling.iter().fold(state[layout.energy()] + rest + idle, |max, chain| {
+                    let idle = watts * chain.begun(layout, placed, state, codes);
+                    max.max(state[layout.energy()] + idle + chain.relaxation.rest(placed, codes))
+                })
             }
         };
         bound.is_finite().then_some(bound)
@@ -227,38 +259,33 @@ impl<'a> Bounds<'a> {
         self.task.problem.values()[value].maker.is_none_or(|m| self.layout.position[m] < placed)
     }
 
+    /// Rounds of play that a problem of this size has time for.
+    fn rounds(&self) -> usize {
+        let nodes = self.task.problem.nodes().len();
+        (RELAXING / (nodes * resources(self.layout))).clamp(2, ROUNDS)
+    }
+
     /// Finds weights under which the weighted sum of loads is large whatever is placed where.
     fn weigh(&mut self) {
         let (task, layout) = (self.task, self.layout);
-        let (devices, nodes) = (layout.devices, task.problem.nodes().len());
-        let resources = devices * (1 + devices);
-        let mut used = vec![false; resources];
-        for n in 0..nodes {
+        let devices = layout.devices;
+        let stages = Stages::one(layout);
+        let mut mix = Mix::none(layout, &stages);
+        for n in 0..task.problem.nodes().len() {
             for d in task.choices(n) {
-                used[d] = true;
+                mix.loads[d] = 1.0;
             }
         }
         for link in &task.problem.machine().links {
-            used[devices * (1 + link.from) + link.to] = true;
+            mix.loads[devices * (1 + link.from) + link.to] = 0.05;
         }
-        let start = |r: usize| {
-            if !used[r] {
-                0.0
-            } else if r < devices {
-                1.0
-            } else {
-                0.05
-            }
-        };
-        let mut weights: Vec<f64> = (0..resources).map(start).collect();
-        let rounds = (RELAXING / (nodes * resources)).clamp(1, ROUNDS);
-        let mut found: Vec<(f64, Vec<f64>)> = Vec::new();
-        for round in 0..rounds {
-            let sum: f64 = weights.iter().sum();
-            weights.iter_mut().for_each(|w| *w /= sum);
-            let seconds = Seconds { layout, weights: weights.clone() };
-            let relaxation = Relaxation::new(task, layout, &seconds);
-            found.push((relaxation.root(), weights.clone()));
+        let mut found: Vec<(f64, Mix)> = Vec::new();
+        for round in 0..self.rounds() {
+            let sum: f64 = mix.loads.iter().sum();
+            mix.loads.iter_mut().for_each(|w| *w /= sum);
+            let weights = Weights { layout, stages: &stages, mix: &mix, seconds: 1.0, joules: 0.0 };
+            let relaxation = Relaxation::new(task, layout, &weights);
+            found.push((relaxation.root(), mix.clone()));
             let busy = busy(layout, &relaxation.favourite);
             self.favourites.push(relaxation.favourite);
             let Some(busy) = busy else { break };
@@ -267,17 +294,76 @@ impl<'a> Bounds<'a> {
                 break;
             }
             let pace = 2.0 / (1.0 + round as f64 * 0.3);
-            for (weight, busy) in weights.iter_mut().zip(busy) {
+            for (weight, busy) in mix.loads.iter_mut().zip(busy) {
                 *weight *= (pace * busy / most).exp();
             }
         }
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         found.truncate(KEPT);
-        for (_, weights) in found {
-            let seconds = Seconds { layout, weights: weights.clone() };
-            let relaxation = Relaxation::new(task, layout, &seconds).unfold(task, layout, &seconds);
-            self.loads.push((weights, relaxation));
+        for (_, mix) in found {
+            let weights = Weights { layout, stages: &stages, mix: &mix, seconds: 1.0, joules: 0.0 };
+            let relaxation = Relaxation::new(task, layout, &weights).unfold(task, layout, &weights);
+            self.loads.push((mix.loads, relaxation));
         }
+    }
+
+    /// Finds mixes of chains that are long, with energy, whatever is placed where.
+    fn play(&mut self, stages: &Stages, seconds: f64, joules: f64) -> Vec<Chain> {
+        let (task, layout) = (self.task, self.layout);
+        let mut mix = Mix::none(layout, stages);
+        let mut found: Vec<(f64, Mix)> = Vec::new();
+        for round in 0..self.rounds() {
+            let weights = Weights { layout, stages, mix: &mix, seconds, joules };
+            let relaxation = Relaxation::new(task, layout, &weights);
+            // The first mix has no weights yet.
+            if round > 0 {
+                found.push((relaxation.root(), mix.clone()));
+            }
+            let answer = longest(layout, stages, &relaxation.favourite);
+            self.favourites.push(relaxation.favourite);
+            let Some(answer) = answer else { break };
+            mix.approach(&answer, 1.0 / (1.0 + round as f64));
+        }
+        found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        found.truncate(KEPT);
+        let chain = |(_, mix): (f64, Mix)| {
+            let weights = Weights { layout, stages, mix: &mix, seconds, joules };
+            let relaxation = Relaxation::new(task, layout, &weights).unfold(task, layout, &weights);
+            Chain::new(layout, stages, &mix, relaxation)
+        };
+        found.into_iter().map(chain).collect()
+    }
+}
+
+impl Chain {
+    fn new(layout: &Layout, stages: &Stages, mix: &Mix, relaxation: Relaxation) -> Chain {
+        let order = layout.problem.order();
+        let points = order.len() + 1;
+        let stage = |placed: usize| order.get(placed).map_or(stages.count() - 1, |&n| stages.of[n]);
+        let resources = resources(layout);
+        let loads = (0..points).map(|i| mix.loads[stage(i) * resources..(stage(i) + 1) * resources].to_vec()).collect();
+        let mut crossing = vec![Vec::new(); points];
+        let mut ended = vec![0.0; points];
+        for (i, &n) in order.iter().enumerate() {
+            for (&v, &weight) in layout.reads[n].iter().zip(&mix.reads[n]).filter(|(_, w)| **w > 0.0) {
+                let (Some(maker), Some(slot)) = (layout.problem.values()[v].maker, layout.slot(v)) else { continue };
+                for point in &mut crossing[layout.position[maker] + 1..=i] {
+                    point.push((slot, weight));
+                }
+            }
+            let weight = mix.ends[n] + layout.makes[n].iter().map(|&v| mix.outputs[v]).sum::<f64>();
+            ended[i + 1..].iter_mut().for_each(|e| *e += weight);
+        }
+        Chain { relaxation, loads, crossing, ended }
+    }
+
+    /// Seconds of the mix that lie behind a point.
+    fn begun(&self, layout: &Layout, placed: usize, state: &[f64], codes: &[Code]) -> f64 {
+        let free = &state[layout.free(0)..layout.link(layout.devices, 0)];
+        let crossing = self.crossing[placed]
+            .iter()
+            .map(|&(slot, weight)| weight * state[layout.available(slot, home(codes[slot]))]);
+        dot(&self.loads[placed], free) + crossing.sum::<f64>() + self.ended[placed] * state[layout.end()]
     }
 }
 

@@ -4,6 +4,7 @@
 //! one side and any of several on the other goes through a vertex of its own, so that a transfer to several readers, and a
 //! launch for several operands, is paid once: the cut costs what the assignment does, and not more.
 
+use super::mix::{Mix, Stages};
 use super::relax::Weights;
 use super::request::Task;
 use super::state::Layout;
@@ -12,9 +13,14 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 use std::collections::VecDeque;
 
-/// The cheapest assignment to devices `a` and `b` by weights, memory aside; `None` where nothing runs.
-pub(super) fn cut(task: &Task, layout: &Layout, weights: &impl Weights, a: usize, b: usize) -> Option<Vec<usize>> {
+/// The assignment to devices `a` and `b` that takes least energy, idling and memory aside; `None` where nothing runs.
+pub(super) fn cut(task: &Task, layout: &Layout, a: usize, b: usize) -> Option<Vec<usize>> {
     let problem = task.problem;
+    let launch = |d: usize| layout.active_joules(d, problem.devices()[d].launch_seconds);
+    let send = |v: usize, from: usize, to: usize| layout.send_joules(v, from, to).unwrap_or(f64::INFINITY);
+    let stages = Stages::one(layout);
+    let mix = Mix::none(layout, &stages);
+    let weights = Weights { layout, stages: &stages, mix: &mix, seconds: 0.0, joules: 1.0 };
     let mut network = Network::default();
     let (on_a, on_b) = (network.vertex(), network.vertex());
     let host = problem.machine().host;
@@ -31,10 +37,10 @@ pub(super) fn cut(task: &Task, layout: &Layout, weights: &impl Weights, a: usize
             let mut cost = if task.allows(n, device) { weights.node(n, device) } else { f64::INFINITY };
             let inputs = || layout.reads[n].iter().filter(|&&v| place(v).is_none());
             if layout.reads[n].is_empty() || inputs().next().is_some() {
-                cost += weights.launch(device);
+                cost += launch(device);
             }
             for &v in layout.makes[n].iter().filter(|&&v| layout.is_output[v] && device != host) {
-                cost += weights.send(v, device, host);
+                cost += send(v, device, host);
             }
             // What a side costs is cut when the node is not on the other one.
             if device == a {
@@ -47,20 +53,20 @@ pub(super) fn cut(task: &Task, layout: &Layout, weights: &impl Weights, a: usize
             continue;
         }
         let operands: Vec<usize> = layout.reads[n].iter().filter_map(|&v| place(v)).collect();
-        network.any_to_one(&operands, vertex, weights.launch(b));
-        network.one_to_any(vertex, &operands, weights.launch(a));
+        network.any_to_one(&operands, vertex, launch(b));
+        network.one_to_any(vertex, &operands, launch(a));
     }
     for (v, readers) in layout.readers.iter().enumerate().filter(|(_, r)| !r.is_empty()) {
         let readers: Vec<usize> = readers.iter().map(|&r| vertices[r]).collect();
         let paid = |to: usize| layout.is_output[v] && to == host;
         match place(v) {
             Some(maker) => {
-                network.one_to_any(maker, &readers, if paid(b) { 0.0 } else { weights.send(v, a, b) });
-                network.any_to_one(&readers, maker, if paid(a) { 0.0 } else { weights.send(v, b, a) });
+                network.one_to_any(maker, &readers, if paid(b) { 0.0 } else { send(v, a, b) });
+                network.any_to_one(&readers, maker, if paid(a) { 0.0 } else { send(v, b, a) });
             }
             None => {
-                network.any_to_one(&readers, on_b, weights.send(v, host, a));
-                network.one_to_any(on_a, &readers, weights.send(v, host, b));
+                network.any_to_one(&readers, on_b, send(v, host, a));
+                network.one_to_any(on_a, &readers, send(v, host, b));
             }
         }
     }

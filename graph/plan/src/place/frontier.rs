@@ -14,6 +14,8 @@ use std::cmp::Ordering;
 const COMPARED: usize = 400;
 /// Fewest partial assignments that a layer keeps, whatever the budget.
 const FEWEST: usize = 8;
+/// Part of the budget that one layer may take in search of a proof.
+const PROVING: usize = 16;
 /// How much sums may differ by rounding, relatively.
 const ROUNDING: f64 = 1e-12;
 
@@ -46,8 +48,24 @@ impl Layer {
     }
 }
 
+/// How a budget of partial assignments is spent.
+#[derive(Clone, Copy)]
+pub(super) enum Effort {
+    /// Evenly over the order: ends with an assignment, which need not be the best.
+    Even,
+    /// A good part of what is left wherever it is needed: for a proof, or a bound above this one; ends when there is neither.
+    Proof(f64),
+}
+
 /// Searches for an assignment better than `known`, with a budget of partial assignments.
-pub(super) fn search(task: &Task, layout: &Layout, bounds: &Bounds, known: f64, budget: usize) -> Found {
+pub(super) fn search(
+    task: &Task,
+    layout: &Layout,
+    bounds: &Bounds,
+    known: f64,
+    budget: usize,
+    effort: Effort,
+) -> Found {
     let order = task.problem.order();
     let limit = if known.is_finite() { known - known.abs() * ROUNDING } else { f64::INFINITY };
     let (state, codes) = layout.begin();
@@ -77,8 +95,15 @@ pub(super) fn search(task: &Task, layout: &Layout, bounds: &Bounds, known: f64, 
                 }
             }
         }
-        let left = budget.saturating_sub(found.labels) / ((order.len() - i) * choices.len().max(1));
-        let kept = select(&next, layout, &bounds.compared(i + 1), left.max(FEWEST), &mut found.dropped);
+        let left = budget.saturating_sub(found.labels) / choices.len().max(1);
+        let width = match effort {
+            Effort::Even => left / (order.len() - i),
+            Effort::Proof(_) => left / (order.len() - i).min(PROVING),
+        };
+        let kept = select(&next, layout, &bounds.compared(i + 1), width.max(FEWEST), &mut found.dropped);
+        if matches!(effort, Effort::Proof(floor) if found.dropped <= floor * (1.0 + ROUNDING)) {
+            return found;
+        }
         layer = compact(&next, layout, &kept);
         history.push(layer.steps.clone());
         if layer.len() == 0 {

@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod frontier;
 mod measure;
+mod mix;
 mod problem;
 mod relax;
 mod request;

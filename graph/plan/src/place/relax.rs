@@ -5,50 +5,97 @@
 //! parts of what it and its readers cost to the nodes that it reads, as a function of their devices. What has been handed to the
 //! nodes placed so far is then a bound of all that is still to come, and it is exact where every node reads one other.
 
+use super::mix::{Mix, Stages, resources};
 use super::request::Task;
 use super::state::{Code, Layout, has, home};
 
-/// Costs of one kind: of nodes, launches and transfers. Infinite where there is no candidate or link.
-pub(super) trait Weights {
-    fn node(&self, node: usize, device: usize) -> f64;
-    fn launch(&self, device: usize) -> f64;
-    fn send(&self, value: usize, from: usize, to: usize) -> f64;
-}
-
-/// Joules, but for idling.
-pub(super) struct Joules<'a>(pub &'a Layout<'a>);
-
-impl Weights for Joules<'_> {
-    fn node(&self, node: usize, device: usize) -> f64 {
-        let joules = |c: &super::Cost| self.0.active_joules(device, c.seconds) + c.joules;
-        self.0.problem.cost(node, device).map_or(f64::INFINITY, joules)
-    }
-    fn launch(&self, device: usize) -> f64 {
-        self.0.active_joules(device, self.0.problem.devices()[device].launch_seconds)
-    }
-    fn send(&self, value: usize, from: usize, to: usize) -> f64 {
-        self.0.send_joules(value, from, to).unwrap_or(f64::INFINITY)
-    }
-}
-
-/// Seconds, each device and link weighted; the weights sum to one, so that the sum is at most the busiest one's.
-pub(super) struct Seconds<'a> {
+/// Joules and mixed seconds, each times a factor. Infinite where there is no candidate or link.
+pub(super) struct Weights<'a> {
     pub layout: &'a Layout<'a>,
-    /// Weights of the devices, then of the links.
-    pub weights: Vec<f64>,
+    pub stages: &'a Stages,
+    pub mix: &'a Mix,
+    /// Factor of the mix.
+    pub seconds: f64,
+    /// Factor of the energy, idling aside.
+    pub joules: f64,
 }
 
-impl Weights for Seconds<'_> {
-    fn node(&self, node: usize, device: usize) -> f64 {
-        self.layout.problem.cost(node, device).map_or(f64::INFINITY, |c| self.weights[device] * c.seconds)
+impl Weights<'_> {
+    /// Of a node itself.
+    pub fn node(&self, node: usize, device: usize) -> f64 {
+        self.layout.problem.cost(node, device).map_or(f64::INFINITY, |c| {
+            let weight = self.load(node, device) + self.mix.nodes[node];
+            self.seconds * weight * c.seconds + self.joules * (self.layout.active_joules(device, c.seconds) + c.joules)
+        })
     }
-    fn launch(&self, device: usize) -> f64 {
-        self.weights[device] * self.layout.problem.devices()[device].launch_seconds
+
+    /// Of entering a device at a node.
+    pub fn launch(&self, node: usize, device: usize) -> f64 {
+        let seconds = self.layout.problem.devices()[device].launch_seconds;
+        self.seconds * self.load(node, device) * seconds + self.joules * self.layout.active_joules(device, seconds)
     }
-    fn send(&self, value: usize, from: usize, to: usize) -> f64 {
-        let devices = self.layout.devices;
-        let weight = self.weights[devices * (1 + from) + to];
-        self.layout.send_seconds(value, from, to).map_or(f64::INFINITY, |s| weight * s)
+
+    /// Of a value that leaves as an output.
+    pub fn leave(&self, value: usize, device: usize) -> f64 {
+        let (layout, host) = (self.layout, self.layout.problem.machine().host);
+        let (Some(seconds), Some(joules)) =
+            (layout.send_seconds(value, device, host), layout.send_joules(value, device, host))
+        else {
+            return f64::INFINITY;
+        };
+        let last = self.stages.count() - 1;
+        let stays = self.sent_in(value) == last;
+        let load = if stays { self.mix.loads[last * resources(layout) + self.link(device, host)] } else { 0.0 };
+        self.seconds * (load + self.mix.outputs[value]) * seconds + self.joules * joules
+    }
+
+    /// What a reader pays of a transfer that it may share with others.
+    pub fn share(&self, value: usize, reader: usize, from: usize, to: usize) -> f64 {
+        let layout = self.layout;
+        // An output goes to the host for its own sake, which its maker pays.
+        if from == to || (layout.is_output[value] && to == layout.problem.machine().host) {
+            return 0.0;
+        }
+        let (Some(seconds), Some(joules)) = (layout.send_seconds(value, from, to), layout.send_joules(value, from, to))
+        else {
+            return f64::INFINITY;
+        };
+        let readers = &layout.readers[value];
+        let mut cost = self.joules * joules / readers.len() as f64;
+        let stage = self.stages.of[reader];
+        let load = self.mix.loads[stage * resources(layout) + self.link(from, to)];
+        if load > 0.0 && stage == self.sent_in(value) {
+            let peers = readers.iter().filter(|&&r| self.stages.of[r] == stage).count();
+            cost += self.seconds * load * seconds / peers as f64;
+        }
+        cost
+    }
+
+    /// What paths into a node by one of its reads wait.
+    pub fn wait(&self, node: usize, read: usize, from: usize, to: usize) -> f64 {
+        let weight = self.mix.reads[node][read];
+        if weight == 0.0 || from == to {
+            return 0.0;
+        }
+        let value = self.layout.reads[node][read];
+        let launch = self.layout.problem.devices()[to].launch_seconds;
+        self.layout.send_seconds(value, from, to).map_or(f64::INFINITY, |s| self.seconds * weight * (s + launch))
+    }
+
+    fn load(&self, node: usize, device: usize) -> f64 {
+        // A cut is on every chain, and never a part of what lies between cuts.
+        if self.stages.is_cut[node] {
+            return 0.0;
+        }
+        self.mix.loads[self.stages.of[node] * resources(self.layout) + device]
+    }
+
+    fn link(&self, from: usize, to: usize) -> usize {
+        self.layout.devices * (1 + from) + to
+    }
+
+    fn sent_in(&self, value: usize) -> usize {
+        self.layout.problem.values()[value].maker.map_or(0, |m| self.stages.after[m])
     }
 }
 
@@ -84,54 +131,52 @@ struct Pair {
 }
 
 impl Relaxation {
-    pub fn new(task: &Task, layout: &Layout, weights: &impl Weights) -> Relaxation {
+    pub fn new(task: &Task, layout: &Layout, weights: &Weights) -> Relaxation {
         let (devices, nodes) = (layout.devices, task.problem.nodes().len());
         let host = task.problem.machine().host;
-        let value = |v: usize| &task.problem.values()[v];
-        let share = |v, from, to| share(layout, weights, v, from, to);
         let mut theta = vec![f64::INFINITY; nodes * devices];
         let mut pairs: Vec<Pair> = Vec::new();
         let mut reads: Vec<Vec<usize>> = vec![Vec::new(); nodes];
         for n in 0..nodes {
-            let (inputs, made): (Vec<usize>, Vec<usize>) =
-                layout.reads[n].iter().partition(|&&v| value(v).maker.is_none());
             let first = pairs.len();
-            for &v in &made {
-                let from = value(v).maker.unwrap_or_default();
+            let mut inputs = Vec::new();
+            for (r, &v) in layout.reads[n].iter().enumerate() {
+                let Some(from) = task.problem.values()[v].maker else {
+                    inputs.push(r);
+                    continue;
+                };
                 let known = pairs[first..].iter().position(|p| p.from == from);
                 let k = known.map_or(pairs.len(), |k| first + k);
                 if known.is_none() {
                     reads[n].push(k);
-                    pairs.push(Pair {
-                        from,
-                        to: n,
-                        value: v,
-                        costs: vec![0.0; devices * devices],
-                        handed: vec![0.0; devices],
-                    });
+                    let (costs, handed) = (vec![0.0; devices * devices], vec![0.0; devices]);
+                    pairs.push(Pair { from, to: n, value: v, costs, handed });
                 }
                 for (i, cost) in pairs[k].costs.iter_mut().enumerate() {
-                    *cost += share(v, i / devices, i % devices);
+                    let (from, to) = (i / devices, i % devices);
+                    *cost += weights.share(v, n, from, to) + weights.wait(n, r, from, to);
                 }
             }
             let sources = pairs.len() - first + usize::from(!inputs.is_empty());
             for pair in &mut pairs[first..] {
                 for (i, cost) in pair.costs.iter_mut().enumerate().filter(|(i, _)| i / devices != i % devices) {
-                    *cost += weights.launch(i % devices) / sources as f64;
+                    *cost += weights.launch(n, i % devices) / sources as f64;
                 }
             }
             for d in task.choices(n) {
                 let mut cost = weights.node(n, d);
                 if sources == 0 {
-                    cost += weights.launch(d);
+                    cost += weights.launch(n, d);
                 }
                 if d != host {
                     if !inputs.is_empty() {
-                        cost += weights.launch(d) / sources as f64;
+                        cost += weights.launch(n, d) / sources as f64;
                     }
-                    cost += inputs.iter().map(|&v| share(v, host, d)).sum::<f64>();
+                    for &r in &inputs {
+                        cost += weights.share(layout.reads[n][r], n, host, d) + weights.wait(n, r, host, d);
+                    }
                     let outputs = layout.makes[n].iter().filter(|&&v| layout.is_output[v]);
-                    cost += outputs.map(|&v| weights.send(v, d, host)).sum::<f64>();
+                    cost += outputs.map(|&v| weights.leave(v, d)).sum::<f64>();
                 }
                 theta[n * devices + d] = cost;
             }
@@ -159,7 +204,7 @@ impl Relaxation {
     }
 
     /// Makes the bound known at every point, and not at the root alone.
-    pub fn unfold(mut self, task: &Task, layout: &Layout, weights: &impl Weights) -> Relaxation {
+    pub fn unfold(mut self, task: &Task, layout: &Layout, weights: &Weights) -> Relaxation {
         self.entries = entries(task, layout, &self.pairs, weights);
         self
     }
@@ -199,16 +244,7 @@ fn favourite(task: &Task, devices: usize, theta: &[f64], pairs: &[Pair], reads: 
     favourite
 }
 
-/// What one of its readers pays for a transfer of a value.
-fn share(layout: &Layout, weights: &impl Weights, value: usize, from: usize, to: usize) -> f64 {
-    // An output goes to the host for its own sake, which its maker pays.
-    if from == to || (layout.is_output[value] && to == layout.problem.machine().host) {
-        return 0.0;
-    }
-    weights.send(value, from, to) / layout.readers[value].len() as f64
-}
-
-fn entries(task: &Task, layout: &Layout, pairs: &[Pair], weights: &impl Weights) -> Vec<Vec<Entry>> {
+fn entries(task: &Task, layout: &Layout, pairs: &[Pair], weights: &Weights) -> Vec<Vec<Entry>> {
     let devices = layout.devices;
     let position = &layout.position;
     // Pairs of each value.
@@ -221,20 +257,21 @@ fn entries(task: &Task, layout: &Layout, pairs: &[Pair], weights: &impl Weights)
     for (v, value) in task.problem.values().iter().enumerate() {
         let (Some(slot), Some(&last)) = (layout.slot(v), layout.readers[v].last()) else { continue };
         let made = value.maker.map_or(0, |m| position[m] + 1);
-        for (placed, at) in entries.iter_mut().enumerate().take(position[last] + 1).skip(made) {
-            let mut costs = vec![0.0; devices * (1 + devices)];
-            for pair in of[v].iter().map(|&k| &pairs[k]).filter(|p| position[p.to] >= placed) {
-                for (cost, handed) in costs.iter_mut().zip(&pair.handed) {
-                    *cost += handed;
+        let mut costs = vec![0.0; devices * (1 + devices)];
+        let (mut readers, mut readers_by_pair) = (layout.readers[v].iter().rev().peekable(), of[v].clone());
+        readers_by_pair.sort_by_key(|&k| position[pairs[k].to]);
+        for placed in (made..=position[last]).rev() {
+            while let Some(k) = readers_by_pair.pop_if(|k| position[pairs[*k].to] >= placed) {
+                costs.iter_mut().zip(&pairs[k].handed).for_each(|(cost, handed)| *cost += handed);
+            }
+            while let Some(&reader) = readers.next_if(|&&r| position[r] >= placed) {
+                for i in 0..devices * devices {
+                    let ahead = weights.share(v, reader, i / devices, i % devices);
+                    // Where there is no link nothing was sent.
+                    costs[devices + i] += if ahead.is_finite() { ahead } else { 0.0 };
                 }
             }
-            let left = layout.readers[v].iter().filter(|&&r| position[r] >= placed).count() as f64;
-            for i in 0..devices * devices {
-                let ahead = share(layout, weights, v, i / devices, i % devices);
-                // Where there is no link nothing was sent.
-                costs[devices + i] = if ahead.is_finite() { ahead * left } else { 0.0 };
-            }
-            at.push(Entry { slot, costs });
+            entries[placed].push(Entry { slot, costs: costs.clone() });
         }
     }
     entries

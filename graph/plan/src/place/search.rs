@@ -3,9 +3,8 @@
 use super::bound::Bounds;
 use super::cut::cut;
 use super::descent::{Score, descend, less, score};
-use super::frontier;
+use super::frontier::{self, Effort};
 use super::measure::{Measure, check_measure, measure_with};
-use super::relax::Joules;
 use super::request::Task;
 use super::state::Layout;
 use super::{Objective, PlaceError, Problem, Request};
@@ -156,7 +155,7 @@ fn solve(task: &Task, layout: &Layout, labels: usize) -> Solved {
     if bounds.is_sum()
         && let [a, b] = used(task)[..]
     {
-        let Some(assignment) = cut(task, layout, &Joules(layout), a, b) else {
+        let Some(assignment) = cut(task, layout, a, b) else {
             return Solved::Nothing { proven: true, labels: 0 };
         };
         let score = score(task, layout, &assignment);
@@ -187,12 +186,13 @@ fn solve(task: &Task, layout: &Layout, labels: usize) -> Solved {
     let known = |best: &Option<(Vec<usize>, f64)>| best.as_ref().map_or(f64::INFINITY, |b| b.1);
     let mut looked = 0;
     let mut bound = root;
-    // A narrow search first: what it finds, and improves to, makes the wide one drop more.
-    for share in [10, 1] {
+    // A narrow search first: what it finds, and improves to, makes the others drop more.
+    for (share, thorough) in [(8, false), (2, true), (2, false)] {
         if known(&best) <= bound * (1.0 + ROUNDING) {
             break;
         }
-        let found = frontier::search(task, layout, &bounds, known(&best), labels / share);
+        let effort = if thorough { Effort::Proof(bound) } else { Effort::Even };
+        let found = frontier::search(task, layout, &bounds, known(&best), labels / share, effort);
         looked += found.labels;
         if let Some(assignment) = found.assignment {
             let score = score(task, layout, &assignment);
