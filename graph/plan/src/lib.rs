@@ -1,12 +1,13 @@
 //! Graph to Plan: which device runs which node, and in which segments.
 //!
 //! [`partition`] asks a predicate for every node whether the accelerator takes it, groups nodes into as few segments as it
-//! can, and keeps a reason for every choice. A [`Plan`] is data: JSON for tools, rows for tables. The crate does no I/O and
-//! knows neither the compiler nor a device.
+//! can, and keeps a reason for every choice. A [`Plan`] is data: JSON for tools, rows for tables. [`place`] chooses among any
+//! number of devices by what nodes and transfers cost. The crate does no I/O and knows neither the compiler nor a device.
 #![forbid(unsafe_code)]
 
 mod extract;
 mod partition;
+pub mod place;
 mod plan;
 
 pub use extract::extract;
