@@ -6,7 +6,7 @@
 
 use super::Level;
 use super::depthwise::Depthwise;
-use super::int8::{Codes, Form, Layout, Matrix, Place, Source, Weights, convert, multiply, pitch};
+use super::int8::{Codes, Form, Layout, Matrix, Place, Source, Weights, convert, multiply, pitch, product};
 use crate::infer::Window;
 use crate::quantized::stage::Stage;
 use std::ops::Range;
@@ -131,26 +131,32 @@ impl Convolution {
     }
 
     /// The codes of the result, for a stage to which the zero points are folded.
-    pub(crate) fn run(&self, codes: Codes<'_>, stage: &Stage, out: &mut [u8]) {
+    pub(crate) fn run(&self, codes: Codes<'_>, stage: &Stage) -> Vec<u8> {
         let Convolution { geometry, input_zero: zero, ref form } = *self;
-        let place = Place { first: 0, stride: geometry.outputs };
-        if out.is_empty() {
-            return;
+        let len = geometry.pixels() * geometry.outputs;
+        if len == 0 {
+            return Vec::new();
         }
         match form {
             Order::Pointwise(weights) => {
                 let source = Matrix { codes, zero, rows: geometry.pixels(), k: geometry.channels };
-                multiply(weights, &source, stage, place, out);
+                product(weights, &source, stage)
             }
-            Order::Image(weights) => multiply(weights, &Image { geometry, codes, zero }, stage, place, out),
+            Order::Image(weights) => product(weights, &Image { geometry, codes, zero }, stage),
             Order::Gathered(groups) => {
-                let each = geometry.outputs / geometry.groups;
+                let (each, stride) = (geometry.outputs / geometry.groups, geometry.outputs);
+                let mut out = vec![0; len];
                 for (group, weights) in groups.iter().enumerate() {
                     let source = Gather { geometry, group, codes, zero };
-                    multiply(weights, &source, stage, Place { first: group * each, ..place }, out);
+                    multiply(weights, &source, stage, Place { first: group * each, stride }, &mut out);
                 }
+                out
             }
-            Order::Depthwise(depthwise) => depthwise.run(&geometry, codes, zero, stage, out),
+            Order::Depthwise(depthwise) => {
+                let mut out = vec![0; len];
+                depthwise.run(&geometry, codes, zero, stage, &mut out);
+                out
+            }
         }
     }
 }

@@ -40,8 +40,8 @@ impl Kernel for Conv {
         let groups = if dims.find("o").is_some() { 1 } else { dims["c"] };
         let (batch, channels, outputs) = (dims["n"], dims["c"], bias.len());
         let shape = [batch, h.output, w.output, outputs];
-        let mut out = vec![0i8; shape.iter().product()];
-        if !out.is_empty() {
+        let mut out = Vec::new();
+        if shape.iter().all(|&extent| extent > 0) {
             let geometry = Geometry { batch, channels, outputs, groups, windows: [Window::UNIT, h, w] };
             let codes = |codes| Codes { bytes: shared::bytes(codes), signed: true };
             let input_zero = scalar("input_zero_point")? as u8 ^ 0x80;
@@ -49,7 +49,7 @@ impl Kernel for Conv {
             let requants = scale.iter().map(|&scale| Requant::Float { scale }).collect();
             let mut stage = Stage::of(bias.to_vec(), requants, scalar("zero_point")?, range);
             convolution.fold(&mut stage);
-            convolution.run(codes(x), &stage, shared::bytes_mut(&mut out));
+            out = shared::signed(convolution.run(codes(x), &stage));
         }
         Ok(Tensors::new().with("out", Tensor::from_vec(shape, out)?))
     }

@@ -31,9 +31,11 @@ macro_rules! for_rows {
 }
 
 /// Writes the codes of a tile's sums with their bias, from the block's row `begin` on.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline]
-pub(super) fn finish<const ROWS: usize, const VECTORS: usize>(
+///
+/// # Safety
+/// As for [`counted`].
+#[inline(always)]
+pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
     tiles: &Tiles<'_, Quad>,
     write: &Write,
     begin: usize,
@@ -42,37 +44,30 @@ pub(super) fn finish<const ROWS: usize, const VECTORS: usize>(
     const { assert!(ROWS <= 12) };
     let stage = tiles.stage;
     let first = tiles.place.first + tiles.first;
-    // SAFETY of the calls for a row: this function is compiled for the same processor.
-    match &stage.scale {
-        Scale::Float(scale) => {
-            // SAFETY: sixteen factors are there.
-            let load = |v| unsafe { _mm512_loadu_ps(lanes(scale, first + v * LANES).as_ptr()) };
-            let scale: [__m512; VECTORS] = std::array::from_fn(load);
-            for_rows!(ROWS, r, {
-                // SAFETY: as said above.
-                unsafe { write.float(tiles, begin + r, acc[r], scale) }
-            });
-        }
-        Scale::Double { multiplier, shift } => {
-            for (r, acc) in acc.into_iter().enumerate() {
-                // SAFETY: as above.
-                let acc = unsafe { counted(tiles, begin + r, acc) };
-                let rounded: [__m512i; VECTORS] = std::array::from_fn(|v| {
-                    let at = first + v * LANES;
-                    double(acc[v], load(multiplier, at), load(shift, at))
-                });
-                // SAFETY: as above.
-                unsafe { write.row(tiles, begin + r, rounded) };
+    // SAFETY: the caller's; sixteen factors are there, and sums of a vector are 64 bytes of plain integers.
+    unsafe {
+        match &stage.scale {
+            Scale::Float(scale) => {
+                let load = |v| _mm512_loadu_ps(lanes(scale, first + v * LANES).as_ptr());
+                let scale: [__m512; VECTORS] = std::array::from_fn(load);
+                for_rows!(ROWS, r, write.float(tiles, begin + r, acc[r], scale));
             }
-        }
-        _ => {
-            for (r, acc) in acc.into_iter().enumerate() {
-                // SAFETY: as above.
-                let acc = unsafe { counted(tiles, begin + r, acc) };
-                for (v, acc) in acc.into_iter().enumerate() {
-                    // SAFETY: both types are 64 bytes of plain integers.
-                    let sums = unsafe { std::mem::transmute::<__m512i, [i32; LANES]>(acc) };
-                    tiles.write(begin + r, v, &stage.codes(first + v * LANES, sums));
+            Scale::Double { multiplier, shift } => {
+                for (r, acc) in acc.into_iter().enumerate() {
+                    let acc = counted(tiles, begin + r, acc);
+                    let rounded: [__m512i; VECTORS] = std::array::from_fn(|v| {
+                        let at = first + v * LANES;
+                        double(acc[v], load(multiplier, at), load(shift, at))
+                    });
+                    write.row(tiles, begin + r, rounded);
+                }
+            }
+            _ => {
+                for (r, acc) in acc.into_iter().enumerate() {
+                    for (v, acc) in counted(tiles, begin + r, acc).into_iter().enumerate() {
+                        let sums = std::mem::transmute::<__m512i, [i32; LANES]>(acc);
+                        tiles.write(begin + r, v, &stage.codes(first + v * LANES, sums));
+                    }
                 }
             }
         }

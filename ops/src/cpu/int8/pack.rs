@@ -178,6 +178,14 @@ impl Weights {
         }
     }
 
+    /// Number of outputs.
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Weights::Quad(packed) => packed.n,
+            Weights::Pair(packed) => packed.n,
+        }
+    }
+
     /// What the zero points add to the bias of each output.
     pub(crate) fn fold(&self) -> &[i32] {
         match self {
