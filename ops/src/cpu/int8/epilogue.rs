@@ -159,23 +159,36 @@ impl Write {
         }
     }
 
+    /// Four vectors of rounded sums as codes, in order.
+    ///
+    /// # Safety
+    /// As for [`counted`].
+    #[inline(always)]
+    unsafe fn codes<const VECTORS: usize, const SIGNED: bool>(&self, rounded: [__m512i; VECTORS]) -> __m512i {
+        let Write { zero, lo, hi, order, .. } = *self;
+        // SAFETY: the caller's.
+        unsafe {
+            let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
+            let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
+            let codes = if SIGNED {
+                _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
+            } else {
+                _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
+            };
+            _mm512_permutexvar_epi32(order, codes)
+        }
+    }
+
     /// # Safety
     /// As for [`counted`].
     #[inline(always)]
     unsafe fn row<const VECTORS: usize>(&self, tiles: &Tiles<'_, Quad>, at: usize, rounded: [__m512i; VECTORS]) {
-        let Write { whole, signed, zero, lo, hi, order, .. } = *self;
+        let Write { whole, signed, zero, lo, hi, .. } = *self;
         // SAFETY: the caller's; the 64 codes are 64 outputs of the row, and codes of a vector are 16 bytes of plain integers.
         unsafe {
             if VECTORS == 4 && whole {
-                let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
-                let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
-                let codes = if signed {
-                    _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
-                } else {
-                    _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
-                };
-                let out = tiles.outputs(at, 0, 4 * LANES).as_mut_ptr().cast();
-                _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, codes));
+                let codes = if signed { self.codes::<_, true>(rounded) } else { self.codes::<_, false>(rounded) };
+                _mm512_storeu_si512(tiles.outputs(at, 0, 4 * LANES).as_mut_ptr().cast(), codes);
                 return;
             }
             for v in 0..VECTORS {

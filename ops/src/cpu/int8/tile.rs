@@ -70,6 +70,12 @@ impl<F: Form> Tiles<'_, F> {
         }
     }
 
+    /// Where the results of a vector in the block's row `at` begin.
+    #[inline(always)]
+    pub(super) fn at(&self, at: usize, vector: usize) -> usize {
+        (self.row + at) * self.place.stride + self.place.first + self.first + vector * LANES
+    }
+
     /// The place of `count` results in the block's row `at`, from a vector on.
     ///
     /// # Safety
@@ -78,7 +84,7 @@ impl<F: Form> Tiles<'_, F> {
     #[allow(unsafe_code)]
     #[expect(clippy::mut_from_ref, reason = "places are apart by contract")]
     pub(super) unsafe fn outputs(&self, at: usize, vector: usize, count: usize) -> &mut [MaybeUninit<u8>] {
-        let begin = (self.row + at) * self.place.stride + self.place.first + self.first + vector * LANES;
+        let begin = self.at(at, vector);
         assert!(vector * LANES + count <= self.outputs, "outputs of another panel");
         // SAFETY: the rows and outputs of a panel times a block are written by one task alone; the rest is the caller's.
         unsafe { self.out.part(begin, count) }
