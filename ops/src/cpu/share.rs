@@ -44,9 +44,8 @@ impl Iterator for Draws<'_> {
 /// waits for another one to wake up while there is work.
 pub(super) fn share(count: usize, chunk: usize, body: impl Fn(Draws<'_>) + Sync) {
     let chunk = chunk.max(1);
-    let chunks = count.div_ceil(chunk);
-    let threads = rayon::current_num_threads().min(chunks).max(1);
-    let edge = |index: usize| (index * chunks / threads * chunk).min(count);
+    let threads = rayon::current_num_threads().min(count.div_ceil(chunk)).max(1);
+    let edge = |index: usize| index * count / threads;
     let part = |index| Part { next: AtomicUsize::new(edge(index)), end: edge(index + 1) };
     let parts: Vec<Part> = (0..threads).map(part).collect();
     let run = || {

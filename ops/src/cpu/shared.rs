@@ -22,6 +22,13 @@ impl<'a, T> Shared<'a, T> {
         Shared { first: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
+    /// The first of the elements `at..at + len`, all of which are there.
+    #[inline(always)]
+    pub(crate) fn pointer(&self, at: usize, len: usize) -> *mut T {
+        assert!(at <= self.len && len <= self.len - at, "a part beyond the end");
+        self.first.wrapping_add(at)
+    }
+
     /// The elements `at..at + len`.
     ///
     /// # Safety
@@ -29,9 +36,8 @@ impl<'a, T> Shared<'a, T> {
     #[inline(always)]
     #[expect(clippy::mut_from_ref, reason = "parts are disjoint by contract")]
     pub(crate) unsafe fn part(&self, at: usize, len: usize) -> &mut [T] {
-        assert!(at <= self.len && len <= self.len - at, "a part beyond the end");
         // SAFETY: the part lies within the slice, and the caller keeps parts apart.
-        unsafe { std::slice::from_raw_parts_mut(self.first.add(at), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(at, len), len) }
     }
 }
 

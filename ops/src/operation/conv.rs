@@ -159,6 +159,7 @@ impl Operation for Convolution {
                 image(1, 9, 9, 16),
                 &[("kh", 1), ("kw", 2), ("stride_h", 3), ("stride_w", 3)],
             ),
+            sample("pixels_apart", image(2, 7, 8, 21), &[("kh", 1), ("kw", 1), ("stride_h", 2), ("stride_w", 3)]),
             sample("relu", image(1, 6, 7, 32), &same),
             sample("extreme_codes", image(1, 5, 6, 48), &same),
         ];

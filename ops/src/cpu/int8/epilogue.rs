@@ -50,6 +50,14 @@ pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
             Scale::Float(scale) => {
                 let load = |v| _mm512_loadu_ps(lanes(scale, first + v * LANES).as_ptr());
                 let scale: [__m512; VECTORS] = std::array::from_fn(load);
+                if VECTORS == 4 && write.whole && write.tame && tiles.sums.is_empty() {
+                    if write.signed {
+                        write.panel::<_, _, true>(tiles, begin, acc, scale);
+                    } else {
+                        write.panel::<_, _, false>(tiles, begin, acc, scale);
+                    }
+                    return;
+                }
                 for_rows!(ROWS, r, write.float(tiles, begin + r, acc[r], scale));
             }
             Scale::Double { multiplier, shift } => {
@@ -176,6 +184,32 @@ impl Write {
                 _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
             };
             _mm512_permutexvar_epi32(order, codes)
+        }
+    }
+
+    /// The codes of a tile of four vectors in the usual case, without a branch.
+    ///
+    /// # Safety
+    /// As for [`counted`].
+    #[inline(always)]
+    unsafe fn panel<const ROWS: usize, const VECTORS: usize, const SIGNED: bool>(
+        &self,
+        tiles: &Tiles<'_, Quad>,
+        begin: usize,
+        acc: [[__m512i; VECTORS]; ROWS],
+        scale: [__m512; VECTORS],
+    ) {
+        let first = tiles.at(begin, 0);
+        let last = tiles.at(begin + ROWS - 1, 0);
+        let out: *mut u8 = tiles.out.pointer(first, last + 4 * LANES - first).cast();
+        // SAFETY: the caller's; the 64 codes of each row are outputs of a panel times a block, which one task writes.
+        unsafe {
+            for_rows!(ROWS, r, {
+                let rounded: [__m512i; VECTORS] =
+                    std::array::from_fn(|v| _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc[r][v]), scale[v])));
+                let codes = self.codes::<_, SIGNED>(rounded);
+                _mm512_storeu_si512(out.add(r * tiles.place.stride).cast(), codes);
+            });
         }
     }
 

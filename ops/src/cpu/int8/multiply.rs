@@ -24,7 +24,7 @@ const HEIGHT: usize = 24;
 /// Chunks of rows that a thread draws, where each is of [`CHUNK`] multiply-accumulates at least: little enough that no thread waits
 /// long for the last one, and enough that drawing costs nothing beside it.
 const CHUNKS: usize = 8;
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 18;
 
 /// The codes of all rows times all weights, `[rows, outputs]`.
 #[allow(unsafe_code)]
@@ -43,13 +43,7 @@ pub(crate) fn multiply(weights: &Weights, source: &impl Source, stage: &Stage, p
     place_product(weights, source, stage, place, out);
 }
 
-fn place_product(
-    weights: &Weights,
-    source: &impl Source,
-    stage: &Stage,
-    place: Place,
-    out: &mut [MaybeUninit<u8>],
-) {
+fn place_product(weights: &Weights, source: &impl Source, stage: &Stage, place: Place, out: &mut [MaybeUninit<u8>]) {
     match weights {
         Weights::Quad(packed) => spread(packed, source, stage, place, out),
         Weights::Pair(packed) => spread(packed, source, stage, place, out),
