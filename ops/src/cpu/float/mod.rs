@@ -13,9 +13,9 @@ pub(crate) use act::Epilogue;
 pub(crate) use pack::{Bf16, F32, Form, Packed, Rows};
 
 use super::Level;
+use super::share::share;
 use super::shared::Shared;
 use pack::{LANES, Panel};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Multiply-accumulates below which a second thread costs more than it saves.
@@ -23,6 +23,12 @@ const SMALL: usize = 1 << 18;
 
 /// Bytes of rows in a block: what stays in the second cache beside a panel of weights.
 const BLOCK: usize = 512 << 10;
+
+/// Rows of whole tiles, whatever the number of vectors in a panel.
+const HEIGHT: usize = 24;
+
+/// Chunks of rows that a thread draws.
+const CHUNKS: usize = 4;
 
 /// Steps of a pass: weights of so many steps stay near the first cache while all rows of a block pass.
 const PASS: usize = 256;
@@ -137,7 +143,7 @@ pub(crate) fn multiply<F: Inner>(packed: &Packed<F>, rows: &Rows<'_, F>, epilogu
     let (m, n, panels) = (rows.count, packed.n, packed.panels.len());
     let shared = Shared::new(out);
     let run = |range: Range<usize>, panels: Range<usize>| {
-        let most = (BLOCK / (rows.pitch * size_of::<F::X>()).max(1)).max(24);
+        let most = (BLOCK / (rows.pitch * size_of::<F::X>()).max(1)).max(HEIGHT);
         for begin in range.clone().step_by(most) {
             for &panel in &packed.panels[panels.clone()] {
                 let mut first = 0;
@@ -171,16 +177,13 @@ pub(crate) fn multiply<F: Inner>(packed: &Packed<F>, rows: &Rows<'_, F>, epilogu
     if threads == 1 || m * n * (packed.steps * F::GROUP).max(1) < SMALL {
         return run(0..m, 0..panels);
     }
-    let tasks = 2 * threads;
-    // The operand that is cut is read once, the other one by every task.
-    if panels >= threads && (n > 4 * m || m < 12 * tasks) {
-        let tasks = tasks.min(panels);
-        let cut = |task: usize| task * panels / tasks;
-        (0..tasks).into_par_iter().with_max_len(1).for_each(|t| run(0..m, cut(t)..cut(t + 1)));
+    // The operand that is cut is read once, the other one for every chunk.
+    if panels >= threads && (n > 4 * m || m < 2 * HEIGHT * threads) {
+        share(panels, 1, |draws| draws.for_each(|panels| run(0..m, panels)));
     } else {
-        let tasks = tasks.min(m);
-        let cut = |task: usize| task * m / tasks;
-        (0..tasks).into_par_iter().with_max_len(1).for_each(|t| run(cut(t)..cut(t + 1), 0..panels));
+        let tiles = m.div_ceil(HEIGHT);
+        let of = |tiles: Range<usize>| tiles.start * HEIGHT..m.min(tiles.end * HEIGHT);
+        share(tiles, tiles / (CHUNKS * threads), |draws| draws.for_each(|tiles| run(of(tiles), 0..panels)));
     }
 }
 
