@@ -112,7 +112,8 @@ pub struct Work {
     pub link_bytes: u64,
 }
 
-/// How much work a machine does in a moment.
+/// How much work a machine does in a moment. Where bytes limit a definition and not arithmetic, they are more than the caches hold:
+/// 64 MB and more on a processor, 256 MB and more on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Size {
@@ -133,9 +134,7 @@ pub trait Operation: Sync + Send {
     fn samples(&self) -> Vec<Sample>;
 
     /// The samples that speeds are quoted for on a machine of this size.
-    fn workloads(&self, _size: Size) -> Vec<Sample> {
-        vec![Sample::new(self.def(), "default", &[])]
-    }
+    fn workloads(&self, size: Size) -> Vec<Sample>;
 
     /// Operands for a sample of this name (any other name: an ordinary random one) with these extents and choices. Axes of the
     /// kind [`AxisKind::Drawn`] follow from the operands and are not read.
