@@ -4,7 +4,7 @@ use super::conv::{Convolution, Geometry};
 use super::int8::Codes;
 use super::{Level, shared};
 use crate::arith::Requant;
-use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::infer::Window;
 use crate::operation::windows;
 use crate::quantized::stage::Stage;
@@ -24,10 +24,6 @@ struct Conv {
 impl Kernel for Conv {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {

@@ -4,7 +4,7 @@ use super::float::{Bf16, Epilogue, F32, Form, Packed, Rows, multiply};
 use super::int8::{self, Codes as Bytes, Layout, Matrix, Weights};
 use super::{Level, shared};
 use crate::arith::Requant;
-use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::quantized::stage::Stage;
 use crate::{OpError, operation};
 use half::slice::HalfFloatSliceExt;
@@ -27,10 +27,6 @@ struct Float {
 impl Kernel for Float {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
@@ -116,10 +112,6 @@ struct Codes {
 impl Kernel for Codes {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {

@@ -166,8 +166,10 @@ pub trait Kernel: Sync {
     /// The definition.
     fn operation(&self) -> &'static dyn Operation;
 
-    /// How far it goes for these extents and choices.
-    fn grade(&self, dims: &Dims) -> Grade;
+    /// How far it goes for these extents and choices: all the way, unless it says otherwise.
+    fn grade(&self, _dims: &Dims) -> Grade {
+        Grade::Native
+    }
 
     /// The results for operands that [`accept`] has accepted.
     ///

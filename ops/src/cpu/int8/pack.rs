@@ -6,7 +6,7 @@ use crate::cpu::transpose::{SIDE, transpose};
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use rayon::prelude::*;
 
-/// 8-bit codes with the zero point that they are counted from.
+/// 8-bit codes, of either sign or of none.
 #[derive(Clone, Copy)]
 pub(crate) struct Codes<'a> {
     pub(crate) bytes: &'a [u8],
