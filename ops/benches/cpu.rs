@@ -86,14 +86,13 @@ fn defined(name: &str, level: Level, dims: &[(&'static str, usize)]) -> Case {
     }
 }
 
-/// Lets the cases take turns, four times as often where they are few, and gives the best rate of each, in operations a second, after the peak's.
+/// Lets the cases take turns and gives the best rate of each, in operations a second, after the peak's.
 fn rates(peak: Peak, threads: usize, cases: &mut [Case], turns: usize) -> (f64, Vec<f64>) {
     let mut best = vec![0f64; cases.len()];
     let mut most = 0f64;
     for case in cases.iter_mut() {
         (case.run)();
     }
-    let turns = if cases.len() < 6 { 4 * turns } else { turns };
     for _ in 0..turns {
         most = most.max(peak.measure(Level::best(), threads, Duration::ZERO).unwrap_or(0.0));
         for (case, best) in cases.iter_mut().zip(&mut best) {
@@ -133,7 +132,7 @@ fn int8(threads: usize, words: &Words) {
     if cases.is_empty() {
         return;
     }
-    let (peak, rates) = rates(Peak::Int8, threads, &mut cases, 15);
+    let (peak, rates) = rates(Peak::Int8, threads, &mut cases, 60);
     println!("\nint8, {threads} thread(s): peak {:.0} Gop/s", peak / 1e9);
     for (case, rate) in cases.iter().zip(rates) {
         println!("  {:<44} {:>7.0} Gop/s  {:>5.1} % of the peak", case.name, rate / 1e9, 100.0 * rate / peak);
@@ -187,7 +186,7 @@ fn f32(threads: usize, words: &Words) {
             continue;
         }
         let mut cases = products(threads, extents);
-        let (peak, rates) = rates(Peak::F32, threads, &mut cases, 8);
+        let (peak, rates) = rates(Peak::F32, threads, &mut cases, 20);
         for (case, rate) in cases.iter().zip(&rates) {
             println!(
                 "  {:<32} {:>6.1} Gflop/s  {:>5.1} % of the peak of {:.0}, ours is {:.2} of it",

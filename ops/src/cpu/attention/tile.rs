@@ -5,7 +5,6 @@
 use crate::attention::{At, Batch, Variant, exp2};
 use crate::cpu::real::widen;
 use crate::cpu::vectorised::Vectorised;
-use half::bf16;
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 

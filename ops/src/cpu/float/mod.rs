@@ -61,10 +61,14 @@ impl<F: Form> Tiles<'_, F> {
         assert!(self.steps.len() * self.panel.vectors <= self.lines.len(), "a panel of too few lines");
     }
 
-    /// Writes the results of the sums of a vector in a row, or the sums where steps are left.
+    /// Writes the results of the sums of a vector in a row, or the sums where steps are left. Those of the passes before are added:
+    /// errors of a long sum grow with the length of a pass and the number of passes, not with their product.
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn finish(&self, row: usize, vector: usize, sums: [f32; LANES]) {
+    fn finish(&self, row: usize, vector: usize, mut sums: [f32; LANES]) {
+        if self.steps.start > 0 {
+            sums.iter_mut().zip(self.partial(row, vector)).for_each(|(sum, before)| *sum += before);
+        }
         let results = if self.last { self.epilogue.apply(self.panel.first + vector * LANES, sums) } else { sums };
         // SAFETY: the place is used here alone.
         let out = unsafe { self.outputs(row, vector) };
@@ -79,13 +83,11 @@ impl<F: Form> Tiles<'_, F> {
     #[allow(unsafe_code)]
     fn partial(&self, row: usize, vector: usize) -> [f32; LANES] {
         let mut sums = [0.0; LANES];
-        if self.steps.start > 0 {
-            // SAFETY: the place is used here alone.
-            let out = unsafe { self.outputs(row, vector) };
-            match out.as_array::<LANES>() {
-                Some(out) => sums = *out,
-                None => sums[..out.len()].copy_from_slice(out),
-            }
+        // SAFETY: the place is used here alone.
+        let out = unsafe { self.outputs(row, vector) };
+        match out.as_array::<LANES>() {
+            Some(out) => sums = *out,
+            None => sums[..out.len()].copy_from_slice(out),
         }
         sums
     }
@@ -193,6 +195,27 @@ mod tests {
     use crate::def::Random;
     use half::bf16;
     use half::slice::HalfFloatSliceExt;
+
+    #[test]
+    fn errors_of_long_sums_stay_small_at_every_level() {
+        let [m, n, k] = [3, 21, 16_384];
+        let mut random = Random::new(9);
+        let mut values = |len: usize| -> Vec<f32> { (0..len).map(|_| random.normal() as f32).collect() };
+        let (a, b) = (values(m * k), values(n * k));
+        for level in Level::ALL.into_iter().filter(|level| level.available()) {
+            let mut out = vec![0f32; m * n];
+            crate::cpu::gemm::f32(level, [m, n, k], &a, &b, &vec![0.0; n], 0, &mut out);
+            let (mut errors, mut squares) = (0.0, 0.0);
+            for (at, &found) in out.iter().enumerate() {
+                let pairs = a[at / n * k..][..k].iter().zip(&b[at % n * k..][..k]);
+                let exact: f64 = pairs.map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
+                errors += (f64::from(found) - exact).powi(2);
+                squares += exact * exact;
+            }
+            let rms = f64::sqrt(errors / squares);
+            assert!(rms < 7e-7, "{level}: {rms}");
+        }
+    }
 
     /// Kernels take pairs of bf16 where that is fastest alone; here they are multiplied wherever it can be done.
     #[test]
