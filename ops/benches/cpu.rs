@@ -12,6 +12,19 @@ use tandem_ops::def::{Dims, Random, Tensors};
 use tandem_ops::{Act, Arith, Conv, Op, Operand, Prepared, infer, operation};
 use tandem_tensor::{DType, QuantParams, Tensor, TensorType};
 
+/// The words that choose cases.
+struct Words(Vec<String>);
+
+impl Words {
+    fn of_command_line() -> Words {
+        Words(std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect())
+    }
+
+    fn choose(&self, table: &str, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|word| table.contains(word.as_str()) || name.contains(word.as_str()))
+    }
+}
+
 /// Something that is timed.
 struct Case {
     name: String,
@@ -96,7 +109,7 @@ fn rates(peak: Peak, threads: usize, cases: &mut [Case], turns: usize) -> (f64, 
     (most, best)
 }
 
-fn int8(threads: usize) {
+fn int8(threads: usize, words: &Words) {
     let mut cases = vec![
         dense(512, 512, 512),
         dense(1024, 1024, 1024),
@@ -115,7 +128,11 @@ fn int8(threads: usize) {
         conv("mobile 56x56x64 1x1 128", [56, 56, 64, 128], 1, 1),
         defined("gemm.i8", Level::best(), &[("m", 512), ("n", 512), ("k", 512)]),
     ];
-    let (peak, rates) = rates(Peak::Int8, threads, &mut cases, 15);
+    cases.retain(|case| words.choose("int8", &case.name));
+    if cases.is_empty() {
+        return;
+    }
+    let (peak, rates) = rates(Peak::Int8, threads, &mut cases, 60);
     println!("\nint8, {threads} thread(s): peak {:.0} Gop/s", peak / 1e9);
     for (case, rate) in cases.iter().zip(rates) {
         println!("  {:<44} {:>7.0} Gop/s  {:>5.1} % of the peak", case.name, rate / 1e9, 100.0 * rate / peak);
@@ -161,11 +178,15 @@ fn products(threads: usize, [m, n, k]: [usize; 3]) -> Vec<Case> {
     cases
 }
 
-fn f32(threads: usize) {
+fn f32(threads: usize, words: &Words) {
     println!("\nf32, {threads} thread(s)");
     for extents in [[512; 3], [1024; 3], [200, 136, 200], [67, 1000, 333], [1536, 96, 384]] {
+        let [m, n, k] = extents;
+        if !words.choose("f32", &format!("{m}x{n}x{k}")) {
+            continue;
+        }
         let mut cases = products(threads, extents);
-        let (peak, rates) = rates(Peak::F32, threads, &mut cases, 8);
+        let (peak, rates) = rates(Peak::F32, threads, &mut cases, 20);
         for (case, rate) in cases.iter().zip(&rates) {
             println!(
                 "  {:<32} {:>6.1} Gflop/s  {:>5.1} % of the peak of {:.0}, ours is {:.2} of it",
@@ -179,11 +200,15 @@ fn f32(threads: usize) {
     }
 }
 
-fn bf16(threads: usize) {
+fn bf16(threads: usize, words: &Words) {
     let mut cases = [[512; 3], [1024; 3]]
         .map(|[m, n, k]| defined("gemm.bf16", Level::best(), &[("m", m), ("n", n), ("k", k)]))
         .into_iter()
+        .filter(|case| words.choose("bf16", &case.name))
         .collect::<Vec<_>>();
+    if cases.is_empty() {
+        return;
+    }
     let (peak, rates) = rates(Peak::Bf16, threads, &mut cases, 6);
     println!("\nbf16, {threads} thread(s): the peak of the instructions for it is {:.0} Gflop/s", peak / 1e9);
     for (case, rate) in cases.iter().zip(rates) {
@@ -216,15 +241,19 @@ fn statistics(criterion: &mut Criterion) {
 }
 
 fn main() {
+    let words = Words::of_command_line();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("{}, {cores} core(s), level {}", processor(), Level::best());
     for threads in if cores > 1 { vec![1, cores] } else { vec![1] } {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
         pool.install(|| {
-            int8(threads);
-            f32(threads);
-            bf16(threads);
+            int8(threads, &words);
+            f32(threads, &words);
+            bf16(threads, &words);
         });
+    }
+    if !words.0.is_empty() {
+        return;
     }
     let mut criterion = Criterion::default().configure_from_args();
     statistics(&mut criterion);

@@ -4,7 +4,7 @@
 //! `[out, spatial.., in / groups]`, whatever the model file said: importers transpose. Whether an operator computes in
 //! floats or in 8-bit integers follows from the types of its operands and results; among integer kernels, [`Arith`]
 //! names the family whose rounding is reproduced to the last bit.
-// The SIMD file of the integer kernels allows it for itself.
+// The SIMD files of the CPU kernels, and those of results that threads share, allow it for themselves.
 #![deny(unsafe_code)]
 
 pub mod arith;

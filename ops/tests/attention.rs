@@ -273,3 +273,22 @@ fn tables_that_are_wrong_are_refused_with_port_and_position() {
     let error = operation.check(&dims, &inputs.with("soft_cap", Tensor::scalar(0f32))).unwrap_err().to_string();
     assert!(error.contains("operand soft_cap is 0"), "{error}");
 }
+
+#[test]
+fn maps_without_blocks_are_refused_with_their_axes() {
+    let name = "attention.variable_block_sparse.bf16";
+    let (operation, dims, inputs) = drawn(name, "no_rows", 1);
+    for (axis, port, shape) in [("rb", "block_rows", [2, 0, dims["cb"]]), ("cb", "block_columns", [2, dims["rb"], 0])] {
+        let dims = dims.clone().with(axis, 0);
+        // Without rows and positions, the sizes of no blocks have the right sum.
+        let empty = operation.sample("no_rows", &dims.clone().with("m", 0).with("n", 0), 1).unwrap_err().to_string();
+        let inputs = inputs
+            .clone()
+            .with(port, Tensor::from_vec([2, 0], Vec::<i32>::new()).unwrap())
+            .with("map", Tensor::from_vec(shape, Vec::<u8>::new()).unwrap());
+        let bound = accept(operation, &dims, &inputs).unwrap_err().to_string();
+        for error in [empty, bound] {
+            assert!(error.contains("rb > 0 and cb > 0") && error.contains(&format!("{axis}=0")), "{error}");
+        }
+    }
+}

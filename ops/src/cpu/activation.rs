@@ -4,7 +4,7 @@ use super::Level;
 use super::real::{exp, narrow, widen};
 use super::rows::task;
 use super::vectorised::{Vectorised, vectorised_at};
-use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::operation::activation_of;
 use crate::{ACTIVATIONS, OpError, operation};
 use half::bf16;
@@ -35,10 +35,6 @@ impl Kernel for Table {
         self.operation
     }
 
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
-    }
-
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
         let x = inputs.slice::<bf16>("x")?;
         let table = table(dims["kind"]);
@@ -59,10 +55,6 @@ struct Gated {
 impl Kernel for Gated {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {

@@ -3,7 +3,7 @@
 use super::Level;
 use super::rows::task;
 use super::vectorised::{Vectorised, vectorised_at};
-use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::{OpError, operation};
 use rayon::prelude::*;
 use tandem_tensor::Tensor;
@@ -20,10 +20,6 @@ struct Add {
 impl Kernel for Add {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {

@@ -6,7 +6,7 @@
 
 use super::Level;
 use super::depthwise::Depthwise;
-use super::int8::{Codes, Form, Layout, Matrix, Place, Source, Weights, convert, multiply, pitch};
+use super::int8::{Codes, Form, Layout, Matrix, Place, Source, Weights, convert, multiply, pitch, product};
 use crate::infer::Window;
 use crate::quantized::stage::Stage;
 use std::ops::Range;
@@ -31,6 +31,8 @@ pub(crate) struct Convolution {
 enum Order {
     /// Windows of one element that follow each other.
     Pointwise(Weights),
+    /// Windows of one element that stand apart.
+    Strided(Weights),
     /// Windows read in a padded image.
     Image(Weights),
     /// Windows gathered, one matrix for each group.
@@ -48,7 +50,11 @@ impl Geometry {
     }
 
     fn pointwise(&self) -> bool {
-        self.groups == 1 && self.windows.iter().all(|w| w.kernel == 1 && w.stride == 1 && w.before == 0 && w.after == 0)
+        self.groups == 1 && self.windows.iter().all(|w| w.kernel == 1 && w.before == 0 && w.after == 0)
+    }
+
+    fn strided(&self) -> bool {
+        self.windows.iter().any(|w| w.stride > 1)
     }
 
     /// Elements along an axis that windows reach, padding included.
@@ -98,6 +104,8 @@ impl Convolution {
         let pack = |layout| Weights::new(level, codes, zero_points, geometry.outputs, layout, input_zero);
         let form = if geometry.groups == geometry.channels && geometry.groups > 1 {
             Order::Depthwise(Depthwise::new(level, &geometry, codes, zero_points))
+        } else if geometry.pointwise() && geometry.strided() {
+            Order::Strided(pack(Layout::plain(k)))
         } else if geometry.pointwise() {
             Order::Pointwise(pack(Layout::plain(k)))
         } else if geometry.in_image() {
@@ -119,7 +127,9 @@ impl Convolution {
     /// Adds to the bias what the zero points make of the sums.
     pub(crate) fn fold(&self, stage: &mut Stage) {
         match &self.form {
-            Order::Pointwise(weights) | Order::Image(weights) => stage.fold(0, weights.fold()),
+            Order::Pointwise(weights) | Order::Strided(weights) | Order::Image(weights) => {
+                stage.fold(0, weights.fold())
+            }
             Order::Gathered(groups) => {
                 let each = self.geometry.outputs / self.geometry.groups;
                 for (group, weights) in groups.iter().enumerate() {
@@ -131,26 +141,33 @@ impl Convolution {
     }
 
     /// The codes of the result, for a stage to which the zero points are folded.
-    pub(crate) fn run(&self, codes: Codes<'_>, stage: &Stage, out: &mut [u8]) {
+    pub(crate) fn run(&self, codes: Codes<'_>, stage: &Stage) -> Vec<u8> {
         let Convolution { geometry, input_zero: zero, ref form } = *self;
-        let place = Place { first: 0, stride: geometry.outputs };
-        if out.is_empty() {
-            return;
+        let len = geometry.pixels() * geometry.outputs;
+        if len == 0 {
+            return Vec::new();
         }
         match form {
             Order::Pointwise(weights) => {
                 let source = Matrix { codes, zero, rows: geometry.pixels(), k: geometry.channels };
-                multiply(weights, &source, stage, place, out);
+                product(weights, &source, stage)
             }
-            Order::Image(weights) => multiply(weights, &Image { geometry, codes, zero }, stage, place, out),
+            Order::Strided(weights) => product(weights, &Pixels { geometry, codes, zero }, stage),
+            Order::Image(weights) => product(weights, &Image { geometry, codes, zero }, stage),
             Order::Gathered(groups) => {
-                let each = geometry.outputs / geometry.groups;
+                let (each, stride) = (geometry.outputs / geometry.groups, geometry.outputs);
+                let mut out = vec![0; len];
                 for (group, weights) in groups.iter().enumerate() {
                     let source = Gather { geometry, group, codes, zero };
-                    multiply(weights, &source, stage, Place { first: group * each, ..place }, out);
+                    multiply(weights, &source, stage, Place { first: group * each, stride }, &mut out);
                 }
+                out
             }
-            Order::Depthwise(depthwise) => depthwise.run(&geometry, codes, zero, stage, out),
+            Order::Depthwise(depthwise) => {
+                let mut out = vec![0; len];
+                depthwise.run(&geometry, codes, zero, stage, &mut out);
+                out
+            }
         }
     }
 }
@@ -221,6 +238,47 @@ impl Source for Image<'_> {
             to[..before].fill(pad);
             convert::<F>(&mut to[before..], &self.codes.bytes[from..from + inside], self.codes.flip(), self.zero);
             to[before + inside..].fill(pad);
+        }
+    }
+}
+
+/// Pixels that stand apart, gathered: those between them are not read.
+struct Pixels<'a> {
+    geometry: Geometry,
+    codes: Codes<'a>,
+    zero: u8,
+}
+
+impl Source for Pixels<'_> {
+    fn rows(&self) -> usize {
+        self.geometry.pixels()
+    }
+
+    fn row_size(&self) -> usize {
+        self.geometry.channels
+    }
+
+    fn size<F: Form>(&self, rows: Range<usize>) -> usize {
+        rows.len() * pitch::<F>(self.geometry.channels)
+    }
+
+    #[inline(always)]
+    fn fill<F: Form>(&self, rows: Range<usize>, activations: &mut [F::X], bases: &mut Vec<usize>) {
+        let Geometry { channels, windows: [d, h, w], .. } = self.geometry;
+        let whole = pitch::<F>(channels);
+        bases.extend((0..rows.len()).map(|row| row * whole));
+        let mut to = activations.chunks_exact_mut(whole.max(1));
+        let mut row = rows.start;
+        while row < rows.end {
+            let (line, column) = (row / w.output, row % w.output);
+            let count = (w.output - column).min(rows.end - row);
+            let plane = line / h.output / d.output * d.input + line / h.output % d.output * d.stride;
+            let first = (plane * h.input + line % h.output * h.stride) * w.input + column * w.stride;
+            let codes = &self.codes.bytes[first * channels..];
+            for (pixel, to) in codes.chunks((w.stride * channels).max(1)).zip(to.by_ref().take(count)) {
+                convert::<F>(&mut to[..channels], &pixel[..channels], self.codes.flip(), self.zero);
+            }
+            row += count;
         }
     }
 }

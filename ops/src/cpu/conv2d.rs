@@ -4,7 +4,7 @@ use super::conv::{Convolution, Geometry};
 use super::int8::Codes;
 use super::{Level, shared};
 use crate::arith::Requant;
-use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::infer::Window;
 use crate::operation::windows;
 use crate::quantized::stage::Stage;
@@ -26,10 +26,6 @@ impl Kernel for Conv {
         self.operation
     }
 
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
-    }
-
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
         let [h, w] = windows(dims).ok_or_else(|| OpError::invalid(format!("no window fits for {dims}")))?;
         let (x, weight) = (inputs.slice::<i8>("x")?, inputs.slice::<i8>("weight")?);
@@ -40,8 +36,8 @@ impl Kernel for Conv {
         let groups = if dims.find("o").is_some() { 1 } else { dims["c"] };
         let (batch, channels, outputs) = (dims["n"], dims["c"], bias.len());
         let shape = [batch, h.output, w.output, outputs];
-        let mut out = vec![0i8; shape.iter().product()];
-        if !out.is_empty() {
+        let mut out = Vec::new();
+        if shape.iter().all(|&extent| extent > 0) {
             let geometry = Geometry { batch, channels, outputs, groups, windows: [Window::UNIT, h, w] };
             let codes = |codes| Codes { bytes: shared::bytes(codes), signed: true };
             let input_zero = scalar("input_zero_point")? as u8 ^ 0x80;
@@ -49,7 +45,7 @@ impl Kernel for Conv {
             let requants = scale.iter().map(|&scale| Requant::Float { scale }).collect();
             let mut stage = Stage::of(bias.to_vec(), requants, scalar("zero_point")?, range);
             convolution.fold(&mut stage);
-            convolution.run(codes(x), &stage, shared::bytes_mut(&mut out));
+            out = shared::signed(convolution.run(codes(x), &stage));
         }
         Ok(Tensors::new().with("out", Tensor::from_vec(shape, out)?))
     }

@@ -3,7 +3,6 @@
 use super::Level;
 use super::conv::Geometry;
 use super::int8::{Codes, LANES};
-use super::shared::Shared;
 use super::vectorised::{Vectorised, vectorised_at};
 use crate::infer::Window;
 use crate::quantized::stage::Stage;
@@ -44,19 +43,17 @@ impl Depthwise {
         input.resize(input.len() + LANES, 0);
         let geometry = Geometry { channels: geometry.outputs, ..*geometry };
         let line = geometry.windows[2].output * geometry.channels;
-        let lines = out.len() / line;
-        let out = Shared::new(out);
         let columns = columns(&geometry);
-        let body = |line: usize| {
+        let body = |(line, out): (usize, &mut [u8])| {
             vectorised_at(
                 self.level,
                 Line { geometry, input: &input, columns: &columns, weights: self, stage, line, out },
             );
         };
         if rayon::current_num_threads() == 1 || input.len() * self.by_tap.len() / self.width < 1 << 17 {
-            (0..lines).for_each(body);
+            out.chunks_exact_mut(line).enumerate().for_each(body);
         } else {
-            (0..lines).into_par_iter().for_each(body);
+            out.par_chunks_exact_mut(line).enumerate().for_each(body);
         }
     }
 }
@@ -87,21 +84,17 @@ struct Line<'a> {
     weights: &'a Depthwise,
     stage: &'a Stage,
     line: usize,
-    out: Shared<'a, u8>,
+    out: &'a mut [u8],
 }
 
 impl Vectorised<()> for Line<'_> {
     #[inline(always)]
-    #[allow(unsafe_code)]
     fn run(self) {
         let Line { geometry, input, columns, weights, stage, line, out } = self;
         let channels = geometry.channels;
         let [d, h, w] = geometry.windows;
         let image = line / (d.output * h.output);
         let (at_d, at_h) = (line / h.output % d.output, line % h.output);
-        let length = w.output * channels;
-        // SAFETY: a line is written by one task.
-        let out = unsafe { out.part(line * length, length) };
         let step = w.dilation * channels;
         for (column, out) in columns.iter().zip(out.chunks_exact_mut(channels)) {
             for (block, out) in out.chunks_mut(LANES).enumerate() {

@@ -1,10 +1,10 @@
 //! Matrix products: the kernels of `gemm.*`.
 
 use super::float::{Bf16, Epilogue, F32, Form, Packed, Rows, multiply};
-use super::int8::{self, Codes as Bytes, Layout, Matrix, Place, Weights};
+use super::int8::{self, Codes as Bytes, Layout, Matrix, Weights};
 use super::{Level, shared};
 use crate::arith::Requant;
-use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::quantized::stage::Stage;
 use crate::{OpError, operation};
 use half::slice::HalfFloatSliceExt;
@@ -27,10 +27,6 @@ struct Float {
 impl Kernel for Float {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
@@ -118,10 +114,6 @@ impl Kernel for Codes {
         self.operation
     }
 
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
-    }
-
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
         let (m, n, k) = (dims["m"], dims["n"], dims["k"]);
         let (a, b) = (inputs.slice::<i8>("a")?, inputs.slice::<i8>("b")?);
@@ -135,9 +127,8 @@ impl Kernel for Codes {
         let requants = scale.iter().map(|&scale| Requant::Float { scale }).collect();
         let mut stage = Stage::of(bias.to_vec(), requants, zero_point, (lo, 127));
         stage.fold(0, weights.fold());
-        let mut out = vec![0i8; m * n];
         let source = Matrix { codes: codes(a), zero, rows: m, k };
-        int8::multiply(&weights, &source, &stage, Place { first: 0, stride: n }, shared::bytes_mut(&mut out));
+        let out = shared::signed(int8::product(&weights, &source, &stage));
         Ok(Tensors::new().with("out", Tensor::from_vec([m, n], out)?))
     }
 }

@@ -19,6 +19,7 @@ mod pool;
 mod real;
 mod rope;
 mod rows;
+mod share;
 pub(crate) mod shared;
 mod softmax;
 mod transpose;

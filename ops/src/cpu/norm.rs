@@ -4,7 +4,7 @@ use super::Level;
 use super::real::{narrow, sum_of, widen};
 use super::rows::task;
 use super::vectorised::{Vectorised, vectorised_at};
-use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::{OpError, operation};
 use half::bf16;
 use rayon::prelude::*;
@@ -32,10 +32,6 @@ struct Constants {
 impl Kernel for Norm {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {

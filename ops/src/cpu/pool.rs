@@ -3,7 +3,7 @@
 use super::Level;
 use super::vectorised::{Vectorised, vectorised_at};
 use crate::arith::{Requant, average_requant};
-use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::infer::Window;
 use crate::operation::windows;
 use crate::{OpError, operation};
@@ -23,10 +23,6 @@ struct Pool {
 impl Kernel for Pool {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {

@@ -3,7 +3,7 @@
 use super::Level;
 use super::real::{narrow, widen};
 use super::vectorised::{Vectorised, vectorised_at};
-use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::{OpError, operation, rope_turns};
 use half::bf16;
 use rayon::prelude::*;
@@ -22,10 +22,6 @@ struct Rope {
 impl Kernel for Rope {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {

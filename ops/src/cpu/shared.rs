@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 /// A slice of which tasks write parts that do not overlap.
 #[derive(Clone, Copy)]
@@ -21,6 +22,13 @@ impl<'a, T> Shared<'a, T> {
         Shared { first: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
+    /// The first of the elements `at..at + len`, all of which are there.
+    #[inline(always)]
+    pub(crate) fn pointer(&self, at: usize, len: usize) -> *mut T {
+        assert!(at <= self.len && len <= self.len - at, "a part beyond the end");
+        self.first.wrapping_add(at)
+    }
+
     /// The elements `at..at + len`.
     ///
     /// # Safety
@@ -28,20 +36,34 @@ impl<'a, T> Shared<'a, T> {
     #[inline(always)]
     #[expect(clippy::mut_from_ref, reason = "parts are disjoint by contract")]
     pub(crate) unsafe fn part(&self, at: usize, len: usize) -> &mut [T] {
-        assert!(at <= self.len && len <= self.len - at, "a part beyond the end");
         // SAFETY: the part lies within the slice, and the caller keeps parts apart.
-        unsafe { std::slice::from_raw_parts_mut(self.first.add(at), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(at, len), len) }
     }
+}
+
+/// A list of `len` elements that `write` writes. Filling it with zeros first would draw every cache line to one core, from which the
+/// others would have to fetch theirs.
+///
+/// # Safety
+/// `write` writes every element.
+pub(crate) unsafe fn written<T>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
+    let mut list = Vec::with_capacity(len);
+    write(&mut list.spare_capacity_mut()[..len]);
+    // SAFETY: there is room for the elements, and the caller has written them.
+    unsafe { list.set_len(len) };
+    list
+}
+
+/// Codes with a sign, of their bytes.
+pub(crate) fn signed(bytes: Vec<u8>) -> Vec<i8> {
+    let mut bytes = std::mem::ManuallyDrop::new(bytes);
+    let (first, len, capacity) = (bytes.as_mut_ptr(), bytes.len(), bytes.capacity());
+    // SAFETY: the memory is a list's that is given up here, and both types are one byte of which every value is valid.
+    unsafe { Vec::from_raw_parts(first.cast(), len, capacity) }
 }
 
 /// Codes as bytes.
 pub(crate) fn bytes(codes: &[i8]) -> &[u8] {
     // SAFETY: both types are one byte of which every value is valid.
     unsafe { std::slice::from_raw_parts(codes.as_ptr().cast(), codes.len()) }
-}
-
-/// Codes to be written as bytes.
-pub(crate) fn bytes_mut(codes: &mut [i8]) -> &mut [u8] {
-    // SAFETY: as above.
-    unsafe { std::slice::from_raw_parts_mut(codes.as_mut_ptr().cast(), codes.len()) }
 }

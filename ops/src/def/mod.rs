@@ -112,7 +112,8 @@ pub struct Work {
     pub link_bytes: u64,
 }
 
-/// How much work a machine does in a moment.
+/// How much work a machine does in a moment. Where bytes limit a definition and not arithmetic, they are more than the caches hold:
+/// 64 MB and more on a processor, 256 MB and more on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Size {
@@ -133,9 +134,7 @@ pub trait Operation: Sync + Send {
     fn samples(&self) -> Vec<Sample>;
 
     /// The samples that speeds are quoted for on a machine of this size.
-    fn workloads(&self, _size: Size) -> Vec<Sample> {
-        vec![Sample::new(self.def(), "default", &[])]
-    }
+    fn workloads(&self, size: Size) -> Vec<Sample>;
 
     /// Operands for a sample of this name (any other name: an ordinary random one) with these extents and choices. Axes of the
     /// kind [`AxisKind::Drawn`] follow from the operands and are not read.
@@ -167,8 +166,10 @@ pub trait Kernel: Sync {
     /// The definition.
     fn operation(&self) -> &'static dyn Operation;
 
-    /// How far it goes for these extents and choices.
-    fn grade(&self, dims: &Dims) -> Grade;
+    /// How far it goes for these extents and choices: all the way, unless it says otherwise.
+    fn grade(&self, _dims: &Dims) -> Grade {
+        Grade::Native
+    }
 
     /// The results for operands that [`accept`] has accepted.
     ///

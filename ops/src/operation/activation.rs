@@ -1,7 +1,9 @@
 //! Activations of bfloat16, computed in f32: element by element, and gated.
 
 use super::rows::{M, ROWS, SHORT, not_finite, shapes};
-use crate::def::{Agree, Axis, AxisKind, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work};
+use crate::def::{
+    Agree, Axis, AxisKind, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work,
+};
 use crate::{OpError, UnaryKind};
 use tandem_tensor::{DType, Tensor};
 
@@ -61,6 +63,18 @@ impl Operation for Activation {
         all.map(|(name, len, kind)| Sample::new(&ACTIVATION, name, &[("len", len), ("kind", kind)])).collect()
     }
 
+    fn workloads(&self, size: Size) -> Vec<Sample> {
+        let len = match size {
+            Size::Simulator => 1 << 14,
+            Size::Processor => 1 << 24,
+            Size::Gpu => 1 << 26,
+        };
+        // The costliest kind, and the one of most models.
+        [("gelu", 3), ("silu", 2)]
+            .map(|(name, kind)| Sample::new(&ACTIVATION, name, &[("len", len), ("kind", kind)]))
+            .into()
+    }
+
     fn sample(&self, name: &str, dims: &Dims, seed: u64) -> Result<Tensors, OpError> {
         let len = dims["len"];
         let deviation = if name == "large" { 1e30 } else { 2.0 };
@@ -110,6 +124,16 @@ impl Operation for SiluMul {
 
     fn samples(&self) -> Vec<Sample> {
         shapes().into_iter().map(|(name, m, n)| Sample::new(&SILU_MUL, name, &[("m", m), ("n", n)])).collect()
+    }
+
+    /// The layer between the products of a model of 4096 features.
+    fn workloads(&self, size: Size) -> Vec<Sample> {
+        let (m, n) = match size {
+            Size::Simulator => (2, 14_336),
+            Size::Processor => (1024, 14_336),
+            Size::Gpu => (3072, 14_336),
+        };
+        vec![Sample::new(&SILU_MUL, "feed_forward", &[("m", m), ("n", n)])]
     }
 
     fn sample(&self, name: &str, dims: &Dims, seed: u64) -> Result<Tensors, OpError> {

@@ -3,7 +3,9 @@
 use super::window::{HI, LO, ZERO_POINT, check_codes};
 use crate::OpError;
 use crate::arith::{Requant, add_params};
-use crate::def::{Agree, Axis, AxisKind, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work};
+use crate::def::{
+    Agree, Axis, AxisKind, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work,
+};
 use crate::{Act, Arith};
 use tandem_tensor::{DType, QuantParams, Tensor};
 
@@ -48,6 +50,15 @@ impl Operation for Add {
         let all = [("empty", 0), ("one_element", 1), ("ragged", 1003), ("whole_vectors", 8192), ("equal_scales", 300)];
         let more = [("relu", 129), ("no_shift", 65), ("extreme_codes", 33)];
         all.iter().chain(&more).map(|&(name, len)| Sample::new(&ADD, name, &[("len", len)])).collect()
+    }
+
+    fn workloads(&self, size: Size) -> Vec<Sample> {
+        let len = match size {
+            Size::Simulator => 1 << 16,
+            Size::Processor => 1 << 25,
+            Size::Gpu => 1 << 27,
+        };
+        vec![Sample::new(&ADD, "residual", &[("len", len)])]
     }
 
     fn sample(&self, name: &str, dims: &Dims, seed: u64) -> Result<Tensors, OpError> {

@@ -5,12 +5,12 @@
 
 use super::window::{
     C, CHANNELS, FITS, H, HEIGHT, HI, IMAGES, INPUT_ZERO_POINT, KH, KW, LO, N, NUMBERS, OUT_H, OUT_W, W, WIDTH,
-    ZERO_POINT, check_codes, countable, few, fitting, kernel,
+    ZERO_POINT, check_codes, countable, few, fitting, kernel, square,
 };
 use crate::OpError;
 use crate::arith::Requant;
 use crate::def::{
-    Agree, Axis, AxisKind, Constraint, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work,
+    Agree, Axis, AxisKind, Constraint, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work,
 };
 use tandem_tensor::{DType, Tensor};
 
@@ -159,6 +159,7 @@ impl Operation for Convolution {
                 image(1, 9, 9, 16),
                 &[("kh", 1), ("kw", 2), ("stride_h", 3), ("stride_w", 3)],
             ),
+            sample("pixels_apart", image(2, 7, 8, 21), &[("kh", 1), ("kw", 1), ("stride_h", 2), ("stride_w", 3)]),
             sample("relu", image(1, 6, 7, 32), &same),
             sample("extreme_codes", image(1, 5, 6, 48), &same),
         ];
@@ -175,6 +176,36 @@ impl Operation for Convolution {
             all.push(sample("whole_tiles", image(1, 16, 16, 64), &with(&[("o", 128)])));
         }
         all
+    }
+
+    /// Layers of ResNet-18, and of MobileNet where channels are by themselves.
+    fn workloads(&self, size: Size) -> Vec<Sample> {
+        // Images, side and channels; kernel and stride; outputs.
+        type Layer = (&'static str, [usize; 3], [usize; 2], usize);
+        let images = if size == Size::Gpu { 128 } else { 1 };
+        let layers: &[Layer] = match (self.depthwise(), size) {
+            (false, Size::Simulator) => {
+                &[("stem", [1, 16, 3], [7, 2], 16), ("same", [1, 8, 16], [3, 1], 16), ("down", [1, 8, 32], [1, 2], 64)]
+            }
+            (false, _) => &[
+                ("stem_224x224", [images, 224, 3], [7, 2], 64),
+                ("same_56x56", [images, 56, 64], [3, 1], 64),
+                ("down_28x28", [images, 28, 128], [1, 2], 256),
+                ("same_14x14", [images, 14, 256], [3, 1], 256),
+            ],
+            (true, Size::Simulator) => &[("same", [1, 8, 32], [3, 1], 32), ("down", [1, 8, 32], [3, 2], 32)],
+            (true, _) => &[
+                ("same_112x112", [images, 112, 32], [3, 1], 32),
+                ("down_112x112", [images, 112, 64], [3, 2], 64),
+                ("same_14x14", [images, 14, 512], [3, 1], 512),
+                ("same_7x7", [images, 7, 1024], [3, 1], 1024),
+            ],
+        };
+        let sample = |&(name, image, [kernel, stride], outputs): &Layer| {
+            let outputs = if self.depthwise() { ("multiplier", 1) } else { ("o", outputs) };
+            Sample::new(self.0, name, &[square(image, kernel, stride), vec![outputs]].concat())
+        };
+        layers.iter().map(sample).collect()
     }
 
     fn sample(&self, name: &str, dims: &Dims, seed: u64) -> Result<Tensors, OpError> {

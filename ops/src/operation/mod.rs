@@ -37,8 +37,32 @@ pub fn operation(name: &str) -> Option<&'static dyn Operation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::def::{AxisKind, accept};
+    use crate::def::{AxisKind, Size, accept};
     use std::collections::BTreeSet;
+
+    #[test]
+    fn workloads_of_every_size_are_legal_and_those_for_a_simulator_small() {
+        for operation in operations() {
+            let def = operation.def();
+            for size in [Size::Simulator, Size::Processor, Size::Gpu] {
+                let workloads = operation.workloads(size);
+                let names: BTreeSet<&str> = workloads.iter().map(|sample| sample.name).collect();
+                assert!(!names.is_empty() && names.len() == workloads.len(), "{} {size:?}: {names:?}", def.name);
+                for sample in workloads {
+                    let context = format!("{} {size:?} {}: {}", def.name, sample.name, sample.dims);
+                    def.constrain(&sample.dims).unwrap_or_else(|e| panic!("{context}: {e}"));
+                    if size != Size::Simulator {
+                        continue;
+                    }
+                    let inputs = operation.sample(sample.name, &sample.dims, 1).unwrap();
+                    let dims = accept(operation, &sample.dims, &inputs).unwrap_or_else(|e| panic!("{context}: {e}"));
+                    let work = operation.work(&dims, &inputs);
+                    let all = work.flops + work.int_ops + work.dram_bytes;
+                    assert!((1..1 << 24).contains(&all), "{context}: {work:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn every_sample_of_every_definition_is_bound_and_computed() {

@@ -2,7 +2,7 @@
 
 use super::rows::{M, N, ROWS, SHORT, not_finite, shapes};
 use crate::OpError;
-use crate::def::{Agree, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work};
+use crate::def::{Agree, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work};
 use tandem_tensor::{DType, Tensor};
 
 pub(super) const ALL: &[&dyn Operation] = &[&Norm(&RMS), &Norm(&ADD_RMS), &Norm(&LAYER)];
@@ -61,6 +61,17 @@ impl Operation for Norm {
         let more = [("zeros", 3, 40), ("tiny", 3, 72), ("equal_elements", 3, 136), ("far_from_zero", 4, 264)];
         let all = shapes().into_iter().chain(more);
         all.map(|(name, m, n)| Sample::new(self.0, name, &[("m", m), ("n", n)])).collect()
+    }
+
+    /// Tokens of models of two widths.
+    fn workloads(&self, size: Size) -> Vec<Sample> {
+        let (tokens, wide) = match size {
+            Size::Simulator => ([8, 4096], [4, 8192]),
+            Size::Processor => ([4096, 4096], [2048, 8192]),
+            Size::Gpu => ([16_384, 4096], [8192, 8192]),
+        };
+        let rows = [("tokens_4096", tokens), ("tokens_8192", wide)];
+        rows.map(|(name, [m, n])| Sample::new(self.0, name, &[("m", m), ("n", n)])).into()
     }
 
     fn sample(&self, name: &str, dims: &Dims, seed: u64) -> Result<Tensors, OpError> {

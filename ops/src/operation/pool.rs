@@ -2,12 +2,12 @@
 
 use super::window::{
     C, CHANNELS, FITS, H, HEIGHT, HI, IMAGES, LO, N, NUMBERS, OUT_H, OUT_W, W, WIDTH, check_codes, countable, fitting,
-    kernel,
+    kernel, square,
 };
 use crate::OpError;
 use crate::arith::average_requant;
 use crate::def::{
-    Agree, Axis, AxisKind, Constraint, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work,
+    Agree, Axis, AxisKind, Constraint, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work,
 };
 use tandem_tensor::{DType, Tensor};
 
@@ -113,6 +113,20 @@ impl Operation for Pool {
             ));
         }
         all
+    }
+
+    /// The pools of ResNet behind its stem and before its last layer.
+    fn workloads(&self, size: Size) -> Vec<Sample> {
+        let (stem, last) = match size {
+            Size::Simulator => ([1, 16, 16], [1, 7, 64]),
+            Size::Processor => ([64, 112, 64], [2560, 7, 512]),
+            Size::Gpu => ([256, 112, 64], [10_240, 7, 512]),
+        };
+        let global = [("pad_top", 0), ("pad_bottom", 0), ("pad_left", 0), ("pad_right", 0)];
+        vec![
+            Sample::new(self.0, "stem", &square(stem, 3, 2)),
+            Sample::new(self.0, "global", &[square(last, 7, 1), global.to_vec()].concat()),
+        ]
     }
 
     fn sample(&self, name: &str, dims: &Dims, seed: u64) -> Result<Tensors, OpError> {

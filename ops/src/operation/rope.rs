@@ -2,7 +2,7 @@
 
 use crate::OpError;
 use crate::def::{
-    Agree, Axis, AxisKind, Constraint, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work,
+    Agree, Axis, AxisKind, Constraint, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work,
 };
 use tandem_tensor::{DType, Tensor};
 
@@ -92,6 +92,18 @@ impl Operation for Rope {
         let names = ["m", "heads", "d", "rotary", "pairs"];
         all.map(|(name, dims)| Sample::new(&ROPE, name, &std::array::from_fn::<_, 5, _>(|i| (names[i], dims[i]))))
             .into()
+    }
+
+    /// The queries of a model of 32 heads.
+    fn workloads(&self, size: Size) -> Vec<Sample> {
+        let (m, heads) = match size {
+            Size::Simulator => (16, 8),
+            Size::Processor => (4096, 32),
+            Size::Gpu => (16_384, 32),
+        };
+        let whole = [("m", m), ("heads", heads), ("d", 128), ("rotary", 128)];
+        let pairs = [("whole_halves", 0), ("whole_neighbours", 1)];
+        pairs.map(|(name, pairs)| Sample::new(&ROPE, name, &[&whole[..], &[("pairs", pairs)]].concat())).into()
     }
 
     fn sample(&self, name: &str, dims: &Dims, seed: u64) -> Result<Tensors, OpError> {

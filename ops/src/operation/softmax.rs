@@ -2,7 +2,7 @@
 
 use super::rows::{M, N, ROWS, SHORT, not_finite, shapes};
 use crate::OpError;
-use crate::def::{Agree, Axis, AxisKind, Dims, Grade, OpDef, Operation, Port, Random, Sample, Tensors, Work};
+use crate::def::{Agree, Axis, AxisKind, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work};
 use tandem_tensor::{DType, Tensor};
 
 pub(super) const ALL: &[&dyn Operation] = &[&Softmax(&F32), &Softmax(&BF16)];
@@ -55,6 +55,17 @@ impl Operation for Softmax {
         let usual = shapes().into_iter().chain(more).map(|(name, m, n)| (name, m, n, 0));
         let all = usual.chain(log.into_iter().map(|(name, m, n)| (name, m, n, 1)));
         all.map(|(name, m, n, log)| Sample::new(self.0, name, &[("m", m), ("n", n), ("log", log)])).collect()
+    }
+
+    /// Rows of a model's vocabulary, and rows of scores of attention.
+    fn workloads(&self, size: Size) -> Vec<Sample> {
+        let (vocabulary, scores) = match size {
+            Size::Simulator => ([1, 16_032], [32, 512]),
+            Size::Processor => ([128, 128_256], [16_384, 1024]),
+            Size::Gpu => ([512, 128_256], [65_536, 1024]),
+        };
+        let rows = [("vocabulary", vocabulary), ("scores", scores)];
+        rows.map(|(name, [m, n])| Sample::new(self.0, name, &[("m", m), ("n", n)])).into()
     }
 
     fn sample(&self, name: &str, dims: &Dims, seed: u64) -> Result<Tensors, OpError> {

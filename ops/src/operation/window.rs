@@ -59,6 +59,15 @@ pub(super) const FITS: Constraint = Constraint {
     holds: |dims| windows(dims).is_some(),
 };
 
+/// The extents of a workload: images of which height and width are the same, and a window with the padding that keeps them.
+pub(super) fn square([n, side, c]: [usize; 3], kernel: usize, stride: usize) -> Vec<(&'static str, usize)> {
+    let pad = kernel / 2;
+    let image = [("n", n), ("h", side), ("w", side), ("c", c), ("kh", kernel), ("kw", kernel)];
+    let step = [("stride_h", stride), ("stride_w", stride)];
+    let pads = ["pad_top", "pad_bottom", "pad_left", "pad_right"].map(|axis| (axis, pad));
+    image.into_iter().chain(step).chain(pads).collect()
+}
+
 /// The windows along both axes; `None` where they do not fit.
 pub(crate) fn windows(dims: &Dims) -> Option<[Window; 2]> {
     let up = dims.find("extent") == Some(1);

@@ -146,7 +146,7 @@ pub(super) fn bias(op: &str, bias: Option<&Operand<'_>>, channels: usize) -> Res
 /// A tensor of codes from their low bytes.
 pub(super) fn tensor(dtype: DType, shape: &Shape, bytes: Vec<u8>) -> Result<Tensor, TensorError> {
     let data = match dtype {
-        DType::I8 => Data::I8(bytes.into_iter().map(|b| b as i8).collect()),
+        DType::I8 => Data::I8(shared::signed(bytes)),
         _ => Data::U8(bytes),
     };
     Tensor::new(shape.clone(), data)

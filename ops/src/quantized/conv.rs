@@ -42,8 +42,7 @@ impl Kernel {
     }
 
     pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
-        let mut out = vec![0u8; self.result.elements()];
-        self.convolution.run(codes::bytes(x), &self.stage, &mut out);
+        let out = self.convolution.run(codes::bytes(x), &self.stage);
         Ok(vec![codes::tensor(self.result.dtype, &self.result.shape, out)?])
     }
 }

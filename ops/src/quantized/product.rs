@@ -4,7 +4,7 @@ use super::codes;
 use super::stage::Stage;
 use crate::arith::{activation_range, matmul_requant};
 use crate::cpu::Level;
-use crate::cpu::int8::{Codes, Layout, Matrix, Place, Weights, multiply};
+use crate::cpu::int8::{self, Codes, Layout, Matrix, Place, Weights, multiply};
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::{Act, Arith, Op, OpError, Operand};
 use tandem_tensor::{QuantParams, Shape, Tensor, TensorType};
@@ -57,23 +57,25 @@ impl Kernel {
 
     pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
         let (outputs, k) = (self.outputs, self.k);
-        let mut out = vec![0u8; self.result.elements()];
-        match &self.weights {
-            _ if out.is_empty() => {}
+        let len = self.result.elements();
+        let out = match &self.weights {
+            _ if len == 0 => Vec::new(),
             Form::Rows(weights) => {
+                let mut out = vec![0u8; len];
                 let input = codes::centred(x, self.input_zero_point);
                 let mut sums = vec![0i32; outputs];
                 for (r, out) in out.chunks_exact_mut(outputs).enumerate() {
                     vectorised(Dots { row: &input[r * k..(r + 1) * k], weights, sums: &mut sums });
                     self.stage.apply(&sums, out);
                 }
+                out
             }
             Form::Packed(weights) => {
                 let zero = codes::rank(x.dtype(), self.input_zero_point);
-                let source = Matrix { codes: codes::bytes(x), zero, rows: out.len() / outputs, k };
-                multiply(weights, &source, &self.stage, Place { first: 0, stride: outputs }, &mut out);
+                let source = Matrix { codes: codes::bytes(x), zero, rows: len / outputs, k };
+                int8::product(weights, &source, &self.stage)
             }
-        }
+        };
         Ok(vec![codes::tensor(self.result.dtype, &self.result.shape, out)?])
     }
 }

@@ -1,7 +1,7 @@
 //! `attention.append.bf16`: copies of lines.
 
 use crate::attention::append_lines;
-use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::{OpError, operation};
 use half::bf16;
 use tandem_tensor::Tensor;
@@ -17,10 +17,6 @@ pub(super) fn kernel() -> Option<Box<dyn Kernel>> {
 impl Kernel for Append {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {

@@ -7,7 +7,7 @@ mod tile;
 
 use super::{Level, vectorised::vectorised_at};
 use crate::attention::{Batch, Variant, WithVariant, levels, merge, with_variant};
-use crate::def::{Dims, Grade, Kernel, Operation, Tensors};
+use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::{OpError, operation};
 use half::bf16;
 use rayon::prelude::*;
@@ -44,10 +44,6 @@ struct Attention {
 impl Kernel for Attention {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
@@ -186,10 +182,6 @@ struct Merge {
 impl Kernel for Merge {
     fn operation(&self) -> &'static dyn Operation {
         self.operation
-    }
-
-    fn grade(&self, _: &Dims) -> Grade {
-        Grade::Native
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {

@@ -3,8 +3,8 @@
 //! Loops are over arrays of fixed length, so that they vectorise for whatever instructions they are compiled for.
 
 use crate::attention::{At, Batch, Variant, exp2};
+use crate::cpu::real::widen;
 use crate::cpu::vectorised::Vectorised;
-use half::bf16;
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
@@ -41,11 +41,6 @@ fn fma<const FUSED: bool>(x: f32, y: f32, z: f32) -> f32 {
     if FUSED { x.mul_add(y, z) } else { x * y + z }
 }
 
-#[inline(always)]
-fn wide(x: bf16) -> f32 {
-    f32::from_bits(u32::from(x.to_bits()) << 16)
-}
-
 impl<V: Variant> Tile<'_, V> {
     /// `o`, a row after the other, and the logarithms of the sums of weights.
     #[inline(always)]
@@ -67,12 +62,12 @@ impl<V: Variant> Tile<'_, V> {
                 let key = batch.store.key(line, self.head, d);
                 if many {
                     // What the last block has left behind `end` is overwritten by no one and read by no one.
-                    key.iter().enumerate().for_each(|(i, &x)| keys[i * BLOCK + at] = wide(x));
+                    key.iter().enumerate().for_each(|(i, &x)| keys[i * BLOCK + at] = widen(x));
                 } else {
-                    keys[at * d..][..d].iter_mut().zip(key).for_each(|(to, &x)| *to = wide(x));
+                    keys[at * d..][..d].iter_mut().zip(key).for_each(|(to, &x)| *to = widen(x));
                 }
                 let value = batch.store.value(line, self.head, d);
-                values[at * d..][..d].iter_mut().zip(value).for_each(|(to, &x)| *to = wide(x));
+                values[at * d..][..d].iter_mut().zip(value).for_each(|(to, &x)| *to = widen(x));
             }
             if many {
                 by_columns::<FUSED>(&q, &keys, &mut scores, d);
@@ -111,7 +106,7 @@ impl<V: Variant> Tile<'_, V> {
         let first = batch.requests[self.request].rows.start;
         let row = |at: usize| {
             let (row, head) = self.place(at);
-            batch.q[((first + row) * batch.q_heads + head) * d..][..d].iter().map(|&x| wide(x))
+            batch.q[((first + row) * batch.q_heads + head) * d..][..d].iter().map(|&x| widen(x))
         };
         (0..self.packed.len()).flat_map(row).collect()
     }

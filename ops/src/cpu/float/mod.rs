@@ -13,9 +13,9 @@ pub(crate) use act::Epilogue;
 pub(crate) use pack::{Bf16, F32, Form, Packed, Rows};
 
 use super::Level;
+use super::share::share;
 use super::shared::Shared;
 use pack::{LANES, Panel};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Multiply-accumulates below which a second thread costs more than it saves.
@@ -23,6 +23,12 @@ const SMALL: usize = 1 << 18;
 
 /// Bytes of rows in a block: what stays in the second cache beside a panel of weights.
 const BLOCK: usize = 512 << 10;
+
+/// Rows of whole tiles, whatever the number of vectors in a panel.
+const HEIGHT: usize = 24;
+
+/// Chunks of rows that a thread draws.
+const CHUNKS: usize = 4;
 
 /// Steps of a pass: weights of so many steps stay near the first cache while all rows of a block pass.
 const PASS: usize = 256;
@@ -55,10 +61,14 @@ impl<F: Form> Tiles<'_, F> {
         assert!(self.steps.len() * self.panel.vectors <= self.lines.len(), "a panel of too few lines");
     }
 
-    /// Writes the results of the sums of a vector in a row, or the sums where steps are left.
+    /// Writes the results of the sums of a vector in a row, or the sums where steps are left. Those of the passes before are added:
+    /// errors of a long sum grow with the length of a pass and the number of passes, not with their product.
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn finish(&self, row: usize, vector: usize, sums: [f32; LANES]) {
+    fn finish(&self, row: usize, vector: usize, mut sums: [f32; LANES]) {
+        if self.steps.start > 0 {
+            sums.iter_mut().zip(self.partial(row, vector)).for_each(|(sum, before)| *sum += before);
+        }
         let results = if self.last { self.epilogue.apply(self.panel.first + vector * LANES, sums) } else { sums };
         // SAFETY: the place is used here alone.
         let out = unsafe { self.outputs(row, vector) };
@@ -73,13 +83,11 @@ impl<F: Form> Tiles<'_, F> {
     #[allow(unsafe_code)]
     fn partial(&self, row: usize, vector: usize) -> [f32; LANES] {
         let mut sums = [0.0; LANES];
-        if self.steps.start > 0 {
-            // SAFETY: the place is used here alone.
-            let out = unsafe { self.outputs(row, vector) };
-            match out.as_array::<LANES>() {
-                Some(out) => sums = *out,
-                None => sums[..out.len()].copy_from_slice(out),
-            }
+        // SAFETY: the place is used here alone.
+        let out = unsafe { self.outputs(row, vector) };
+        match out.as_array::<LANES>() {
+            Some(out) => sums = *out,
+            None => sums[..out.len()].copy_from_slice(out),
         }
         sums
     }
@@ -137,7 +145,7 @@ pub(crate) fn multiply<F: Inner>(packed: &Packed<F>, rows: &Rows<'_, F>, epilogu
     let (m, n, panels) = (rows.count, packed.n, packed.panels.len());
     let shared = Shared::new(out);
     let run = |range: Range<usize>, panels: Range<usize>| {
-        let most = (BLOCK / (rows.pitch * size_of::<F::X>()).max(1)).max(24);
+        let most = (BLOCK / (rows.pitch * size_of::<F::X>()).max(1)).max(HEIGHT);
         for begin in range.clone().step_by(most) {
             for &panel in &packed.panels[panels.clone()] {
                 let mut first = 0;
@@ -171,16 +179,13 @@ pub(crate) fn multiply<F: Inner>(packed: &Packed<F>, rows: &Rows<'_, F>, epilogu
     if threads == 1 || m * n * (packed.steps * F::GROUP).max(1) < SMALL {
         return run(0..m, 0..panels);
     }
-    let tasks = 2 * threads;
-    // The operand that is cut is read once, the other one by every task.
-    if panels >= threads && (n > 4 * m || m < 12 * tasks) {
-        let tasks = tasks.min(panels);
-        let cut = |task: usize| task * panels / tasks;
-        (0..tasks).into_par_iter().with_max_len(1).for_each(|t| run(0..m, cut(t)..cut(t + 1)));
+    // The operand that is cut is read once, the other one for every chunk.
+    if panels >= threads && (n > 4 * m || m < 2 * HEIGHT * threads) {
+        share(panels, 1, |draws| draws.for_each(|panels| run(0..m, panels)));
     } else {
-        let tasks = tasks.min(m);
-        let cut = |task: usize| task * m / tasks;
-        (0..tasks).into_par_iter().with_max_len(1).for_each(|t| run(cut(t)..cut(t + 1), 0..panels));
+        let tiles = m.div_ceil(HEIGHT);
+        let of = |tiles: Range<usize>| tiles.start * HEIGHT..m.min(tiles.end * HEIGHT);
+        share(tiles, tiles / (CHUNKS * threads), |draws| draws.for_each(|tiles| run(of(tiles), 0..panels)));
     }
 }
 
@@ -190,6 +195,27 @@ mod tests {
     use crate::def::Random;
     use half::bf16;
     use half::slice::HalfFloatSliceExt;
+
+    #[test]
+    fn errors_of_long_sums_stay_small_at_every_level() {
+        let [m, n, k] = [3, 21, 16_384];
+        let mut random = Random::new(9);
+        let mut values = |len: usize| -> Vec<f32> { (0..len).map(|_| random.normal() as f32).collect() };
+        let (a, b) = (values(m * k), values(n * k));
+        for level in Level::ALL.into_iter().filter(|level| level.available()) {
+            let mut out = vec![0f32; m * n];
+            crate::cpu::gemm::f32(level, [m, n, k], &a, &b, &vec![0.0; n], 0, &mut out);
+            let (mut errors, mut squares) = (0.0, 0.0);
+            for (at, &found) in out.iter().enumerate() {
+                let pairs = a[at / n * k..][..k].iter().zip(&b[at % n * k..][..k]);
+                let exact: f64 = pairs.map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
+                errors += (f64::from(found) - exact).powi(2);
+                squares += exact * exact;
+            }
+            let rms = f64::sqrt(errors / squares);
+            assert!(rms < 7e-7, "{level}: {rms}");
+        }
+    }
 
     /// Kernels take pairs of bf16 where that is fastest alone; here they are multiplied wherever it can be done.
     #[test]

@@ -15,8 +15,7 @@ pub(super) fn panel(tiles: &Tiles<'_, F32>) {
             let row = tiles.begin + begin + r.min(height - 1);
             &tiles.rows[row * tiles.pitch..][tiles.steps.clone()]
         });
-        let mut acc: [[f32; LANES]; ROWS] =
-            std::array::from_fn(|r| tiles.partial(tiles.begin + begin + r.min(height - 1), 0));
+        let mut acc = [[0f32; LANES]; ROWS];
         for (step, line) in tiles.lines.iter().enumerate() {
             for (acc, row) in acc.iter_mut().zip(&rows) {
                 for (sum, weight) in acc.iter_mut().zip(&line.0) {

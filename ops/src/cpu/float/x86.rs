@@ -46,7 +46,7 @@ pub(super) fn f32_avx512(tiles: &Tiles<'_, F32>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn f32_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, F32>, begin: usize) {
-    let mut acc = begun::<_, ROWS, VECTORS>(tiles, begin);
+    let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
     let mut line: *const f32 = tiles.lines.as_ptr().cast();
     let steps = tiles.steps.len();
     // SAFETY: `Tiles::check` has seen that rows and lines of all steps are inside their slices.
@@ -66,25 +66,6 @@ fn f32_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, F32>, beg
         }
     }
     write(tiles, begin, acc);
-}
-
-/// The sums of a tile as it begins: those of the passes before, or zeros.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-#[inline]
-fn begun<F: Form, const ROWS: usize, const VECTORS: usize>(
-    tiles: &Tiles<'_, F>,
-    begin: usize,
-) -> [[__m512; VECTORS]; ROWS] {
-    let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-    if tiles.steps.start > 0 {
-        for r in 0..ROWS {
-            for v in 0..VECTORS {
-                // SAFETY: the place is used here alone.
-                acc[r][v] = partial(unsafe { tiles.outputs(tiles.begin + begin + r, v) });
-            }
-        }
-    }
-    acc
 }
 
 /// The sums of the passes before.
@@ -131,10 +112,11 @@ fn write<F: Form, const ROWS: usize, const VECTORS: usize>(
     });
     for (r, acc) in acc.into_iter().enumerate() {
         for (v, acc) in acc.into_iter().enumerate() {
-            let result = _mm512_max_ps(least, _mm512_add_ps(acc, bias[v]));
             // SAFETY: the place is used here alone, and the numbers of the mask are there.
             unsafe {
                 let out = tiles.outputs(row + r, v);
+                let sum = if tiles.steps.start > 0 { _mm512_add_ps(partial(out), acc) } else { acc };
+                let result = _mm512_max_ps(least, _mm512_add_ps(sum, bias[v]));
                 _mm512_mask_storeu_ps(out.as_mut_ptr(), mask(out.len()), result);
             }
         }
@@ -155,7 +137,7 @@ pub(super) fn bf16_avx512(tiles: &Tiles<'_, Bf16>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
 fn bf16_tile<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, Bf16>, begin: usize) {
-    let mut acc = begun::<_, ROWS, VECTORS>(tiles, begin);
+    let mut acc = [[_mm512_setzero_ps(); VECTORS]; ROWS];
     let mut line: *const __m512i = tiles.lines.as_ptr().cast();
     let steps = tiles.steps.len();
     // SAFETY: `Tiles::check` has seen that rows and lines of all steps are inside their slices; the types of vectors are 64 bytes.
@@ -190,13 +172,6 @@ pub(super) fn f32_avx2(tiles: &Tiles<'_, F32>) {
 #[inline]
 fn f32_halves<const ROWS: usize, const VECTORS: usize>(tiles: &Tiles<'_, F32>, begin: usize) {
     let mut acc = [[_mm256_setzero_ps(); 2]; ROWS];
-    if tiles.steps.start > 0 {
-        for r in 0..ROWS {
-            let sums = tiles.partial(tiles.begin + begin + r, 0);
-            // SAFETY: both halves are eight numbers.
-            acc[r] = unsafe { [_mm256_loadu_ps(sums.as_ptr()), _mm256_loadu_ps(sums.as_ptr().add(8))] };
-        }
-    }
     let mut line: *const f32 = tiles.lines.as_ptr().cast();
     let steps = tiles.steps.len();
     // SAFETY: as for the wider registers.

@@ -31,9 +31,11 @@ macro_rules! for_rows {
 }
 
 /// Writes the codes of a tile's sums with their bias, from the block's row `begin` on.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline]
-pub(super) fn finish<const ROWS: usize, const VECTORS: usize>(
+///
+/// # Safety
+/// As for [`counted`].
+#[inline(always)]
+pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
     tiles: &Tiles<'_, Quad>,
     write: &Write,
     begin: usize,
@@ -42,37 +44,38 @@ pub(super) fn finish<const ROWS: usize, const VECTORS: usize>(
     const { assert!(ROWS <= 12) };
     let stage = tiles.stage;
     let first = tiles.place.first + tiles.first;
-    // SAFETY of the calls for a row: this function is compiled for the same processor.
-    match &stage.scale {
-        Scale::Float(scale) => {
-            // SAFETY: sixteen factors are there.
-            let load = |v| unsafe { _mm512_loadu_ps(lanes(scale, first + v * LANES).as_ptr()) };
-            let scale: [__m512; VECTORS] = std::array::from_fn(load);
-            for_rows!(ROWS, r, {
-                // SAFETY: as said above.
-                unsafe { write.float(tiles, begin + r, acc[r], scale) }
-            });
-        }
-        Scale::Double { multiplier, shift } => {
-            for (r, acc) in acc.into_iter().enumerate() {
-                // SAFETY: as above.
-                let acc = unsafe { counted(tiles, begin + r, acc) };
-                let rounded: [__m512i; VECTORS] = std::array::from_fn(|v| {
-                    let at = first + v * LANES;
-                    double(acc[v], load(multiplier, at), load(shift, at))
-                });
-                // SAFETY: as above.
-                unsafe { write.row(tiles, begin + r, rounded) };
+    // SAFETY: the caller's; sixteen factors are there, and sums of a vector are 64 bytes of plain integers.
+    unsafe {
+        match &stage.scale {
+            Scale::Float(scale) => {
+                let load = |v| _mm512_loadu_ps(lanes(scale, first + v * LANES).as_ptr());
+                let scale: [__m512; VECTORS] = std::array::from_fn(load);
+                if VECTORS == 4 && write.whole && write.tame && tiles.sums.is_empty() {
+                    if write.signed {
+                        write.panel::<_, _, true>(tiles, begin, acc, scale);
+                    } else {
+                        write.panel::<_, _, false>(tiles, begin, acc, scale);
+                    }
+                    return;
+                }
+                for_rows!(ROWS, r, write.float(tiles, begin + r, acc[r], scale));
             }
-        }
-        _ => {
-            for (r, acc) in acc.into_iter().enumerate() {
-                // SAFETY: as above.
-                let acc = unsafe { counted(tiles, begin + r, acc) };
-                for (v, acc) in acc.into_iter().enumerate() {
-                    // SAFETY: both types are 64 bytes of plain integers.
-                    let sums = unsafe { std::mem::transmute::<__m512i, [i32; LANES]>(acc) };
-                    tiles.write(begin + r, v, &stage.codes(first + v * LANES, sums));
+            Scale::Double { multiplier, shift } => {
+                for (r, acc) in acc.into_iter().enumerate() {
+                    let acc = counted(tiles, begin + r, acc);
+                    let rounded: [__m512i; VECTORS] = std::array::from_fn(|v| {
+                        let at = first + v * LANES;
+                        double(acc[v], load(multiplier, at), load(shift, at))
+                    });
+                    write.row(tiles, begin + r, rounded);
+                }
+            }
+            _ => {
+                for (r, acc) in acc.into_iter().enumerate() {
+                    for (v, acc) in counted(tiles, begin + r, acc).into_iter().enumerate() {
+                        let sums = std::mem::transmute::<__m512i, [i32; LANES]>(acc);
+                        tiles.write(begin + r, v, &stage.codes(first + v * LANES, sums));
+                    }
                 }
             }
         }
@@ -164,23 +167,62 @@ impl Write {
         }
     }
 
+    /// Four vectors of rounded sums as codes, in order.
+    ///
+    /// # Safety
+    /// As for [`counted`].
+    #[inline(always)]
+    unsafe fn codes<const VECTORS: usize, const SIGNED: bool>(&self, rounded: [__m512i; VECTORS]) -> __m512i {
+        let Write { zero, lo, hi, order, .. } = *self;
+        // SAFETY: the caller's.
+        unsafe {
+            let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
+            let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
+            let codes = if SIGNED {
+                _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
+            } else {
+                _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
+            };
+            _mm512_permutexvar_epi32(order, codes)
+        }
+    }
+
+    /// The codes of a tile of four vectors in the usual case, without a branch.
+    ///
+    /// # Safety
+    /// As for [`counted`].
+    #[inline(always)]
+    unsafe fn panel<const ROWS: usize, const VECTORS: usize, const SIGNED: bool>(
+        &self,
+        tiles: &Tiles<'_, Quad>,
+        begin: usize,
+        acc: [[__m512i; VECTORS]; ROWS],
+        scale: [__m512; VECTORS],
+    ) {
+        let first = tiles.at(begin, 0);
+        let last = tiles.at(begin + ROWS - 1, 0);
+        let out: *mut u8 = tiles.out.pointer(first, last + 4 * LANES - first).cast();
+        // SAFETY: the caller's; the 64 codes of each row are outputs of a panel times a block, which one task writes.
+        unsafe {
+            for_rows!(ROWS, r, {
+                let rounded: [__m512i; VECTORS] =
+                    std::array::from_fn(|v| _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc[r][v]), scale[v])));
+                let codes = self.codes::<_, SIGNED>(rounded);
+                _mm512_storeu_si512(out.add(r * tiles.place.stride).cast(), codes);
+            });
+        }
+    }
+
     /// # Safety
     /// As for [`counted`].
     #[inline(always)]
     unsafe fn row<const VECTORS: usize>(&self, tiles: &Tiles<'_, Quad>, at: usize, rounded: [__m512i; VECTORS]) {
-        let Write { whole, signed, zero, lo, hi, order, .. } = *self;
+        let Write { whole, signed, zero, lo, hi, .. } = *self;
         // SAFETY: the caller's; the 64 codes are 64 outputs of the row, and codes of a vector are 16 bytes of plain integers.
         unsafe {
             if VECTORS == 4 && whole {
-                let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
-                let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
-                let codes = if signed {
-                    _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
-                } else {
-                    _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
-                };
-                let out = tiles.outputs(at, 0, 4 * LANES).as_mut_ptr().cast();
-                _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, codes));
+                let codes = if signed { self.codes::<_, true>(rounded) } else { self.codes::<_, false>(rounded) };
+                _mm512_storeu_si512(tiles.outputs(at, 0, 4 * LANES).as_mut_ptr().cast(), codes);
                 return;
             }
             for v in 0..VECTORS {

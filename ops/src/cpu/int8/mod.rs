@@ -18,7 +18,7 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use multiply::multiply;
+pub(crate) use multiply::{multiply, product};
 pub(crate) use pack::{Aligned, Codes, Form, Weights};
 pub(crate) use source::{Layout, Matrix, Source, convert, pitch};
 pub(crate) use tile::{Place, heights};

@@ -4,11 +4,12 @@ use super::LANES;
 use super::pack::{Form, Packed, Pair, Quad, Weights};
 use super::source::Source;
 use super::tile::{Place, Tiles};
-use crate::cpu::shared::Shared;
+use crate::cpu::share::share;
+use crate::cpu::shared::{self, Shared};
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::quantized::stage::Stage;
-use rayon::prelude::*;
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Bytes of activations in a block: what stays in the second cache beside a panel of weights.
@@ -17,8 +18,32 @@ const BLOCK: usize = 512 << 10;
 /// Multiply-accumulates below which a second thread costs more than it saves.
 const SMALL: usize = 1 << 19;
 
-/// The codes of all rows times all weights.
+/// Rows of whole tiles, whatever the number of vectors in a panel.
+const HEIGHT: usize = 24;
+
+/// Chunks of rows that a thread draws, where each is of [`CHUNK`] multiply-accumulates at least: little enough that no thread waits
+/// long for the last one, and enough that drawing costs nothing beside it.
+const CHUNKS: usize = 8;
+const CHUNK: usize = 1 << 18;
+
+/// The codes of all rows times all weights, `[rows, outputs]`.
+#[allow(unsafe_code)]
+pub(crate) fn product(weights: &Weights, source: &impl Source, stage: &Stage) -> Vec<u8> {
+    let outputs = weights.outputs();
+    let place = Place { first: 0, stride: outputs };
+    // SAFETY: every row meets every panel, and the panels have all outputs.
+    unsafe { shared::written(source.rows() * outputs, |out| place_product(weights, source, stage, place, out)) }
+}
+
+/// The same at a place among other results.
+#[allow(unsafe_code)]
 pub(crate) fn multiply(weights: &Weights, source: &impl Source, stage: &Stage, place: Place, out: &mut [u8]) {
+    // SAFETY: codes alone are written to it.
+    let out = unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast(), out.len()) };
+    place_product(weights, source, stage, place, out);
+}
+
+fn place_product(weights: &Weights, source: &impl Source, stage: &Stage, place: Place, out: &mut [MaybeUninit<u8>]) {
     match weights {
         Weights::Quad(packed) => spread(packed, source, stage, place, out),
         Weights::Pair(packed) => spread(packed, source, stage, place, out),
@@ -72,11 +97,25 @@ struct Product<'a, F: Form, S> {
     source: &'a S,
     stage: &'a Stage,
     place: Place,
-    out: Shared<'a, u8>,
+    out: Shared<'a, MaybeUninit<u8>>,
+}
+
+/// A block of rows as the inner loops read it.
+struct Block<'a, F: Form> {
+    rows: Range<usize>,
+    activations: &'a mut Vec<F::X>,
+    bases: Vec<usize>,
+    sums: Vec<i32>,
 }
 
 /// Cuts the product for the threads at hand.
-fn spread<F: Inner>(packed: &Packed<F>, source: &impl Source, stage: &Stage, place: Place, out: &mut [u8]) {
+fn spread<F: Inner>(
+    packed: &Packed<F>,
+    source: &impl Source,
+    stage: &Stage,
+    place: Place,
+    out: &mut [MaybeUninit<u8>],
+) {
     let (rows, panels) = (source.rows(), packed.panels.len());
     if rows == 0 || panels == 0 {
         return;
@@ -84,61 +123,76 @@ fn spread<F: Inner>(packed: &Packed<F>, source: &impl Source, stage: &Stage, pla
     let product = Product { packed, source, stage, place, out: Shared::new(out) };
     let k = packed.layout.segments.len() * packed.layout.length;
     let threads = rayon::current_num_threads();
-    if threads == 1 || rows * packed.n * k.max(1) < SMALL {
-        return product.run(0..rows, 0..panels);
+    let products = packed.n * k.max(1);
+    if threads == 1 || rows * products < SMALL {
+        return product.draw(std::iter::once((0..rows, 0..panels)));
     }
-    // The operand that is cut is read once, the other one by every task.
-    let tasks = 2 * threads;
-    if panels >= threads && (packed.n * k > 4 * rows * source.row_size() || rows < 12 * tasks) {
-        let tasks = tasks.min(panels);
-        let cut = |task: usize| task * panels / tasks;
-        (0..tasks).into_par_iter().with_max_len(1).for_each(|t| product.run(0..rows, cut(t)..cut(t + 1)));
+    // The operand that is cut is read once, the other one for every chunk.
+    if panels >= threads && (products > 4 * rows * source.row_size() || rows < 2 * HEIGHT * threads) {
+        share(panels, 1, |draws| product.draw(draws.map(|panels| (0..rows, panels))));
     } else {
-        let tasks = tasks.min(rows);
-        let cut = |task: usize| task * rows / tasks;
-        (0..tasks).into_par_iter().with_max_len(1).for_each(|t| product.run(cut(t)..cut(t + 1), 0..panels));
+        let tiles = rows.div_ceil(HEIGHT);
+        let chunk = (tiles / (CHUNKS * threads)).max(CHUNK / (products * HEIGHT));
+        let of = |tiles: Range<usize>| tiles.start * HEIGHT..rows.min(tiles.end * HEIGHT);
+        share(tiles, chunk, |draws| product.draw(draws.map(|tiles| (of(tiles), 0..panels))));
     }
 }
 
 impl<F: Inner, S: Source> Product<'_, F, S> {
-    fn run(&self, rows: Range<usize>, panels: Range<usize>) {
+    /// Multiplies rows and panels as they come.
+    fn draw(&self, draws: impl Iterator<Item = (Range<usize>, Range<usize>)>) {
         F::buffer(|activations| {
-            let mut bases = Vec::new();
-            let mut sums = Vec::new();
-            let most = BLOCK / (self.source.row_size() * size_of::<F::X>()).max(1);
-            let mut begin = rows.start;
-            while begin < rows.end {
-                let end = self.source.block(begin, most.max(24)).min(rows.end);
-                bases.clear();
-                // The inner loops read whole steps; behind the last activation they meet weights of zero.
-                let size = self.source.size::<F>(begin..end) + self.packed.reach();
-                if activations.len() < size {
-                    activations.resize(size, F::X::default());
+            let mut block = Block { rows: 0..0, activations, bases: Vec::new(), sums: Vec::new() };
+            let most = (BLOCK / (self.source.row_size() * size_of::<F::X>()).max(1)).max(2 * HEIGHT);
+            for (rows, panels) in draws {
+                let mut begin = rows.start;
+                while begin < rows.end {
+                    let end = self.source.block(begin, most).min(rows.end);
+                    self.fill(&mut block, begin..end);
+                    self.run(&block, panels.clone());
+                    begin = end;
                 }
-                vectorised(Fill::<F, S> { source: self.source, rows: begin..end, activations, bases: &mut bases });
-                self.sums(activations, &bases, &mut sums);
-                for &panel in &self.packed.panels[panels.clone()] {
-                    let outputs = (panel.vectors * LANES).min(self.packed.n - panel.first);
-                    let tiles = Tiles {
-                        activations,
-                        bases: &bases,
-                        offsets: &self.packed.offsets,
-                        lines: self.packed.lines(panel),
-                        vectors: panel.vectors,
-                        first: panel.first,
-                        outputs,
-                        zeros: &self.packed.zeros,
-                        sums: &sums,
-                        stage: self.stage,
-                        place: self.place,
-                        row: begin,
-                        out: self.out,
-                    };
-                    F::panel(&tiles, self.packed);
-                }
-                begin = end;
             }
         });
+    }
+
+    /// Brings rows to their form, unless they are there.
+    fn fill(&self, block: &mut Block<'_, F>, rows: Range<usize>) {
+        if block.rows == rows {
+            return;
+        }
+        let Block { activations, bases, sums, .. } = block;
+        bases.clear();
+        // The inner loops read whole steps; behind the last activation they meet weights of zero.
+        let size = self.source.size::<F>(rows.clone()) + self.packed.reach();
+        if activations.len() < size {
+            activations.resize(size, F::X::default());
+        }
+        vectorised(Fill::<F, S> { source: self.source, rows: rows.clone(), activations, bases });
+        self.sums(activations, bases, sums);
+        block.rows = rows;
+    }
+
+    fn run(&self, block: &Block<'_, F>, panels: Range<usize>) {
+        for &panel in &self.packed.panels[panels] {
+            let outputs = (panel.vectors * LANES).min(self.packed.n - panel.first);
+            let tiles = Tiles {
+                activations: block.activations,
+                bases: &block.bases,
+                offsets: &self.packed.offsets,
+                lines: self.packed.lines(panel),
+                vectors: panel.vectors,
+                first: panel.first,
+                outputs,
+                zeros: &self.packed.zeros,
+                sums: &block.sums,
+                stage: self.stage,
+                place: self.place,
+                row: block.rows.start,
+                out: self.out,
+            };
+            F::panel(&tiles, self.packed);
+        }
     }
 
     /// The sum of the activations of each row, where a zero point of the weights needs it.

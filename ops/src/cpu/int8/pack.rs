@@ -6,7 +6,7 @@ use crate::cpu::transpose::{SIDE, transpose};
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use rayon::prelude::*;
 
-/// 8-bit codes with the zero point that they are counted from.
+/// 8-bit codes, of either sign or of none.
 #[derive(Clone, Copy)]
 pub(crate) struct Codes<'a> {
     pub(crate) bytes: &'a [u8],
@@ -178,6 +178,14 @@ impl Weights {
         }
     }
 
+    /// Number of outputs.
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Weights::Quad(packed) => packed.n,
+            Weights::Pair(packed) => packed.n,
+        }
+    }
+
     /// What the zero points add to the bias of each output.
     pub(crate) fn fold(&self) -> &[i32] {
         match self {
@@ -220,24 +228,27 @@ impl<F: Form> Packed<F> {
             })
             .collect();
         let mut lines = vec![F::blank(); vectors * offsets.len()];
-        let mut rest = lines.as_mut_slice();
+        let mut fold = vec![0i32; n];
+        let mut rest = (lines.as_mut_slice(), fold.as_mut_slice());
         let mut parts = Vec::with_capacity(count);
         for &panel in &panels {
-            let (part, behind) = rest.split_at_mut(panel.vectors * offsets.len());
-            parts.push((panel, part));
-            rest = behind;
+            let (lines, behind) = rest.0.split_at_mut(panel.vectors * offsets.len());
+            let (fold, after) = rest.1.split_at_mut((panel.vectors * LANES).min(n - panel.first));
+            parts.push((panel, lines, fold));
+            rest = (behind, after);
         }
-        parts.into_par_iter().for_each(|(panel, lines)| {
+        parts.into_par_iter().for_each(|(panel, lines, fold)| {
             vectorised(Pack::<F> { panel, lines, codes, zeros: &zeros, n, k, length: layout.length });
-        });
-        let mut fold = vec![0i32; n];
-        if F::RAW && k > 0 {
-            for ((fold, row), zero) in fold.iter_mut().zip(codes.bytes.chunks_exact(k)).zip(&zeros) {
+            if !F::RAW || k == 0 {
+                return;
+            }
+            let rows = codes.bytes[panel.first * k..].chunks_exact(k);
+            for ((fold, row), zero) in fold.iter_mut().zip(rows).zip(&zeros[panel.first..]) {
                 let sum = vectorised(Sum { row, flip: codes.flip() ^ 0x80 });
                 let both = (k as i32).wrapping_mul(*zero);
                 *fold = both.wrapping_sub(sum).wrapping_mul(i32::from(input_zero));
             }
-        }
+        });
         let zeros = if F::RAW && zeros[..n].iter().any(|&zero| zero != 0) { zeros } else { Vec::new() };
         Packed { level, n, layout, offsets, lines, panels, zeros, fold }
     }

@@ -4,6 +4,7 @@ use super::LANES;
 use super::pack::Form;
 use crate::cpu::shared::Shared;
 use crate::quantized::stage::Stage;
+use std::mem::MaybeUninit;
 
 /// The place of a product's results: row r goes to `out[r * stride + first..]`.
 #[derive(Clone, Copy)]
@@ -32,7 +33,7 @@ pub(super) struct Tiles<'a, F: Form> {
     pub(super) place: Place,
     /// Row of the result that the first base belongs to.
     pub(super) row: usize,
-    pub(super) out: Shared<'a, u8>,
+    pub(super) out: Shared<'a, MaybeUninit<u8>>,
 }
 
 impl<F: Form> Tiles<'_, F> {
@@ -64,9 +65,15 @@ impl<F: Form> Tiles<'_, F> {
         // SAFETY: the place is used here alone.
         let out = unsafe { self.outputs(at, vector, lanes) };
         match out.as_mut_array::<LANES>() {
-            Some(out) => *out = *codes,
-            None => out.copy_from_slice(&codes[..lanes]),
+            Some(out) => *out = codes.map(MaybeUninit::new),
+            None => _ = out.write_copy_of_slice(&codes[..lanes]),
         }
+    }
+
+    /// Where the results of a vector in the block's row `at` begin.
+    #[inline(always)]
+    pub(super) fn at(&self, at: usize, vector: usize) -> usize {
+        (self.row + at) * self.place.stride + self.place.first + self.first + vector * LANES
     }
 
     /// The place of `count` results in the block's row `at`, from a vector on.
@@ -76,8 +83,8 @@ impl<F: Form> Tiles<'_, F> {
     #[inline(always)]
     #[allow(unsafe_code)]
     #[expect(clippy::mut_from_ref, reason = "places are apart by contract")]
-    pub(super) unsafe fn outputs(&self, at: usize, vector: usize, count: usize) -> &mut [u8] {
-        let begin = (self.row + at) * self.place.stride + self.place.first + self.first + vector * LANES;
+    pub(super) unsafe fn outputs(&self, at: usize, vector: usize, count: usize) -> &mut [MaybeUninit<u8>] {
+        let begin = self.at(at, vector);
         assert!(vector * LANES + count <= self.outputs, "outputs of another panel");
         // SAFETY: the rows and outputs of a panel times a block are written by one task alone; the rest is the caller's.
         unsafe { self.out.part(begin, count) }

@@ -80,7 +80,8 @@ fn quads<const ROWS: usize, const VECTORS: usize>(panel: &Panel<'_>, begin: usiz
             }
         }
     }
-    epilogue::finish(tiles, &panel.write, begin, acc);
+    // SAFETY: this function is compiled for the same processor.
+    unsafe { epilogue::finish(tiles, &panel.write, begin, acc) };
 }
 
 /// All tiles of a panel of one vector.

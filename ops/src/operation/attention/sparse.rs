@@ -138,7 +138,11 @@ static VARIABLE: OpDef = OpDef {
         SOFT_CAP,
     ],
     outputs: &[O, LSE],
-    holds: &[SOME_HEADS, WHOLE_GROUPS],
+    holds: &[
+        SOME_HEADS,
+        WHOLE_GROUPS,
+        Constraint { text: "rb > 0 and cb > 0", holds: |dims| dims["rb"] > 0 && dims["cb"] > 0 },
+    ],
     agree: AGREE,
     vta: VTA,
 };
