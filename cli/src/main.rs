@@ -19,6 +19,7 @@ mod link;
 mod model;
 mod options;
 mod picture;
+mod placing;
 mod process;
 mod report;
 mod session;

@@ -19,8 +19,8 @@ use tandem_sim::tsim::Model;
 use tandem_sim::{FsimBus, Options};
 use tandem_tensor::Tensor;
 
-/// Memory that a simulated device may grow to.
-const DRAM_LIMIT: u64 = 3 << 30;
+/// Memory that a simulated device may grow to, in bytes.
+pub const DRAM_LIMIT: u64 = 3 << 30;
 /// Wall-clock time for one run of simulated hardware, whose own watchdog finds out when it hangs.
 const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -56,10 +56,7 @@ impl Session {
     /// One sentence naming the segment, the option, or the tool that is missing; a configuration that does not exist.
     pub fn open(graph: Graph, options: &DeviceOptions) -> Result<Session> {
         options.check()?;
-        let model = match options.device {
-            DeviceKind::Tsim => Some(options.simulation.model(&hardware::resolve(options.hw()?)?)?),
-            DeviceKind::Fsim | DeviceKind::Link(_) | DeviceKind::Cpu => None,
-        };
+        let model = simulated(options, &hardware::resolve(options.hw()?)?)?;
         Session::with_model(graph, options, model)
     }
 
@@ -73,7 +70,19 @@ impl Session {
             Some(model) => model.config().clone(),
             None => hardware::resolve(hw)?,
         };
-        Session::compile(graph, hw, &options.device, &config, || devices(options, &config, model.as_ref()))
+        let plan = |graph: &Graph, refused: &HashMap<String, String>| plan(graph, &options.device, &config, refused);
+        Session::compile(graph, hw, &config, plan, || devices(options, &config, model.as_ref()))
+    }
+
+    /// Compiles a graph for a plan that was made elsewhere.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn planned(graph: Graph, options: &DeviceOptions, plan: Plan) -> Result<Session> {
+        let hw = options.hw()?;
+        let config = hardware::resolve(hw)?;
+        let model = simulated(options, &config)?;
+        Session::compile(graph, hw, &config, |_, _| plan.clone(), || devices(options, &config, model.as_ref()))
     }
 
     /// Plans and compiles a graph for hardware of this configuration and name on a bus, which is opened for each try.
@@ -86,7 +95,8 @@ impl Session {
         name: &str,
         open: impl Fn() -> Result<Box<dyn Bus + Send>>,
     ) -> Result<Session> {
-        Session::compile(graph, name, &DeviceKind::Tsim, config, || {
+        let plan = |graph: &Graph, refused: &HashMap<String, String>| plan(graph, &DeviceKind::Tsim, config, refused);
+        Session::compile(graph, name, config, plan, || {
             let device = VtaDevice::open(open()?, config).map_err(|e| anyhow!("{name}: {e}"))?;
             let vta = VtaBackend::new(device).with_timeout(PATIENCE);
             Ok(Devices { backends: vec![Box::new(CpuBackend), Box::new(vta)], simulation: None, measured: true })
@@ -97,13 +107,13 @@ impl Session {
     fn compile(
         graph: Graph,
         hw: &str,
-        device: &DeviceKind,
         config: &HwConfig,
+        plan: impl Fn(&Graph, &HashMap<String, String>) -> Plan,
         open: impl Fn() -> Result<Devices>,
     ) -> Result<Session> {
         let mut refused: HashMap<String, String> = HashMap::new();
         loop {
-            let plan = plan(&graph, device, config, &refused);
+            let plan = plan(&graph, &refused);
             let Devices { mut backends, simulation, measured } = open()?;
             match Executor::new(&graph, &plan, &mut backends) {
                 Ok(executor) => {
@@ -188,6 +198,24 @@ pub fn bar(samples: usize) -> ProgressBar {
         Err(e) => stdout::complain(&format!("note: no progress bar ({e})")),
     }
     bar
+}
+
+/// The model of the simulated hardware, where the device is one.
+fn simulated(options: &DeviceOptions, config: &HwConfig) -> Result<Option<Arc<Model>>> {
+    match options.device {
+        DeviceKind::Tsim => Ok(Some(options.simulation.model(config)?)),
+        DeviceKind::Fsim | DeviceKind::Link(_) | DeviceKind::Cpu => Ok(None),
+    }
+}
+
+/// What a model can run on, and whether the accelerator's cycles are counted by hardware, simulated or not, and are no estimate.
+///
+/// # Errors
+/// As [`Session::open`].
+pub fn backends(options: &DeviceOptions, config: &HwConfig) -> Result<(Vec<Box<dyn Backend>>, bool)> {
+    let model = simulated(options, config)?;
+    let Devices { backends, measured, .. } = devices(options, config, model.as_ref())?;
+    Ok((backends, measured))
 }
 
 fn devices(options: &DeviceOptions, config: &HwConfig, model: Option<&Arc<Model>>) -> Result<Devices> {

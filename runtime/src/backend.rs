@@ -1,6 +1,7 @@
 //! What a device has to offer to run segments.
 
 use crate::RuntimeError;
+use std::time::Duration;
 use tandem_driver::Counters;
 use tandem_graph::{Graph, Node};
 use tandem_ops::Cost;
@@ -30,6 +31,53 @@ pub trait Backend: Send {
     /// # Errors
     /// When the device cannot take it, or fails.
     fn compile(&mut self, segment: &Graph) -> Result<Box<dyn Executable>, RuntimeError>;
+
+    /// What each node of the graph takes here, measured on operands of zeros; one entry for each, or why it does not run here.
+    /// `done` is called after every node.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn measure(&mut self, graph: &Graph, done: &mut dyn FnMut()) -> Result<Vec<Result<Taken, String>>, RuntimeError>;
+}
+
+/// What a node took, for one sample.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Taken {
+    /// Time on this host: of the kernel, or of whatever stands for the device.
+    pub wall: Duration,
+    /// Cycles of the device, where it counts them.
+    pub cycles: Option<u64>,
+    /// What each tensor that it reads, constants left out, took to the device, and then what each result took back; empty where
+    /// nothing is copied.
+    pub copies: Vec<Copied>,
+}
+
+/// Copies between the host and a device, layout changes included.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Copied {
+    /// Bytes as they lie on the device.
+    pub bytes: u64,
+    /// Number of tensors.
+    pub count: u64,
+    /// Time on this host.
+    pub wall: Duration,
+}
+
+impl Copied {
+    pub(crate) fn add(&mut self, other: Copied) {
+        self.bytes += other.bytes;
+        self.count += other.count;
+        self.wall += other.wall;
+    }
+
+    /// What has been copied since, for one of so many tensors at a time.
+    pub(crate) fn since(&self, before: &Copied, tensors: u32) -> Copied {
+        Copied {
+            bytes: (self.bytes - before.bytes) / u64::from(tensors),
+            count: (self.count - before.count) / u64::from(tensors),
+            wall: (self.wall - before.wall) / tensors,
+        }
+    }
 }
 
 /// A segment on a device, ready to run any number of times.
@@ -50,8 +98,8 @@ pub trait Executable: Send {
         None
     }
 
-    /// Bytes copied to and from the device by all runs so far.
-    fn bytes_copied(&self) -> u64 {
-        0
+    /// What all runs so far copied to and from the device.
+    fn copied(&self) -> Copied {
+        Copied::default()
     }
 }

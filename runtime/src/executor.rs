@@ -56,7 +56,7 @@ impl Executor {
                 ops: row.ops.clone(),
                 wall: Duration::ZERO,
                 samples: 0,
-                bytes_copied: 0,
+                copied: executable.copied(),
                 counters: executable.counters(),
             });
             segments.push(Ready {
@@ -182,7 +182,7 @@ impl Executor {
         if let Some(sums) = self.profile.segments.get_mut(index) {
             sums.wall += wall;
             sums.samples += samples;
-            sums.bytes_copied = segment.executable.bytes_copied();
+            sums.copied = segment.executable.copied();
             sums.counters = segment.executable.counters();
         }
         Ok(())

@@ -12,9 +12,9 @@ mod executor;
 mod profile;
 mod vta;
 
-pub use backend::{Backend, Executable};
+pub use backend::{Backend, Copied, Executable, Taken};
 pub use cpu::CpuBackend;
 pub use error::{ErrorClass, RuntimeError};
 pub use executor::Executor;
-pub use profile::{Profile, SegmentProfile, Span};
+pub use profile::{Profile, SegmentProfile, Span, median};
 pub use vta::VtaBackend;

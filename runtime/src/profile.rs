@@ -1,5 +1,6 @@
 //! What a run cost, segment by segment.
 
+use crate::Copied;
 use serde::Serialize;
 use serde_json::json;
 use std::time::Duration;
@@ -20,8 +21,8 @@ pub struct SegmentProfile {
     pub wall: Duration,
     /// Samples that went through.
     pub samples: u64,
-    /// Bytes copied to and from the device.
-    pub bytes_copied: u64,
+    /// What went to the device and came back.
+    pub copied: Copied,
     /// The device's counters, added up; `None` for a device without any.
     pub counters: Option<Counters>,
 }
@@ -62,10 +63,7 @@ impl Profile {
 
     /// The median wall time of a sample.
     pub fn median_latency(&self) -> Option<Duration> {
-        let mut sorted = self.latencies.clone();
-        sorted.sort_unstable();
-        let (lower, upper) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
-        Some((*lower + *upper) / 2)
+        median(self.latencies.clone())
     }
 
     /// The accelerator's counters of all segments, added up.
@@ -109,6 +107,13 @@ impl Profile {
     }
 }
 
+/// The middle one, or half way between the middle two; `None` of none.
+pub fn median(mut durations: Vec<Duration>) -> Option<Duration> {
+    durations.sort_unstable();
+    let (lower, upper) = (durations.get(durations.len().checked_sub(1)? / 2)?, durations.get(durations.len() / 2)?);
+    Some((*lower + *upper) / 2)
+}
+
 fn summary(segment: &SegmentProfile) -> serde_json::Value {
     let counters = segment.counters.map(|c| {
         json!({
@@ -124,7 +129,8 @@ fn summary(segment: &SegmentProfile) -> serde_json::Value {
         "ops": segment.ops,
         "wall_ms": segment.wall.as_secs_f64() * 1e3,
         "samples": segment.samples,
-        "bytes_copied": segment.bytes_copied,
+        "bytes_copied": segment.copied.bytes,
+        "copy_ms": segment.copied.wall.as_secs_f64() * 1e3,
         "vta": counters,
     })
 }

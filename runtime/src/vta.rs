@@ -1,13 +1,15 @@
 //! The accelerator as a backend, on any bus.
 
-use crate::{Backend, Executable, RuntimeError};
+use crate::backend::Copied;
+use crate::cpu::zeros;
+use crate::{Backend, Executable, RuntimeError, Taken};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tandem_driver::{Counters, Device as VtaDevice, Loaded};
-use tandem_graph::{Graph, Node};
+use tandem_graph::{Graph, Node, NodeId};
 use tandem_isa::HwConfig;
-use tandem_jit::Binding;
-use tandem_plan::Device;
+use tandem_jit::{Binding, JitError};
+use tandem_plan::{Device, alone, extract};
 use tandem_tensor::Tensor;
 
 /// Time allowed for one run of a program, unless [`VtaBackend::with_timeout`] says otherwise.
@@ -47,19 +49,57 @@ impl Backend for VtaBackend {
         tandem_jit::supports(graph, node, &self.config)
     }
 
+    /// Every node as a program of its own, run twice: the first run also brings its instructions and weights to the device.
+    fn measure(&mut self, graph: &Graph, done: &mut dyn FnMut()) -> Result<Vec<Result<Taken, String>>, RuntimeError> {
+        let mut all = Vec::with_capacity(graph.nodes.len());
+        for (n, node) in graph.nodes.iter().enumerate() {
+            all.push(match self.supports(graph, node) {
+                Ok(()) => match self.measure_node(&extract(graph, &alone(graph, NodeId(n)))) {
+                    Ok(taken) => Ok(taken),
+                    Err(RuntimeError::Compile(JitError::Unsupported { reason, .. })) => Err(reason),
+                    Err(error) => return Err(error),
+                },
+                Err(reason) => Err(reason),
+            });
+            done();
+        }
+        Ok(all)
+    }
+
     fn compile(&mut self, segment: &Graph) -> Result<Box<dyn Executable>, RuntimeError> {
+        Ok(Box::new(self.load(segment)?))
+    }
+}
+
+impl VtaBackend {
+    fn load(&self, segment: &Graph) -> Result<VtaSegment, RuntimeError> {
         let compiled = tandem_jit::compile(segment, &self.config)?;
         let loaded = lock(&self.device).load(&compiled.program)?;
-        Ok(Box::new(VtaSegment {
+        Ok(VtaSegment {
             device: Arc::clone(&self.device),
             loaded: Some(loaded),
+            copies: vec![Copied::default(); compiled.inputs.len() + compiled.outputs.len()],
             inputs: compiled.inputs,
             outputs: compiled.outputs,
             samples: compiled.samples.max(1),
             timeout: self.timeout,
             counters: Counters::default(),
-            copied: 0,
-        }))
+        })
+    }
+
+    fn measure_node(&mut self, node: &Graph) -> Result<Taken, RuntimeError> {
+        let mut segment = self.load(node)?;
+        let group = vec![zeros(node); segment.samples];
+        let samples = segment.samples as u32;
+        segment.run(&group)?;
+        let (cycles, copies) = (segment.counters.cycles, segment.copies.clone());
+        let begin = Instant::now();
+        segment.run(&group)?;
+        Ok(Taken {
+            wall: begin.elapsed() / samples,
+            cycles: Some((segment.counters.cycles - cycles) / u64::from(samples)),
+            copies: segment.copies.iter().zip(&copies).map(|(now, before)| now.since(before, samples)).collect(),
+        })
     }
 }
 
@@ -72,7 +112,8 @@ struct VtaSegment {
     samples: usize,
     timeout: Duration,
     counters: Counters,
-    copied: u64,
+    /// For every input, and then for every output.
+    copies: Vec<Copied>,
 }
 
 impl Executable for VtaSegment {
@@ -92,8 +133,11 @@ impl Executable for VtaSegment {
         Some(self.counters)
     }
 
-    fn bytes_copied(&self) -> u64 {
-        self.copied
+    fn copied(&self) -> Copied {
+        self.copies.iter().fold(Copied::default(), |mut sum, &copied| {
+            sum.add(copied);
+            sum
+        })
     }
 }
 
@@ -105,21 +149,27 @@ impl VtaSegment {
         for (i, binding) in self.inputs.iter().enumerate() {
             let tensors: Option<Vec<&Tensor>> = group.iter().map(|sample| sample.get(i)).collect();
             let missing = || RuntimeError::Invalid(format!("a sample has no tensor for input {i} of the segment"));
+            let begin = Instant::now();
             let bytes = binding.pack(&tensors.ok_or_else(missing)?)?;
             device.write(loaded, binding.section, 0, &bytes)?;
-            self.copied += bytes.len() as u64;
+            self.copies[i].add(copy(bytes.len(), group.len(), begin));
         }
         self.counters += device.run(loaded, self.timeout)?;
         let mut results: Vec<Vec<Tensor>> = group.iter().map(|_| Vec::with_capacity(self.outputs.len())).collect();
-        for binding in &self.outputs {
+        for (i, binding) in self.outputs.iter().enumerate() {
+            let begin = Instant::now();
             let bytes = device.read(loaded, binding.section, 0, binding.bytes())?;
-            self.copied += bytes.len() as u64;
             for (result, tensor) in results.iter_mut().zip(binding.unpack(&bytes, group.len())?) {
                 result.push(tensor);
             }
+            self.copies[self.inputs.len() + i].add(copy(bytes.len(), group.len(), begin));
         }
         Ok(results)
     }
+}
+
+fn copy(bytes: usize, tensors: usize, begin: Instant) -> Copied {
+    Copied { bytes: bytes as u64, count: tensors as u64, wall: begin.elapsed() }
 }
 
 impl Drop for VtaSegment {

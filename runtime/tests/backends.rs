@@ -107,7 +107,7 @@ fn a_null_device_runs_its_segment_and_the_cpu_goes_on_with_the_zeros_it_returns(
         }
         let profile = executor.profile();
         assert!(profile.counters().instructions > 0);
-        assert!(profile.segments[0].bytes_copied > 0);
+        assert!(profile.segments[0].copied.bytes > 0);
         assert_eq!(profile.segments[1].samples, 3);
     }
 }

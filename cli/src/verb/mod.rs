@@ -17,6 +17,7 @@ mod hw;
 mod import;
 mod isa;
 mod kernels;
+mod partition;
 mod ptx;
 mod run;
 mod verilog;
@@ -34,6 +35,8 @@ pub enum Verb {
     Run(run::Options),
     /// Measure a classifier's accuracy on labelled inputs.
     Eval(eval::Options),
+    /// Find the best split of a model between devices, and say why.
+    Partition(partition::Options),
     /// Import a model and write its graph, or show a summary.
     Import(import::Options),
     /// Show, run or draw a graph.
@@ -87,6 +90,7 @@ impl Verb {
             Verb::Demo(options) => demo::run(&options),
             Verb::Run(options) => run::run(&options),
             Verb::Eval(options) => eval::run(&options),
+            Verb::Partition(options) => partition::run(&options),
             Verb::Import(options) => import::run(&options),
             Verb::Graph(verb) => graph::run(&verb),
             Verb::Compile(options) => compile::run(&options),

@@ -1,8 +1,23 @@
 //! A segment as a graph of its own.
 
-use crate::Segment;
+use crate::{Device, Segment};
 use std::collections::HashMap;
-use tandem_graph::{Graph, Node, ValueId};
+use tandem_graph::{Graph, Node, NodeId, ValueId};
+
+/// A node as a segment of its own, for [`extract`]: its inputs are what it reads that is no constant, each once, its outputs all
+/// that it makes. It is empty where there is no such node.
+pub fn alone(graph: &Graph, id: NodeId) -> Segment {
+    let (mut inputs, mut outputs): (Vec<ValueId>, Vec<ValueId>) = (Vec::new(), Vec::new());
+    if let Some(node) = graph.nodes.get(id.0) {
+        for &read in &node.inputs {
+            if graph.constant(read).is_none() && !inputs.contains(&read) {
+                inputs.push(read);
+            }
+        }
+        outputs.extend(&node.outputs);
+    }
+    Segment { device: Device::Cpu, nodes: vec![id], inputs, outputs, macs: 0, reason: String::new() }
+}
 
 /// The segment's nodes as a graph of their own, whose inputs and outputs are those of the segment, in order.
 ///

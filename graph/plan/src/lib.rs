@@ -2,14 +2,17 @@
 //!
 //! [`partition`] asks a predicate for every node whether the accelerator takes it, groups nodes into as few segments as it
 //! can, and keeps a reason for every choice. A [`Plan`] is data: JSON for tools, rows for tables. [`place`] chooses among any
-//! number of devices by what nodes and transfers cost. The crate does no I/O and knows neither the compiler nor a device.
+//! number of devices by what nodes and transfers cost; [`problem()`] asks that of a graph and [`assign`] makes a plan of the answer.
+//! The crate does no I/O and knows neither the compiler nor a device.
 #![forbid(unsafe_code)]
 
 mod extract;
 mod partition;
 pub mod place;
 mod plan;
+mod problem;
 
-pub use extract::extract;
-pub use partition::{on_cpu, partition};
+pub use extract::{alone, extract};
+pub use partition::{Choice, assign, on_cpu, partition};
 pub use plan::{Assignment, Device, Plan, Segment, SegmentRow};
+pub use problem::problem;

@@ -3,6 +3,9 @@
 //! Beginning with one device, every ready node of that device is taken until there is none, then every ready node of the
 //! other, and so on. Both beginnings are tried and the one with fewer segments is kept. Because a node is taken only after
 //! all that it reads, segments never depend on each other in a circle.
+//!
+//! [`partition`] gives the accelerator what it takes; [`assign`] makes the segments of a choice that was made elsewhere, such as by
+//! [`crate::place::search`].
 
 use crate::plan::counted;
 use crate::{Assignment, Device, Plan, Segment};
@@ -12,31 +15,60 @@ use tandem_tensor::TensorType;
 
 /// Reason of a node that the accelerator would take, in a segment without arithmetic.
 const NOTHING_TO_COMPUTE: &str = "nothing to compute: only data movement";
+/// Reason of a node whose results could have been computed when the graph was made.
+pub(crate) const CONSTANTS_ONLY: &str = "it reads constants only";
+/// Reason of a node that the accelerator takes because it can.
+const SUPPORTED: &str = "supported";
+
+/// The device of a node, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// Who runs it.
+    pub device: Device,
+    /// Why, as a phrase.
+    pub reason: String,
+}
 
 /// Splits a graph between the accelerator and the CPU.
 ///
 /// `supported` says of a node whether the accelerator runs it, or why not, as a phrase. A segment of the accelerator that
 /// would only move data goes to the CPU. Prune the graph first: dead nodes make segments without outputs.
 pub fn partition(graph: &Graph, mut supported: impl FnMut(&Node) -> Result<(), String>) -> Plan {
-    let mut choice: Vec<Result<(), String>> = graph
-        .nodes
-        .iter()
-        .map(|node| {
-            if node.inputs.iter().all(|&id| graph.constant(id).is_some()) {
-                return Err("it reads constants only".to_owned());
-            }
-            supported(node)
-        })
-        .collect();
-    let mut groups = schedule(graph, &choice);
+    let on_cpu = |reason: String| Choice { device: Device::Cpu, reason };
+    let mut choose = |node: &Node| {
+        if reads_constants_only(graph, node) {
+            return on_cpu(CONSTANTS_ONLY.to_owned());
+        }
+        match supported(node) {
+            Ok(()) => Choice { device: Device::Vta, reason: SUPPORTED.to_owned() },
+            Err(reason) => on_cpu(reason),
+        }
+    };
+    let mut choices: Vec<Choice> = graph.nodes.iter().map(&mut choose).collect();
+    let mut groups = schedule(graph, &choices);
     // Taking data movement away from the accelerator can merge its neighbours, so the schedule is made again.
     while let Some(idle) = groups.iter().find(|(d, nodes)| *d == Device::Vta && !computes(graph, nodes)) {
         for &NodeId(n) in &idle.1 {
-            choice[n] = Err(NOTHING_TO_COMPUTE.to_owned());
+            choices[n] = on_cpu(NOTHING_TO_COMPUTE.to_owned());
         }
-        groups = schedule(graph, &choice);
+        groups = schedule(graph, &choices);
     }
-    build(graph, &choice, groups)
+    build(graph, &choices, groups)
+}
+
+/// The plan in which every node is where it was chosen to be: one choice for every node of the graph, in its order. Nodes that no
+/// choice is given for run on the CPU.
+pub fn assign(graph: &Graph, choices: &[Choice]) -> Plan {
+    let missing = || Choice { device: Device::Cpu, reason: "nothing was chosen".to_owned() };
+    let choices: Vec<Choice> =
+        (0..graph.nodes.len()).map(|n| choices.get(n).cloned().unwrap_or_else(missing)).collect();
+    let groups = schedule(graph, &choices);
+    build(graph, &choices, groups)
+}
+
+/// Whether the node could have been computed when the graph was made.
+pub(crate) fn reads_constants_only(graph: &Graph, node: &Node) -> bool {
+    node.inputs.iter().all(|&id| graph.constant(id).is_some())
 }
 
 /// The whole graph on the CPU, for one reason.
@@ -46,13 +78,13 @@ pub fn on_cpu(graph: &Graph, reason: &str) -> Plan {
 
 type Group = (Device, Vec<NodeId>);
 
-fn schedule(graph: &Graph, choice: &[Result<(), String>]) -> Vec<Group> {
-    let first = schedule_from(graph, choice, Device::Cpu);
-    let second = schedule_from(graph, choice, Device::Vta);
+fn schedule(graph: &Graph, choices: &[Choice]) -> Vec<Group> {
+    let first = schedule_from(graph, choices, Device::Cpu);
+    let second = schedule_from(graph, choices, Device::Vta);
     if second.len() <= first.len() { second } else { first }
 }
 
-fn schedule_from(graph: &Graph, choice: &[Result<(), String>], first: Device) -> Vec<Group> {
+fn schedule_from(graph: &Graph, choices: &[Choice], first: Device) -> Vec<Group> {
     let producers = graph.producers();
     let mut done = vec![false; graph.nodes.len()];
     let mut groups: Vec<Group> = Vec::new();
@@ -63,12 +95,8 @@ fn schedule_from(graph: &Graph, choice: &[Result<(), String>], first: Device) ->
         let mut nodes = Vec::new();
         // Nodes stand in topological order, so one pass takes also those that become ready on the way.
         for (n, node) in graph.nodes.iter().enumerate() {
-            let here = match choice.get(n) {
-                Some(Ok(())) => Device::Vta,
-                _ => Device::Cpu,
-            };
             let made = |id: &ValueId| producers.get(id.0).copied().flatten().is_none_or(|p| done[p.0]);
-            if !done[n] && here == device && node.inputs.iter().all(made) {
+            if !done[n] && choices[n].device == device && node.inputs.iter().all(made) {
                 done[n] = true;
                 nodes.push(NodeId(n));
             }
@@ -91,7 +119,7 @@ fn computes(graph: &Graph, nodes: &[NodeId]) -> bool {
     })
 }
 
-fn build(graph: &Graph, choice: &[Result<(), String>], groups: Vec<Group>) -> Plan {
+fn build(graph: &Graph, choices: &[Choice], groups: Vec<Group>) -> Plan {
     let mut segment_of = vec![0; graph.nodes.len()];
     for (s, (_, nodes)) in groups.iter().enumerate() {
         for n in nodes {
@@ -118,7 +146,7 @@ fn build(graph: &Graph, choice: &[Result<(), String>], groups: Vec<Group>) -> Pl
             }
         }
         let macs = nodes.iter().fold(0u64, |sum, n| sum.saturating_add(graph.macs(&graph.nodes[n.0])));
-        let reason = reason(graph, choice, device, &nodes);
+        let reason = reason(graph, choices, &nodes);
         segments.push(Segment { device, nodes, inputs, outputs, macs, reason });
     }
     let assignments = graph.nodes.iter().enumerate().map(|(n, node)| Assignment {
@@ -127,10 +155,7 @@ fn build(graph: &Graph, choice: &[Result<(), String>], groups: Vec<Group>) -> Pl
         device: segments.get(segment_of[n]).map_or(Device::Cpu, |s| s.device),
         segment: segment_of[n],
         macs: graph.macs(node),
-        reason: match &choice[n] {
-            Ok(()) => "supported".to_owned(),
-            Err(reason) => reason.clone(),
-        },
+        reason: choices[n].reason.clone(),
     });
     let assignments = assignments.collect();
     Plan { model: graph.name.clone(), segments, assignments }
@@ -147,20 +172,18 @@ fn op_name(graph: &Graph, node: &Node) -> &'static str {
 }
 
 /// The reasons of a segment's nodes in one line: each reason once, with the operators that it holds for.
-fn reason(graph: &Graph, choice: &[Result<(), String>], device: Device, nodes: &[NodeId]) -> String {
-    if device == Device::Vta {
-        return "the VTA supports every operator".to_owned();
-    }
+fn reason(graph: &Graph, choices: &[Choice], nodes: &[NodeId]) -> String {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for n in nodes {
-        let Err(why) = &choice[n.0] else { continue };
+        let why = choices[n.0].reason.as_str();
         let op = op_name(graph, &graph.nodes[n.0]);
-        match reasons.iter_mut().find(|(r, _)| r == why) {
+        match reasons.iter_mut().find(|(r, _)| *r == why) {
             Some((_, ops)) => ops.push(op),
             None => reasons.push((why, vec![op])),
         }
     }
     match &reasons[..] {
+        [(SUPPORTED, _)] => "the VTA supports every operator".to_owned(),
         [(why, _)] => (*why).to_owned(),
         many => {
             let each = many.iter().map(|(why, ops)| format!("{}: {why}", counted(ops.iter().copied())));
