@@ -114,6 +114,43 @@ impl Mix {
         }
     }
 
+    /// Loads of every device that is used and every link, devices first in weight, and no paths but through cuts.
+    pub fn loads(layout: &Layout, stages: &Stages, used: &[usize]) -> Mix {
+        let mut mix = Mix::none(layout, stages);
+        for stage in mix.loads.chunks_mut(resources(layout)) {
+            for &d in used {
+                stage[d] = 1.0;
+            }
+            for link in &layout.problem.machine().links {
+                stage[layout.devices * (1 + link.from) + link.to] = 0.05;
+            }
+        }
+        for (node, cut) in mix.nodes.iter_mut().zip(&stages.is_cut) {
+            *node = if *cut { 1.0 } else { 0.0 };
+        }
+        mix.norm(layout);
+        mix
+    }
+
+    /// Weighs each resource of each stage more, the more it is loaded.
+    pub fn follow(&mut self, layout: &Layout, loads: &[f64], pace: f64) {
+        let resources = resources(layout);
+        for (weights, loads) in self.loads.chunks_mut(resources).zip(loads.chunks(resources)) {
+            let most = loads.iter().fold(0.0, |max: f64, &l| max.max(l));
+            if most > 0.0 {
+                weights.iter_mut().zip(loads).for_each(|(w, l)| *w *= (pace * l / most).exp());
+            }
+        }
+        self.norm(layout);
+    }
+
+    fn norm(&mut self, layout: &Layout) {
+        for stage in self.loads.chunks_mut(resources(layout)) {
+            let sum: f64 = stage.iter().sum();
+            stage.iter_mut().for_each(|w| *w /= sum.max(f64::MIN_POSITIVE));
+        }
+    }
+
     /// Goes a part of the way to another mix.
     pub fn approach(&mut self, other: &Mix, part: f64) {
         let step = |to: &mut f64, from: &f64| *to += part * (from - *to);
@@ -136,12 +173,15 @@ enum Way {
     Load(usize),
 }
 
-/// The longest chain of an assignment, as a mix; `None` where the assignment does not run.
-pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize]) -> Option<Mix> {
-    let (devices, resources) = (layout.devices, resources(layout));
+/// The longest chain of an assignment, as a mix, with or without loads; `None` where the assignment does not run.
+pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize], loaded: bool) -> Option<Mix> {
+    let resources = resources(layout);
     let (problem, order) = (layout.problem, layout.problem.order());
     let host = problem.machine().host;
-    let loads = stage_loads(layout, stages, assignment)?;
+    let mut loads = stage_loads(layout, stages, assignment)?;
+    if !loaded {
+        loads.fill(0.0);
+    }
     let heaviest = |stage: usize| -> (usize, f64) {
         let of = &loads[stage * resources..(stage + 1) * resources];
         of.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
@@ -200,7 +240,6 @@ pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize]) ->
     } else {
         mix.ends[end] = 1.0;
     }
-    debug_assert!(devices > 0);
     while let Some(n) = at {
         mix.nodes[n] = 1.0;
         at = match ways[n] {
@@ -219,7 +258,7 @@ pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize]) ->
 }
 
 /// Seconds of each device and link that lie between the cuts of each stage.
-fn stage_loads(layout: &Layout, stages: &Stages, assignment: &[usize]) -> Option<Vec<f64>> {
+pub(super) fn stage_loads(layout: &Layout, stages: &Stages, assignment: &[usize]) -> Option<Vec<f64>> {
     let (devices, resources) = (layout.devices, resources(layout));
     let (problem, host) = (layout.problem, layout.problem.machine().host);
     let mut loads = vec![0.0; stages.count() * resources];
