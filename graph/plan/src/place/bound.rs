@@ -261,7 +261,7 @@ impl<'a> Bounds<'a> {
     /// Rounds of play that a problem of this size has time for.
     fn rounds(&self) -> usize {
         let nodes = self.task.problem.nodes().len();
-        (RELAXING / (nodes * resources(self.layout))).clamp(2, ROUNDS)
+        (RELAXING / (nodes * resources(self.layout))).min(8 + nodes / 2).clamp(2, ROUNDS)
     }
 
     /// Finds weights under which the weighted sum of loads is large whatever is placed where.
@@ -363,7 +363,7 @@ impl Chain {
     fn new(layout: &Layout, stages: &Stages, mix: &Mix, relaxation: Relaxation) -> Chain {
         let order = layout.problem.order();
         let points = order.len() + 1;
-        let stage = |placed: usize| order.get(placed).map_or(stages.count() - 1, |&n| stages.of[n]);
+        let stage = |placed: usize| order.get(placed).map_or(stages.count - 1, |&n| stages.of[n]);
         let resources = resources(layout);
         let loads = (0..points).map(|i| mix.loads[stage(i) * resources..(stage(i) + 1) * resources].to_vec()).collect();
         let mut crossing = vec![Vec::new(); points];

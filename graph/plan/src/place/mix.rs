@@ -7,7 +7,6 @@
 //! other answers with the longest chain of that placement, and the mix is the mean of the answers.
 
 use super::state::Layout;
-use std::ops::Range;
 
 /// Where the order has cuts, and what lies between.
 pub(super) struct Stages {
@@ -16,15 +15,15 @@ pub(super) struct Stages {
     /// Stage in which the results of each node are sent.
     pub after: Vec<usize>,
     pub is_cut: Vec<bool>,
-    /// Places of the order of each stage, without the cuts.
-    inner: Vec<Range<usize>>,
+    /// How many there are.
+    pub count: usize,
 }
 
 impl Stages {
     /// All nodes in one stage.
     pub fn one(layout: &Layout) -> Stages {
         let nodes = layout.position.len();
-        Stages { of: vec![0; nodes], after: vec![0; nodes], is_cut: vec![false; nodes], inner: vec![0..nodes] }
+        Stages { of: vec![0; nodes], after: vec![0; nodes], is_cut: vec![false; nodes], count: 1 }
     }
 
     /// Stages between all cuts.
@@ -61,24 +60,17 @@ impl Stages {
                 }
             }
         }
-        let mut stages =
-            Stages { of: vec![0; nodes], after: vec![0; nodes], is_cut: vec![false; nodes], inner: Vec::new() };
-        let mut begin = 0;
+        let mut stages = Stages { of: vec![0; nodes], after: vec![0; nodes], is_cut: vec![false; nodes], count: 0 };
         for (i, &n) in order.iter().enumerate() {
-            stages.of[n] = stages.inner.len();
+            stages.of[n] = stages.count;
             if follow[i] && lead[i] {
                 stages.is_cut[n] = true;
-                stages.inner.push(begin..i);
-                begin = i + 1;
+                stages.count += 1;
             }
-            stages.after[n] = stages.inner.len();
+            stages.after[n] = stages.count;
         }
-        stages.inner.push(begin..nodes);
+        stages.count += 1;
         stages
-    }
-
-    pub fn count(&self) -> usize {
-        self.inner.len()
     }
 }
 
@@ -106,7 +98,7 @@ impl Mix {
     pub fn none(layout: &Layout, stages: &Stages) -> Mix {
         let nodes = layout.position.len();
         Mix {
-            loads: vec![0.0; stages.count() * resources(layout)],
+            loads: vec![0.0; stages.count * resources(layout)],
             nodes: vec![0.0; nodes],
             reads: layout.reads.iter().map(|r| vec![0.0; r.len()]).collect(),
             outputs: vec![0.0; layout.problem.values().len()],
@@ -189,7 +181,7 @@ pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize], lo
     let mut ends = vec![0.0; order.len()];
     let mut ways = vec![Way::Begin; order.len()];
     let mut cut: Option<usize> = None;
-    let mut cuts = vec![None; stages.count()];
+    let mut cuts = vec![None; stages.count];
     for &n in order {
         let d = assignment[n];
         let mut launches = layout.reads[n].is_empty();
@@ -217,7 +209,7 @@ pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize], lo
         ends[n] = begin + launch + problem.cost(n, d)?.seconds;
     }
     let mut mix = Mix::none(layout, stages);
-    let last = stages.count() - 1;
+    let last = stages.count - 1;
     let (resource, seconds) = heaviest(last);
     let loaded = cut.map_or(0.0, |c| ends[c]) + seconds;
     let end = order.iter().copied().max_by(|&a, &b| ends[a].total_cmp(&ends[b]))?;
@@ -261,8 +253,8 @@ pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize], lo
 pub(super) fn stage_loads(layout: &Layout, stages: &Stages, assignment: &[usize]) -> Option<Vec<f64>> {
     let (devices, resources) = (layout.devices, resources(layout));
     let (problem, host) = (layout.problem, layout.problem.machine().host);
-    let mut loads = vec![0.0; stages.count() * resources];
-    let last = stages.count() - 1;
+    let mut loads = vec![0.0; stages.count * resources];
+    let last = stages.count - 1;
     for (n, &d) in assignment.iter().enumerate().filter(|(n, _)| !stages.is_cut[*n]) {
         let home = |v: usize| problem.values()[v].maker.map_or(host, |m| assignment[m]);
         let launches = layout.reads[n].is_empty() || layout.reads[n].iter().any(|&v| home(v) != d);
