@@ -27,11 +27,11 @@ fn reads(shape: &str, i: usize, random: &mut Random) -> Vec<usize> {
     let (place, base) = ((i - 1) % 9, (i - 1) / 9 * 9);
     match shape {
         "chain" => vec![i - 1],
-        "skips" if i % 3 == 0 => vec![i - 1, i - 3],
+        "skips" if i.is_multiple_of(3) => vec![i - 1, i - 3],
         "skips" => vec![i - 1],
         "branches" => match place {
             8 => vec![base + 2, base + 4, base + 6, base + 8],
-            k if k % 2 == 0 => vec![base],
+            k if k.is_multiple_of(2) => vec![base],
             _ => vec![i - 1],
         },
         "attention" => match place {
