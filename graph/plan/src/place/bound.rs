@@ -1,13 +1,13 @@
 //! How good a partial assignment can still become, and in which form two of them are compared.
 
-use super::mix::{Mix, Stages, longest, resources};
+use super::mix::{Mix, Stages, longest, resources, stage_loads};
 use super::relax::{Relaxation, Weights};
 use super::request::Task;
 use super::state::{Code, Layout, has, home};
 use super::{MAX_DEVICES, Objective};
 
 /// Rounds in which the weights of devices and links are improved.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 50;
 /// Weighted bounds that are kept.
 const KEPT: usize = 3;
 /// Steps of relaxing that all rounds may take together.
@@ -249,10 +249,9 @@ impl<'a> Bounds<'a> {
             }
             end = end.max(best);
         }
-        let free = &state[layout.free(0)..layout.link(layout.devices, 0)];
-        self.loads
-            .iter()
-            .fold(end, |max, (weights, relaxation)| max.max(dot(weights, free) + relaxation.rest(placed, codes)))
+        self.chains.iter().fold(end, |max, chain| {
+            max.max(chain.begun(layout, placed, state, codes) + chain.relaxation.rest(placed, codes))
+        })
     }
 
     fn is_placed(&self, placed: usize, value: usize) -> bool {
@@ -262,43 +261,14 @@ impl<'a> Bounds<'a> {
     /// Rounds of play that a problem of this size has time for.
     fn rounds(&self) -> usize {
         let nodes = self.task.problem.nodes().len();
-        (RELAXING / (nodes * resources(self.layout))).clamp(2, ROUNDS)
+        (RELAXING / (nodes * resources(self.layout))).min(8 + nodes / 2).clamp(2, ROUNDS)
     }
 
     /// Finds weights under which the weighted sum of loads is large whatever is placed where.
     fn weigh(&mut self) {
         let (task, layout) = (self.task, self.layout);
-        let devices = layout.devices;
         let stages = Stages::one(layout);
-        let mut mix = Mix::none(layout, &stages);
-        for n in 0..task.problem.nodes().len() {
-            for d in task.choices(n) {
-                mix.loads[d] = 1.0;
-            }
-        }
-        for link in &task.problem.machine().links {
-            mix.loads[devices * (1 + link.from) + link.to] = 0.05;
-        }
-        let mut found: Vec<(f64, Mix)> = Vec::new();
-        for round in 0..self.rounds() {
-            let sum: f64 = mix.loads.iter().sum();
-            mix.loads.iter_mut().for_each(|w| *w /= sum);
-            let weights = Weights { layout, stages: &stages, mix: &mix, seconds: 1.0, joules: 0.0 };
-            let relaxation = Relaxation::new(task, layout, &weights);
-            found.push((relaxation.root(), mix.clone()));
-            let busy = busy(layout, &relaxation.favourite);
-            self.favourites.push(relaxation.favourite);
-            let Some(busy) = busy else { break };
-            let most = busy.iter().fold(0.0, |max: f64, &b| max.max(b));
-            if most <= 0.0 {
-                break;
-            }
-            let pace = 2.0 / (1.0 + round as f64 * 0.3);
-            for (weight, busy) in mix.loads.iter_mut().zip(busy) {
-                *weight *= (pace * busy / most).exp();
-            }
-        }
-        found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut found = self.heavy(&stages, 1.0, 0.0);
         found.truncate(KEPT);
         for (_, mix) in found {
             let weights = Weights { layout, stages: &stages, mix: &mix, seconds: 1.0, joules: 0.0 };
@@ -310,19 +280,21 @@ impl<'a> Bounds<'a> {
     /// Finds mixes of chains that are long, with energy, whatever is placed where.
     fn play(&mut self, stages: &Stages, seconds: f64, joules: f64) -> Vec<Chain> {
         let (task, layout) = (self.task, self.layout);
-        let mut mix = Mix::none(layout, stages);
-        let mut found: Vec<(f64, Mix)> = Vec::new();
-        for round in 0..self.rounds() {
-            let weights = Weights { layout, stages, mix: &mix, seconds, joules };
-            let relaxation = Relaxation::new(task, layout, &weights);
-            // The first mix has no weights yet.
-            if round > 0 {
-                found.push((relaxation.root(), mix.clone()));
-            }
-            let answer = longest(layout, stages, &relaxation.favourite);
-            self.favourites.push(relaxation.favourite);
-            let Some(answer) = answer else { break };
-            mix.approach(&answer, 1.0 / (1.0 + round as f64));
+        let mut found = self.heavy(stages, seconds, joules);
+        found.truncate(KEPT);
+        let heavy = found.first().map(|f| f.1.clone());
+        let long = self.answer(&mut found, stages, Mix::none(layout, stages), seconds, joules, false);
+        if let (Some(heavy), Some(long)) = (heavy, long) {
+            let between = [0.25, 0.5, 0.75].map(|part| {
+                let mut mix = heavy.clone();
+                mix.approach(&long, part);
+                (self.root_of(stages, &mix, seconds, joules), mix)
+            });
+            found.extend(between);
+        }
+        found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        if let Some((_, mix)) = found.first().cloned() {
+            self.answer(&mut found, stages, mix, seconds, joules, true);
         }
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         found.truncate(KEPT);
@@ -333,13 +305,65 @@ impl<'a> Bounds<'a> {
         };
         found.into_iter().map(chain).collect()
     }
+
+    /// Mixes of loads with their bounds, the largest first.
+    fn heavy(&mut self, stages: &Stages, seconds: f64, joules: f64) -> Vec<(f64, Mix)> {
+        let (task, layout) = (self.task, self.layout);
+        let nodes = task.problem.nodes().len();
+        let used: Vec<usize> = (0..layout.devices).filter(|&d| (0..nodes).any(|n| task.allows(n, d))).collect();
+        let mut mix = Mix::loads(layout, stages, &used);
+        let mut found = Vec::new();
+        for round in 0..self.rounds() {
+            let weights = Weights { layout, stages, mix: &mix, seconds, joules };
+            let relaxation = Relaxation::new(task, layout, &weights);
+            found.push((relaxation.root(), mix.clone()));
+            let loads = stage_loads(layout, stages, &relaxation.favourite);
+            self.favourites.push(relaxation.favourite);
+            let Some(loads) = loads else { break };
+            mix.follow(layout, &loads, 2.0 / (1.0 + round as f64 * 0.3));
+        }
+        found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        found
+    }
+
+    /// Rounds of play from a mix, each of which goes a smaller part of the way to the answer; the last mix.
+    fn answer(
+        &mut self,
+        found: &mut Vec<(f64, Mix)>,
+        stages: &Stages,
+        mut mix: Mix,
+        seconds: f64,
+        joules: f64,
+        loaded: bool,
+    ) -> Option<Mix> {
+        let (task, layout) = (self.task, self.layout);
+        // From nothing the first answer counts in full; a good mix is changed little.
+        let known = if loaded { 8.0 } else { 0.0 };
+        for round in 0..self.rounds() {
+            let weights = Weights { layout, stages, mix: &mix, seconds, joules };
+            let relaxation = Relaxation::new(task, layout, &weights);
+            let root = relaxation.root();
+            let answer = longest(layout, stages, &relaxation.favourite, loaded);
+            self.favourites.push(relaxation.favourite);
+            if loaded || round > 0 {
+                found.push((root, mix.clone()));
+            }
+            mix.approach(&answer?, 1.0 / (1.0 + known + round as f64));
+        }
+        Some(mix)
+    }
+
+    fn root_of(&self, stages: &Stages, mix: &Mix, seconds: f64, joules: f64) -> f64 {
+        let weights = Weights { layout: self.layout, stages, mix, seconds, joules };
+        Relaxation::new(self.task, self.layout, &weights).root()
+    }
 }
 
 impl Chain {
     fn new(layout: &Layout, stages: &Stages, mix: &Mix, relaxation: Relaxation) -> Chain {
         let order = layout.problem.order();
         let points = order.len() + 1;
-        let stage = |placed: usize| order.get(placed).map_or(stages.count() - 1, |&n| stages.of[n]);
+        let stage = |placed: usize| order.get(placed).map_or(stages.count - 1, |&n| stages.of[n]);
         let resources = resources(layout);
         let loads = (0..points).map(|i| mix.loads[stage(i) * resources..(stage(i) + 1) * resources].to_vec()).collect();
         let mut crossing = vec![Vec::new(); points];
@@ -369,15 +393,6 @@ impl Chain {
 
 fn dot(weights: &[f64], numbers: &[f64]) -> f64 {
     weights.iter().zip(numbers).map(|(w, n)| w * n).sum()
-}
-
-/// Busy seconds of devices, then of links; `None` where the assignment does not run.
-fn busy(layout: &Layout, assignment: &[usize]) -> Option<Vec<f64>> {
-    let (mut state, mut codes) = layout.begin();
-    for &node in layout.problem.order() {
-        layout.step(node, assignment[node], &mut state, &mut codes, &mut ()).ok()?;
-    }
-    Some(state[layout.busy(0)..layout.link_busy(layout.devices, 0)].to_vec())
 }
 
 /// More bytes than any assignment needs on a device.

@@ -7,7 +7,6 @@
 //! other answers with the longest chain of that placement, and the mix is the mean of the answers.
 
 use super::state::Layout;
-use std::ops::Range;
 
 /// Where the order has cuts, and what lies between.
 pub(super) struct Stages {
@@ -16,15 +15,15 @@ pub(super) struct Stages {
     /// Stage in which the results of each node are sent.
     pub after: Vec<usize>,
     pub is_cut: Vec<bool>,
-    /// Places of the order of each stage, without the cuts.
-    inner: Vec<Range<usize>>,
+    /// How many there are.
+    pub count: usize,
 }
 
 impl Stages {
     /// All nodes in one stage.
     pub fn one(layout: &Layout) -> Stages {
         let nodes = layout.position.len();
-        Stages { of: vec![0; nodes], after: vec![0; nodes], is_cut: vec![false; nodes], inner: vec![0..nodes] }
+        Stages { of: vec![0; nodes], after: vec![0; nodes], is_cut: vec![false; nodes], count: 1 }
     }
 
     /// Stages between all cuts.
@@ -61,24 +60,17 @@ impl Stages {
                 }
             }
         }
-        let mut stages =
-            Stages { of: vec![0; nodes], after: vec![0; nodes], is_cut: vec![false; nodes], inner: Vec::new() };
-        let mut begin = 0;
+        let mut stages = Stages { of: vec![0; nodes], after: vec![0; nodes], is_cut: vec![false; nodes], count: 0 };
         for (i, &n) in order.iter().enumerate() {
-            stages.of[n] = stages.inner.len();
+            stages.of[n] = stages.count;
             if follow[i] && lead[i] {
                 stages.is_cut[n] = true;
-                stages.inner.push(begin..i);
-                begin = i + 1;
+                stages.count += 1;
             }
-            stages.after[n] = stages.inner.len();
+            stages.after[n] = stages.count;
         }
-        stages.inner.push(begin..nodes);
+        stages.count += 1;
         stages
-    }
-
-    pub fn count(&self) -> usize {
-        self.inner.len()
     }
 }
 
@@ -106,11 +98,48 @@ impl Mix {
     pub fn none(layout: &Layout, stages: &Stages) -> Mix {
         let nodes = layout.position.len();
         Mix {
-            loads: vec![0.0; stages.count() * resources(layout)],
+            loads: vec![0.0; stages.count * resources(layout)],
             nodes: vec![0.0; nodes],
             reads: layout.reads.iter().map(|r| vec![0.0; r.len()]).collect(),
             outputs: vec![0.0; layout.problem.values().len()],
             ends: vec![0.0; nodes],
+        }
+    }
+
+    /// Loads of every device that is used and every link, devices first in weight, and no paths but through cuts.
+    pub fn loads(layout: &Layout, stages: &Stages, used: &[usize]) -> Mix {
+        let mut mix = Mix::none(layout, stages);
+        for stage in mix.loads.chunks_mut(resources(layout)) {
+            for &d in used {
+                stage[d] = 1.0;
+            }
+            for link in &layout.problem.machine().links {
+                stage[layout.devices * (1 + link.from) + link.to] = 0.05;
+            }
+        }
+        for (node, cut) in mix.nodes.iter_mut().zip(&stages.is_cut) {
+            *node = if *cut { 1.0 } else { 0.0 };
+        }
+        mix.norm(layout);
+        mix
+    }
+
+    /// Weighs each resource of each stage more, the more it is loaded.
+    pub fn follow(&mut self, layout: &Layout, loads: &[f64], pace: f64) {
+        let resources = resources(layout);
+        for (weights, loads) in self.loads.chunks_mut(resources).zip(loads.chunks(resources)) {
+            let most = loads.iter().fold(0.0, |max: f64, &l| max.max(l));
+            if most > 0.0 {
+                weights.iter_mut().zip(loads).for_each(|(w, l)| *w *= (pace * l / most).exp());
+            }
+        }
+        self.norm(layout);
+    }
+
+    fn norm(&mut self, layout: &Layout) {
+        for stage in self.loads.chunks_mut(resources(layout)) {
+            let sum: f64 = stage.iter().sum();
+            stage.iter_mut().for_each(|w| *w /= sum.max(f64::MIN_POSITIVE));
         }
     }
 
@@ -136,12 +165,15 @@ enum Way {
     Load(usize),
 }
 
-/// The longest chain of an assignment, as a mix; `None` where the assignment does not run.
-pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize]) -> Option<Mix> {
-    let (devices, resources) = (layout.devices, resources(layout));
+/// The longest chain of an assignment, as a mix, with or without loads; `None` where the assignment does not run.
+pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize], loaded: bool) -> Option<Mix> {
+    let resources = resources(layout);
     let (problem, order) = (layout.problem, layout.problem.order());
     let host = problem.machine().host;
-    let loads = stage_loads(layout, stages, assignment)?;
+    let mut loads = stage_loads(layout, stages, assignment)?;
+    if !loaded {
+        loads.fill(0.0);
+    }
     let heaviest = |stage: usize| -> (usize, f64) {
         let of = &loads[stage * resources..(stage + 1) * resources];
         of.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
@@ -149,7 +181,7 @@ pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize]) ->
     let mut ends = vec![0.0; order.len()];
     let mut ways = vec![Way::Begin; order.len()];
     let mut cut: Option<usize> = None;
-    let mut cuts = vec![None; stages.count()];
+    let mut cuts = vec![None; stages.count];
     for &n in order {
         let d = assignment[n];
         let mut launches = layout.reads[n].is_empty();
@@ -177,7 +209,7 @@ pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize]) ->
         ends[n] = begin + launch + problem.cost(n, d)?.seconds;
     }
     let mut mix = Mix::none(layout, stages);
-    let last = stages.count() - 1;
+    let last = stages.count - 1;
     let (resource, seconds) = heaviest(last);
     let loaded = cut.map_or(0.0, |c| ends[c]) + seconds;
     let end = order.iter().copied().max_by(|&a, &b| ends[a].total_cmp(&ends[b]))?;
@@ -200,7 +232,6 @@ pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize]) ->
     } else {
         mix.ends[end] = 1.0;
     }
-    debug_assert!(devices > 0);
     while let Some(n) = at {
         mix.nodes[n] = 1.0;
         at = match ways[n] {
@@ -219,11 +250,11 @@ pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize]) ->
 }
 
 /// Seconds of each device and link that lie between the cuts of each stage.
-fn stage_loads(layout: &Layout, stages: &Stages, assignment: &[usize]) -> Option<Vec<f64>> {
+pub(super) fn stage_loads(layout: &Layout, stages: &Stages, assignment: &[usize]) -> Option<Vec<f64>> {
     let (devices, resources) = (layout.devices, resources(layout));
     let (problem, host) = (layout.problem, layout.problem.machine().host);
-    let mut loads = vec![0.0; stages.count() * resources];
-    let last = stages.count() - 1;
+    let mut loads = vec![0.0; stages.count * resources];
+    let last = stages.count - 1;
     for (n, &d) in assignment.iter().enumerate().filter(|(n, _)| !stages.is_cut[*n]) {
         let home = |v: usize| problem.values()[v].maker.map_or(host, |m| assignment[m]);
         let launches = layout.reads[n].is_empty() || layout.reads[n].iter().any(|&v| home(v) != d);

@@ -9,6 +9,7 @@
 mod bound;
 mod cut;
 mod descent;
+mod describe;
 mod error;
 mod explain;
 mod frontier;
@@ -20,6 +21,7 @@ mod request;
 mod search;
 mod state;
 
+pub use describe::describe;
 pub use error::PlaceError;
 pub use explain::{Alternative, Explanation, NodeRow, Price, explain};
 pub use measure::{Load, Measure, Run, Transfer, check, measure};

@@ -43,7 +43,7 @@ impl Weights<'_> {
         else {
             return f64::INFINITY;
         };
-        let last = self.stages.count() - 1;
+        let last = self.stages.count - 1;
         let stays = self.sent_in(value) == last;
         let load = if stays { self.mix.loads[last * resources(layout) + self.link(device, host)] } else { 0.0 };
         self.seconds * (load + self.mix.outputs[value]) * seconds + self.joules * joules

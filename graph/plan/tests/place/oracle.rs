@@ -20,8 +20,14 @@ impl Costs {
     }
 }
 
+/// For each value the last node that reads it, or makes it.
+fn last_steps(spec: &Spec) -> Vec<usize> {
+    let last = |v: usize| spec.nodes.iter().rposition(|node| node.reads.contains(&v)).or(spec.values[v].maker);
+    (0..spec.values.len()).map(|v| last(v).unwrap_or(0)).collect()
+}
+
 /// Costs of an assignment of a description whose nodes stand in order; `None` where it does not run.
-pub fn costs(spec: &Spec, assignment: &[usize]) -> Option<Costs> {
+fn costs(spec: &Spec, last: &[usize], assignment: &[usize]) -> Option<Costs> {
     let machine = &spec.machine;
     let devices = machine.devices.len();
     let link = |a: usize, b: usize| machine.links.iter().find(|l| l.from == a && l.to == b);
@@ -93,9 +99,7 @@ pub fn costs(spec: &Spec, assignment: &[usize]) -> Option<Costs> {
         let at = |n: usize| {
             let Candidate::Runs(cost) = &spec.nodes[n].candidates[d] else { return 0 };
             let there = |v: &usize| {
-                let last = spec.nodes.iter().rposition(|node| node.reads.contains(v));
-                let last = last.or(spec.values[*v].maker).unwrap_or(0);
-                arrival[*v][d].is_some() && since[*v][d] <= n && n <= last && !(callers(*v) && d == machine.host)
+                arrival[*v][d].is_some() && since[*v][d] <= n && n <= last[*v] && !(callers(*v) && d == machine.host)
             };
             cost.work_bytes + (0..spec.values.len()).filter(there).map(|v| spec.values[v].bytes).sum::<u64>()
         };
@@ -138,10 +142,11 @@ pub fn every(spec: &Spec) -> Vec<(Vec<usize>, Costs)> {
     let devices = spec.machine.devices.len();
     let mut assignment = vec![0; spec.nodes.len()];
     let mut all = Vec::new();
+    let last = last_steps(spec);
     let runs = |n: usize, d: usize| matches!(spec.nodes[n].candidates[d], Candidate::Runs(_));
     'next: loop {
         if (0..assignment.len()).all(|n| runs(n, assignment[n]))
-            && let Some(costs) = costs(spec, &assignment)
+            && let Some(costs) = costs(spec, &last, &assignment)
         {
             all.push((assignment.clone(), costs));
         }
