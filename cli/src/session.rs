@@ -78,7 +78,8 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::open`].
-    pub fn planned(graph: Graph, options: &DeviceOptions, plan: Plan) -> Result<Session> {
+    pub fn planned(plan: Plan, graph: Graph, options: &DeviceOptions) -> Result<Session> {
+        options.check()?;
         let hw = options.hw()?;
         let config = hardware::resolve(hw)?;
         let model = simulated(options, &config)?;

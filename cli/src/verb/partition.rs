@@ -116,16 +116,21 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let placed = costs.place(&graph, &request(options))?;
     let measured = if options.measure { Some(measure(&graph, &device, &placed, &costs)?) } else { None };
     if let Some(path) = &options.plot {
-        file::write(path, drawing::svg(&graph, &placed, &costs).as_bytes())?;
+        file::write(path, drawing::svg(&title(options), &placed, &costs).as_bytes())?;
     }
     if let Some(path) = &options.save {
         file::write(path, placed.plan.to_json().as_bytes())?;
     }
     stdout::emit(&match options.format {
         Format::Json => format!("{}\n", json(&graph, &placed, &costs, measured.as_ref())),
-        Format::Table => text(&graph, &placed, &costs, measured.as_ref(), options.explain),
+        Format::Table => text(&title(options), &placed, &costs, measured.as_ref(), options.explain),
     })?;
     Ok(Outcome::Good)
+}
+
+/// The file, which tells more than the name that its exporter gave the graph.
+fn title(options: &Options) -> String {
+    options.model.model.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn request(options: &Options) -> Request {
@@ -157,7 +162,7 @@ fn watts(options: &Options, names: &[String]) -> Result<BTreeMap<String, (f64, f
 }
 
 fn measure(graph: &Graph, device: &DeviceOptions, placed: &Placed, costs: &Costs) -> Result<Measured> {
-    let mut session = Session::planned(graph.clone(), device, placed.plan.clone())?;
+    let mut session = Session::planned(placed.plan.clone(), graph.clone(), device)?;
     let slow = device.device == DeviceKind::Tsim;
     let samples = if slow { SAMPLES.0 } else { SAMPLES.1 }.next_multiple_of(session.executor.samples());
     let zeros = |ids: &[tandem_graph::ValueId]| -> Vec<Tensor> {
@@ -287,7 +292,7 @@ fn json(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measure
     })
 }
 
-fn text(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measured>, explain: bool) -> String {
+fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>, explain: bool) -> String {
     let Placed { problem, placement, explanation, plan, .. } = placed;
     let unit = placement.objective.unit();
     let mut text = String::new();
@@ -315,8 +320,7 @@ fn text(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measure
     text.push_str(&table(&header, &[0, 3, 4], rows));
     let _ = writeln!(
         text,
-        "{}: {} {} an input, {}",
-        graph.name,
+        "{title}: {} {} an input, {}",
         placement.objective.name(),
         shown(placement.value, unit),
         proof(placement)

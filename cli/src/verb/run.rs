@@ -8,6 +8,7 @@ use clap::Args;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use tandem_graph::Graph;
+use tandem_plan::Plan;
 use tandem_tensor::{Shape, Tensor, write_npy};
 
 /// Options of `tandem run`.
@@ -22,6 +23,9 @@ pub struct Options {
     inputs: InputOptions,
     #[command(flatten)]
     device: DeviceOptions,
+    /// Run this plan, which `tandem partition --save` wrote for the model, and not one that gives the accelerator all it takes.
+    #[arg(long, value_name = "PLAN.json")]
+    plan: Option<PathBuf>,
     /// Samples handed to the devices at a time [default: what the accelerator takes in one run].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     batch_inputs: Option<usize>,
@@ -49,7 +53,10 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::load(&options.model)?;
     let samples = input::samples(&graph, &options.input, &options.inputs, options.limit)?;
-    let mut session = Session::open(graph, &options.device)?;
+    let mut session = match &options.plan {
+        Some(path) => Session::planned(plan(path, &graph)?, graph, &options.device)?,
+        None => Session::open(graph, &options.device)?,
+    };
     let outputs = session.run(&samples, options.batch_inputs)?;
     let compared = match &options.expect {
         Some(path) => Some((path, expect::compare(path, &session.graph, &outputs, options.limit.is_some())?)),
@@ -88,6 +95,20 @@ pub fn run(options: &Options) -> Result<Outcome> {
         }
         _ => Ok(Outcome::Good),
     }
+}
+
+/// A plan for the graph.
+fn plan(path: &Path, graph: &Graph) -> Result<Plan> {
+    let name = path.display();
+    let plan = Plan::from_json(&file::read_text(path)?).map_err(|e| anyhow!("{name}: it is not a plan: {e}"))?;
+    let same = plan.assignments.len() == graph.nodes.len()
+        && plan.assignments.iter().zip(&graph.nodes).all(|(assigned, node)| assigned.node == node.name);
+    if !same {
+        bail!(
+            "{name}: it is a plan of another model, or of another import of it; make one with `tandem partition --save`"
+        );
+    }
+    Ok(plan)
 }
 
 /// A count of at least one, for clap.

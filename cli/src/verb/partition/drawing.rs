@@ -2,19 +2,20 @@
 
 use crate::placing::{Costs, Placed, shortened, shown};
 use std::fmt::Write;
-use tandem_graph::Graph;
 
 /// Colours of devices, dark enough for white text.
 const COLOURS: [&str; 4] = ["#33658a", "#b5523b", "#3c7a57", "#6b4e8e"];
 /// Sizes in pixels.
-const COLUMN: usize = 330;
+const COLUMN: usize = 390;
 const ROW: usize = 46;
-const BOX: (usize, usize) = (250, 32);
+const BOX: (usize, usize) = (300, 32);
+/// Characters of a box beside the time.
+const LABEL: usize = 30;
 const TOP: usize = 92;
 const LEFT: usize = 40;
 
 /// The picture.
-pub fn svg(graph: &Graph, placed: &Placed, costs: &Costs) -> String {
+pub fn svg(title: &str, placed: &Placed, costs: &Costs) -> String {
     let Placed { problem, placement, plan, .. } = placed;
     let order = problem.order();
     let (width, height) = (LEFT * 2 + COLUMN * costs.names.len(), TOP + ROW * order.len() + 30);
@@ -22,12 +23,8 @@ pub fn svg(graph: &Graph, placed: &Placed, costs: &Costs) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"sans-serif\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
-    let title = format!(
-        "{}: {} {}",
-        graph.name,
-        placement.objective.name(),
-        shown(placement.value, placement.objective.unit())
-    );
+    let title =
+        format!("{title}: {} {}", placement.objective.name(), shown(placement.value, placement.objective.unit()));
     let _ = writeln!(text, "<text x=\"{LEFT}\" y=\"30\" font-size=\"18\">{}</text>", escaped(&title));
     for (device, name) in costs.names.iter().enumerate() {
         let busy = shown(placement.measure.loads[device].busy_seconds, "s");
@@ -66,7 +63,11 @@ pub fn svg(graph: &Graph, placed: &Placed, costs: &Costs) -> String {
         let ((x, y), device) = (place(n), placement.assignment[n]);
         let (w, h) = BOX;
         let seconds = problem.cost(n, device).map_or(0.0, |c| c.seconds);
-        let label = format!("{} {}", plan.assignments[n].op, shortened(&node.name, 18));
+        let label = format!(
+            "{} {}",
+            plan.assignments[n].op,
+            shortened(&node.name, LABEL.saturating_sub(plan.assignments[n].op.len()).max(6))
+        );
         let (colour, middle) = (colour(device), y + h / 2 + 5);
         let _ = writeln!(
             text,

@@ -9,7 +9,6 @@
 mod bound;
 mod cut;
 mod descent;
-mod describe;
 mod error;
 mod explain;
 mod frontier;
@@ -21,7 +20,6 @@ mod request;
 mod search;
 mod state;
 
-pub use describe::describe;
 pub use error::PlaceError;
 pub use explain::{Alternative, Explanation, NodeRow, Price, explain};
 pub use measure::{Load, Measure, Run, Transfer, check, measure};

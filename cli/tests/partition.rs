@@ -1,0 +1,101 @@
+//! `tandem partition`, and running what it plans.
+
+mod command;
+
+use command::{Folder, digits, good, refused};
+use serde_json::Value;
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&good(arguments)).unwrap()
+}
+
+#[test]
+fn every_node_is_placed_with_a_reason_and_a_price_for_every_device() {
+    let model = digits("digits_int8.tflite");
+    let value = json(&["partition", &model, "--hw", "edge", "--format", "json"]);
+    let nodes = value["nodes"].as_array().unwrap();
+    assert!(nodes.len() > 3, "{}", nodes.len());
+    for node in nodes {
+        assert!(node["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{node}");
+        let candidates = node["candidates"].as_array().unwrap();
+        assert_eq!(candidates.len(), 2);
+        for candidate in candidates {
+            assert!(candidate["cannot"].is_string() != candidate["more"].is_f64(), "{candidate}");
+        }
+        let own = candidates.iter().find(|c| c["device"] == node["device"]).unwrap();
+        assert_eq!(own["more"], 0.0);
+    }
+    let (value_s, bound) = (value["value"].as_f64().unwrap(), value["bound"].as_f64().unwrap());
+    assert!(value_s > 0.0 && bound <= value_s * (1.0 + 1e-9), "{value_s} {bound}");
+    for (device, other) in value["everything_on"].as_object().unwrap() {
+        assert!(other.as_f64().is_none_or(|other| other >= value_s * (1.0 - 1e-9)), "{device}");
+    }
+}
+
+#[test]
+fn pins_and_forbidden_devices_are_kept_and_the_plan_runs_bit_exactly() {
+    let (model, input) = (digits("digits_int8.tflite"), digits("inputs_i8.bin"));
+    let expected = digits("expected_prob_i8_tflref.bin");
+    let folder = Folder::new("partition-plan");
+    let all = json(&["partition", &model, "--hw", "edge", "--format", "json"]);
+    let named = |op: &str| {
+        let found = all["nodes"].as_array().unwrap().iter().find(|node| node["op"] == op);
+        found.unwrap_or_else(|| panic!("no {op}"))["node"].as_str().unwrap().to_owned()
+    };
+    // A machine whose CPU is slow puts what it can on the accelerator, but not what is pinned elsewhere.
+    let (plan, picture) = (folder.path("plan.json"), folder.path("plan.svg"));
+    let pin = format!("{}=cpu", named("dense"));
+    let value = json(&[
+        "partition",
+        &model,
+        "--hw",
+        "edge",
+        "--cpu-times",
+        "1000000",
+        "--pin",
+        &pin,
+        "--save",
+        &plan,
+        "--plot",
+        &picture,
+        "--format",
+        "json",
+    ]);
+    let devices: Vec<&str> =
+        value["segments"].as_array().unwrap().iter().map(|s| s["device"].as_str().unwrap()).collect();
+    assert!(devices.contains(&"vta") && devices.contains(&"cpu"), "{devices:?}");
+    let dense = value["nodes"].as_array().unwrap().iter().find(|node| node["op"] == "dense").unwrap();
+    assert_eq!(dense["device"], "cpu");
+    let run =
+        ["run", &model, "--input", &input, "--limit", "40", "--hw", "edge", "--expect", &expected, "--plan", &plan];
+    assert!(good(&run).contains(": 0 mismatches in 400 elements"));
+    assert!(std::fs::read_to_string(&picture).unwrap().ends_with("</svg>\n"));
+    let value = json(&["partition", &model, "--forbid", "fsim", "--format", "json"]);
+    assert!(value["nodes"].as_array().unwrap().iter().all(|node| node["device"] == "cpu"));
+}
+
+#[test]
+fn what_cannot_be_placed_is_refused_with_the_reason() {
+    let model = digits("digits_int8.tflite");
+    refused(&["partition", &model, "--forbid", "cpu"], &["no device can run node", "'cpu': the device is forbidden"]);
+    refused(&["partition", &model, "--pin", "nothing=cpu"], &["node 'nothing'", "pinned"]);
+    refused(&["partition", &model, "--forbid", "gpu"], &["device 'gpu'", "cpu, fsim"]);
+    refused(&["partition", &model, "--objective", "energy"], &["--watts cpu=BUSY:IDLE"]);
+    refused(&["partition", &model, "--watts", "gpu=1:0"], &["--watts gpu", "cpu, fsim"]);
+    refused(&["partition", &model, "--latency-ms", "0.0000001"], &["latency bound"]);
+    refused(&["partition", &model, "--memory", "cpu=1", "--memory", "fsim=1"], &["memory", "bytes"]);
+}
+
+#[test]
+fn a_plan_of_another_model_or_no_plan_at_all_is_refused() {
+    let (model, input) = (digits("digits_int8.tflite"), digits("inputs_i8.bin"));
+    let folder = Folder::new("partition-other");
+    let run = |plan: &str| ["run", &model, "--input", &input, "--limit", "1", "--plan", plan].map(str::to_owned);
+    let refused_with = |plan: &str, words: &[&str]| {
+        let arguments = run(plan);
+        refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), words);
+    };
+    refused_with(&folder.file("text.json", "{"), &["text.json", "plan"]);
+    let other = r#"{"model": "other", "segments": [], "assignments": []}"#;
+    refused_with(&folder.file("other.json", other), &["other.json", "another model"]);
+}
