@@ -1,14 +1,18 @@
 //! A model on its devices.
 
 use crate::cycles::Cycles;
+use crate::link::{Link, LinkKind};
 use crate::options::{DeviceKind, DeviceOptions};
+use crate::remote::Remote;
 use crate::simulation::Simulation;
 use crate::{hardware, stdout};
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tandem_driver::remote::Clock;
 use tandem_driver::{Bus, Device as VtaDevice};
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
@@ -40,12 +44,19 @@ pub struct Session {
     pub measured: bool,
     /// The simulated hardware, where the device is one.
     pub simulation: Option<Simulation>,
+    /// The link to a device of another machine, where the device is one.
+    pub remote: Option<Remote>,
+    /// The name of the device on the command line.
+    device: String,
+    /// Failures of devices that were told.
+    told: usize,
 }
 
 /// Everything that a model can run on.
 struct Devices {
     backends: Vec<Box<dyn Backend>>,
     simulation: Option<Simulation>,
+    remote: Option<Remote>,
     measured: bool,
 }
 
@@ -68,12 +79,53 @@ impl Session {
     /// # Errors
     /// As [`Session::open`].
     pub fn with_model(graph: Graph, options: &DeviceOptions, model: Option<Arc<Model>>) -> Result<Session> {
+        if let DeviceKind::Link(link @ LinkKind::Remote(_)) = &options.device {
+            return Session::remote(graph, options, link);
+        }
         let hw = options.hw()?;
         let config = match &model {
             Some(model) => model.config().clone(),
             None => hardware::resolve(hw)?,
         };
         Session::compile(graph, hw, &options.device, &config, || devices(options, &config, model.as_ref()))
+    }
+
+    /// Plans and compiles a graph for a device of another machine, which tells its configuration.
+    fn remote(graph: Graph, options: &DeviceOptions, link: &LinkKind) -> Result<Session> {
+        let open = || match link.open(&options.link)? {
+            Link::Remote(bus) => Ok(bus),
+            _ => Err(anyhow!("{}: it is no device of another machine", link.name())),
+        };
+        let bus = open()?;
+        let config = bus.facts().config.clone();
+        let hw = match &options.hw {
+            Some(hw) => {
+                let (asked, found) = (hardware::resolve(hw)?.digest(), config.digest());
+                if asked != found {
+                    let name = link.name();
+                    bail!(
+                        "{name}: its device has configuration {found:#010x} and --hw {hw} is {asked:#010x}; leave --hw out"
+                    )
+                }
+                hw.clone()
+            }
+            None => config.name().map_or_else(|| bus.facts().name.clone(), str::to_owned),
+        };
+        // The connection that told the configuration is the one to use, unless the compiler needs another try.
+        let first = Cell::new(Some(bus));
+        Session::compile(graph, &hw, &options.device, &config, || {
+            let bus = first.take().map_or_else(open, Ok)?;
+            let (remote, clock) = (Remote::of(&bus), bus.facts().clock);
+            let device = VtaDevice::open(bus, &config).map_err(|e| anyhow!("{}: {e}", link.name()))?;
+            let vta = VtaBackend::new(device);
+            let vta = if clock == Clock::Simulated { vta.with_timeout(PATIENCE) } else { vta };
+            Ok(Devices {
+                backends: vec![Box::new(CpuBackend), Box::new(vta)],
+                simulation: None,
+                remote: Some(remote),
+                measured: clock != Clock::Estimated,
+            })
+        })
     }
 
     /// Plans and compiles a graph for hardware of this configuration and name on a bus, which is opened for each try.
@@ -89,7 +141,8 @@ impl Session {
         Session::compile(graph, name, &DeviceKind::Tsim, config, || {
             let device = VtaDevice::open(open()?, config).map_err(|e| anyhow!("{name}: {e}"))?;
             let vta = VtaBackend::new(device).with_timeout(PATIENCE);
-            Ok(Devices { backends: vec![Box::new(CpuBackend), Box::new(vta)], simulation: None, measured: true })
+            let backends: Vec<Box<dyn Backend>> = vec![Box::new(CpuBackend), Box::new(vta)];
+            Ok(Devices { backends, simulation: None, remote: None, measured: true })
         })
     }
 
@@ -104,11 +157,27 @@ impl Session {
         let mut refused: HashMap<String, String> = HashMap::new();
         loop {
             let plan = plan(&graph, device, config, &refused);
-            let Devices { mut backends, simulation, measured } = open()?;
+            let Devices { mut backends, simulation, mut remote, measured } = open()?;
             match Executor::new(&graph, &plan, &mut backends) {
                 Ok(executor) => {
-                    let (config, hw) = (config.clone(), hw.to_owned());
-                    return Ok(Session { graph, plan, executor, config, hw, measured, simulation });
+                    let (config, hw, device) = (config.clone(), hw.to_owned(), device.name());
+                    // A device here that fails is to be looked at. One elsewhere may go for reasons that nobody here can change.
+                    let executor =
+                        if remote.is_some() { executor.with_fallback(Box::new(CpuBackend)) } else { executor };
+                    remote.iter_mut().for_each(Remote::begin);
+                    let told = 0;
+                    return Ok(Session {
+                        graph,
+                        plan,
+                        executor,
+                        config,
+                        hw,
+                        measured,
+                        simulation,
+                        remote,
+                        device,
+                        told,
+                    });
                 }
                 Err(error) => match refusal(&error) {
                     // What the compiler refuses only when it sees it goes to the CPU, as if it had said so before.
@@ -130,7 +199,7 @@ impl Session {
         let bar = bar(samples.len());
         let mut outputs = Vec::with_capacity(samples.len());
         let ran = samples.chunks(batch).try_for_each(|group| -> Result<()> {
-            outputs.append(&mut self.executor.run(group).map_err(|e| anyhow!("{}: {e}", self.graph.name))?);
+            outputs.append(&mut self.step(group, &bar).map_err(|e| anyhow!("{}: {e}", self.graph.name))?);
             bar.inc(group.len() as u64);
             Ok(())
         });
@@ -139,6 +208,19 @@ impl Session {
         let finished = self.simulation.as_ref().map_or(Ok(()), Simulation::finish);
         ran.and(finished)?;
         Ok(outputs)
+    }
+
+    /// The outputs of samples that the devices take at once. A device that fails is told once, and its work is done elsewhere.
+    ///
+    /// # Errors
+    /// The segment that failed.
+    pub fn step(&mut self, samples: &[Vec<Tensor>], bar: &ProgressBar) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
+        let ran = self.executor.run(samples);
+        for failure in self.executor.failures().iter().skip(self.told) {
+            self.told += 1;
+            bar.suspend(|| stdout::complain(&format!("warning: {}: {failure}", self.device)));
+        }
+        ran
     }
 
     /// What the simulated hardware did, where the device is one.
@@ -191,7 +273,8 @@ pub fn bar(samples: usize) -> ProgressBar {
 }
 
 fn devices(options: &DeviceOptions, config: &HwConfig, model: Option<&Arc<Model>>) -> Result<Devices> {
-    let mut devices = Devices { backends: vec![Box::new(CpuBackend)], simulation: None, measured: false };
+    let backends: Vec<Box<dyn Backend>> = vec![Box::new(CpuBackend)];
+    let mut devices = Devices { backends, simulation: None, remote: None, measured: false };
     if let Some(model) = model {
         let (bus, simulation) = options.simulation.open(Arc::clone(model), false, DRAM_LIMIT)?;
         let device = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the simulated hardware: {e}"))?;

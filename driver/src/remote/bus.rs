@@ -268,6 +268,10 @@ impl<P: Port> Bus for RemoteBus<P> {
         }
     }
 
+    fn flush(&mut self) -> Result<(), BusError> {
+        if self.batch.is_empty() { Ok(()) } else { self.ask("writing").map(drop) }
+    }
+
     fn reopen(&mut self) -> Result<(), BusError> {
         // What was to be sent to the old connection is lost with it.
         self.batch.clear();
@@ -313,7 +317,10 @@ fn exchange<P: Port>(
     silence: Duration,
 ) -> Result<Vec<u8>, String> {
     let failed = |no_frame: NoFrame| match no_frame {
-        NoFrame::Silent => format!("nothing came for {:.0} seconds", silence.as_secs_f64().ceil()),
+        NoFrame::Silent => match silence.as_secs_f64().ceil() {
+            1.0 => "nothing came for a second".to_owned(),
+            seconds => format!("nothing came for {seconds:.0} seconds"),
+        },
         NoFrame::Wrong => "a frame came that the server has not sealed".to_owned(),
         NoFrame::Closed(error) => error.to_string(),
     };
