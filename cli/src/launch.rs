@@ -2,6 +2,7 @@
 
 use crate::cycles::Cycles;
 use crate::link::Link;
+use crate::remote::Remote;
 use crate::simulation::{Simulation, SimulationOptions};
 use crate::table::{grouped, table};
 use anyhow::{Result, anyhow, bail};
@@ -23,8 +24,8 @@ pub enum Host {
     Functional(Box<Machine>, Dram),
     /// The simulated hardware.
     Hardware(Box<TsimBus>, Box<Simulation>),
-    /// A board.
-    Board(Link),
+    /// A board, or a device of another machine, whose link is looked at.
+    Board(Link, Option<Remote>),
 }
 
 /// What a run cost.
@@ -78,12 +79,13 @@ impl Host {
     /// # Errors
     /// Another configuration, memory that it does not have, a link that fails.
     pub fn board(mut link: Link, config: &HwConfig, bytes: u64) -> Result<Host> {
+        let remote = if let Link::Remote(bus) = &link { Some(Remote::of(bus)) } else { None };
         identify(link.bus(), config)?;
         link.bus().write32(Reg::Control, control::RESET)?;
         link.map(DmaAddr(0), Bytes(bytes))?;
         // Memory that nobody writes reads as zero, as on a simulator.
         link.bus().copy_in(DmaAddr(0), &vec![0; usize::try_from(bytes)?])?;
-        Ok(Host::Board(link))
+        Ok(Host::Board(link, remote))
     }
 
     /// Writes memory.
@@ -98,7 +100,7 @@ impl Host {
                 Ok(())
             }
             Host::Hardware(bus, _) => Ok(bus.copy_in(DmaAddr(u32::try_from(addr)?), bytes)?),
-            Host::Board(link) => Ok(link.bus().copy_in(DmaAddr(u32::try_from(addr)?), bytes)?),
+            Host::Board(link, _) => Ok(link.bus().copy_in(DmaAddr(u32::try_from(addr)?), bytes)?),
         }
     }
 
@@ -114,7 +116,7 @@ impl Host {
                 Ok(bytes.ok_or_else(|| anyhow!("{len} bytes at address {addr:#x} are not in memory"))?.to_vec())
             }
             Host::Hardware(bus, _) => read(&mut **bus, addr, len),
-            Host::Board(link) => read(link.bus(), addr, len),
+            Host::Board(link, _) => read(link.bus(), addr, len),
         }
     }
 
@@ -136,7 +138,9 @@ impl Host {
                 finished?;
                 Ok(Cost::Hardware(counters))
             }
-            Host::Board(link) => {
+            Host::Board(link, remote) => {
+                link.bus().flush()?;
+                remote.iter_mut().for_each(Remote::begin);
                 let ran = run_at(link.bus(), DmaAddr(insn_addr), insn_count, PATIENCE);
                 Ok(Cost::Hardware(ran?))
             }
@@ -148,37 +152,47 @@ impl Host {
         match self {
             Host::Functional(machine, _) => machine.trace().clone(),
             Host::Hardware(_, simulation) => simulation.trace(),
-            Host::Board(_) => Trace::default(),
+            Host::Board(..) => Trace::default(),
         }
     }
 
     /// What a run cost, for programs.
     pub fn json(&self, cost: &Cost, config: &HwConfig) -> Map<String, Value> {
-        let mut map: Map<String, Value> =
-            rows(cost, config).into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        let mut map: Map<String, Value> = rows(cost, config, self.is_measured())
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect();
         if let Some(cycles) = self.cycles(cost, config) {
             map.extend(cycles.json());
         }
+        map.extend(self.remote().map(|remote| ("link".to_owned(), remote.json())));
         map
     }
 
     /// What a run cost, for people.
     pub fn text(&self, cost: &Cost, config: &HwConfig) -> String {
-        let rows = rows(cost, config).into_iter().map(|(name, value)| vec![name.replace('_', " "), grouped(value)]);
+        let rows = rows(cost, config, self.is_measured())
+            .into_iter()
+            .map(|(name, value)| vec![name.replace('_', " "), grouped(value)]);
         let mut text = table(&["counter", "value"], &[1], rows);
         match self.cycles(cost, config) {
             Some(cycles) => text.push_str(&cycles.text()),
             None if self.is_measured() => {}
             None => text.push_str("Cycles are an estimate of the functional simulator, not a measurement.\n"),
         }
+        text.extend(self.remote().map(|remote| remote.text(1)));
         text
+    }
+
+    fn remote(&self) -> Option<&Remote> {
+        if let Host::Board(_, remote) = self { remote.as_ref() } else { None }
     }
 
     fn is_measured(&self) -> bool {
         match self {
             Host::Functional(..) => false,
             Host::Hardware(..) => true,
-            Host::Board(link) => link.is_clocked(),
+            Host::Board(link, _) => link.is_clocked(),
         }
     }
 
@@ -208,7 +222,7 @@ fn run_hardware(bus: &mut TsimBus, insn_addr: u32, insn_count: u32) -> Result<Co
     })
 }
 
-fn rows(cost: &Cost, config: &HwConfig) -> Vec<(&'static str, u64)> {
+fn rows(cost: &Cost, config: &HwConfig, measured: bool) -> Vec<(&'static str, u64)> {
     let (head, bytes, cycles) = match cost {
         Cost::Functional(c) => (
             vec![
@@ -224,7 +238,7 @@ fn rows(cost: &Cost, config: &HwConfig) -> Vec<(&'static str, u64)> {
         Cost::Hardware(c) => (
             vec![("instructions", c.instructions), ("uops", c.uops()), ("macs", c.macs(config))],
             [c.inp_bytes, c.wgt_bytes, c.acc_bytes, c.uop_bytes, c.out_bytes],
-            ("cycles", c.cycles),
+            (if measured { "cycles" } else { "cycles_estimate" }, c.cycles),
         ),
     };
     let [inp, wgt, acc, uop, out] = bytes;

@@ -1,17 +1,23 @@
-//! Boards as devices of the command line: how they are named, and how the way to one is opened.
+//! Boards and devices of other machines, as devices of the command line: how they are named, and how the way to one is opened.
 
 use crate::board;
+use crate::token;
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tandem_boards::Host;
+use tandem_driver::RemoteBus;
+use tandem_driver::remote::Clock;
 use tandem_driver::serial::{Port, SILENCE, SerialBus, TcpPort};
 use tandem_driver::{Bus, BusError, Bytes, DmaAddr, DmaBuf};
 
 /// Where the help lists the options.
-const HEADING: &str = "Options of --device board:NAME";
+const HEADING: &str = "Options of --device board:NAME and of remote:HOST:PORT";
 /// Bits a second where nothing says otherwise.
 const BAUD: u32 = 115_200;
+/// Seconds that a server of a remote device may be silent where nothing says otherwise; it says four times a second that it is alive.
+const PATIENCE: u32 = 3;
 
 /// A device that is reached over a wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +26,8 @@ pub enum LinkKind {
     Board(String),
     /// A board, or what plays one, behind a network connection: `HOST:PORT`.
     Tcp(String),
+    /// What `tandem serve-device` exports at `HOST:PORT`.
+    Remote(String),
     /// A core beside this processor: the path of its UIO device and the name of its buffer.
     Uio(String, String),
 }
@@ -33,15 +41,21 @@ pub struct LinkOptions {
     /// Bits a second on the port [default: those of the board, else 115200].
     #[arg(long, help_heading = HEADING, value_name = "BITS", value_parser = clap::value_parser!(u32).range(1..))]
     pub baud: Option<u32>,
-    /// Seconds that a board may say nothing before it counts as gone; a simulated board may need more than one [default: 1].
+    /// Seconds that a board may say nothing before it counts as gone; a simulated board may need more than one [default: 1; for
+    /// remote:HOST:PORT 3].
     #[arg(long, help_heading = HEADING, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub patience: Option<u32>,
+    /// The file with the token that `tandem serve-device` asks for [default: the token itself in TANDEM_TOKEN].
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// The way to a board.
 pub enum Link {
     /// By frames.
     Serial(Box<SerialBus<Box<dyn Port>>>),
+    /// By batches over a network.
+    Remote(Box<RemoteBus<TcpPort>>),
     /// By maps of registers and memory.
     #[cfg(target_os = "linux")]
     Uio(Box<tandem_driver::UioBus>),
@@ -54,12 +68,14 @@ impl LinkKind {
         let named = |usage: &str| if rest.is_empty() { Err(usage.to_owned()) } else { Ok(rest.to_owned()) };
         match kind {
             "board" => Some(named("write board:NAME, such as board:icebreaker").map(LinkKind::Board)),
-            "tcp" => Some(match rest.rsplit_once(':') {
-                Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                    Ok(LinkKind::Tcp(rest.to_owned()))
-                }
-                _ => Err("write tcp:HOST:PORT, such as tcp:localhost:7400".to_owned()),
-            }),
+            "tcp" => {
+                Some(address(rest).map(LinkKind::Tcp).ok_or("write tcp:HOST:PORT, such as tcp:localhost:7400".into()))
+            }
+            "remote" => Some(
+                address(rest)
+                    .map(LinkKind::Remote)
+                    .ok_or("write remote:HOST:PORT, such as remote:localhost:7500".into()),
+            ),
             "uio" => Some(match rest.split_once(',') {
                 Some((uio, buffer)) if !uio.is_empty() && !buffer.is_empty() => {
                     Ok(LinkKind::Uio(uio.to_owned(), buffer.to_owned()))
@@ -75,6 +91,7 @@ impl LinkKind {
         match self {
             LinkKind::Board(name) => format!("board:{name}"),
             LinkKind::Tcp(address) => format!("tcp:{address}"),
+            LinkKind::Remote(address) => format!("remote:{address}"),
             LinkKind::Uio(uio, buffer) => format!("uio:{uio},{buffer}"),
         }
     }
@@ -87,6 +104,7 @@ impl LinkKind {
         let port: Box<dyn Port> = match self {
             LinkKind::Board(_) => self.port(options)?,
             LinkKind::Tcp(address) => Box::new(TcpPort::connect(address).map_err(|e| anyhow!("{}: {e}", self.name()))?),
+            LinkKind::Remote(address) => return self.open_remote(address, options),
             LinkKind::Uio(uio, buffer) => return self.open_uio(uio, buffer),
         };
         let silence = SILENCE * options.patience.unwrap_or(1);
@@ -113,6 +131,14 @@ impl LinkKind {
         }
     }
 
+    fn open_remote(&self, address: &str, options: &LinkOptions) -> Result<Link> {
+        let token = token::of(options.token_file.as_deref())?;
+        let port = TcpPort::connect(address).map_err(|e| anyhow!("{}: {e}", self.name()))?;
+        let silence = Duration::from_secs(options.patience.unwrap_or(PATIENCE).into());
+        let bus = RemoteBus::open(port, &token, silence).map_err(|e| anyhow!("{}: {e}", self.name()))?;
+        Ok(Link::Remote(Box::new(bus)))
+    }
+
     #[cfg(target_os = "linux")]
     fn open_uio(&self, uio: &str, buffer: &str) -> Result<Link> {
         let paths = tandem_driver::UioPaths::new(Path::new(uio), buffer);
@@ -132,11 +158,17 @@ impl LinkOptions {
     /// # Errors
     /// One sentence naming the first of them.
     pub fn check(&self, link: Option<&LinkKind>) -> Result<()> {
-        let (on_port, framed) = match link {
-            Some(LinkKind::Board(_)) => (true, true),
-            Some(LinkKind::Tcp(_)) => (false, true),
-            Some(LinkKind::Uio(..)) | None => (false, false),
+        let (on_port, framed, remote) = match link {
+            Some(LinkKind::Board(_)) => (true, true, false),
+            Some(LinkKind::Tcp(_)) => (false, true, false),
+            Some(LinkKind::Remote(_)) => (false, true, true),
+            Some(LinkKind::Uio(..)) | None => (false, false, false),
         };
+        if self.token_file.is_some() && !remote {
+            bail!(
+                "--token-file is for a device of another machine: give --device remote:HOST:PORT with it, or leave it out"
+            );
+        }
         let given = [
             ("--port", self.port.is_some(), on_port),
             ("--baud", self.baud.is_some(), on_port),
@@ -154,6 +186,7 @@ impl Link {
     pub fn into_bus(self) -> Box<dyn Bus + Send> {
         match self {
             Link::Serial(bus) => bus,
+            Link::Remote(bus) => bus,
             #[cfg(target_os = "linux")]
             Link::Uio(bus) => bus,
         }
@@ -163,6 +196,7 @@ impl Link {
     pub fn bus(&mut self) -> &mut dyn Bus {
         match self {
             Link::Serial(bus) => &mut **bus,
+            Link::Remote(bus) => &mut **bus,
             #[cfg(target_os = "linux")]
             Link::Uio(bus) => &mut **bus,
         }
@@ -175,6 +209,7 @@ impl Link {
     pub fn map(&mut self, addr: DmaAddr, bytes: Bytes) -> Result<DmaBuf, BusError> {
         match self {
             Link::Serial(bus) => bus.map(addr, bytes),
+            Link::Remote(bus) => bus.map(addr, bytes),
             #[cfg(target_os = "linux")]
             Link::Uio(bus) => bus.map(addr, bytes),
         }
@@ -184,6 +219,7 @@ impl Link {
     pub fn is_clocked(&self) -> bool {
         match self {
             Link::Serial(bus) => bus.facts().clock_hz != 0,
+            Link::Remote(bus) => bus.facts().clock != Clock::Estimated,
             #[cfg(target_os = "linux")]
             Link::Uio(_) => true,
         }
@@ -193,10 +229,17 @@ impl Link {
     pub fn memory(&self) -> DmaBuf {
         match self {
             Link::Serial(bus) => bus.facts().memory,
+            Link::Remote(bus) => bus.facts().memory,
             #[cfg(target_os = "linux")]
             Link::Uio(bus) => bus.memory(),
         }
     }
+}
+
+/// The text, where it is `HOST:PORT`.
+fn address(text: &str) -> Option<String> {
+    let (host, port) = text.rsplit_once(':')?;
+    (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_owned())
 }
 
 /// Opens a serial port or pseudo-terminal.
@@ -227,9 +270,20 @@ mod tests {
         let parse = |word: &str| LinkKind::parse(word);
         assert_eq!(parse("board:icebreaker"), Some(Ok(LinkKind::Board("icebreaker".into()))));
         assert_eq!(parse("tcp:[::1]:7400"), Some(Ok(LinkKind::Tcp("[::1]:7400".into()))));
+        assert_eq!(parse("remote:far.example:7500").unwrap().unwrap().name(), "remote:far.example:7500");
         assert_eq!(parse("uio:/dev/uio0,udmabuf0").unwrap().unwrap().name(), "uio:/dev/uio0,udmabuf0");
-        for wrong in ["board:", "tcp:", "tcp:localhost", "tcp::7400", "tcp:a:70000", "uio:", "uio:/dev/uio0", "uio:,b"]
-        {
+        for wrong in [
+            "board:",
+            "tcp:",
+            "tcp:localhost",
+            "tcp::7400",
+            "tcp:a:70000",
+            "remote:a",
+            "remote::1",
+            "uio:",
+            "uio:/dev/uio0",
+            "uio:,b",
+        ] {
             assert!(parse(wrong).unwrap().is_err(), "{wrong}");
         }
         assert!(parse("fsim").is_none() && parse("usb:1").is_none());

@@ -11,7 +11,7 @@ use tandem_ops::Arith;
 /// The accelerator of a simulator that nothing is said about.
 const HW: &str = "vta";
 /// The devices, for the help.
-const DEVICES: &str = "fsim|tsim|board:NAME|tcp:HOST:PORT|uio:DEVICE,BUFFER|cpu";
+const DEVICES: &str = "fsim|tsim|board:NAME|tcp:HOST:PORT|remote:HOST:PORT|uio:DEVICE,BUFFER|cpu";
 
 /// A model and how to import it.
 #[derive(Args, Clone, Debug)]
@@ -33,12 +33,12 @@ pub struct ModelOptions {
 #[derive(Args, Clone, Debug)]
 pub struct DeviceOptions {
     /// fsim: the functional simulator of the VTA; tsim: the VTA's hardware, cycle by cycle; board:NAME: a board on a serial
-    /// port; tcp:HOST:PORT: what `tandem board serve` exports there; uio:DEVICE,BUFFER: a core beside this processor; the CPU
-    /// does the rest. cpu: the CPU alone.
+    /// port; tcp:HOST:PORT: what `tandem board serve` exports there; remote:HOST:PORT: what `tandem serve-device` exports there;
+    /// uio:DEVICE,BUFFER: a core beside this processor; the CPU does the rest. cpu: the CPU alone.
     #[arg(long, value_parser = device, default_value = "fsim", value_name = DEVICES)]
     pub device: DeviceKind,
     /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file [default: vta for a simulator; a board needs the
-    /// one that its bitstream was built for].
+    /// one that its bitstream was built for, and remote:HOST:PORT tells it].
     #[arg(long, value_name = "PRESET|FILE")]
     pub hw: Option<String>,
     /// How a board is reached.
@@ -143,6 +143,11 @@ impl DeviceOptions {
 }
 
 impl DeviceKind {
+    /// Whether it is a device of another machine, which tells its configuration itself.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, DeviceKind::Link(LinkKind::Remote(_)))
+    }
+
     /// The board, where it is one.
     pub fn link(&self) -> Option<&LinkKind> {
         match self {

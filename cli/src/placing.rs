@@ -5,7 +5,6 @@ use crate::session;
 use anyhow::{Result, anyhow};
 use std::collections::{BTreeMap, HashMap};
 use tandem_graph::{Graph, NodeId, ValueId};
-use tandem_isa::HwConfig;
 use tandem_plan::place::{self, Candidate, Cost, Explanation, Link, Machine, Placement, Price, Problem, Request};
 use tandem_plan::{Choice, Device, Plan, alone, assign, problem};
 use tandem_runtime::{Copied, Taken};
@@ -62,8 +61,8 @@ impl Costs {
     ///
     /// # Errors
     /// One sentence: a device that cannot be opened, or that failed.
-    pub fn measure(graph: &Graph, options: &DeviceOptions, config: &HwConfig, clock_hz: f64) -> Result<Costs> {
-        let (mut backends, counted) = session::backends(options, config)?;
+    pub fn measure(graph: &Graph, options: &DeviceOptions, clock_hz: f64) -> Result<Costs> {
+        let (mut backends, counted) = session::backends(options)?;
         let bar = session::bar(graph.nodes.len() * backends.len());
         let mut measured: Vec<(Device, Vec<Result<Taken, String>>)> = Vec::new();
         for backend in &mut backends {

@@ -72,16 +72,20 @@ pub fn counters(session: &Session) -> String {
     text
 }
 
-/// The sentence on wall time.
+/// The sentence on wall time, and the one on the link where there is one.
 pub fn latency(session: &Session, device: &str) -> String {
     let profile = session.executor.profile();
     match profile.median_latency() {
         None => String::new(),
-        Some(median) => format!(
-            "median wall time {:.3} ms a sample over {} samples, running only ({device} on this host)\n",
-            median.as_secs_f64() * 1e3,
-            profile.samples()
-        ),
+        Some(median) => {
+            let place = if session.remote.is_some() { "" } else { " on this host" };
+            let link = session.remote.as_ref().map(|remote| remote.text(profile.samples())).unwrap_or_default();
+            format!(
+                "median wall time {:.3} ms a sample over {} samples, running only ({device}{place})\n{link}",
+                median.as_secs_f64() * 1e3,
+                profile.samples()
+            )
+        }
     }
 }
 
@@ -131,9 +135,26 @@ pub fn vta_json(session: &Session) -> Value {
     Value::Object(map)
 }
 
+/// What a device of another machine adds to a run's JSON: its link, and how it failed where it did.
+pub fn add_remote(value: &mut Value, session: &Session) {
+    if let (Some(map), Some(remote)) = (value.as_object_mut(), &session.remote) {
+        map.insert("link".to_owned(), remote.json());
+        let failures = session.executor.failures().iter().map(|failure| {
+            json!({
+                "device": failure.device,
+                "fallback": failure.fallback,
+                "segments": failure.segments,
+                "sample": failure.sample,
+                "error": failure.error,
+            })
+        });
+        map.insert("failures".to_owned(), failures.collect());
+    }
+}
+
 /// The whole JSON of a run.
 pub fn run_json(session: &Session, outputs: &[Vec<Tensor>], mismatches: Option<usize>) -> Value {
-    json!({
+    let mut value = json!({
         "outputs": outputs_json(&session.graph, outputs),
         "mismatches": mismatches,
         "segments": segments_json(&session.plan),
@@ -143,7 +164,9 @@ pub fn run_json(session: &Session, outputs: &[Vec<Tensor>], mismatches: Option<u
         "samples": outputs.len(),
         "arith": session.graph.arith.name(),
         "hw": session.hw,
-    })
+    });
+    add_remote(&mut value, session);
+    value
 }
 
 /// The median wall time of a sample in milliseconds.

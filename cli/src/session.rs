@@ -1,15 +1,20 @@
 //! A model on its devices.
 
 use crate::cycles::Cycles;
+use crate::link::{Link, LinkKind};
 use crate::options::{DeviceKind, DeviceOptions};
+use crate::remote::Remote;
 use crate::simulation::Simulation;
 use crate::{hardware, stdout};
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tandem_driver::{Bus, Device as VtaDevice};
+use tandem_driver::remote::Clock;
+use tandem_driver::serial::TcpPort;
+use tandem_driver::{Bus, Device as VtaDevice, RemoteBus};
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
 use tandem_jit::JitError;
@@ -40,12 +45,22 @@ pub struct Session {
     pub measured: bool,
     /// The simulated hardware, where the device is one.
     pub simulation: Option<Simulation>,
+    /// The link to a device of another machine, where the device is one.
+    pub remote: Option<Remote>,
+    /// The name of the device on the command line.
+    device: String,
+    /// Failures of devices that were told.
+    told: usize,
 }
+
+/// Makes the plan of a graph for a configuration of the accelerator, knowing the nodes that the compiler has refused.
+type Planner<'a> = &'a dyn Fn(&Graph, &HwConfig, &HashMap<String, String>) -> Plan;
 
 /// Everything that a model can run on.
 struct Devices {
     backends: Vec<Box<dyn Backend>>,
     simulation: Option<Simulation>,
+    remote: Option<Remote>,
     measured: bool,
 }
 
@@ -56,8 +71,7 @@ impl Session {
     /// One sentence naming the segment, the option, or the tool that is missing; a configuration that does not exist.
     pub fn open(graph: Graph, options: &DeviceOptions) -> Result<Session> {
         options.check()?;
-        let model = simulated(options, &hardware::resolve(options.hw()?)?)?;
-        Session::with_model(graph, options, model)
+        Session::with_model(graph, options, simulated(options)?)
     }
 
     /// Plans and compiles a graph for a model of the hardware that is there already, or for another device.
@@ -65,13 +79,9 @@ impl Session {
     /// # Errors
     /// As [`Session::open`].
     pub fn with_model(graph: Graph, options: &DeviceOptions, model: Option<Arc<Model>>) -> Result<Session> {
-        let hw = options.hw()?;
-        let config = match &model {
-            Some(model) => model.config().clone(),
-            None => hardware::resolve(hw)?,
-        };
-        let plan = |graph: &Graph, refused: &HashMap<String, String>| plan(graph, &options.device, &config, refused);
-        Session::compile(graph, hw, &config, plan, || devices(options, &config, model.as_ref()))
+        Session::with_planner(graph, options, model, &|graph, config, refused| {
+            plan(graph, &options.device, config, refused)
+        })
     }
 
     /// Compiles a graph for a plan that was made elsewhere.
@@ -80,10 +90,38 @@ impl Session {
     /// As [`Session::open`].
     pub fn planned(plan: Plan, graph: Graph, options: &DeviceOptions) -> Result<Session> {
         options.check()?;
+        Session::with_planner(graph, options, simulated(options)?, &|_, _, _| plan.clone())
+    }
+
+    fn with_planner(
+        graph: Graph,
+        options: &DeviceOptions,
+        model: Option<Arc<Model>>,
+        planner: Planner<'_>,
+    ) -> Result<Session> {
+        if let DeviceKind::Link(link @ LinkKind::Remote(_)) = &options.device {
+            return Session::remote(graph, options, link, planner);
+        }
         let hw = options.hw()?;
-        let config = hardware::resolve(hw)?;
-        let model = simulated(options, &config)?;
-        Session::compile(graph, hw, &config, |_, _| plan.clone(), || devices(options, &config, model.as_ref()))
+        let config = match &model {
+            Some(model) => model.config().clone(),
+            None => hardware::resolve(hw)?,
+        };
+        Session::compile(graph, hw, &options.device, &config, planner, || devices(options, &config, model.as_ref()))
+    }
+
+    /// Plans and compiles a graph for a device of another machine, which tells its configuration.
+    fn remote(graph: Graph, options: &DeviceOptions, link: &LinkKind, planner: Planner<'_>) -> Result<Session> {
+        let bus = remote_bus(options, link)?;
+        let config = bus.facts().config.clone();
+        let own = || config.name().map_or_else(|| bus.facts().name.clone(), str::to_owned);
+        let hw = options.hw.clone().unwrap_or_else(own);
+        // The connection that told the configuration is the one to use, unless the compiler needs another try.
+        let first = Cell::new(Some(bus));
+        Session::compile(graph, &hw, &options.device, &config, planner, || {
+            let bus = first.take().map_or_else(|| remote_bus(options, link), Ok)?;
+            remote_devices(bus, &config, link)
+        })
     }
 
     /// Plans and compiles a graph for hardware of this configuration and name on a bus, which is opened for each try.
@@ -96,11 +134,12 @@ impl Session {
         name: &str,
         open: impl Fn() -> Result<Box<dyn Bus + Send>>,
     ) -> Result<Session> {
-        let plan = |graph: &Graph, refused: &HashMap<String, String>| plan(graph, &DeviceKind::Tsim, config, refused);
-        Session::compile(graph, name, config, plan, || {
+        let planner: Planner<'_> = &|graph, config, refused| plan(graph, &DeviceKind::Tsim, config, refused);
+        Session::compile(graph, name, &DeviceKind::Tsim, config, planner, || {
             let device = VtaDevice::open(open()?, config).map_err(|e| anyhow!("{name}: {e}"))?;
             let vta = VtaBackend::new(device).with_timeout(PATIENCE);
-            Ok(Devices { backends: vec![Box::new(CpuBackend), Box::new(vta)], simulation: None, measured: true })
+            let backends: Vec<Box<dyn Backend>> = vec![Box::new(CpuBackend), Box::new(vta)];
+            Ok(Devices { backends, simulation: None, remote: None, measured: true })
         })
     }
 
@@ -108,18 +147,35 @@ impl Session {
     fn compile(
         graph: Graph,
         hw: &str,
+        device: &DeviceKind,
         config: &HwConfig,
-        plan: impl Fn(&Graph, &HashMap<String, String>) -> Plan,
+        planner: Planner<'_>,
         open: impl Fn() -> Result<Devices>,
     ) -> Result<Session> {
         let mut refused: HashMap<String, String> = HashMap::new();
         loop {
-            let plan = plan(&graph, &refused);
-            let Devices { mut backends, simulation, measured } = open()?;
+            let plan = planner(&graph, config, &refused);
+            let Devices { mut backends, simulation, mut remote, measured } = open()?;
             match Executor::new(&graph, &plan, &mut backends) {
                 Ok(executor) => {
-                    let (config, hw) = (config.clone(), hw.to_owned());
-                    return Ok(Session { graph, plan, executor, config, hw, measured, simulation });
+                    let (config, hw, device) = (config.clone(), hw.to_owned(), device.name());
+                    // A device here that fails is to be looked at. One elsewhere may go for reasons that nobody here can change.
+                    let executor =
+                        if remote.is_some() { executor.with_fallback(Box::new(CpuBackend)) } else { executor };
+                    remote.iter_mut().for_each(Remote::begin);
+                    let told = 0;
+                    return Ok(Session {
+                        graph,
+                        plan,
+                        executor,
+                        config,
+                        hw,
+                        measured,
+                        simulation,
+                        remote,
+                        device,
+                        told,
+                    });
                 }
                 Err(error) => match refusal(&error) {
                     // What the compiler refuses only when it sees it goes to the CPU, as if it had said so before.
@@ -141,7 +197,7 @@ impl Session {
         let bar = bar(samples.len());
         let mut outputs = Vec::with_capacity(samples.len());
         let ran = samples.chunks(batch).try_for_each(|group| -> Result<()> {
-            outputs.append(&mut self.executor.run(group).map_err(|e| anyhow!("{}: {e}", self.graph.name))?);
+            outputs.append(&mut self.step(group, &bar).map_err(|e| anyhow!("{}: {e}", self.graph.name))?);
             bar.inc(group.len() as u64);
             Ok(())
         });
@@ -150,6 +206,19 @@ impl Session {
         let finished = self.simulation.as_ref().map_or(Ok(()), Simulation::finish);
         ran.and(finished)?;
         Ok(outputs)
+    }
+
+    /// The outputs of samples that the devices take at once. A device that fails is told once, and its work is done elsewhere.
+    ///
+    /// # Errors
+    /// The segment that failed.
+    pub fn step(&mut self, samples: &[Vec<Tensor>], bar: &ProgressBar) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
+        let ran = self.executor.run(samples);
+        for failure in self.executor.failures().iter().skip(self.told) {
+            self.told += 1;
+            bar.suspend(|| stdout::complain(&format!("warning: {}: {failure}", self.device)));
+        }
+        ran
     }
 
     /// What the simulated hardware did, where the device is one.
@@ -202,9 +271,9 @@ pub fn bar(samples: usize) -> ProgressBar {
 }
 
 /// The model of the simulated hardware, where the device is one.
-fn simulated(options: &DeviceOptions, config: &HwConfig) -> Result<Option<Arc<Model>>> {
+fn simulated(options: &DeviceOptions) -> Result<Option<Arc<Model>>> {
     match options.device {
-        DeviceKind::Tsim => Ok(Some(options.simulation.model(config)?)),
+        DeviceKind::Tsim => Ok(Some(options.simulation.model(&hardware::resolve(options.hw()?)?)?)),
         DeviceKind::Fsim | DeviceKind::Link(_) | DeviceKind::Cpu => Ok(None),
     }
 }
@@ -213,14 +282,52 @@ fn simulated(options: &DeviceOptions, config: &HwConfig) -> Result<Option<Arc<Mo
 ///
 /// # Errors
 /// As [`Session::open`].
-pub fn backends(options: &DeviceOptions, config: &HwConfig) -> Result<(Vec<Box<dyn Backend>>, bool)> {
-    let model = simulated(options, config)?;
-    let Devices { backends, measured, .. } = devices(options, config, model.as_ref())?;
+pub fn backends(options: &DeviceOptions) -> Result<(Vec<Box<dyn Backend>>, bool)> {
+    options.check()?;
+    let Devices { backends, measured, .. } = match &options.device {
+        DeviceKind::Link(link @ LinkKind::Remote(_)) => {
+            let bus = remote_bus(options, link)?;
+            let config = bus.facts().config.clone();
+            remote_devices(bus, &config, link)?
+        }
+        _ => {
+            let model = simulated(options)?;
+            let config = hardware::resolve(options.hw()?)?;
+            devices(options, &config, model.as_ref())?
+        }
+    };
     Ok((backends, measured))
 }
 
+/// A connection to a device of another machine, whose configuration is the one of the options where they name one.
+fn remote_bus(options: &DeviceOptions, link: &LinkKind) -> Result<Box<RemoteBus<TcpPort>>> {
+    let name = link.name();
+    let Link::Remote(bus) = link.open(&options.link)? else { bail!("{name}: it is no device of another machine") };
+    if let Some(hw) = &options.hw {
+        let (asked, found) = (hardware::resolve(hw)?.digest(), bus.facts().config.digest());
+        if asked != found {
+            bail!("{name}: its device has configuration {found:#010x} and --hw {hw} is {asked:#010x}; leave --hw out");
+        }
+    }
+    Ok(bus)
+}
+
+fn remote_devices(bus: Box<RemoteBus<TcpPort>>, config: &HwConfig, link: &LinkKind) -> Result<Devices> {
+    let (remote, clock) = (Remote::of(&bus), bus.facts().clock);
+    let device = VtaDevice::open(bus, config).map_err(|e| anyhow!("{}: {e}", link.name()))?;
+    let vta = VtaBackend::new(device);
+    let vta = if clock == Clock::Simulated { vta.with_timeout(PATIENCE) } else { vta };
+    Ok(Devices {
+        backends: vec![Box::new(CpuBackend), Box::new(vta)],
+        simulation: None,
+        remote: Some(remote),
+        measured: clock != Clock::Estimated,
+    })
+}
+
 fn devices(options: &DeviceOptions, config: &HwConfig, model: Option<&Arc<Model>>) -> Result<Devices> {
-    let mut devices = Devices { backends: vec![Box::new(CpuBackend)], simulation: None, measured: false };
+    let backends: Vec<Box<dyn Backend>> = vec![Box::new(CpuBackend)];
+    let mut devices = Devices { backends, simulation: None, remote: None, measured: false };
     if let Some(model) = model {
         let (bus, simulation) = options.simulation.open(Arc::clone(model), false, DRAM_LIMIT)?;
         let device = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the simulated hardware: {e}"))?;

@@ -101,6 +101,14 @@ pub trait Bus {
     /// The way to the device failed.
     fn wait(&mut self, limit: Duration) -> Result<Waited, BusError>;
 
+    /// Has what was written arrive at the device, where the bus may hold it back until something is read.
+    ///
+    /// # Errors
+    /// Those of the writes that it held back.
+    fn flush(&mut self) -> Result<(), BusError> {
+        Ok(())
+    }
+
     /// Restores the way to the device after it failed: opens the port of a board that was unplugged again.
     ///
     /// Reserved ranges stay reserved; what they hold may be lost.
@@ -152,6 +160,10 @@ impl<B: Bus + ?Sized> Bus for Box<B> {
 
     fn wait(&mut self, limit: Duration) -> Result<Waited, BusError> {
         (**self).wait(limit)
+    }
+
+    fn flush(&mut self) -> Result<(), BusError> {
+        (**self).flush()
     }
 
     fn reopen(&mut self) -> Result<(), BusError> {

@@ -330,7 +330,8 @@ impl Device {
         }
         let insns = tandem_isa::encode_all(&program.relocated(base.0)?, &program.config)?;
         let insn_addr = base.offset(insn_offset).ok_or(too_large)?;
-        self.bus.copy_in(insn_addr, &insns).map_err(in_action("copying instructions into device memory"))?;
+        let copied = self.bus.copy_in(insn_addr, &insns).and_then(|()| self.bus.flush());
+        copied.map_err(in_action("copying instructions into device memory"))?;
         Ok((insn_addr, sections))
     }
 

@@ -6,7 +6,7 @@
 //! knows no compiler and no simulator.
 //!
 //! Boards are reached by [`serial`] (checked frames over a serial line, a network connection, or a wire inside this process) and,
-//! from a processor beside the fabric, by `UioBus`.
+//! from a processor beside the fabric, by `UioBus`; devices of another machine, whatever they are, by [`remote`].
 #![deny(unsafe_code)]
 
 mod bus;
@@ -17,6 +17,7 @@ mod memory;
 pub mod mlperf;
 mod null;
 mod protocol;
+pub mod remote;
 pub mod serial;
 #[cfg(target_os = "linux")]
 mod sys;
@@ -29,6 +30,7 @@ pub use device::{Device, Loaded, LoadedSection, identify};
 pub use error::{BusError, DriverError, ErrorClass, Snapshot};
 pub use null::NullBus;
 pub use protocol::run_at;
+pub use remote::RemoteBus;
 pub use serial::SerialBus;
 #[cfg(target_os = "linux")]
 pub use uio::{Caching, UioBus, UioParts, UioPaths};

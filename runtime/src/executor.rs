@@ -1,6 +1,6 @@
 //! Running the segments of a plan in order.
 
-use crate::{Backend, Executable, Profile, RuntimeError, SegmentProfile, Span};
+use crate::{Backend, ErrorClass, Executable, Failure, Profile, RuntimeError, SegmentProfile, Span};
 use std::time::{Duration, Instant};
 use tandem_graph::{Graph, ValueId};
 use tandem_plan::{Device, Plan, extract};
@@ -13,11 +13,20 @@ pub struct Executor {
     segments: Vec<Ready>,
     profile: Profile,
     start: Instant,
+    /// What runs the segments of a device that fails.
+    fallback: Option<Box<dyn Backend>>,
+    failures: Vec<Failure>,
 }
 
 struct Ready {
+    /// Index in the plan.
+    index: usize,
+    /// Index in the profile.
+    row: usize,
     device: Device,
     ops: String,
+    /// The segment as a graph of its own.
+    part: Graph,
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
     /// The values of `inputs` that nothing reads later.
@@ -50,18 +59,15 @@ impl Executor {
             if segment.outputs.is_empty() {
                 continue;
             }
-            let executable = backend.compile(&extract(graph, segment)).map_err(place)?;
-            profile.segments.push(SegmentProfile {
-                device: segment.device,
-                ops: row.ops.clone(),
-                wall: Duration::ZERO,
-                samples: 0,
-                copied: executable.copied(),
-                counters: executable.counters(),
-            });
+            let part = extract(graph, segment);
+            let executable = backend.compile(&part).map_err(place)?;
+            profile.segments.push(unspent(segment.device, &row.ops, &*executable));
             segments.push(Ready {
+                index,
+                row: profile.segments.len() - 1,
                 device: segment.device,
                 ops: row.ops,
+                part,
                 inputs: segment.inputs.clone(),
                 outputs: segment.outputs.clone(),
                 dead: Vec::new(),
@@ -78,7 +84,21 @@ impl Executor {
             }
         }
         let graph = Graph { nodes: Vec::new(), ..graph.clone() };
-        Ok(Executor { graph, segments, profile, start: Instant::now() })
+        let (fallback, failures) = (None, Vec::new());
+        Ok(Executor { graph, segments, profile, start: Instant::now(), fallback, failures })
+    }
+
+    /// The same with a backend that takes over the segments of a device that fails.
+    ///
+    /// A device has failed when its error is a Fault, or Unavailable. What the failed segment was to compute is computed again from
+    /// its inputs, which are on the host, so that a run that the fallback can finish has no error.
+    pub fn with_fallback(self, fallback: Box<dyn Backend>) -> Executor {
+        Executor { fallback: Some(fallback), ..self }
+    }
+
+    /// The devices that have failed so far.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
     }
 
     /// How many samples the devices take at a time; handing in multiples of it wastes nothing.
@@ -148,7 +168,7 @@ impl Executor {
     }
 
     fn run_segment(&mut self, index: usize, made: &mut [Vec<Option<Tensor>>]) -> Result<(), RuntimeError> {
-        let (graph, segment) = (&self.graph, &mut self.segments[index]);
+        let (graph, segment) = (&self.graph, &self.segments[index]);
         let mut inputs = Vec::with_capacity(made.len());
         for values in made.iter_mut() {
             let take = |&id: &ValueId| {
@@ -158,14 +178,22 @@ impl Executor {
             };
             inputs.push(segment.inputs.iter().map(take).collect::<Result<Vec<_>, _>>()?);
         }
-        let begin = Instant::now();
-        let results = segment.executable.run(&inputs).map_err(|source| RuntimeError::Segment {
-            segment: index,
-            device: segment.device,
-            ops: segment.ops.clone(),
-            source: Box::new(source),
-        })?;
+        let mut begin = Instant::now();
+        let results = loop {
+            let segment = &mut self.segments[index];
+            match segment.executable.run(&inputs) {
+                Ok(results) => break results,
+                Err(error) => {
+                    if let Some(sums) = self.profile.segments.get_mut(segment.row) {
+                        sums.wall += begin.elapsed();
+                    }
+                    self.take_over(index, error)?;
+                    begin = Instant::now();
+                }
+            }
+        };
         let wall = begin.elapsed();
+        let segment = &self.segments[index];
         for (values, result) in made.iter_mut().zip(results) {
             for (id, tensor) in segment.outputs.iter().zip(result) {
                 values[id.0] = Some(tensor);
@@ -173,19 +201,63 @@ impl Executor {
         }
         let samples = inputs.len() as u64;
         self.profile.push(Span {
-            segment: index,
+            segment: segment.row,
             sample: self.profile.samples(),
             samples,
             start_us: begin.duration_since(self.start).as_secs_f64() * 1e6,
             duration_us: wall.as_secs_f64() * 1e6,
         });
-        if let Some(sums) = self.profile.segments.get_mut(index) {
+        if let Some(sums) = self.profile.segments.get_mut(segment.row) {
             sums.wall += wall;
             sums.samples += samples;
             sums.copied = segment.executable.copied();
             sums.counters = segment.executable.counters();
         }
         Ok(())
+    }
+
+    /// Places every segment of the device of this one on the fallback.
+    fn take_over(&mut self, index: usize, error: RuntimeError) -> Result<(), RuntimeError> {
+        let (device, class) = (self.segments[index].device, error.class());
+        let error = self.segments[index].failed(error);
+        let fallback = match &mut self.fallback {
+            Some(fallback) if fallback.device() != device => fallback,
+            _ => return Err(error),
+        };
+        if !matches!(class, ErrorClass::Fault | ErrorClass::Unavailable) {
+            return Err(error);
+        }
+        let mut moved = Vec::new();
+        for segment in self.segments.iter_mut().filter(|segment| segment.device == device) {
+            let executable = fallback.compile(&segment.part).map_err(|source| segment.failed(source))?;
+            self.profile.segments.push(unspent(fallback.device(), &segment.ops, &*executable));
+            segment.row = self.profile.segments.len() - 1;
+            (segment.device, segment.executable) = (fallback.device(), executable);
+            moved.push(segment.index);
+        }
+        let (fallback, sample) = (fallback.device(), self.profile.samples());
+        self.failures.push(Failure { device, fallback, segments: moved, sample, error: error.to_string() });
+        Ok(())
+    }
+}
+
+impl Ready {
+    /// Its error, for the cause.
+    fn failed(&self, source: RuntimeError) -> RuntimeError {
+        let (segment, device, ops) = (self.index, self.device, self.ops.clone());
+        RuntimeError::Segment { segment, device, ops, source: Box::new(source) }
+    }
+}
+
+/// The profile of a segment that has not run.
+fn unspent(device: Device, ops: &str, executable: &dyn Executable) -> SegmentProfile {
+    SegmentProfile {
+        device,
+        ops: ops.to_owned(),
+        wall: Duration::ZERO,
+        samples: 0,
+        copied: executable.copied(),
+        counters: executable.counters(),
     }
 }
 

@@ -30,7 +30,7 @@ pub struct SegmentProfile {
 /// One run of one segment on the timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Span {
-    /// Index in the plan.
+    /// Index in [`Profile::segments`].
     pub segment: usize,
     /// First sample.
     pub sample: u64,
@@ -47,7 +47,7 @@ pub struct Span {
 pub struct Profile {
     /// Name of the model.
     pub model: String,
-    /// One entry for every segment of the plan.
+    /// One entry for every segment of the plan that ran, and one more for each that a fallback took over.
     pub segments: Vec<SegmentProfile>,
     /// The timeline, up to a limit.
     pub spans: Vec<Span>,

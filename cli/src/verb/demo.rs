@@ -72,6 +72,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
                 "arith": session.graph.arith.name(),
                 "hw": session.hw,
             });
+            report::add_remote(&mut value, &session);
             if let (Some(map), false) = (value.as_object_mut(), session.measured) {
                 map.insert("cycles_estimate_per_sample".to_owned(), json!(cycles));
             }

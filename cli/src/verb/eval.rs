@@ -71,7 +71,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let accuracy = correct as f64 / count as f64;
     let text = match options.format {
         Format::Json => {
-            let value = json!({
+            let mut value = json!({
                 "accuracy": accuracy,
                 "correct": correct,
                 "samples": count,
@@ -82,6 +82,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
                 "arith": session.graph.arith.name(),
                 "hw": session.hw,
             });
+            report::add_remote(&mut value, &session);
             format!("{value}\n")
         }
         Format::Table => format!(

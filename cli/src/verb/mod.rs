@@ -20,6 +20,7 @@ mod kernels;
 mod partition;
 mod ptx;
 mod run;
+mod serve_device;
 mod verilog;
 
 use crate::Outcome;
@@ -66,6 +67,8 @@ pub enum Verb {
     /// List boards, simulate one, or reach one from elsewhere.
     #[command(subcommand)]
     Board(board::Verb),
+    /// Export a device to programs on other machines, which prove a token.
+    ServeDevice(serve_device::Options),
     /// Prove that a netlist, after synthesis or after place and route, does what the hardware does.
     Gates(gates::Options),
     /// List the kernels with their grades on every backend, or compare implementations with their definitions.
@@ -104,6 +107,7 @@ impl Verb {
             Verb::Flash(options) => flash::run(&options),
             Verb::Cosim(options) => cosim::run(&options),
             Verb::Board(verb) => board::run(&verb),
+            Verb::ServeDevice(options) => serve_device::run(&options),
             Verb::Gates(options) => gates::run(&options),
             Verb::Kernels(options) => kernels::run(&options),
             Verb::Ptx(verb) => ptx::run(&verb),

@@ -8,7 +8,7 @@ use crate::placing::{Costs, DEVICES, Placed, Source, proof, shortened, shown};
 use crate::session::Session;
 use crate::simulation::SimulationOptions;
 use crate::table::table;
-use crate::{Outcome, file, hardware, model, report, stdout};
+use crate::{Outcome, file, model, report, stdout};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -108,9 +108,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         link: options.link.clone(),
         simulation: options.simulation.clone(),
     };
-    device.check()?;
-    let config = hardware::resolve(device.hw()?)?;
-    let mut costs = Costs::measure(&graph, &device, &config, options.clock_mhz * 1e6)?;
+    let mut costs = Costs::measure(&graph, &device, options.clock_mhz * 1e6)?;
     costs.watts = watts(options, &costs.names)?;
     costs.cpu_times = options.cpu_times;
     let placed = costs.place(&graph, &request(options))?;

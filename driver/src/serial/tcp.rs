@@ -40,6 +40,15 @@ impl TcpPort {
     pub fn connect(address: &str) -> io::Result<TcpPort> {
         Ok(TcpPort { address: address.to_owned(), stream: connect(address)?, start: Instant::now() })
     }
+
+    /// The server's end of a connection. It cannot be opened again: clients come by themselves.
+    ///
+    /// # Errors
+    /// The connection is gone already.
+    pub fn accepted(stream: TcpStream) -> io::Result<TcpPort> {
+        stream.set_nodelay(true)?;
+        Ok(TcpPort { address: stream.peer_addr()?.to_string(), stream, start: Instant::now() })
+    }
 }
 
 impl Port for TcpPort {
@@ -172,7 +181,10 @@ fn connect(address: &str) -> io::Result<TcpStream> {
         }
     }
     let reason = last.map_or_else(|| "it stands for no address".to_owned(), |error| error.to_string());
-    Err(said(io::ErrorKind::NotConnected, format!("no connection ({reason}); is `tandem board serve` running there?")))
+    Err(said(
+        io::ErrorKind::NotConnected,
+        format!("no connection ({reason}); is `tandem board serve` or `tandem serve-device` running there?"),
+    ))
 }
 
 fn send(stream: &mut TcpStream, bytes: &[u8], limit: Duration) -> io::Result<()> {

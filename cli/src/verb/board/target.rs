@@ -2,6 +2,7 @@
 
 use crate::session::Session;
 use anyhow::{Result, bail};
+use indicatif::ProgressBar;
 use std::time::Instant;
 use tandem_driver::mlperf::Target;
 use tandem_tensor::{DType, Tensor, TensorType};
@@ -94,7 +95,8 @@ impl Target for ModelTarget {
     }
 
     fn infer(&mut self) -> Result<(), String> {
-        let ran = self.session.executor.run(std::slice::from_ref(&self.loaded)).map_err(|e| e.to_string())?;
+        let bar = ProgressBar::hidden();
+        let ran = self.session.step(std::slice::from_ref(&self.loaded), &bar).map_err(|e| e.to_string())?;
         self.outputs = ran.into_iter().next();
         Ok(())
     }

@@ -1,0 +1,98 @@
+//! `tandem serve-device`: a device for `--device remote:HOST:PORT`.
+
+use crate::link::LinkKind;
+use crate::options::{DeviceKind, DeviceOptions};
+use crate::{Outcome, hardware, stdout, token};
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use std::net::TcpListener;
+use std::time::Duration;
+use tandem_driver::remote::{Clock, Event, Facts, Limits, Token, serve};
+use tandem_driver::{Bus, Bytes, DmaAddr, DmaBuf, identify};
+use tandem_isa::HwConfig;
+use tandem_sim::{FsimBus, Options as SimOptions};
+
+/// Options of `tandem serve-device`. `--token-file` is that of the clients.
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    device: DeviceOptions,
+    /// Where to listen; port 0 takes a free one. Only programs of this machine can connect unless another address is given, and
+    /// then everybody on the way can read what they send: docs/guide/remote.md puts a tunnel around it.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7500")]
+    listen: String,
+    /// Memory of a simulated device in bytes.
+    #[arg(long, value_name = "BYTES", default_value = "67108864", value_parser = clap::value_parser!(u32).range(4096..))]
+    memory: u32,
+    /// Seconds that a client which has the device may say nothing before it is dropped.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = clap::value_parser!(u32).range(1..))]
+    idle: u32,
+}
+
+/// A device to export.
+struct Exported {
+    bus: Box<dyn Bus + Send>,
+    memory: DmaBuf,
+    clock: Clock,
+}
+
+/// Runs the verb.
+pub fn run(options: &Options) -> Result<Outcome> {
+    let mut device = options.device.clone();
+    let token = token::of(device.link.token_file.take().as_deref())?;
+    device.check()?;
+    if device.device.is_remote() {
+        bail!("--device {}: it is exported already; clients connect to it themselves", device.device.name());
+    }
+    if device.device == DeviceKind::Cpu {
+        bail!("--device cpu: only a VTA is exported; use fsim, tsim or a board");
+    }
+    let config = hardware::resolve(device.hw()?)?;
+    let exported = open(&device, &config, Bytes(options.memory.into()))?;
+    export(options, exported, config, &token)
+}
+
+/// Opens the device and reserves the memory that is exported.
+fn open(device: &DeviceOptions, config: &HwConfig, bytes: Bytes) -> Result<Exported> {
+    Ok(match &device.device {
+        DeviceKind::Tsim => {
+            let (mut bus, _) = device.simulation.open(device.simulation.model(config)?, false, bytes.0)?;
+            let memory = bus.map(DmaAddr(0), bytes)?;
+            Exported { bus: Box::new(bus), memory, clock: Clock::Simulated }
+        }
+        DeviceKind::Link(link) => {
+            let mut way = link.open(&device.link)?;
+            identify(way.bus(), config).map_err(|e| anyhow!("{}: {e}", link.name()))?;
+            let memory = way.memory();
+            way.map(memory.addr, memory.bytes)?;
+            let clock = if way.is_clocked() { Clock::Real } else { Clock::Estimated };
+            Exported { bus: way.into_bus(), memory, clock }
+        }
+        DeviceKind::Fsim | DeviceKind::Cpu => {
+            let mut bus = FsimBus::with_options(config, SimOptions::default(), bytes.0);
+            let memory = bus.map(DmaAddr(0), bytes)?;
+            Exported { bus: Box::new(bus), memory, clock: Clock::Estimated }
+        }
+    })
+}
+
+/// Serves clients for ever. The first line of stdout says where they connect, stderr tells of them.
+fn export(options: &Options, exported: Exported, config: HwConfig, token: &Token) -> Result<Outcome> {
+    let refused = |e: std::io::Error| anyhow!("--listen {}: {e}; give another ADDRESS:PORT", options.listen);
+    let listener = TcpListener::bind(&options.listen).map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let Exported { bus, memory, clock } = exported;
+    let facts = Facts { name: options.device.device.name(), config, memory, clock };
+    let limits = Limits { idle: Duration::from_secs(options.idle.into()), ..Limits::default() };
+    let at = LinkKind::Remote(address.to_string()).name();
+    stdout::emit(&format!("{} ({:#010x}) is served: --device {at}\n", facts.name, facts.config.digest()))?;
+    serve(&listener, bus, &facts, token, &limits, &|event| {
+        stdout::complain(&match event {
+            Event::Refused { peer, why } => format!("{peer} is refused: {why}"),
+            Event::Joined { peer } => format!("{peer} has the device"),
+            Event::Left { peer, why } => format!("{peer} has left the device: {why}"),
+        });
+    })
+    .context(options.listen.clone())?;
+    Ok(Outcome::Good)
+}

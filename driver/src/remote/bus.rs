@@ -1,0 +1,368 @@
+//! The client: a bus whose operations travel in batches.
+
+use std::time::Duration;
+
+use tandem_isa::Reg;
+
+use super::channel::{Channel, Frame, NoFrame};
+use super::greet::{Seals, because, greet};
+use super::message::{CHUNK, Cursor, Facts, Malformed, Op, kind};
+use super::token::Token;
+use super::traffic::{Link, Traffic, TrafficMonitor};
+use crate::memory::Memory;
+use crate::serial::Port;
+use crate::{Bus, BusError, Bytes, DmaAddr, DmaBuf, Waited};
+
+/// Time for one batch, however often the server says that it is alive.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// How long a batch lets the device run.
+const SLICE: Duration = Duration::from_millis(500);
+/// Empty round trips that measure a link.
+const PINGS: usize = 8;
+/// Bytes of the copies that measure a link: the second where the first is done in less than this time.
+const BLOCKS: (usize, usize, Duration) = (1 << 15, CHUNK / 2, Duration::from_millis(20));
+
+/// A device of another machine, exported by [`serve`](super::serve).
+///
+/// Writes are collected and travel with the next operation that needs an answer; an error of theirs is that operation's. After a
+/// wait, and after a copy out of memory, the answer brings the registers along that a driver looks at next; each is used once,
+/// and none after another operation. Memory is given out on this side: the server exports one range.
+///
+/// A server that says nothing for a while, or whose connection is gone, is a fault; [`Bus::reopen`] connects anew.
+#[derive(Debug)]
+pub struct RemoteBus<P> {
+    channel: Channel<P>,
+    token: Token,
+    /// A server that says nothing for this long is gone.
+    silence: Duration,
+    seals: Option<Seals>,
+    facts: Facts,
+    memory: Memory,
+    /// Operations that were not sent yet.
+    batch: Vec<u8>,
+    /// Registers that came along with the last answer, from the first.
+    known: Vec<Option<u32>>,
+    known_first: u32,
+    link: Link,
+    monitor: TrafficMonitor,
+}
+
+impl<P: Port> RemoteBus<P> {
+    /// Connects to a server and measures the way. A server that says nothing for `silence` is gone.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`]: nothing answers or something else does, the token is not the server's, another client has
+    /// the device.
+    pub fn open(port: P, token: &Token, silence: Duration) -> Result<RemoteBus<P>, BusError> {
+        let mut channel = Channel::new(port);
+        let (seals, facts) = greet(&mut channel, token, silence)?;
+        let memory = Memory::new(facts.memory.addr, facts.memory.bytes);
+        let mut bus = RemoteBus {
+            channel,
+            token: token.clone(),
+            silence,
+            seals: Some(seals),
+            facts,
+            memory,
+            batch: Vec::new(),
+            known: Vec::new(),
+            known_first: 0,
+            link: Link { latency_s: 0.0, bytes_per_s: 0.0 },
+            monitor: TrafficMonitor::default(),
+        };
+        bus.link = bus.measure()?;
+        Ok(bus)
+    }
+
+    /// What the server says about its device.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What the way bears, as it was measured when the bus was opened.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// A look at the traffic from elsewhere; it begins with the measurement of the way.
+    pub fn monitor(&self) -> TrafficMonitor {
+        self.monitor.clone()
+    }
+
+    /// Reserves memory at an address of the caller's choice: for programs that were placed elsewhere.
+    ///
+    /// # Errors
+    /// [`BusError::Exhausted`] where the range is taken or beyond the device's memory.
+    pub fn map(&mut self, addr: DmaAddr, bytes: Bytes) -> Result<DmaBuf, BusError> {
+        let buf = DmaBuf { addr, bytes };
+        self.memory.take(buf).map(|()| buf)
+    }
+
+    fn measure(&mut self) -> Result<Link, BusError> {
+        let latency =
+            (0..PINGS).map(|_| self.ping(&[], 0)).try_fold(Duration::MAX, |least, time| Ok(least.min(time?)))?;
+        let (small, large, quick) = BLOCKS;
+        let mut block = vec![0x5a; small];
+        let mut time = self.ping(&block, block.len())?;
+        if time < quick {
+            block.resize(large, 0x5a);
+            time = self.ping(&block, block.len())?.min(self.ping(&block, block.len())?);
+        }
+        let moving = time.saturating_sub(latency).max(Duration::from_nanos(1));
+        Ok(Link { latency_s: latency.as_secs_f64(), bytes_per_s: 2.0 * block.len() as f64 / moving.as_secs_f64() })
+    }
+
+    fn ping(&mut self, bytes: &[u8], reply: usize) -> Result<Duration, BusError> {
+        Op::Ping { bytes, reply }.put(&mut self.batch);
+        let begin = self.channel.port().now();
+        self.ask("measuring the link")?;
+        Ok(self.channel.port().now().saturating_sub(begin))
+    }
+
+    /// Adds a write to the batch.
+    fn post(&mut self, op: &Op, action: &str) -> Result<(), BusError> {
+        self.known.clear();
+        op.put(&mut self.batch);
+        if self.batch.len() >= CHUNK { self.ask(action).map(drop) } else { Ok(()) }
+    }
+
+    /// Sends the batch, with `op` at its end, and gives the results.
+    fn call(&mut self, op: &Op, action: &str) -> Result<Vec<u8>, BusError> {
+        self.known.clear();
+        op.put(&mut self.batch);
+        self.ask(action)
+    }
+
+    /// Adds to the batch that these registers come along.
+    fn bring(&mut self, first: Reg, count: usize) {
+        Op::ReadRegs { first, count }.put(&mut self.batch);
+    }
+
+    /// Remembers registers that came along.
+    fn keep(&mut self, first: Reg, words: &[u8]) {
+        self.known_first = first.offset();
+        self.known = words.as_chunks::<4>().0.iter().map(|word| Some(u32::from_le_bytes(*word))).collect();
+    }
+
+    /// Sends the batch and gives the results.
+    fn ask(&mut self, action: &str) -> Result<Vec<u8>, BusError> {
+        let batch = std::mem::take(&mut self.batch);
+        let Some(seals) = &mut self.seals else {
+            return Err(fault(self.channel.port(), action, "the connection is gone".to_owned()));
+        };
+        let (begin, before) = (self.channel.port().now(), self.channel.bytes);
+        let reply = exchange(&mut self.channel, seals, &batch, self.silence);
+        let (waited, after) = (self.channel.port().now().saturating_sub(begin), self.channel.bytes);
+        let answer = reply.and_then(|payload| answer(&payload).map_err(|Malformed| malformed()));
+        let device = answer.as_ref().map_or(Duration::ZERO, |(device, _)| *device);
+        self.monitor.add(|traffic| {
+            *traffic = Traffic {
+                round_trips: traffic.round_trips + 1,
+                bytes_sent: traffic.bytes_sent + (after.0 - before.0),
+                bytes_received: traffic.bytes_received + (after.1 - before.1),
+                waited: traffic.waited + waited,
+                device: traffic.device + device,
+            };
+        });
+        match answer {
+            Ok((_, results)) => results,
+            Err(detail) => {
+                // What either side has said cannot be sorted out any more.
+                self.seals = None;
+                Err(fault(self.channel.port(), action, detail))
+            }
+        }
+    }
+}
+
+impl<P: Port> Bus for RemoteBus<P> {
+    fn read32(&mut self, reg: Reg) -> Result<u32, BusError> {
+        let mut word = [0];
+        self.read_regs(reg, &mut word)?;
+        Ok(word[0])
+    }
+
+    fn write32(&mut self, reg: Reg, value: u32) -> Result<(), BusError> {
+        self.write_regs(reg, &[value])
+    }
+
+    fn read_regs(&mut self, first: Reg, values: &mut [u32]) -> Result<(), BusError> {
+        let at = first.offset().checked_sub(self.known_first).map(|offset| offset as usize / 4);
+        let known = at.and_then(|at| self.known.get_mut(at..)?.get_mut(..values.len()));
+        if let Some(known) = known
+            && known.iter().all(Option::is_some)
+        {
+            values.iter_mut().zip(known).for_each(|(value, known)| *value = known.take().unwrap_or_default());
+            return Ok(());
+        }
+        let most = Reg::ALL.len();
+        let (asked, beyond) = values.split_at_mut(most.min(values.len()));
+        beyond.fill(0);
+        let words = self.call(&Op::ReadRegs { first, count: asked.len() }, &format!("reading {first}"))?;
+        fill(asked, &words).ok_or_else(|| self.lost("reading registers"))
+    }
+
+    fn write_regs(&mut self, first: Reg, values: &[u32]) -> Result<(), BusError> {
+        let words: Vec<u8> = values.iter().take(Reg::ALL.len()).flat_map(|value| value.to_le_bytes()).collect();
+        self.post(&Op::WriteRegs { first, words: &words }, &format!("writing {first}"))
+    }
+
+    fn alloc(&mut self, bytes: Bytes) -> Result<DmaBuf, BusError> {
+        self.memory.alloc(bytes)
+    }
+
+    fn free(&mut self, buf: DmaBuf) -> Result<(), BusError> {
+        self.memory.free(buf)
+    }
+
+    fn copy_in(&mut self, dst: DmaAddr, src: &[u8]) -> Result<(), BusError> {
+        self.memory.check(dst, src.len())?;
+        for (bytes, addr) in src.chunks(CHUNK).zip((dst.0..).step_by(CHUNK)) {
+            let addr = DmaAddr(addr);
+            // What does not fit into the batch begins the next one.
+            if self.batch.len() + bytes.len() > CHUNK && !self.batch.is_empty() {
+                self.ask(&format!("writing {} bytes at {dst}", src.len()))?;
+            }
+            self.post(&Op::CopyIn { addr, bytes }, &format!("writing {} bytes at {dst}", src.len()))?;
+        }
+        Ok(())
+    }
+
+    fn copy_out(&mut self, src: DmaAddr, dst: &mut [u8]) -> Result<(), BusError> {
+        self.memory.check(src, dst.len())?;
+        let action = format!("reading {} bytes at {src}", dst.len());
+        for (bytes, addr) in dst.chunks_mut(CHUNK).zip((src.0..).step_by(CHUNK)) {
+            self.known.clear();
+            Op::CopyOut { addr: DmaAddr(addr), len: bytes.len() }.put(&mut self.batch);
+            // A driver that has read looks whether the device still holds the mark of its launch.
+            self.bring(Reg::InsnCount, 1);
+            let results = self.ask(&action)?;
+            let (data, words) =
+                results.split_at_checked(bytes.len()).ok_or_else(|| self.lost("reading device memory"))?;
+            bytes.copy_from_slice(data);
+            self.keep(Reg::InsnCount, words);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, limit: Duration) -> Result<Waited, BusError> {
+        const ACTION: &str = "waiting for the device";
+        let begin = self.channel.port().now();
+        loop {
+            let left = limit.saturating_sub(self.channel.port().now().saturating_sub(begin));
+            let micros = u64::try_from(left.min(SLICE).as_micros()).unwrap_or(u64::MAX);
+            self.known.clear();
+            Op::Wait { micros }.put(&mut self.batch);
+            // A driver that has waited looks at CONTROL and then at the counters, or at everything.
+            self.bring(Reg::Control, Reg::ALL.len());
+            let results = self.ask(ACTION)?;
+            let (signalled, words) = results.split_first().ok_or_else(|| self.lost(ACTION))?;
+            self.keep(Reg::Control, words);
+            match (*signalled == 1, left <= SLICE) {
+                (true, _) => return Ok(Waited::Signalled),
+                (false, true) => return Ok(Waited::Elapsed),
+                // A device that nobody has launched, or whose bus has nothing to wait for, is not waited for.
+                (false, false) if !self.is_running() => return Ok(Waited::Elapsed),
+                (false, false) => {}
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), BusError> {
+        if self.batch.is_empty() { Ok(()) } else { self.ask("writing").map(drop) }
+    }
+
+    fn reopen(&mut self) -> Result<(), BusError> {
+        // What was to be sent to the old connection is lost with it.
+        self.batch.clear();
+        self.known.clear();
+        if self.seals.is_none() {
+            let name = self.channel.port().name();
+            self.channel.reopen().map_err(|error| BusError::Unavailable { detail: format!("{name}: {error}") })?;
+            let (seals, facts) = greet(&mut self.channel, &self.token, self.silence)?;
+            if facts.memory != self.facts.memory || facts.config.digest() != self.facts.config.digest() {
+                let detail = format!("another device ({}) is served on {name} now; open it anew", facts.name);
+                return Err(BusError::Unavailable { detail });
+            }
+            (self.seals, self.facts) = (Some(seals), facts);
+        }
+        self.call(&Op::Reopen, "restoring the way to the device").map(drop)
+    }
+
+    fn diagnosis(&mut self) -> Option<String> {
+        let results = self.call(&Op::Diagnose, "asking for a diagnosis").ok()?;
+        Cursor(&results).text().ok().filter(|text| !text.is_empty())
+    }
+}
+
+impl<P: Port> RemoteBus<P> {
+    /// Whether CONTROL, which came along, says that a program runs.
+    fn is_running(&self) -> bool {
+        let control = self.known.first().copied().flatten().unwrap_or_default();
+        control & tandem_isa::control::LAUNCH != 0
+    }
+
+    /// An answer of another form than was asked for ends the conversation.
+    fn lost(&mut self, action: &str) -> BusError {
+        self.seals = None;
+        fault(self.channel.port(), action, malformed())
+    }
+}
+
+/// Sends a batch and waits for its reply, as long as the server is alive.
+fn exchange<P: Port>(
+    channel: &mut Channel<P>,
+    seals: &mut Seals,
+    batch: &[u8],
+    silence: Duration,
+) -> Result<Vec<u8>, String> {
+    let failed = |no_frame: NoFrame| match no_frame {
+        NoFrame::Silent => match silence.as_secs_f64().ceil() {
+            1.0 => "nothing came for a second".to_owned(),
+            seconds => format!("nothing came for {seconds:.0} seconds"),
+        },
+        NoFrame::Wrong => "a frame came that the server has not sealed".to_owned(),
+        NoFrame::Closed(error) => error.to_string(),
+    };
+    channel.send(kind::BATCH, batch, Some(&mut seals.sent), silence).map_err(failed)?;
+    let begin = channel.port().now();
+    while channel.port().now().saturating_sub(begin) < LONGEST {
+        let Frame { kind, payload } = channel.receive(Some(&mut seals.received), silence, silence).map_err(failed)?;
+        match (kind, &payload[..]) {
+            (kind::ALIVE, []) => {}
+            (kind::REPLY, _) => return Ok(payload),
+            (kind::FAREWELL, &[reason]) => return Err(because(reason)),
+            _ => return Err(malformed()),
+        }
+    }
+    Err("the device was not done within an hour".to_owned())
+}
+
+/// The device's time and the results of a reply, or the error of its bus.
+type Answer = (Duration, Result<Vec<u8>, BusError>);
+
+fn answer(payload: &[u8]) -> Result<Answer, Malformed> {
+    let mut cursor = Cursor(payload);
+    let (status, nanos) = (cursor.u8()?, cursor.u64()?);
+    let results = match status {
+        0 => Ok(cursor.0.to_vec()),
+        1 => Err(cursor.error()?),
+        _ => return Err(Malformed),
+    };
+    Ok((Duration::from_nanos(nanos), results))
+}
+
+fn fill(values: &mut [u32], words: &[u8]) -> Option<()> {
+    let words = words.as_chunks::<4>().0;
+    (words.len() == values.len()).then(|| {
+        values.iter_mut().zip(words).for_each(|(value, word)| *value = u32::from_le_bytes(*word));
+    })
+}
+
+fn fault<P: Port>(port: &P, action: &str, detail: String) -> BusError {
+    BusError::Transfer { action: format!("{action} on {}", port.name()), detail }
+}
+
+fn malformed() -> String {
+    "an answer came that does not belong to the question".to_owned()
+}

@@ -1,0 +1,18 @@
+//! Payloads of remote devices: what a client sends executes or is malformed, and what a server says is facts or malformed.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tandem_driver::remote::{Facts, execute};
+use tandem_driver::{Bus, Bytes, NullBus};
+use tandem_isa::HwConfig;
+
+fuzz_target!(|data: &[u8]| {
+    let mut bus = NullBus::new(&HwConfig::preset("tiny").expect("a preset"));
+    bus.alloc(Bytes(1 << 16)).expect("memory");
+    if let Ok(reply) = execute(&mut bus, data) {
+        assert!(reply.len() <= tandem_driver::remote::MAX_PAYLOAD);
+    }
+    if let Ok(facts) = Facts::parse(data) {
+        assert_eq!(Facts::parse(&facts.bytes()), Ok(facts));
+    }
+});
