@@ -47,7 +47,7 @@ pub struct Options {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let graph = model::load(&options.model)?;
+    let graph = model::ready(&options.model)?;
     let samples = input::samples(&graph, &options.input, &options.inputs, options.limit)?;
     let mut session = Session::open(graph, &options.device)?;
     let outputs = session.run(&samples, options.batch_inputs)?;

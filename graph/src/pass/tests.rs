@@ -240,6 +240,28 @@ proptest! {
     }
 
     #[test]
+    fn a_damaged_graph_that_the_verifier_lets_through_makes_no_pass_panic(
+        seed in any::<u64>(),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..4),
+    ) {
+        let mut text = print(&layered(seed, true, 8)).into_bytes();
+        for (at, from) in cuts {
+            // Signs and digits from elsewhere in the text keep most of it readable.
+            let (at, from) = (at.index(text.len()), from.index(text.len()));
+            if text[at].is_ascii_digit() && text[from].is_ascii_digit() {
+                text[at] = text[from];
+            }
+        }
+        if let Ok(graph) = parse(&String::from_utf8(text).unwrap())
+            && graph.verify().is_ok()
+        {
+            run(&graph, PASSES.map(|pass| pass.name)).unwrap();
+            let plan = memory::plan_groups(&graph, &groups::groups(&graph), &memory::Options::default());
+            prop_assert!(plan.bound <= plan.peak);
+        }
+    }
+
+    #[test]
     fn an_arena_holds_every_value_as_long_as_it_is_read(seed in any::<u64>(), nodes in 1usize..24, flags in 0u8..2) {
         let mut graph = layered(seed, true, nodes);
         graph.prune();
