@@ -4,7 +4,8 @@
 //! operators between them do not care. Nodes that do not care and touch each other form a region; the whole of a region may work in
 //! another order of axes, with transposes at its border, where they meet others and vanish. For every region each order that a
 //! transpose at its border suggests is tried, and the graph that moves fewer bytes through transposes is kept, until none does. So a
-//! transpose that moves past a branch and would come back twice stays where it was.
+//! transpose that moves past a branch and would come back twice stays where it was. Where as many bytes move either way, transposes
+//! stand behind the nodes that do not care, so that these may join the operator before them.
 //!
 //! ```text
 //! // before
@@ -70,9 +71,9 @@ struct Region {
 
 fn lay_out(graph: &Graph) -> Result<Graph, GraphError> {
     let mut best = graph.clone();
-    let mut bytes = moved(&best);
+    let mut cost = Cost::of(&best);
     let mut tries = 0;
-    'again: while bytes > 0 {
+    'again: while cost.bytes > 0 {
         for region in regions(&best) {
             for order in &region.orders {
                 tries += 1;
@@ -81,9 +82,9 @@ fn lay_out(graph: &Graph) -> Result<Graph, GraphError> {
                 }
                 let Some(turned) = turn(&best, &region.nodes, order) else { continue };
                 let turned = simplify(&turned)?;
-                let fewer = moved(&turned);
-                if fewer < bytes {
-                    (best, bytes) = (turned, fewer);
+                let own = Cost::of(&turned);
+                if own < cost {
+                    (best, cost) = (turned, own);
                     continue 'again;
                 }
             }
@@ -93,10 +94,29 @@ fn lay_out(graph: &Graph) -> Result<Graph, GraphError> {
     Ok(best)
 }
 
-/// Bytes that go through transposes.
-fn moved(graph: &Graph) -> usize {
-    let transposes = graph.nodes.iter().filter(|n| matches!(n.op, Op::Transpose { .. }));
-    transposes.flat_map(|n| &n.outputs).fold(0, |sum, &id| sum.saturating_add(graph.ty(id).bytes()))
+/// What a graph is judged by: first the bytes, then the nodes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Cost {
+    /// Bytes that go through transposes.
+    bytes: usize,
+    /// Nodes behind a transpose that would as well stand before it, where they may join the operator that makes its operand.
+    behind: usize,
+}
+
+impl Cost {
+    fn of(graph: &Graph) -> Cost {
+        let mut transposed = vec![false; graph.values.len()];
+        let mut cost = Cost { bytes: 0, behind: 0 };
+        for node in &graph.nodes {
+            if matches!(node.op, Op::Transpose { .. }) {
+                node.outputs.iter().for_each(|id| transposed[id.0] = true);
+                cost.bytes = node.outputs.iter().fold(cost.bytes, |sum, &id| sum.saturating_add(graph.ty(id).bytes()));
+            } else if node.inputs.iter().any(|id| transposed[id.0]) && indifferent(graph, node).is_some() {
+                cost.behind += 1;
+            }
+        }
+        cost
+    }
 }
 
 fn regions(graph: &Graph) -> Vec<Region> {
