@@ -53,6 +53,8 @@ use tandem_tensor::{Tensor, TensorType};
 
 /// Graphs that are tried; each costs the time of a few passes.
 const MAX_TRIES: usize = 400;
+/// Nodes of all graphs that are tried, so that a file of very many nodes does not keep the pass busy.
+const MAX_NODES: usize = 1 << 21;
 
 /// The pass.
 pub(super) const PASS: Pass = Pass {
@@ -72,14 +74,14 @@ struct Region {
 fn lay_out(graph: &Graph) -> Result<Graph, GraphError> {
     let mut best = graph.clone();
     let mut cost = Cost::of(&best);
-    let mut tries = 0;
+    let mut tries = MAX_TRIES.min(MAX_NODES / graph.nodes.len().max(1));
     'again: while cost.bytes > 0 {
         for region in regions(&best) {
             for order in &region.orders {
-                tries += 1;
-                if tries > MAX_TRIES {
+                if tries == 0 {
                     break 'again;
                 }
+                tries -= 1;
                 let Some(turned) = turn(&best, &region.nodes, order) else { continue };
                 let turned = simplify(&turned)?;
                 let own = Cost::of(&turned);
