@@ -181,6 +181,11 @@ fn a_model_in_scattered_form_comes_back_as_small_as_it_was() {
         let (after, _) = pass::run(&wide, pass::exact()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let list = |g: &Graph| g.nodes.iter().map(|n| n.op.name()).collect::<Vec<_>>();
         assert_eq!(list(&after), list(&small), "{}: {} nodes before", path.display(), wide.nodes.len());
+        let told = |g: &Graph| {
+            let plan = memory::plan(g, &memory::Options::default());
+            format!("{} nodes with {} bytes ({} without reuse)", g.nodes.len(), plan.peak, plan.sum)
+        };
+        eprintln!("{}: scattered {}, then {}", path.display(), told(&wide), told(&after));
         let inputs = inputs(&graph);
         let (a, b) = (interpret(&graph, &inputs).unwrap(), interpret(&after, &inputs).unwrap());
         assert_eq!(distance(&a, &b), 0.0, "{}", path.display());
