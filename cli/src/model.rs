@@ -1,18 +1,39 @@
 //! Loading models.
 
 use crate::file;
-use crate::options::ModelOptions;
+use crate::options::{ModelOptions, Passes};
 use anyhow::{Result, anyhow};
 use tandem_graph::Graph;
+use tandem_graph::pass::{self, Row};
 use tandem_import::ImportOptions;
 
-/// The graph of a model file, without dead nodes.
+/// The graph of a model file as it is shown: without dead nodes, and after the passes that were asked for.
 ///
 /// # Errors
 /// One sentence naming the file.
 pub fn load(options: &ModelOptions) -> Result<Graph> {
+    Ok(after_passes(options, Passes(Vec::new()))?.0)
+}
+
+/// The graph of a model file as it is planned and run: after the passes that were asked for, or those that keep every bit.
+///
+/// # Errors
+/// One sentence naming the file.
+pub fn ready(options: &ModelOptions) -> Result<Graph> {
+    Ok(after_passes(options, Passes::exact())?.0)
+}
+
+/// The graph of a model file after the passes that were asked for, or these, and what each of them did.
+///
+/// # Errors
+/// One sentence naming the file.
+pub fn after_passes(options: &ModelOptions, default: Passes) -> Result<(Graph, Vec<Row>)> {
     let bytes = file::read(&options.model)?;
-    import(&bytes, options).map_err(|e| anyhow!("{}: {e}", options.model.display()))
+    let name = options.model.display();
+    let graph = import(&bytes, options).map_err(|e| anyhow!("{name}: {e}"))?;
+    let Passes(names) = options.pass.as_ref().unwrap_or(&default);
+    pass::run(&graph, names.iter().copied())
+        .map_err(|e| anyhow!("{name}: {e}; --pass none leaves the graph as the file has it"))
 }
 
 fn import(bytes: &[u8], options: &ModelOptions) -> Result<Graph> {

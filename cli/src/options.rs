@@ -6,6 +6,7 @@ use crate::simulation::SimulationOptions;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+use tandem_graph::pass;
 use tandem_ops::Arith;
 
 /// The accelerator of a simulator that nothing is said about.
@@ -27,6 +28,21 @@ pub struct ModelOptions {
     /// Extent of a symbolic dimension of an ONNX model, may be repeated [default: 1].
     #[arg(long, value_name = "NAME=EXTENT", value_parser = dim)]
     pub dim: Vec<(String, usize)>,
+    /// Passes over the graph, separated by commas; `tandem graph passes` lists them. exact: those that keep every bit; all; none
+    /// [default: exact where the model runs or is compiled, none where it is shown].
+    #[arg(long, value_name = "NAMES|exact|all|none", value_parser = passes)]
+    pub pass: Option<Passes>,
+}
+
+/// Passes by their names, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passes(pub Vec<&'static str>);
+
+impl Passes {
+    /// Those that keep every bit.
+    pub fn exact() -> Passes {
+        Passes(pass::exact().collect())
+    }
 }
 
 /// What runs the model.
@@ -198,6 +214,18 @@ pub fn device(text: &str) -> Result<DeviceKind, String> {
 
 fn arith(text: &str) -> Result<Arith, String> {
     Arith::parse(text).ok_or_else(|| "use tflref or xnnpack".to_owned())
+}
+
+fn passes(text: &str) -> Result<Passes, String> {
+    match text {
+        "none" => Ok(Passes(Vec::new())),
+        "exact" => Ok(Passes::exact()),
+        "all" => Ok(Passes(pass::PASSES.iter().map(|pass| pass.name).collect())),
+        names => {
+            let each = names.split(',').map(|name| pass::find(name.trim()).map(|pass| pass.name));
+            each.collect::<Result<_, _>>().map(Passes).map_err(|e| e.to_string())
+        }
+    }
 }
 
 fn dim(text: &str) -> Result<(String, usize), String> {

@@ -6,6 +6,8 @@
 
 mod dot;
 mod interpret;
+pub mod pass;
+pub mod permute;
 mod prune;
 #[cfg(test)]
 mod sample;

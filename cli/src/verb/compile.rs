@@ -28,7 +28,7 @@ pub struct Options {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let graph = model::load(&options.model)?;
+    let graph = model::ready(&options.model)?;
     let config = hardware::resolve(&options.hw)?;
     let (plan, programs) = compile(&graph, &config)?;
     if programs.is_empty() {

@@ -35,7 +35,7 @@ pub struct Options {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let graph = model::load(&options.model)?;
+    let graph = model::ready(&options.model)?;
     let csv = options.labels.display();
     let mut truth = labels::parse(&file::read_text(&options.labels)?).map_err(|e| anyhow!("{csv}: {e}"))?;
     if let Some(limit) = options.limit {

@@ -309,7 +309,8 @@ fn network(
     run: impl FnOnce(Graph, &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>>,
 ) -> Result<Option<Network>> {
     let (Some(path), Some(files)) = (&options.model, &options.input) else { return Ok(None) };
-    let load = || model::load(&ModelOptions { model: path.clone(), arith: None, cut_at: None, dim: Vec::new() });
+    let load =
+        || model::ready(&ModelOptions { model: path.clone(), arith: None, cut_at: None, dim: Vec::new(), pass: None });
     let graph = load()?;
     let samples = input::samples(&graph, files, &options.inputs, Some(options.limit))?;
     let cpu = DeviceOptions {

@@ -1,4 +1,8 @@
-//! `tandem graph`: show, run and draw graphs.
+//! `tandem graph`: show, run and draw graphs, and what passes and analyses make of them.
+
+mod groups;
+mod memory;
+mod passes;
 
 use super::run::{at_least_one, save};
 use crate::options::{Format, InputOptions, ModelOptions};
@@ -18,6 +22,12 @@ pub enum Verb {
     Run(RunOptions),
     /// Print a drawing in the DOT language.
     Dot(ModelOptions),
+    /// Apply passes and tell what each did.
+    Passes(passes::Options),
+    /// Plan where every intermediate result lies in one arena.
+    Memory(memory::Options),
+    /// Show which nodes may be computed in one loop.
+    Groups(groups::Options),
 }
 
 /// Options of `tandem graph run`.
@@ -50,6 +60,9 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
         Verb::Show(options) => stdout::emit(&tandem_graph::print(&model::load(options)?))?,
         Verb::Dot(options) => stdout::emit(&tandem_graph::dot(&model::load(options)?))?,
         Verb::Run(options) => return interpret(options),
+        Verb::Passes(options) => return passes::run(options),
+        Verb::Memory(options) => return memory::run(options),
+        Verb::Groups(options) => return groups::run(options),
     }
     Ok(Outcome::Good)
 }

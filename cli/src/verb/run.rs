@@ -51,7 +51,7 @@ pub struct Options {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let graph = model::load(&options.model)?;
+    let graph = model::ready(&options.model)?;
     let samples = input::samples(&graph, &options.input, &options.inputs, options.limit)?;
     let mut session = match &options.plan {
         Some(path) => Session::planned(plan(path, &graph)?, graph, &options.device)?,

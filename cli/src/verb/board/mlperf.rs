@@ -40,7 +40,7 @@ pub struct Options {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let graph = model::load(&options.model)?;
+    let graph = model::ready(&options.model)?;
     let session = Session::open(graph, &options.device)?;
     let name = format!("Tandem {}", options.device.device.name());
     let target = ModelTarget::new(session, name, options.id.clone())?;

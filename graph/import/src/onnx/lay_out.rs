@@ -8,6 +8,7 @@
 use super::rewrite::Rewrite;
 use crate::ImportError;
 use std::collections::HashMap;
+use tandem_graph::permute::{inverse, is_identity, moves_units_only, reordered, turned};
 use tandem_graph::{Graph, Node, ValueId};
 use tandem_ops::{Op, UnaryKind};
 use tandem_tensor::{QuantParams, Shape};
@@ -258,88 +259,4 @@ enum Step {
     Use(ValueId),
     /// A constant, or a value whose turning only moves axes of extent 1.
     Turn,
-}
-
-/// The operator on the base, and the permutation that its result then needs; `None` for one that cares about the order.
-fn reordered(op: &Op, perm: &[usize], rank: usize) -> Option<(Op, Vec<usize>)> {
-    fn turn<T: Clone>(list: &[T], perm: &[usize]) -> Option<Vec<T>> {
-        let mut out = list.to_vec();
-        for (item, &p) in list.iter().zip(perm) {
-            *out.get_mut(p)? = item.clone();
-        }
-        Some(out)
-    }
-    let same = perm.to_vec();
-    Some(match op.clone() {
-        op @ (Op::Unary(_)
-        | Op::Binary { .. }
-        | Op::Where
-        | Op::Cast { .. }
-        | Op::Quantize
-        | Op::Dequantize
-        | Op::Requantize) => (op, same),
-        Op::Softmax { axis, beta, log } => (Op::Softmax { axis: *perm.get(axis)?, beta, log }, same),
-        Op::CumSum { axis, exclusive, reverse } => (Op::CumSum { axis: *perm.get(axis)?, exclusive, reverse }, same),
-        Op::Concat { axis, act } => (Op::Concat { axis: *perm.get(axis)?, act }, same),
-        Op::Pad { amount, mode } => (Op::Pad { amount: turn(&amount, perm)?, mode }, same),
-        Op::Slice { begin, size, step } => {
-            (Op::Slice { begin: turn(&begin, perm)?, size: turn(&size, perm)?, step: turn(&step, perm)? }, same)
-        }
-        Op::Expand { shape } if shape.len() == rank => (Op::Expand { shape: turn(&shape, perm)? }, same),
-        Op::Resize(mut r) => {
-            r.shape = turn(&r.shape, perm)?;
-            r.scale = turn(&r.scale, perm)?;
-            r.roi = match r.roi {
-                Some(roi) => Some(turn(&roi, perm)?),
-                None => None,
-            };
-            (Op::Resize(r), same)
-        }
-        Op::Reduce { kind, axes, keep_dims } => {
-            let mut turned: Vec<usize> = axes.iter().filter_map(|&a| perm.get(a).copied()).collect();
-            turned.sort_unstable();
-            let result = if keep_dims { same } else { without(perm, &axes) };
-            (Op::Reduce { kind, axes: turned, keep_dims }, result)
-        }
-        Op::ArgMax { axis, keep_dims, select_last, min, dtype } => {
-            let result = if keep_dims { same } else { without(perm, &[axis]) };
-            (Op::ArgMax { axis: *perm.get(axis)?, keep_dims, select_last, min, dtype }, result)
-        }
-        _ => return None,
-    })
-}
-
-/// The permutation of the axes that remain when some are dropped.
-fn without(perm: &[usize], axes: &[usize]) -> Vec<usize> {
-    let kept: Vec<usize> = (0..perm.len()).filter(|i| !axes.contains(i)).map(|i| perm[i]).collect();
-    kept.iter().map(|&p| kept.iter().filter(|&&q| q < p).count()).collect()
-}
-
-fn is_identity(perm: &[usize]) -> bool {
-    perm.iter().enumerate().all(|(i, &p)| i == p)
-}
-
-fn inverse(perm: &[usize]) -> Vec<usize> {
-    let mut inverse = vec![0; perm.len()];
-    for (i, &p) in perm.iter().enumerate() {
-        if let Some(slot) = inverse.get_mut(p) {
-            *slot = i;
-        }
-    }
-    inverse
-}
-
-/// True when the axes that are longer than 1 keep their order.
-fn moves_units_only(perm: &[usize], shape: &Shape) -> bool {
-    let real: Vec<usize> = perm.iter().copied().filter(|&p| shape.get(p) != Some(&1)).collect();
-    real.is_sorted()
-}
-
-/// Parameters whose axis has moved.
-fn turned(quant: Option<QuantParams>, place: impl Fn(usize) -> Option<usize>) -> Option<QuantParams> {
-    let mut quant = quant?;
-    if let Some(axis) = quant.axis {
-        quant.axis = place(axis);
-    }
-    Some(quant)
 }
