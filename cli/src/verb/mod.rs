@@ -18,6 +18,7 @@ mod import;
 mod isa;
 mod kernels;
 mod ptx;
+mod quantize;
 mod run;
 mod verilog;
 
@@ -36,6 +37,8 @@ pub enum Verb {
     Eval(eval::Options),
     /// Import a model and write its graph, or show a summary.
     Import(import::Options),
+    /// Quantise a float model to int8 on samples, and measure what it costs.
+    Quantize(quantize::Options),
     /// Show, run or draw a graph.
     #[command(subcommand)]
     Graph(graph::Verb),
@@ -88,6 +91,7 @@ impl Verb {
             Verb::Run(options) => run::run(&options),
             Verb::Eval(options) => eval::run(&options),
             Verb::Import(options) => import::run(&options),
+            Verb::Quantize(options) => quantize::run(&options),
             Verb::Graph(verb) => graph::run(&verb),
             Verb::Compile(options) => compile::run(&options),
             Verb::Asm(options) => asm::assemble(&options),
