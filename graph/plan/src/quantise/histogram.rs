@@ -91,7 +91,8 @@ impl Histogram {
     /// before the first element.
     pub fn quantile(&self, share: f64) -> Option<f32> {
         let (min, max) = self.extremes()?;
-        let wanted = share.clamp(0.0, 1.0) * self.count() as f64;
+        // Less what the product may be rounded up by.
+        let wanted = share.clamp(0.0, 1.0) * self.count() as f64 * (1.0 - 1e-12);
         let width = self.width();
         let edge = |x: f64| (x as f32).clamp(min, max);
         let mut seen = 0u64;

@@ -1,6 +1,6 @@
 //! From what was observed to the range of reals that the codes shall cover.
 
-use super::histogram::{BINS, Histogram};
+use super::histogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 /// How a range is chosen.
@@ -17,8 +17,12 @@ pub enum Method {
 
 /// Codes of an 8-bit value.
 const LEVELS: usize = 256;
+/// Bins for each code of the whole range, at most, when [`Method::Kl`] compares distributions.
+const BINS_PER_CODE: usize = 4;
 /// Bins between two thresholds that [`Method::Kl`] tries.
-const STEP: usize = 16;
+const STEP: usize = 8;
+/// The largest share of the values that [`Method::Kl`] cuts off.
+const MOST_CUT: f64 = 1e-3;
 /// Share of a bin that the codes give nothing while the reals have something there.
 const NOTHING: f64 = 1e-9;
 
@@ -52,33 +56,56 @@ impl Method {
 
 /// The magnitude at which to cut both sides.
 ///
+/// Bins are joined to a few for each code. Where one constant makes much of a distribution, as a channel does that an activation
+/// holds at its bias, many fine bins for each code would tell of a loss within the code that nothing suffers from, and a cut that
+/// takes half of the values away would seem cheaper. For the same reason a bound holds on what is cut off, which samples are often
+/// too few to justify. A cut at the first threshold that is tried is tried again with finer bins.
+///
 /// # Source
 /// The calibration by relative entropy of S. Migacz, "8-bit inference with TensorRT" (2017), here for codes with a zero point:
 /// both sides are cut at one magnitude, and the codes are spread over what is left of both.
 fn least_divergence(histogram: &Histogram) -> f32 {
     let (negative, positive) = histogram.sides();
     let used = |side: &[u64]| side.iter().rposition(|&n| n > 0).map_or(0, |i| i + 1);
-    let (below, above) = (used(negative), used(positive));
-    let whole = below.max(above);
-    let mut best = (f64::INFINITY, whole);
-    // Fewer bins than codes would show no loss.
-    let mut cut = LEVELS.min(BINS);
-    while cut < whole {
-        let divergence = divergence(&negative[..below], &positive[..above], cut);
-        if divergence < best.0 {
-            best = (divergence, cut);
+    let mut limit = used(negative).max(used(positive));
+    let least = least_cut(histogram);
+    loop {
+        let joined = limit.div_ceil(LEVELS * BINS_PER_CODE).max(1);
+        let coarse = |side: &[u64]| side.chunks(joined).map(|bins| bins.iter().sum()).collect::<Vec<u64>>();
+        let (below, above) = (coarse(negative), coarse(positive));
+        let whole = limit.div_ceil(joined);
+        // Fewer bins than codes would show no loss.
+        let first = LEVELS.max(least.div_ceil(joined)).min(whole);
+        let cuts = (first..whole).step_by(STEP).chain([whole]);
+        let each = cuts.map(|cut| (divergence(&below, &above, cut), cut));
+        let best = each.min_by(|(a, i), (b, k)| a.total_cmp(b).then(k.cmp(i)));
+        let cut = best.map_or(whole, |(_, cut)| cut);
+        if cut == whole || cut > first || first > LEVELS || joined == 1 {
+            return ((cut * joined).min(limit) as f64 * histogram.width()) as f32;
         }
-        cut += STEP;
+        limit = cut * joined;
     }
-    if divergence(&negative[..below], &positive[..above], whole) <= best.0 {
-        best.1 = whole;
+}
+
+/// The bins on each side that hold all but a share of [`MOST_CUT`].
+fn least_cut(histogram: &Histogram) -> usize {
+    let (negative, positive) = histogram.sides();
+    let most = (histogram.count() as f64 * MOST_CUT) as u64;
+    let mut beyond = 0;
+    for (i, (below, above)) in negative.iter().zip(positive).enumerate().rev() {
+        beyond += below + above;
+        if beyond > most {
+            return i + 1;
+        }
     }
-    (best.1 as f64 * histogram.width()) as f32
+    0
 }
 
 /// The relative entropy of the reals, cut at a bin, to what the codes make of them.
 fn divergence(negative: &[u64], positive: &[u64], cut: usize) -> f64 {
-    // In ascending order of values.
+    // In ascending order of values; a side without values has no part in the range.
+    let used = |side: &[u64]| side.iter().rposition(|&n| n > 0).map_or(0, |i| i + 1);
+    let (negative, positive) = (&negative[..used(negative)], &positive[..used(positive)]);
     let inside: Vec<u64> =
         negative.iter().take(cut).rev().chain(positive.iter().take(cut)).copied().collect();
     let outside = |side: &[u64]| side.iter().skip(cut).sum::<u64>();
