@@ -26,6 +26,8 @@ mod rewrite;
 #[cfg(test)]
 mod sample;
 mod scale;
+#[cfg(test)]
+mod tests;
 
 pub use calibrate::Calibration;
 pub use compare::{Comparison, Outputs};
