@@ -9,8 +9,9 @@ use tandem_tensor::{DType, QuantParams};
 
 /// The quantisation of every float value that is no constant.
 ///
-/// Values that an operator with [`Form::Shared`] joins form a group, whose range is that of all its members together. A group with
-/// a value of a fixed quantisation takes it; two such groups are not joined, and the rewriter converts between them.
+/// Values that an operator with [`Form::Shared`] joins form a group, whose range is that of all its members together. What is made of
+/// a value of a fixed quantisation alone has that too; beside other operands such a value stays out of the group, which covers its
+/// range, and the rewriter converts it.
 ///
 /// What is fed to the graph is data, whose range is part of the task and no matter of rare outliers: inputs keep all of their range
 /// whatever the method.
@@ -26,24 +27,31 @@ pub(super) fn quantisations(
             groups.fixed[y.0] = Some(quant.clone());
         }
     }
+    // Values whose range a group covers although they are not in it.
+    let mut covered: Vec<(ValueId, ValueId)> = Vec::new();
     for (node, choice) in graph.nodes.iter().zip(choices) {
         let (Ok(Form::Shared { operands, .. }), [y]) = (choice, node.outputs.as_slice()) else { continue };
-        for &x in node.inputs.iter().take(operands.unwrap_or(usize::MAX)) {
-            if graph.constant(x).is_none() {
+        let shared = &node.inputs[..operands.unwrap_or(usize::MAX).min(node.inputs.len())];
+        for &x in shared.iter().filter(|&&x| graph.constant(x).is_none()) {
+            if shared.len() == 1 || groups.fixed(x).is_none() {
                 groups.join(x, *y);
+            } else {
+                covered.push((x, *y));
             }
         }
     }
+    let own: Vec<(f32, f32)> = (0..graph.values.len())
+        .map(|i| {
+            let id = ValueId(i);
+            let method = if graph.inputs.contains(&id) { Method::MinMax } else { method };
+            calibration.of(id).map_or((0.0, 0.0), |histogram| method.range(histogram))
+        })
+        .collect();
     let mut ranges = vec![(0f32, 0f32); graph.values.len()];
-    for (i, value) in graph.values.iter().enumerate() {
-        let Some(histogram) = calibration.of(ValueId(i)) else { continue };
-        if value.ty.dtype != DType::F32 {
-            continue;
-        }
-        let method = if graph.inputs.contains(&ValueId(i)) { Method::MinMax } else { method };
-        let (low, high) = method.range(histogram);
-        let range = &mut ranges[groups.root(i)];
-        *range = (range.0.min(low), range.1.max(high));
+    let all = (0..graph.values.len()).map(|i| (i, i)).chain(covered.iter().map(|(x, y)| (x.0, y.0)));
+    for (from, to) in all {
+        let range = &mut ranges[groups.root(to)];
+        *range = (range.0.min(own[from].0), range.1.max(own[from].1));
     }
     (0..graph.values.len())
         .map(|i| {
@@ -70,15 +78,14 @@ impl Groups {
         i
     }
 
-    fn join(&mut self, a: ValueId, b: ValueId) {
-        let (a, b) = (self.root(a.0), self.root(b.0));
-        if a == b {
-            return;
-        }
-        match (&self.fixed[a], &self.fixed[b]) {
-            (Some(x), Some(y)) if x != y => {}
-            (None, Some(_)) => self.parent[a] = b,
-            _ => self.parent[b] = a,
-        }
+    fn fixed(&mut self, id: ValueId) -> Option<&QuantParams> {
+        let root = self.root(id.0);
+        self.fixed[root].as_ref()
+    }
+
+    /// Joins the group of a result, which has no fixed quantisation yet, to that of an operand.
+    fn join(&mut self, x: ValueId, y: ValueId) {
+        let (x, y) = (self.root(x.0), self.root(y.0));
+        self.parent[y] = x;
     }
 }
