@@ -108,7 +108,8 @@ impl<'g> Comparison<'g> {
             .map(|((&new, &old), tensor)| quantised(tensor, folded.ty(old), graph.ty(new)))
             .collect::<Result<Vec<_>, _>>()?;
         let mut codes: Vec<Option<Tensor>> = vec![None; graph.nodes.len()];
-        let outputs = Interpreter::new(graph).run_observed(&inputs, |n, results| codes[n.0] = results.first().cloned())?;
+        let outputs =
+            Interpreter::new(graph).run_observed(&inputs, |n, results| codes[n.0] = results.first().cloned())?;
         for (k, &(n, old)) in self.layers.iter().enumerate() {
             let (Some(exact), Some(found)) = (&reals[old.0], &codes[n]) else { continue };
             let ty = graph.ty(graph.nodes[n].outputs[0]);
@@ -166,7 +167,11 @@ impl<'g> Comparison<'g> {
 
 /// A tensor as one of another type: quantised where that is.
 fn quantised(tensor: &Tensor, from: &TensorType, to: &TensorType) -> Result<Tensor, QuantiseError> {
-    if to.quant.is_some() && from.quant.is_none() { convert(&Op::Quantize, tensor, from, to) } else { Ok(tensor.clone()) }
+    if to.quant.is_some() && from.quant.is_none() {
+        convert(&Op::Quantize, tensor, from, to)
+    } else {
+        Ok(tensor.clone())
+    }
 }
 
 /// What a tensor stands for.

@@ -39,8 +39,7 @@ struct Affine {
 impl Folder {
     /// Folds one node, if there is one.
     fn step(&mut self) -> bool {
-        (0..self.graph.nodes.len())
-            .any(|n| self.activation(n) || self.backward(n) || self.forward(n))
+        (0..self.graph.nodes.len()).any(|n| self.activation(n) || self.backward(n) || self.forward(n))
             || (0..self.graph.nodes.len()).any(|n| self.depthwise(n))
     }
 
@@ -66,10 +65,8 @@ impl Folder {
         let Some(affine) = self.affine(n) else { return false };
         let Some(m) = self.sole_maker(affine.x) else { return false };
         let node = &self.graph.nodes[m];
-        let plain = matches!(
-            &node.op,
-            Op::Conv(Conv { act: Act::None, .. }) | Op::Dense { act: Act::None }
-        ) || matches!(&node.op, Op::ConvTranspose(c) if c.act == Act::None);
+        let plain = matches!(&node.op, Op::Conv(Conv { act: Act::None, .. }) | Op::Dense { act: Act::None })
+            || matches!(&node.op, Op::ConvTranspose(c) if c.act == Act::None);
         let Some((weights, bias)) = self.weights(m).filter(|_| plain) else { return false };
         let each = (weights.len() / affine.factor.len().max(1)).max(1);
         let scaled = weights.iter().enumerate().map(|(i, w)| w * affine.factor[i / each]).collect();
@@ -179,7 +176,11 @@ impl Folder {
             _ => return None,
         };
         let (ty, shape) = (self.graph.ty(x), &self.graph.ty(c).shape);
-        if ty.dtype != DType::F32 || ty.quant.is_some() || ty.shape != self.graph.ty(y).shape || shape.rank() > ty.shape.rank() {
+        if ty.dtype != DType::F32
+            || ty.quant.is_some()
+            || ty.shape != self.graph.ty(y).shape
+            || shape.rank() > ty.shape.rank()
+        {
             return None;
         }
         let channels = *ty.shape.last()?;
@@ -264,12 +265,14 @@ fn activation_of(op: &Op) -> Option<Act> {
         Op::Unary(UnaryKind::Relu) => Some(Act::Relu),
         Op::Unary(UnaryKind::Relu6) => Some(Act::Relu6),
         Op::Unary(UnaryKind::ReluN1To1) => Some(Act::ReluN1To1),
-        Op::Unary(UnaryKind::Clip { min, max }) => match (min.unwrap_or(f64::NEG_INFINITY), max.unwrap_or(f64::INFINITY)) {
-            (0.0, f64::INFINITY) => Some(Act::Relu),
-            (0.0, 6.0) => Some(Act::Relu6),
-            (-1.0, 1.0) => Some(Act::ReluN1To1),
-            _ => None,
-        },
+        Op::Unary(UnaryKind::Clip { min, max }) => {
+            match (min.unwrap_or(f64::NEG_INFINITY), max.unwrap_or(f64::INFINITY)) {
+                (0.0, f64::INFINITY) => Some(Act::Relu),
+                (0.0, 6.0) => Some(Act::Relu6),
+                (-1.0, 1.0) => Some(Act::ReluN1To1),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

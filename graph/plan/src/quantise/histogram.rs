@@ -180,7 +180,9 @@ mod tests {
     fn quantiles_of_a_ramp_lie_on_it() {
         let mut h = Histogram::default();
         h.add(&(-1000..=1000).map(|i| i as f32).collect::<Vec<_>>());
-        for (share, expected) in [(0.0, -1000.0), (0.25, -500.0), (0.5, 0.0), (0.75, 500.0), (0.999, 998.0), (1.0, 1000.0)] {
+        for (share, expected) in
+            [(0.0, -1000.0), (0.25, -500.0), (0.5, 0.0), (0.75, 500.0), (0.999, 998.0), (1.0, 1000.0)]
+        {
             let found = h.quantile(share).unwrap();
             assert!((found - expected).abs() <= 1.3, "{share}: {found}");
         }

@@ -84,7 +84,9 @@ pub enum QuantiseError {
     #[error("{0}")]
     Nothing(String),
     /// Invalid: samples or weights with a number that has no code.
-    #[error("value '{value}' holds {element}, which has no code; quantise a model whose values are finite, on ordinary samples")]
+    #[error(
+        "value '{value}' holds {element}, which has no code; quantise a model whose values are finite, on ordinary samples"
+    )]
     NotFinite {
         /// Name of the value.
         value: String,
@@ -121,7 +123,8 @@ pub fn quantise(
     let choices = choices(folded);
     if !choices.iter().any(|c| matches!(c, Ok(Form::Weighted | Form::Any))) {
         let first = choices.iter().find_map(|c| c.as_ref().err());
-        let why = first.map_or_else(|| "it computes nothing".to_owned(), |reason| format!("of the first one, {reason}"));
+        let why =
+            first.map_or_else(|| "it computes nothing".to_owned(), |reason| format!("of the first one, {reason}"));
         return Err(QuantiseError::Nothing(format!(
             "no operator of '{}' can become an integer one ({why}); give a float model",
             folded.name

@@ -106,8 +106,7 @@ fn divergence(negative: &[u64], positive: &[u64], cut: usize) -> f64 {
     // In ascending order of values; a side without values has no part in the range.
     let used = |side: &[u64]| side.iter().rposition(|&n| n > 0).map_or(0, |i| i + 1);
     let (negative, positive) = (&negative[..used(negative)], &positive[..used(positive)]);
-    let inside: Vec<u64> =
-        negative.iter().take(cut).rev().chain(positive.iter().take(cut)).copied().collect();
+    let inside: Vec<u64> = negative.iter().take(cut).rev().chain(positive.iter().take(cut)).copied().collect();
     let outside = |side: &[u64]| side.iter().skip(cut).sum::<u64>();
     let (below, above) = (outside(negative), outside(positive));
     let (bins, total) = (inside.len(), inside.iter().sum::<u64>());

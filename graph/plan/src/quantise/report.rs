@@ -132,7 +132,9 @@ impl Report {
             samples: answers.len(),
             agreement: (classes > 1 && !answers.is_empty()).then(|| same as f64 / answers.len() as f64),
             accuracy: labels.and_then(|l| Accuracy::of(answers, l)),
-            held_out: labels.filter(|_| rest < answers.len()).and_then(|l| Accuracy::of(&answers[rest..], l.get(rest..)?)),
+            held_out: labels
+                .filter(|_| rest < answers.len())
+                .and_then(|l| Accuracy::of(&answers[rest..], l.get(rest..)?)),
             output_sqnr_db: comparison.output.decibels(),
             layers,
             float_nodes: quantised.float_nodes.clone(),

@@ -218,7 +218,8 @@ impl Rewriter<'_> {
 
     fn constant_codes(&mut self, id: ValueId, quant: &QuantParams) -> Result<ValueId, QuantiseError> {
         let value = self.old.value(id);
-        let elements = value.constant.as_ref().and_then(|t| t.as_slice::<f32>().ok()).ok_or_else(|| self.unknown(id))?;
+        let elements =
+            value.constant.as_ref().and_then(|t| t.as_slice::<f32>().ok()).ok_or_else(|| self.unknown(id))?;
         let codes: Vec<i8> = elements.iter().map(|&x| scale::code(x, quant)).collect();
         let tensor = Tensor::from_vec(value.ty.shape.clone(), codes).map_err(|_| self.unknown(id))?;
         let ty = TensorType::new(DType::I8, value.ty.shape.clone()).with_quant(quant.clone());

@@ -4,7 +4,9 @@ use super::sample::Sketch;
 use super::*;
 use proptest::prelude::*;
 use tandem_graph::interpret;
-use tandem_ops::{Act, BinaryKind, CoordinateMode, NearestMode, Op, PadMode, ReduceKind, Resize, ResizeMode, UnaryKind};
+use tandem_ops::{
+    Act, BinaryKind, CoordinateMode, NearestMode, Op, PadMode, ReduceKind, Resize, ResizeMode, UnaryKind,
+};
 use tandem_tensor::{DType, QuantParams, Tensor, TensorType};
 
 const METHODS: [Method; 3] = [Method::MinMax, Method::Percentile(99.9), Method::Kl];
