@@ -8,22 +8,26 @@
 //! The result computes the same reals up to rounding.
 
 use std::sync::Arc;
-use tandem_graph::{Graph, Value, ValueId};
+use tandem_graph::{Graph, NodeId, Value, ValueId};
 use tandem_ops::{Act, BinaryKind, Conv, Op, UnaryKind};
 use tandem_tensor::{DType, Tensor, TensorType};
 
 /// Folds until nothing is left to fold.
 pub fn fold(graph: &Graph) -> Graph {
-    let mut folder = Folder { graph: graph.clone(), made: 0 };
-    folder.graph.prune();
+    let mut folder = Folder { graph: graph.clone(), makers: Vec::new(), readers: Vec::new(), made: 0 };
+    folder.look();
     while folder.step() {
-        folder.graph.prune();
+        folder.look();
     }
     folder.graph
 }
 
 struct Folder {
     graph: Graph,
+    /// The node that makes each value.
+    makers: Vec<Option<NodeId>>,
+    /// The node that reads each value, where it is the only reader and reads it once.
+    readers: Vec<Option<usize>>,
     /// Constants made, for their names.
     made: usize,
 }
@@ -37,7 +41,20 @@ struct Affine {
 }
 
 impl Folder {
-    /// Folds one node, if there is one.
+    /// Leaves out what nothing needs any more, and sees who makes and who reads what.
+    fn look(&mut self) {
+        self.graph.prune();
+        self.makers = self.graph.producers();
+        let mut reads: Vec<(usize, Option<usize>)> = vec![(0, None); self.graph.values.len()];
+        let inner =
+            self.graph.nodes.iter().enumerate().flat_map(|(n, node)| node.inputs.iter().map(move |&id| (id, Some(n))));
+        for (id, reader) in inner.chain(self.graph.outputs.iter().map(|&id| (id, None))) {
+            reads[id.0] = (reads[id.0].0 + 1, reader);
+        }
+        self.readers = reads.into_iter().map(|(count, reader)| reader.filter(|_| count == 1)).collect();
+    }
+
+    /// Folds one node, if there is one. What was seen of the graph is then out of date.
     fn step(&mut self) -> bool {
         (0..self.graph.nodes.len()).any(|n| self.activation(n) || self.backward(n) || self.forward(n))
             || (0..self.graph.nodes.len()).any(|n| self.depthwise(n))
@@ -246,16 +263,12 @@ impl Folder {
     /// The node that makes a value, where nothing else but one node reads it.
     fn sole_maker(&self, id: ValueId) -> Option<usize> {
         self.sole_reader(id)?;
-        self.graph.nodes.iter().position(|n| n.outputs.contains(&id))
+        self.makers.get(id.0)?.map(|n| n.0)
     }
 
     /// The node that reads a value, where it is the only reader and reads it once.
     fn sole_reader(&self, id: ValueId) -> Option<usize> {
-        let reads = self.graph.nodes.iter().flat_map(|n| &n.inputs).chain(&self.graph.outputs);
-        if reads.filter(|&&i| i == id).count() != 1 || self.graph.outputs.contains(&id) {
-            return None;
-        }
-        self.graph.nodes.iter().position(|n| n.inputs.contains(&id))
+        *self.readers.get(id.0)?
     }
 }
 
