@@ -81,6 +81,14 @@ enum EndsKind {
     Int8,
 }
 
+/// What is calibrated and measured on.
+struct Samples {
+    /// A list of input tensors for each sample.
+    inputs: Vec<Vec<Tensor>>,
+    /// The class of each, where there are labels.
+    classes: Option<Vec<usize>>,
+}
+
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     let method = options.method()?;
@@ -89,7 +97,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         EndsKind::Int8 => Ends::Int8,
     };
     let graph = model::load(&options.model)?;
-    let (samples, classes) = options.load(&graph)?;
+    let Samples { inputs: samples, classes } = options.load(&graph)?;
     let named = |e: QuantiseError| anyhow!("{}: {e}", options.model.model.display());
     let folded = fold(&graph);
     let calibrated = options.calibrate.unwrap_or(samples.len()).min(samples.len());
@@ -127,8 +135,7 @@ impl Options {
         })
     }
 
-    /// The samples and, with labels, their classes.
-    fn load(&self, graph: &Graph) -> Result<(Vec<Vec<Tensor>>, Option<Vec<usize>>)> {
+    fn load(&self, graph: &Graph) -> Result<Samples> {
         let truth = match &self.labels {
             None => None,
             Some(path) => {
@@ -147,7 +154,9 @@ impl Options {
             (None, true) => bail!("{}: a directory of samples needs --labels with their names", self.samples),
             (_, false) => input::samples(graph, &self.samples, &self.input, self.limit)?,
         };
-        let (Some(truth), Some(path)) = (truth, &self.labels) else { return Ok((samples, None)) };
+        let (Some(truth), Some(path)) = (truth, &self.labels) else {
+            return Ok(Samples { inputs: samples, classes: None });
+        };
         let csv = path.display();
         if samples.len() != truth.len() {
             bail!("{csv}: it labels {} samples but {} holds {}", truth.len(), self.samples, samples.len());
@@ -159,7 +168,7 @@ impl Options {
         if let Some((i, label)) = truth.iter().enumerate().find(|(_, l)| l.class >= classes) {
             bail!("{csv}: line {}: class {} is not below the model's {classes} classes", i + 1, label.class);
         }
-        Ok((samples, Some(truth.iter().map(|l| l.class).collect())))
+        Ok(Samples { inputs: samples, classes: Some(truth.iter().map(|l| l.class).collect()) })
     }
 }
 

@@ -20,9 +20,11 @@ pub(super) struct Weights {
     pub bias_scale: Vec<f32>,
 }
 
-/// The quantisation of an int8 activation that covers a range: zero has a code.
+/// The quantisation of an int8 activation that covers a range: zero has a code. Of a value that was never anything but zero nothing
+/// is known, and it may be 0 to 1.
 pub fn activation(low: f32, high: f32) -> QuantParams {
-    let (low, high) = (f64::from(low.min(0.0)), f64::from(high.max(0.0)));
+    let (low, high) = if low < 0.0 || high > 0.0 { (low.min(0.0), high.max(0.0)) } else { (0.0, 1.0) };
+    let (low, high) = (f64::from(low), f64::from(high));
     let scale = ((high - low) / 255.0).clamp(SCALES.0, SCALES.1) as f32;
     let zero_point = (-128.0 - low / f64::from(scale)).round().clamp(-128.0, 127.0) as i32;
     QuantParams::per_tensor(scale, zero_point)
@@ -86,7 +88,7 @@ mod tests {
     fn pixels_have_the_codes_that_int8_models_give_them() {
         assert_eq!(activation(0.0, 255.0), QuantParams::per_tensor(1.0, -128));
         assert_eq!(code(255.0, &activation(0.0, 255.0)), 127);
-        assert_eq!(activation(0.0, 0.0).zero_point(), -128);
+        assert_eq!(activation(0.0, 0.0), activation(0.0, 1.0));
     }
 
     #[test]

@@ -213,6 +213,25 @@ fn every_operator_with_an_integer_form_has_a_kernel_and_loses_little() {
 }
 
 #[test]
+fn an_input_that_is_an_output_and_values_that_are_zero_are_no_special_case() {
+    for ends in [Ends::Float, Ends::Int8] {
+        let mut s = network();
+        s.graph.outputs.push(s.graph.inputs[0]);
+        let folded = fold(&s.finish());
+        let zero = [Tensor::zeros(DType::F32, [1, 6, 6, 3])];
+        let mut calibration = Calibration::new(&folded);
+        calibration.observe(&folded, &zero).unwrap();
+        let q = quantise(&folded, &calibration, Method::Kl, ends).unwrap();
+        let mut comparison = Comparison::new(&folded, &q);
+        let outputs = comparison.add(&zero).unwrap();
+        assert_eq!(outputs.int8[0], outputs.float[0]);
+        for (a, b) in outputs.float[1].to_f64().iter().zip(outputs.int8[1].to_f64()) {
+            assert!((a - b).abs() < 0.05, "{a} {b}");
+        }
+    }
+}
+
+#[test]
 fn an_index_of_the_largest_reads_codes() {
     let mut s = network();
     let (axis, dtype) = (1, DType::I64);
