@@ -19,6 +19,7 @@ mod isa;
 mod kernels;
 mod partition;
 mod ptx;
+mod quantize;
 mod run;
 mod serve_device;
 mod verilog;
@@ -40,6 +41,8 @@ pub enum Verb {
     Partition(partition::Options),
     /// Import a model and write its graph, or show a summary.
     Import(import::Options),
+    /// Quantise a float model to int8 on samples, and measure what it costs.
+    Quantize(quantize::Options),
     /// Show, run or draw a graph.
     #[command(subcommand)]
     Graph(graph::Verb),
@@ -95,6 +98,7 @@ impl Verb {
             Verb::Eval(options) => eval::run(&options),
             Verb::Partition(options) => partition::run(&options),
             Verb::Import(options) => import::run(&options),
+            Verb::Quantize(options) => quantize::run(&options),
             Verb::Graph(verb) => graph::run(&verb),
             Verb::Compile(options) => compile::run(&options),
             Verb::Asm(options) => asm::assemble(&options),

@@ -66,6 +66,23 @@ pub fn hardware() -> Option<[(&'static str, String); 2]> {
     None
 }
 
+/// The folder of the real models: `TANDEM_MODELS`, else `shared/models` beside the checkout.
+///
+/// `None` where it is absent; then the test says so and is done, unless `TANDEM_REQUIRE` names `models`.
+#[allow(dead_code, reason = "not every test file needs it")]
+pub fn models() -> Option<PathBuf> {
+    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/models"));
+    let folder = std::env::var_os("TANDEM_MODELS").map_or_else(beside, PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    let why = format!("the real models are not in {}; set TANDEM_MODELS", folder.display());
+    let required = std::env::var("TANDEM_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|r| r == "models"), "TANDEM_REQUIRE asks for models, but {why}");
+    eprintln!("skipped: {why}");
+    None
+}
+
 /// stdout as text.
 pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()

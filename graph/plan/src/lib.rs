@@ -4,6 +4,8 @@
 //! can, and keeps a reason for every choice. A [`Plan`] is data: JSON for tools, rows for tables. [`place`] chooses among any
 //! number of devices by what nodes and transfers cost; [`problem()`] asks that of a graph and [`assign`] makes a plan of the answer.
 //! The crate does no I/O and knows neither the compiler nor a device.
+//!
+//! Before that, [`quantise`] turns a float graph into one of int8, with ranges from samples.
 #![forbid(unsafe_code)]
 
 mod extract;
@@ -11,6 +13,7 @@ mod partition;
 pub mod place;
 mod plan;
 mod problem;
+pub mod quantise;
 
 pub use extract::{alone, extract};
 pub use partition::{Choice, assign, on_cpu, partition};
