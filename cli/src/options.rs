@@ -50,9 +50,10 @@ impl Passes {
 pub struct DeviceOptions {
     /// fsim: the functional simulator of the VTA; tsim: the VTA's hardware, cycle by cycle; board:NAME: a board on a serial
     /// port; tcp:HOST:PORT: what `tandem board serve` exports there; remote:HOST:PORT: what `tandem serve-device` exports there;
-    /// uio:DEVICE,BUFFER: a core beside this processor; the CPU does the rest. cpu: the CPU alone.
-    #[arg(long, value_parser = device, default_value = "fsim", value_name = DEVICES)]
-    pub device: DeviceKind,
+    /// uio:DEVICE,BUFFER: a core beside this processor; the CPU does what the VTA cannot. With ,cpu behind it the nodes are
+    /// measured on both and split for the least latency, see `tandem partition`. cpu: the CPU alone.
+    #[arg(long, value_parser = devices, default_value = "fsim", value_name = DEVICES)]
+    pub device: DeviceChoice,
     /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file [default: vta for a simulator; a board needs the
     /// one that its bitstream was built for, and remote:HOST:PORT tells it].
     #[arg(long, value_name = "PRESET|FILE")]
@@ -74,6 +75,15 @@ pub struct InputOptions {
     /// How pixels become numbers for a float input: none 0..255, unit 0..1, signed -1..1, MEAN,STD (pixel / 255 - MEAN) / STD.
     #[arg(long, value_parser = normalize, allow_hyphen_values = true, value_name = "none|unit|signed|MEAN,STD")]
     pub normalize: Option<Normalize>,
+}
+
+/// What runs a model, and who splits it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceChoice {
+    /// The accelerator with the CPU, or the CPU alone.
+    pub kind: DeviceKind,
+    /// Whether the split is for the least latency; else the accelerator has all that it can run.
+    pub planned: bool,
 }
 
 /// Devices to choose from.
@@ -137,7 +147,7 @@ impl DeviceOptions {
     /// # Errors
     /// A board without one.
     pub fn hw(&self) -> Result<&str> {
-        match (&self.hw, &self.device) {
+        match (&self.hw, &self.device.kind) {
             (Some(hw), _) => Ok(hw),
             // A board that is known has its own.
             (None, DeviceKind::Link(LinkKind::Board(name))) if board::resolve(name).is_ok() => Ok(name),
@@ -153,8 +163,8 @@ impl DeviceOptions {
     /// # Errors
     /// One sentence naming the first of them.
     pub fn check(&self) -> Result<()> {
-        self.simulation.check(self.device == DeviceKind::Tsim)?;
-        self.link.check(self.device.link())
+        self.simulation.check(self.device.kind == DeviceKind::Tsim)?;
+        self.link.check(self.device.kind.link())
     }
 }
 
@@ -197,6 +207,22 @@ impl Normalize {
             }
         }
     }
+}
+
+/// The accelerator has all that it can run.
+impl From<DeviceKind> for DeviceChoice {
+    fn from(kind: DeviceKind) -> DeviceChoice {
+        DeviceChoice { kind, planned: false }
+    }
+}
+
+/// Devices, for clap.
+fn devices(text: &str) -> Result<DeviceChoice, String> {
+    let accelerator = text.strip_suffix(",cpu").or_else(|| text.strip_prefix("cpu,"));
+    Ok(DeviceChoice {
+        kind: device(accelerator.unwrap_or(text))?,
+        planned: accelerator.is_some_and(|name| name != "cpu"),
+    })
 }
 
 /// A device, for clap.

@@ -11,6 +11,8 @@ use tandem_runtime::{Copied, Taken};
 
 /// Memory that the host is taken to have.
 const HOST_MEMORY: u64 = 16 << 30;
+/// Clock that an accelerator is taken to have where nothing says otherwise.
+pub const CLOCK_HZ: f64 = 100e6;
 /// Partial placements that are looked at for each node.
 const LABELS: usize = place::LABELS;
 
@@ -74,7 +76,7 @@ impl Costs {
         measured.sort_by_key(|(device, _)| DEVICES.iter().position(|d| d == device));
         let name = |device: &Device| match device {
             Device::Cpu => "cpu".to_owned(),
-            Device::Vta => options.device.name(),
+            Device::Vta => options.device.kind.name(),
         };
         Ok(Costs {
             names: measured.iter().map(|(device, _)| name(device)).collect(),

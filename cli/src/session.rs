@@ -3,6 +3,7 @@
 use crate::cycles::Cycles;
 use crate::link::{Link, LinkKind};
 use crate::options::{DeviceKind, DeviceOptions};
+use crate::placing::{CLOCK_HZ, Costs};
 use crate::remote::Remote;
 use crate::simulation::Simulation;
 use crate::{hardware, stdout};
@@ -18,6 +19,7 @@ use tandem_driver::{Bus, Device as VtaDevice, RemoteBus};
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
 use tandem_jit::JitError;
+use tandem_plan::place::Request;
 use tandem_plan::{Device, Plan, on_cpu, partition};
 use tandem_runtime::{Backend, CpuBackend, Executor, RuntimeError, VtaBackend};
 use tandem_sim::tsim::Model;
@@ -65,12 +67,16 @@ struct Devices {
 }
 
 impl Session {
-    /// Plans and compiles a graph.
+    /// Plans and compiles a graph; for the least latency, where the options ask for that, at a clock of [`CLOCK_HZ`].
     ///
     /// # Errors
     /// One sentence naming the segment, the option, or the tool that is missing; a configuration that does not exist.
     pub fn open(graph: Graph, options: &DeviceOptions) -> Result<Session> {
         options.check()?;
+        if options.device.planned {
+            let placed = Costs::measure(&graph, options, CLOCK_HZ)?.place(&graph, &Request::default())?;
+            return Session::planned(placed.plan, graph, options);
+        }
         Session::with_model(graph, options, simulated(options)?)
     }
 
@@ -80,7 +86,7 @@ impl Session {
     /// As [`Session::open`].
     pub fn with_model(graph: Graph, options: &DeviceOptions, model: Option<Arc<Model>>) -> Result<Session> {
         Session::with_planner(graph, options, model, &|graph, config, refused| {
-            plan(graph, &options.device, config, refused)
+            plan(graph, &options.device.kind, config, refused)
         })
     }
 
@@ -99,7 +105,7 @@ impl Session {
         model: Option<Arc<Model>>,
         planner: Planner<'_>,
     ) -> Result<Session> {
-        if let DeviceKind::Link(link @ LinkKind::Remote(_)) = &options.device {
+        if let DeviceKind::Link(link @ LinkKind::Remote(_)) = &options.device.kind {
             return Session::remote(graph, options, link, planner);
         }
         let hw = options.hw()?;
@@ -107,7 +113,9 @@ impl Session {
             Some(model) => model.config().clone(),
             None => hardware::resolve(hw)?,
         };
-        Session::compile(graph, hw, &options.device, &config, planner, || devices(options, &config, model.as_ref()))
+        Session::compile(graph, hw, &options.device.kind, &config, planner, || {
+            devices(options, &config, model.as_ref())
+        })
     }
 
     /// Plans and compiles a graph for a device of another machine, which tells its configuration.
@@ -118,7 +126,7 @@ impl Session {
         let hw = options.hw.clone().unwrap_or_else(own);
         // The connection that told the configuration is the one to use, unless the compiler needs another try.
         let first = Cell::new(Some(bus));
-        Session::compile(graph, &hw, &options.device, &config, planner, || {
+        Session::compile(graph, &hw, &options.device.kind, &config, planner, || {
             let bus = first.take().map_or_else(|| remote_bus(options, link), Ok)?;
             remote_devices(bus, &config, link)
         })
@@ -272,7 +280,7 @@ pub fn bar(samples: usize) -> ProgressBar {
 
 /// The model of the simulated hardware, where the device is one.
 fn simulated(options: &DeviceOptions) -> Result<Option<Arc<Model>>> {
-    match options.device {
+    match options.device.kind {
         DeviceKind::Tsim => Ok(Some(options.simulation.model(&hardware::resolve(options.hw()?)?)?)),
         DeviceKind::Fsim | DeviceKind::Link(_) | DeviceKind::Cpu => Ok(None),
     }
@@ -284,7 +292,7 @@ fn simulated(options: &DeviceOptions) -> Result<Option<Arc<Model>>> {
 /// As [`Session::open`].
 pub fn backends(options: &DeviceOptions) -> Result<(Vec<Box<dyn Backend>>, bool)> {
     options.check()?;
-    let Devices { backends, measured, .. } = match &options.device {
+    let Devices { backends, measured, .. } = match &options.device.kind {
         DeviceKind::Link(link @ LinkKind::Remote(_)) => {
             let bus = remote_bus(options, link)?;
             let config = bus.facts().config.clone();
@@ -333,11 +341,11 @@ fn devices(options: &DeviceOptions, config: &HwConfig, model: Option<&Arc<Model>
         let device = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the simulated hardware: {e}"))?;
         devices.backends.push(Box::new(VtaBackend::new(device).with_timeout(PATIENCE)));
         (devices.simulation, devices.measured) = (Some(simulation), true);
-    } else if options.device == DeviceKind::Fsim {
+    } else if options.device.kind == DeviceKind::Fsim {
         let bus = FsimBus::with_options(config, Options::default(), DRAM_LIMIT);
         let device = VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the functional simulator: {e}"))?;
         devices.backends.push(Box::new(VtaBackend::new(device)));
-    } else if let DeviceKind::Link(link) = &options.device {
+    } else if let DeviceKind::Link(link) = &options.device.kind {
         let way = link.open(&options.link)?;
         devices.measured = way.is_clocked();
         let device = VtaDevice::open(way.into_bus(), config).map_err(|e| anyhow!("{}: {e}", link.name()))?;

@@ -75,6 +75,17 @@ fn pins_and_forbidden_devices_are_kept_and_the_plan_runs_bit_exactly() {
 }
 
 #[test]
+fn a_list_of_devices_is_planned_and_gives_the_same_bytes() {
+    let (model, input) = (digits("digits_int8.tflite"), digits("inputs_i8.bin"));
+    let expected = digits("expected_prob_i8_tflref.bin");
+    for device in ["fsim,cpu", "cpu,fsim"] {
+        let run = ["run", &model, "--input", &input, "--limit", "40", "--device", device, "--expect", &expected];
+        let text = good(&run);
+        assert!(text.contains(": 0 mismatches in 400 elements") && text.contains("would add"), "{text}");
+    }
+}
+
+#[test]
 fn what_cannot_be_placed_is_refused_with_the_reason() {
     let model = digits("digits_int8.tflite");
     refused(&["partition", &model, "--forbid", "cpu"], &["no device can run node", "'cpu': the device is forbidden"]);

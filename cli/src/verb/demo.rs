@@ -86,13 +86,13 @@ pub fn run(options: &Options) -> Result<Outcome> {
             text.push_str(&draw(&samples, &outputs, &guesses));
             text.push_str(&report::partition(&session.plan));
             text.push_str(&report::counters(&session));
-            text.push_str(&report::latency(&session, &options.device.device.name()));
+            text.push_str(&report::latency(&session, &options.device.device.kind.name()));
             let _ = writeln!(
                 text,
                 "accuracy {:.2} % ({correct} of {} test images){}",
                 100.0 * correct as f64 / truth.len() as f64,
                 truth.len(),
-                match options.device.device {
+                match options.device.device.kind {
                     DeviceKind::Cpu => String::new(),
                     DeviceKind::Fsim => format!(", about {} cycles an image", grouped(cycles)),
                     DeviceKind::Tsim | DeviceKind::Link(_) => format!(", {} cycles an image", grouped(cycles)),
@@ -118,7 +118,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
 
 /// Where the network runs, in words.
 fn place(device: &DeviceOptions, hw: &str) -> String {
-    match &device.device {
+    match &device.device.kind {
         DeviceKind::Fsim => format!("a simulated VTA ({hw})"),
         DeviceKind::Tsim => format!("the hardware of a VTA, simulated cycle by cycle ({hw})"),
         DeviceKind::Link(link) => format!("the VTA ({hw}) of {}", link.name()),

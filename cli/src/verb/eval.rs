@@ -88,7 +88,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         Format::Table => format!(
             "{}{}accuracy {:.1} % ({correct} of {count})\n",
             report::partition(&session.plan),
-            report::latency(&session, &options.device.device.name()),
+            report::latency(&session, &options.device.device.kind.name()),
             accuracy * 100.0
         ),
     };

@@ -202,7 +202,7 @@ fn on_core(options: &Options, subject: &Subject, routed: bool) -> Result<(Gates,
         let device = |simulation| {
             // The model of the netlist knows its configuration; a name is all that is asked for.
             let (hw, link) = (Some(PRESET.to_owned()), LinkOptions::default());
-            DeviceOptions { device: DeviceKind::Tsim, hw, link, simulation }
+            DeviceOptions { device: DeviceKind::Tsim.into(), hw, link, simulation }
         };
         // The functional simulator looks at each program first: what it refuses says nothing about the netlist.
         let simulation = SimulationOptions { watchdog: Some(WATCHDOG), ..SimulationOptions::default() };
@@ -314,7 +314,7 @@ fn network(
     let graph = load()?;
     let samples = input::samples(&graph, files, &options.inputs, Some(options.limit))?;
     let cpu = DeviceOptions {
-        device: DeviceKind::Cpu,
+        device: DeviceKind::Cpu.into(),
         hw: Some(PRESET.to_owned()),
         link: LinkOptions::default(),
         simulation: SimulationOptions::default(),

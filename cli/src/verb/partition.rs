@@ -2,11 +2,9 @@
 
 mod drawing;
 
-use crate::link::LinkOptions;
-use crate::options::{DeviceKind, DeviceOptions, Format, ModelOptions, device};
-use crate::placing::{Costs, DEVICES, Placed, Source, proof, shortened, shown};
+use crate::options::{DeviceKind, DeviceOptions, Format, ModelOptions};
+use crate::placing::{CLOCK_HZ, Costs, DEVICES, Placed, Source, proof, shortened, shown};
 use crate::session::Session;
-use crate::simulation::SimulationOptions;
 use crate::table::table;
 use crate::{Outcome, file, model, report, stdout};
 use anyhow::{Result, bail};
@@ -32,14 +30,10 @@ const NAME: usize = 28;
 pub struct Options {
     #[command(flatten)]
     model: ModelOptions,
-    /// The devices: an accelerator as for `tandem run`, and cpu, which is where inputs come from in any case.
-    #[arg(long, value_parser = pair, default_value = "fsim,cpu", value_name = "DEVICE,cpu")]
-    device: DeviceKind,
-    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
-    #[arg(long, value_name = "PRESET|FILE")]
-    hw: Option<String>,
+    #[command(flatten)]
+    device: DeviceOptions,
     /// Clock of the accelerator, by which cycles become seconds.
-    #[arg(long, value_name = "MHZ", default_value_t = 100.0, value_parser = positive)]
+    #[arg(long, value_name = "MHZ", default_value_t = CLOCK_HZ / 1e6, value_parser = positive)]
     clock_mhz: f64,
     /// Take the CPU to be so many times slower than this host: a projection for a smaller one.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
@@ -77,10 +71,6 @@ pub struct Options {
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    #[command(flatten)]
-    link: LinkOptions,
-    #[command(flatten)]
-    simulation: SimulationOptions,
 }
 
 /// Objectives on the command line.
@@ -102,17 +92,11 @@ struct Measured {
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::load(&options.model)?;
-    let device = DeviceOptions {
-        device: options.device.clone(),
-        hw: options.hw.clone(),
-        link: options.link.clone(),
-        simulation: options.simulation.clone(),
-    };
-    let mut costs = Costs::measure(&graph, &device, options.clock_mhz * 1e6)?;
+    let mut costs = Costs::measure(&graph, &options.device, options.clock_mhz * 1e6)?;
     costs.watts = watts(options, &costs.names)?;
     costs.cpu_times = options.cpu_times;
     let placed = costs.place(&graph, &request(options))?;
-    let measured = if options.measure { Some(measure(&graph, &device, &placed, &costs)?) } else { None };
+    let measured = if options.measure { Some(measure(&graph, &options.device, &placed, &costs)?) } else { None };
     if let Some(path) = &options.plot {
         file::write(path, drawing::svg(&title(options), &placed, &costs).as_bytes())?;
     }
@@ -161,7 +145,7 @@ fn watts(options: &Options, names: &[String]) -> Result<BTreeMap<String, (f64, f
 
 fn measure(graph: &Graph, device: &DeviceOptions, placed: &Placed, costs: &Costs) -> Result<Measured> {
     let mut session = Session::planned(placed.plan.clone(), graph.clone(), device)?;
-    let slow = device.device == DeviceKind::Tsim;
+    let slow = device.device.kind == DeviceKind::Tsim;
     let samples = if slow { SAMPLES.0 } else { SAMPLES.1 }.next_multiple_of(session.executor.samples());
     let zeros = |ids: &[tandem_graph::ValueId]| -> Vec<Tensor> {
         ids.iter().map(|&id| Tensor::zeros(graph.ty(id).dtype, graph.ty(id).shape.clone())).collect()
@@ -359,12 +343,6 @@ fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>
         );
     }
     text
-}
-
-/// An accelerator and the host, for clap.
-fn pair(text: &str) -> Result<DeviceKind, String> {
-    let accelerator = text.strip_suffix(",cpu").or_else(|| text.strip_prefix("cpu,")).unwrap_or(text);
-    device(accelerator)
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

@@ -81,7 +81,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
             }
             text.push_str(&report::results(&session.graph, &outputs));
             text.push_str(&report::counters(&session));
-            text.push_str(&report::latency(&session, &options.device.device.name()));
+            text.push_str(&report::latency(&session, &options.device.device.kind.name()));
             if let Some((path, compared)) = &compared {
                 let _ = writeln!(text, "{}", compared.sentence(&path.display().to_string()));
             }

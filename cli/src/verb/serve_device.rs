@@ -41,10 +41,10 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let mut device = options.device.clone();
     let token = token::of(device.link.token_file.take().as_deref())?;
     device.check()?;
-    if device.device.is_remote() {
-        bail!("--device {}: it is exported already; clients connect to it themselves", device.device.name());
+    if device.device.kind.is_remote() {
+        bail!("--device {}: it is exported already; clients connect to it themselves", device.device.kind.name());
     }
-    if device.device == DeviceKind::Cpu {
+    if device.device.kind == DeviceKind::Cpu {
         bail!("--device cpu: only a VTA is exported; use fsim, tsim or a board");
     }
     let config = hardware::resolve(device.hw()?)?;
@@ -54,7 +54,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
 
 /// Opens the device and reserves the memory that is exported.
 fn open(device: &DeviceOptions, config: &HwConfig, bytes: Bytes) -> Result<Exported> {
-    Ok(match &device.device {
+    Ok(match &device.device.kind {
         DeviceKind::Tsim => {
             let (mut bus, _) = device.simulation.open(device.simulation.model(config)?, false, bytes.0)?;
             let memory = bus.map(DmaAddr(0), bytes)?;
@@ -82,7 +82,7 @@ fn export(options: &Options, exported: Exported, config: HwConfig, token: &Token
     let listener = TcpListener::bind(&options.listen).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let Exported { bus, memory, clock } = exported;
-    let facts = Facts { name: options.device.device.name(), config, memory, clock };
+    let facts = Facts { name: options.device.device.kind.name(), config, memory, clock };
     let limits = Limits { idle: Duration::from_secs(options.idle.into()), ..Limits::default() };
     let at = LinkKind::Remote(address.to_string()).name();
     stdout::emit(&format!("{} ({:#010x}) is served: --device {at}\n", facts.name, facts.config.digest()))?;

@@ -30,7 +30,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<Outcome> {
     options.device.check()?;
     let bytes = Bytes(options.memory.into());
-    match &options.device.device {
+    match &options.device.device.kind {
         DeviceKind::Cpu => bail!("--device cpu: only a VTA is exported; use fsim, tsim or a board"),
         DeviceKind::Fsim => {
             let config = hardware::resolve(options.device.hw()?)?;
@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
 }
 
 fn export<B: Bus>(options: &Options, bus: B, memory: DmaBuf) -> Result<Outcome> {
-    let listener = listen(options, &options.device.device.name())?;
+    let listener = listen(options, &options.device.device.kind.name())?;
     serve(&listener, &mut FrameServer::new(bus, memory), told(options)).context(options.listen.clone())?;
     Ok(Outcome::Good)
 }
