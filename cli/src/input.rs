@@ -109,6 +109,9 @@ fn column(
     let bytes = file::read(path)?;
     let read = || -> Result<Vec<Tensor>> {
         if picture::is_picture(path) {
+            if options.input_quant.is_some() {
+                bail!("--input-quant is for files of codes, and this is a picture; use --normalize");
+            }
             return Ok(vec![picture::load(&bytes, ty, name, options.normalize.as_ref())?]);
         }
         match extension(path).as_str() {
@@ -206,6 +209,17 @@ fn file_dtype(options: &InputOptions) -> Option<DType> {
 
 /// A sample in the file's dtype to the model's.
 fn convert(tensor: &Tensor, name: &str, ty: &TensorType, options: &InputOptions) -> Result<Tensor> {
+    if let Some((scale, zero)) = options.input_quant {
+        if !ty.dtype.is_float() || tensor.dtype().is_float() || options.normalize.is_some() {
+            bail!(
+                "--input-quant makes reals of integer codes, and the numbers are {} for input '{name}' {ty}{}; leave it out",
+                tensor.dtype(),
+                if options.normalize.is_some() { ", normalised as pixels" } else { "" }
+            );
+        }
+        let reals: Vec<f64> = tensor.to_f64().into_iter().map(|code| (code - zero) * scale).collect();
+        return Ok(Tensor::from_f64(ty.dtype, ty.shape.clone(), &reals)?);
+    }
     let pixels = options.input_dtype == Some(InputDType::U8);
     if pixels && (ty.dtype == DType::I8 || ty.dtype.is_float()) {
         return picture::tensor(tensor.as_slice::<u8>()?, ty, name, options.normalize.as_ref());

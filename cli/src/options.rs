@@ -75,6 +75,9 @@ pub struct InputOptions {
     /// How pixels become numbers for a float input: none 0..255, unit 0..1, signed -1..1, MEAN,STD (pixel / 255 - MEAN) / STD.
     #[arg(long, value_parser = normalize, allow_hyphen_values = true, value_name = "none|unit|signed|MEAN,STD")]
     pub normalize: Option<Normalize>,
+    /// The numbers are integer codes of reals, for a float input: (code - ZERO) * SCALE.
+    #[arg(long, value_parser = input_quant, allow_hyphen_values = true, value_name = "SCALE:ZERO")]
+    pub input_quant: Option<(f64, f64)>,
 }
 
 /// What runs a model, and who splits it.
@@ -259,6 +262,14 @@ fn dim(text: &str) -> Result<(String, usize), String> {
     parsed
         .filter(|(name, extent)| !name.is_empty() && *extent > 0)
         .ok_or_else(|| "write NAME=EXTENT with an extent of at least 1, such as batch=1".to_owned())
+}
+
+fn input_quant(text: &str) -> Result<(f64, f64), String> {
+    let parsed =
+        text.split_once(':').and_then(|(s, z)| Some((s.parse::<f64>().ok()?, f64::from(z.parse::<i32>().ok()?))));
+    parsed
+        .filter(|(scale, _)| scale.is_finite() && *scale > 0.0)
+        .ok_or_else(|| "write SCALE:ZERO with a scale above 0 and a whole number, such as 0.5847029:83".to_owned())
 }
 
 fn normalize(text: &str) -> Result<Normalize, String> {

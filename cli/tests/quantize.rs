@@ -80,16 +80,15 @@ fn a_network_of_depthwise_convolutions_keeps_its_accuracy_on_features() {
     let Some(root) = models() else { return };
     let folder = Folder::new("quantize_kws");
     let tiny = root.join("mlperf-tiny/kws01");
-    let codes = std::fs::read(tiny.join("inputs_i8.bin")).unwrap();
-    let real = |&c: &u8| ((f32::from(c as i8) - 83.0) * 0.584_702_9).to_le_bytes();
-    let samples = folder.file("features.bin", codes[..60 * 490].iter().flat_map(real).collect::<Vec<u8>>());
+    // The samples are codes of the int8 model's input.
+    let reading = ["--input-dtype", "i8", "--input-quant", "0.5847029:83"];
     for (model, method) in [
         ("mlperf-tiny/models/kws_ref_model_float32.tflite", "percentile"),
         ("mlperf-tiny/onnx/kws_ref_model_float32.onnx", "kl"),
     ] {
         let labels = Some(labels(&folder, &tiny.join("y_labels.csv"), 60));
-        let samples = samples.clone();
-        let case = Case { model, samples, labels, reading: &[], limit: "60", calibrate: "40", decibels: 20.0 };
+        let samples = tiny.join("inputs_i8.bin").display().to_string();
+        let case = Case { model, samples, labels, reading: &reading, limit: "60", calibrate: "40", decibels: 20.0 };
         check(&folder, &root, &case, method);
     }
 }
@@ -197,6 +196,8 @@ fn errors_are_one_sentence_and_leave_no_file() {
         (vec![&relu, "--samples", &fine, "--method", "percentile", "--percentile", "20"], "above 50"),
         (vec![&relu, "--samples", &fine, "--labels", &csv], "labels 2 samples"),
         (vec![&relu, "--samples", &here], "needs --labels"),
+        (vec![&relu, "--samples", &fine, "--input-quant", "0.5:3"], "reals of integer codes"),
+        (vec![&relu, "--samples", &fine, "--input-quant", "-1:3"], "SCALE:ZERO"),
         (vec![&relu, "--samples", "nowhere.bin"], "no such file"),
     ] {
         let output = tandem(&[&["quantize"], &arguments[..], &["-o", &graph]].concat());
