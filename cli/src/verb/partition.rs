@@ -68,6 +68,9 @@ pub struct Options {
     /// Write the plan.
     #[arg(long, value_name = "OUT.json")]
     save: Option<PathBuf>,
+    /// Write what was measured, as the problem that was solved.
+    #[arg(long, value_name = "OUT.json")]
+    problem: Option<PathBuf>,
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -99,6 +102,9 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let measured = if options.measure { Some(measure(&graph, &options.device, &placed, &costs)?) } else { None };
     if let Some(path) = &options.plot {
         file::write(path, drawing::svg(&title(options), &placed, &costs).as_bytes())?;
+    }
+    if let Some(path) = &options.problem {
+        file::write(path, placed.problem.to_json().as_bytes())?;
     }
     if let Some(path) = &options.save {
         file::write(path, placed.plan.to_json().as_bytes())?;

@@ -2,6 +2,7 @@
 
 mod oracle;
 mod program;
+mod real;
 mod refusals;
 mod sample;
 
