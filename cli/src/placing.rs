@@ -1,7 +1,8 @@
 //! What a model's nodes take on the devices at hand, and the problem of placing them.
 
-use crate::options::DeviceOptions;
+use crate::options::{DeviceChoice, DeviceKind, DeviceOptions};
 use crate::session;
+use crate::simulation::SimulationOptions;
 use anyhow::{Result, anyhow};
 use std::collections::{BTreeMap, HashMap};
 use tandem_graph::{Graph, NodeId, ValueId};
@@ -72,6 +73,20 @@ impl Costs {
             measured.push((backend.device(), taken));
         }
         bar.finish_and_clear();
+        if let Some(beside) = beside(options) {
+            let (mut backends, _) = session::backends(&beside)?;
+            let vta = |device| device == Device::Vta;
+            let backend = backends.iter_mut().find(|backend| vta(backend.device()));
+            let own = measured.iter_mut().find(|(device, _)| vta(*device));
+            if let (Some(backend), Some((_, own))) = (backend, own) {
+                let copies = backend.measure(graph, &mut || {}).map_err(|e| anyhow!("{}: {e}", graph.name))?;
+                for (own, other) in own.iter_mut().zip(copies) {
+                    if let (Ok(own), Ok(other)) = (own, other) {
+                        own.copies = other.copies;
+                    }
+                }
+            }
+        }
         // In the order of `DEVICES`.
         measured.sort_by_key(|(device, _)| DEVICES.iter().position(|d| d == device));
         let name = |device: &Device| match device {
@@ -175,6 +190,17 @@ impl Costs {
         let reason = phrases.collect::<Vec<_>>().join("; ");
         if reason.is_empty() { "the only device".to_owned() } else { reason }
     }
+}
+
+/// What the host's own part, kernels and copies, is measured beside in place of the hardware's simulation, which takes so much of the
+/// host's caches that whatever comes behind it is slow: the functional simulator. `None` where the device is no such simulation.
+pub fn beside(options: &DeviceOptions) -> Option<DeviceOptions> {
+    let device = || DeviceChoice { kind: DeviceKind::Fsim, ..options.device.clone() };
+    (options.device.kind == DeviceKind::Tsim).then(|| DeviceOptions {
+        device: device(),
+        simulation: SimulationOptions::default(),
+        ..options.clone()
+    })
 }
 
 /// A number of seconds or joules in the unit that suits it.

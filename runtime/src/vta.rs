@@ -2,6 +2,7 @@
 
 use crate::backend::Copied;
 use crate::cpu::zeros;
+use crate::profile::median;
 use crate::{Backend, Executable, RuntimeError, Taken};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,10 @@ use tandem_tensor::Tensor;
 
 /// Time allowed for one run of a program, unless [`VtaBackend::with_timeout`] says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Runs of a node that is measured at most, and the time after which no further one begins.
+const RUNS: usize = 9;
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// A device with the compiler in front of it.
 pub struct VtaBackend {
@@ -49,7 +54,7 @@ impl Backend for VtaBackend {
         tandem_jit::supports(graph, node, &self.config)
     }
 
-    /// Every node as a program of its own, run twice: the first run also brings its instructions and weights to the device.
+    /// Every node as a program of its own; the first run, which brings its instructions and weights to their places, does not count.
     fn measure(&mut self, graph: &Graph, done: &mut dyn FnMut()) -> Result<Vec<Result<Taken, String>>, RuntimeError> {
         let mut all = Vec::with_capacity(graph.nodes.len());
         for (n, node) in graph.nodes.iter().enumerate() {
@@ -92,14 +97,26 @@ impl VtaBackend {
         let group = vec![zeros(node); segment.samples];
         let samples = segment.samples as u32;
         segment.run(&group)?;
-        let (cycles, copies) = (segment.counters.cycles, segment.copies.clone());
-        let begin = Instant::now();
-        segment.run(&group)?;
-        Ok(Taken {
-            wall: begin.elapsed() / samples,
-            cycles: Some((segment.counters.cycles - cycles) / u64::from(samples)),
-            copies: segment.copies.iter().zip(&copies).map(|(now, before)| now.since(before, samples)).collect(),
-        })
+        let mut runs: Vec<Taken> = Vec::new();
+        let start = Instant::now();
+        while runs.is_empty() || runs.len() < RUNS && start.elapsed() < PATIENCE {
+            let (cycles, copies) = (segment.counters.cycles, segment.copies.clone());
+            let begin = Instant::now();
+            segment.run(&group)?;
+            runs.push(Taken {
+                wall: begin.elapsed() / samples,
+                cycles: Some((segment.counters.cycles - cycles) / u64::from(samples)),
+                copies: segment.copies.iter().zip(&copies).map(|(now, before)| now.since(before, samples)).collect(),
+            });
+        }
+        // Cycles and bytes are those of every run; times are not.
+        let mut taken = runs.last().cloned().unwrap_or_default();
+        taken.wall = median(runs.iter().map(|run| run.wall).collect()).unwrap_or_default();
+        for (at, copied) in taken.copies.iter_mut().enumerate() {
+            let walls = runs.iter().filter_map(|run| run.copies.get(at)).map(|copied| copied.wall);
+            copied.wall = median(walls.collect()).unwrap_or_default();
+        }
+        Ok(taken)
     }
 }
 

@@ -2,8 +2,8 @@
 
 mod drawing;
 
-use crate::options::{DeviceKind, DeviceOptions, Format, ModelOptions};
-use crate::placing::{CLOCK_HZ, Costs, DEVICES, Placed, Source, proof, shortened, shown};
+use crate::options::{DeviceOptions, Format, ModelOptions};
+use crate::placing::{CLOCK_HZ, Costs, DEVICES, Placed, Source, beside, proof, shortened, shown};
 use crate::session::Session;
 use crate::table::table;
 use crate::{Outcome, file, model, report, stdout};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
-use tandem_graph::Graph;
+use tandem_graph::{Graph, ValueId};
 use tandem_plan::Device;
 use tandem_plan::place::{self, Objective, Price, Request};
 use tandem_runtime::median;
@@ -150,22 +150,36 @@ fn watts(options: &Options, names: &[String]) -> Result<BTreeMap<String, (f64, f
 }
 
 fn measure(graph: &Graph, device: &DeviceOptions, placed: &Placed, costs: &Costs) -> Result<Measured> {
+    let host = beside(device);
+    let samples = if host.is_some() { SAMPLES.0 } else { SAMPLES.1 };
+    let mut measured = measure_on(graph, device, placed, costs, samples)?;
+    if let Some(host) = host {
+        let Measured { cpu, copies, .. } = measure_on(graph, &host, placed, costs, SAMPLES.1)?;
+        measured = Measured { cpu, copies, ..measured };
+    }
+    Ok(measured)
+}
+
+fn measure_on(
+    graph: &Graph,
+    device: &DeviceOptions,
+    placed: &Placed,
+    costs: &Costs,
+    samples: usize,
+) -> Result<Measured> {
     let mut session = Session::planned(placed.plan.clone(), graph.clone(), device)?;
-    let slow = device.device.kind == DeviceKind::Tsim;
-    let samples = if slow { SAMPLES.0 } else { SAMPLES.1 }.next_multiple_of(session.executor.samples());
-    let zeros = |ids: &[tandem_graph::ValueId]| -> Vec<Tensor> {
-        ids.iter().map(|&id| Tensor::zeros(graph.ty(id).dtype, graph.ty(id).shape.clone())).collect()
-    };
-    let inputs = vec![zeros(&graph.inputs); session.executor.samples()];
+    let samples = samples.next_multiple_of(session.executor.samples());
+    let zeros = |&id: &ValueId| Tensor::zeros(graph.ty(id).dtype, graph.ty(id).shape.clone());
+    let inputs = vec![graph.inputs.iter().map(zeros).collect::<Vec<_>>(); session.executor.samples()];
     // The first run brings programs and weights to their places.
     session.run(&inputs, None)?;
     let mut parts: [Vec<Duration>; 2] = Default::default();
     let mut cycles = 0;
     for _ in 0..samples / inputs.len() {
-        let before = session.executor.profile().clone();
+        let before = session.executor.profile().segments.clone();
         session.run(&inputs, None)?;
         let (mut cpu, mut copies) = (Duration::ZERO, Duration::ZERO);
-        for (before, after) in before.segments.iter().zip(&session.executor.profile().segments) {
+        for (before, after) in before.iter().zip(&session.executor.profile().segments) {
             match (before.counters, after.counters) {
                 (Some(from), Some(to)) => cycles += to.cycles - from.cycles,
                 _ => cpu += after.wall - before.wall,

@@ -251,6 +251,6 @@ const SIMT: &[Bug] = &[
     Bug {
         name: "no barrier behind the products",
         wrong: "elements are overwritten that other threads still read",
-        edits: &[("            }\n        }\n        __syncthreads();\n    }\n", "            }\n        }\n    }\n")],
+        edits: &[("        __syncthreads();\n        if (begin / DEPTH % CHUNK", "        if (begin / DEPTH % CHUNK")],
     },
 ];
