@@ -94,7 +94,7 @@ struct Measured {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let graph = model::load(&options.model)?;
+    let graph = model::ready(&options.model)?;
     let mut costs = Costs::measure(&graph, &options.device, options.clock_mhz * 1e6)?;
     costs.watts = watts(options, &costs.names)?;
     costs.cpu_times = options.cpu_times;
