@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::cpu::conv::Geometry;
-use crate::cpu::int8::{Aligned, Codes};
+use crate::cpu::int8::{Aligned, Codes, rounded_twice};
 use crate::cpu::shared::Shared;
 use crate::infer::Window;
 use crate::quantized::stage::{Scale, Stage};
@@ -179,7 +179,7 @@ impl Quads {
                 let sums: [__m512i; 4] = match &block.scale {
                     Factors::Double { multiplier, half, shift } => std::array::from_fn(|v| {
                         let [multiplier, half, shift] = [multiplier, half, shift].map(|list| whole(&list[v]));
-                        double(sums[v], multiplier, half, shift)
+                        rounded_twice(sums[v], multiplier, half, shift)
                     }),
                     Factors::Float(scale) => std::array::from_fn(|v| {
                         // SAFETY: both types are 64 bytes.
@@ -265,23 +265,6 @@ fn list<T>(of: impl Fn(usize) -> T) -> List<T> {
 fn whole(list: &Aligned<[i32; 16]>) -> __m512i {
     // SAFETY: 64 bytes are there.
     unsafe { _mm512_load_si512(list.0.as_ptr().cast()) }
-}
-
-/// The rounding doubling high multiply, then the rounding shift, of sums below 2^30 in magnitude. `half` is half of what the shift
-/// divides by, and 0 without a shift.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn double(acc: __m512i, multiplier: __m512i, half: __m512i, shift: __m512i) -> __m512i {
-    let nudge = _mm512_set1_epi64(1 << 31);
-    let acc = _mm512_slli_epi32::<1>(acc);
-    let even = _mm512_add_epi64(_mm512_mul_epi32(acc, multiplier), nudge);
-    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), _mm512_srli_epi64::<32>(multiplier));
-    let odd = _mm512_add_epi64(odd, nudge);
-    // The upper half of each product.
-    let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
-    // A negative number's half goes down; without a shift there is no half.
-    let sign = _mm512_and_si512(_mm512_srai_epi32::<31>(high), _mm512_min_epi32(half, _mm512_set1_epi32(1)));
-    _mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, half), sign), shift)
 }
 
 /// The copy of an image: lines of as many phases as the stride has columns.

@@ -18,6 +18,8 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use epilogue::rounded_twice;
 pub(crate) use multiply::{multiply, product};
 pub(crate) use pack::{Aligned, Codes, Form, Weights};
 pub(crate) use source::{Layout, Matrix, Source, convert, pitch};
