@@ -4,6 +4,8 @@ use super::codes;
 use crate::OpError;
 use crate::arith::{AddOperand, AddParams, Requant};
 use crate::cpu::int8::Codes;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::int8::{Doubled, DoubledSide};
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use tandem_tensor::{Tensor, TensorType};
 
@@ -138,10 +140,25 @@ impl Sum {
         let [a, b] = operands.map(codes::bytes);
         let mut out = vec![0; a.bytes.len()];
         match self.kind {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Double(output) if self.wide(output).run(a, b, &mut out) => {}
             Kind::Double(output) => vectorised(Pass { sum: self, operands: [a, b], output, out: &mut out }),
             Kind::Shift(output) => vectorised(Pass { sum: self, operands: [a, b], output, out: &mut out }),
         }
         Ok(vec![codes::tensor(self.result.dtype, &self.result.shape, out)?])
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn wide(&self, output: Double) -> Doubled {
+        let side = |side: Side, negative| DoubledSide {
+            zero: side.zero,
+            pre_shift: side.pre_shift,
+            factor: (side.scale.multiplier, side.scale.shift),
+            negative,
+        };
+        let Sum { sides: [a, b], zero_point, lo, hi, .. } = *self;
+        let sides = [side(a, false), side(b, self.sign != 0)];
+        Doubled { sides, output: (output.multiplier, output.shift), zero_point, lo, hi }
     }
 }
 

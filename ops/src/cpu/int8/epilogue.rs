@@ -313,7 +313,7 @@ fn order(quarters: usize) -> __m512i {
 /// Half of what a shift divides by, and 0 without a shift.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn half_of(shift: __m512i) -> __m512i {
+pub(super) fn half_of(shift: __m512i) -> __m512i {
     _mm512_srli_epi32::<1>(_mm512_sllv_epi32(_mm512_set1_epi32(1), shift))
 }
 
