@@ -1,6 +1,6 @@
 //! The reference interpreter: the oracle.
 
-use crate::{Graph, GraphError, Node, NodeId};
+use crate::{Graph, GraphError, Node, NodeId, ValueId};
 use tandem_ops::{Operand, Prepared, reference};
 use tandem_tensor::Tensor;
 
@@ -10,18 +10,34 @@ pub struct Interpreter<'g> {
     kernels: Option<&'g Kernels>,
 }
 
-/// The kernels of a graph's nodes whose constant weights are worth preparing once for many runs.
-pub struct Kernels(Vec<Option<Prepared>>);
+/// What is prepared once for many runs of a graph: the kernels of its nodes, where there are such.
+pub struct Kernels {
+    kernels: Vec<Option<Prepared>>,
+    /// How often each value is read.
+    uses: Vec<usize>,
+}
 
 impl Kernels {
     /// The kernels of a verified graph.
     pub fn new(graph: &Graph) -> Self {
-        Kernels(graph.nodes.iter().map(|node| prepare(graph, node)).collect())
+        Kernels { kernels: graph.nodes.iter().map(|node| prepare(graph, node)).collect(), uses: uses(graph) }
     }
+}
+
+fn uses(graph: &Graph) -> Vec<usize> {
+    let mut uses = vec![0; graph.values.len()];
+    for id in graph.nodes.iter().flat_map(|n| &n.inputs).chain(&graph.outputs) {
+        uses[id.0] += 1;
+    }
+    uses
 }
 
 fn prepare(graph: &Graph, node: &Node) -> Option<Prepared> {
     let (&x, rest) = node.inputs.split_first()?;
+    if node.inputs.iter().all(|&id| graph.constant(id).is_none()) && node.outputs.len() == 1 {
+        let types: Vec<_> = node.inputs.iter().map(|&id| graph.ty(id)).collect();
+        return Prepared::without_weights(&node.op, graph.arith, &types, graph.ty(node.outputs[0]));
+    }
     let weights = rest
         .iter()
         .map(|&id| Some(Operand { tensor: graph.constant(id)?, ty: graph.ty(id) }))
@@ -80,30 +96,28 @@ impl<'g> Interpreter<'g> {
             }
             env[id.0] = Some(tensor.clone());
         }
-        let mut uses = vec![0usize; graph.values.len()];
-        for id in graph.nodes.iter().flat_map(|n| &n.inputs).chain(&graph.outputs) {
-            uses[id.0] += 1;
-        }
+        let mut uses = self.kernels.map_or_else(|| uses(graph), |kernels| kernels.uses.clone());
         for (i, node) in graph.nodes.iter().enumerate() {
             let unset = || GraphError::Malformed {
                 place: format!("node '{}'", node.name),
                 problem: "reads a value that nothing has made; the nodes are not in topological order".into(),
             };
             let results = {
-                let mut operands = Vec::with_capacity(node.inputs.len());
-                for &id in &node.inputs {
-                    let value = graph.value(id);
-                    let tensor = match &value.constant {
-                        Some(t) => t.as_ref(),
-                        None => env[id.0].as_ref().ok_or_else(unset)?,
-                    };
-                    operands.push(Operand { tensor, ty: &value.ty });
-                }
-                let types: Vec<_> = node.outputs.iter().map(|&id| graph.ty(id)).collect();
-                let prepared = self.kernels.and_then(|k| k.0.get(i)?.as_ref());
-                match (prepared, operands.first()) {
-                    (Some(kernel), Some(x)) => kernel.run(x.tensor),
-                    _ => reference(&node.op, graph.arith, &operands, &types),
+                let tensor = |&id: &ValueId| match &graph.value(id).constant {
+                    Some(t) => Ok(t.as_ref()),
+                    None => env[id.0].as_ref().ok_or_else(unset),
+                };
+                match self.kernels.and_then(|k| k.kernels.get(i)?.as_ref()) {
+                    Some(kernel) => {
+                        let inputs = node.inputs.iter().take(kernel.inputs()).map(tensor);
+                        kernel.run(&inputs.collect::<Result<Vec<_>, _>>()?)
+                    }
+                    None => {
+                        let operand = |id| Ok(Operand { tensor: tensor(id)?, ty: graph.ty(*id) });
+                        let operands = node.inputs.iter().map(operand).collect::<Result<Vec<_>, _>>()?;
+                        let types: Vec<_> = node.outputs.iter().map(|&id| graph.ty(id)).collect();
+                        reference(&node.op, graph.arith, &operands, &types)
+                    }
                 }
                 .map_err(|source| GraphError::Op {
                     node: node.name.clone(),

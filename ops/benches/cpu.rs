@@ -52,7 +52,7 @@ fn prepared(name: &str, op: Op, x: &[usize], w: &[usize], work: usize) -> Case {
         name: name.into(),
         work: work as f64,
         run: Box::new(move || {
-            black_box(kernel.run(&x).expect("the type prepared for"));
+            black_box(kernel.run(&[&x]).expect("the type prepared for"));
         }),
     }
 }

@@ -37,7 +37,10 @@ impl DenseScale {
     /// The requantised accumulator; saturates to 32 bits.
     #[inline(always)]
     pub fn apply(&self, acc: i32) -> i32 {
-        (f64::from(acc) * self.scale).round() as i32
+        // To the nearest, halves away from zero, without a call: the addend is the largest number below a half, and the conversion
+        // drops the fraction.
+        let real = f64::from(acc) * self.scale;
+        (real + 0.499_999_999_999_999_94f64.copysign(real)) as i32
     }
 
     /// An integer requantiser that gives the same code for every accumulator, whatever the 8-bit zero point and range.

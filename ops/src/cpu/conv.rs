@@ -124,9 +124,9 @@ impl Convolution {
         Convolution { geometry, input_zero, form }
     }
 
-    /// Adds to the bias what the zero points make of the sums.
-    pub(crate) fn fold(&self, stage: &mut Stage) {
-        match &self.form {
+    /// Adds to the bias what the zero points make of the sums, and prepares for the stage with which it will run.
+    pub(crate) fn fold(&mut self, stage: &mut Stage) {
+        match &mut self.form {
             Order::Pointwise(weights) | Order::Strided(weights) | Order::Image(weights) => {
                 stage.fold(0, weights.fold())
             }
@@ -136,7 +136,7 @@ impl Convolution {
                     stage.fold(group * each, weights.fold());
                 }
             }
-            Order::Depthwise(_) => {}
+            Order::Depthwise(depthwise) => depthwise.fit(&self.geometry, self.input_zero, stage),
         }
     }
 
@@ -163,11 +163,7 @@ impl Convolution {
                 }
                 out
             }
-            Order::Depthwise(depthwise) => {
-                let mut out = vec![0; len];
-                depthwise.run(&geometry, codes, zero, stage, &mut out);
-                out
-            }
+            Order::Depthwise(depthwise) => depthwise.run(&geometry, codes, zero, stage),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::codes;
 use super::stage::Stage;
+use super::sum::Sum;
 use crate::arith::{
     AddOperand, AddParams, MulParams, activation_range, add_params, code_range, leaky_relu_params, mul_params,
 };
@@ -23,7 +24,10 @@ pub(super) fn binary(
     let bytes = match kind {
         BinaryKind::Add | BinaryKind::Sub => {
             let params = add_params(arith, aq, bq, quant, dtype, act, kind == BinaryKind::Sub);
-            sum(&params, quant, operands, result)
+            match Sum::new(&params, [a.ty, b.ty], result) {
+                Some(sum) => return sum.run([a.tensor, b.tensor]),
+                None => sum(&params, quant, operands, result),
+            }
         }
         BinaryKind::Mul => {
             let params = mul_params(arith, aq, bq, quant, dtype, act);

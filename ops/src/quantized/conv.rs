@@ -36,7 +36,7 @@ impl Kernel {
         let geometry = Geometry { batch: x.shape[0], channels, outputs, groups: c.groups, windows };
         let input_zero = codes::rank(x.dtype, codes::whole(op.name(), x)?.zero_point());
         let zeros = &codes::per_output(op.name(), w.ty)?.zero_point;
-        let convolution = Convolution::new(Level::best(), geometry, codes::bytes(w.tensor), zeros, input_zero);
+        let mut convolution = Convolution::new(Level::best(), geometry, codes::bytes(w.tensor), zeros, input_zero);
         convolution.fold(&mut stage);
         Ok(Kernel { convolution, stage, result: result.clone() })
     }

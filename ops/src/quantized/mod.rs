@@ -18,6 +18,7 @@ mod reduce;
 mod resize;
 mod softmax;
 pub(crate) mod stage;
+mod sum;
 mod unary;
 
 pub use prepared::Prepared;
@@ -64,15 +65,18 @@ fn integer(
         Op::Conv(c) => conv::Kernel::new(op, c, arith, x.ty, &operands[1..], result).and_then(|k| k.run(x.tensor)),
         Op::ConvTranspose(c) => conv_transpose::conv_transpose(op, c, arith, operands, result),
         Op::Dense { act } => {
-            product::Kernel::new(op, *act, arith, x.ty, &operands[1..], result).and_then(|k| k.run(x.tensor))
+            product::Kernel::new(op, *act, arith, x.ty, &operands[1..], result, true).and_then(|k| k.run(x.tensor))
         }
         Op::MatMul { transpose_a, transpose_b } => {
             product::matmul(op, [*transpose_a, *transpose_b], arith, operands, result)
         }
-        Op::Pool(p) => pool::pool(op, p, operands, results),
+        Op::Pool(_) if results.len() > 1 => return None,
+        Op::Pool(p) => pool::Kernel::new(op, p, x.ty, result).and_then(|k| k.run(x.tensor)),
         Op::Binary { kind, act } => binary::binary(op, (*kind, *act), arith, operands, result),
         Op::Requantize | Op::Unary(_) => unary::unary(op, arith, operands, result),
-        Op::Softmax { axis, beta, log: false } => softmax::softmax(op, *axis, *beta, arith, x, result),
+        Op::Softmax { axis, beta, log: false } => {
+            softmax::Kernel::new(op, (*axis, *beta), arith, x.ty, result).and_then(|k| k.run(x.tensor))
+        }
         Op::Reduce { kind: ReduceKind::Mean, axes, .. } => reduce::reduce(op, (axes, true), arith, x, result),
         Op::Reduce { kind: ReduceKind::Sum, axes, .. } => reduce::reduce(op, (axes, false), arith, x, result),
         Op::Concat { axis, act } => concat::concat(op, (*axis, *act), operands, result),

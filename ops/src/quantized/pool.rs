@@ -2,71 +2,127 @@
 
 use super::codes;
 use crate::arith::{activation_range, average_requant};
+use crate::cpu::int8::Codes;
+use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::infer::Window;
-use crate::{Op, OpError, Operand, Pool, PoolKind};
+use crate::{Op, OpError, Pool, PoolKind};
 use tandem_tensor::{Tensor, TensorType};
 
 /// The largest code, or the mean of the codes rounded half away from zero, of the taps inside the input; then a clamp. Both
 /// families agree. The codes of input and result must mean the same.
-pub(super) fn pool(
-    op: &Op,
-    p: &Pool,
-    operands: &[Operand<'_>],
-    results: &[&TensorType],
-) -> Result<Vec<Tensor>, OpError> {
-    let (x, result) = (operands[0], results[0]);
-    let quant = codes::whole(op.name(), result)?;
-    if results.len() > 1 || x.ty.dtype != result.dtype || codes::whole(op.name(), x.ty)? != quant {
-        return Err(OpError::unsupported(format!(
-            "{} of 8-bit codes needs one quantisation for input and result",
-            op.name()
-        )));
+pub(super) struct Kernel {
+    windows: [Window; 3],
+    channels: usize,
+    kind: PoolKind,
+    count_include_pad: bool,
+    zero_point: i32,
+    lo: i32,
+    hi: i32,
+    result: TensorType,
+}
+
+impl Kernel {
+    pub(super) fn new(op: &Op, p: &Pool, x: &TensorType, result: &TensorType) -> Result<Kernel, OpError> {
+        let quant = codes::whole(op.name(), result)?;
+        if x.dtype != result.dtype || codes::whole(op.name(), x)? != quant {
+            return Err(OpError::unsupported(format!(
+                "{} of 8-bit codes needs one quantisation for input and result",
+                op.name()
+            )));
+        }
+        let (lo, hi) = activation_range(p.act, result.dtype, quant);
+        let own = Window::of_pool(p, &x.shape)?;
+        let mut windows = [Window::UNIT; 3];
+        windows[3 - own.len()..].copy_from_slice(&own);
+        let [d, h, w] = windows;
+        let padded = [d, h, w].map(|w| if p.count_include_pad { w.kernel } else { w.kernel.min(w.input) });
+        let most = padded.into_iter().fold(1usize, usize::saturating_mul);
+        if p.kind == PoolKind::Average && most > 1 << 20 {
+            return Err(OpError::unsupported(format!("{} has a window of {most} elements", op.name())));
+        }
+        let channels = x.shape[x.shape.rank() - 1];
+        let (kind, count_include_pad, zero_point) = (p.kind, p.count_include_pad, quant.zero_point());
+        Ok(Kernel { windows, channels, kind, count_include_pad, zero_point, lo, hi, result: result.clone() })
     }
-    let (lo, hi) = activation_range(p.act, result.dtype, quant);
-    let own = Window::of_pool(p, &x.ty.shape)?;
-    let mut windows = [Window::UNIT; 3];
-    windows[3 - own.len()..].copy_from_slice(&own);
-    let [d, h, w] = windows;
-    let channels = x.ty.shape[x.ty.shape.rank() - 1];
-    let input = codes::centred(x.tensor, 0);
-    let mut out = vec![0u8; result.elements()];
-    let mut acc = vec![0i32; channels];
-    for (index, out) in out.chunks_exact_mut(channels.max(1)).enumerate() {
-        let image = index / (d.output * h.output * w.output);
-        let at = [index / (h.output * w.output) % d.output, index / w.output % h.output, index % w.output];
-        let (taps_d, taps_h, taps_w) = (d.taps(at[0]), h.taps(at[1]), w.taps(at[2]));
-        let inside = taps_d.len() * taps_h.len() * taps_w.len();
-        acc.fill(if p.kind == PoolKind::Max { lo } else { 0 });
-        for td in taps_d {
-            for th in taps_h.clone() {
-                let plane = (image * d.input + d.input_at(at[0], td)) * h.input + h.input_at(at[1], th);
-                for tw in taps_w.clone() {
-                    let pixel = &input[(plane * w.input + w.input_at(at[2], tw)) * channels..][..channels];
-                    match p.kind {
-                        PoolKind::Max => acc.iter_mut().zip(pixel).for_each(|(a, &q)| *a = (*a).max(i32::from(q))),
-                        PoolKind::Average => acc.iter_mut().zip(pixel).for_each(|(a, &q)| *a += i32::from(q)),
-                    }
+
+    pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
+        let mut out = vec![0u8; self.result.elements()];
+        vectorised(Pass { kernel: self, codes: codes::bytes(x), out: &mut out });
+        Ok(vec![codes::tensor(self.result.dtype, &self.result.shape, out)?])
+    }
+}
+
+struct Pass<'a> {
+    kernel: &'a Kernel,
+    codes: Codes<'a>,
+    out: &'a mut [u8],
+}
+
+impl Vectorised<()> for Pass<'_> {
+    #[inline(always)]
+    fn run(self) {
+        // Codes are counted from the smallest one.
+        let Pass { kernel, codes, out } = self;
+        let (windows, channels, flip) = (kernel.windows, kernel.channels, codes.flip());
+        let least = if codes.signed { -128 } else { 0 };
+        if kernel.kind == PoolKind::Max {
+            let start = (kernel.lo - least) as u8;
+            let mut acc = vec![start; channels];
+            for (index, out) in out.chunks_exact_mut(channels.max(1)).enumerate() {
+                acc.fill(start);
+                taps(windows, index, |at| {
+                    let pixel = &codes.bytes[at * channels..][..channels];
+                    acc.iter_mut().zip(pixel).for_each(|(a, &q)| *a = (*a).max(q ^ flip));
+                });
+                for (out, &a) in out.iter_mut().zip(&acc) {
+                    *out = (i32::from(a) + least).min(kernel.hi) as u8;
                 }
             }
+            return;
         }
-        if p.kind == PoolKind::Average {
+        let mut acc = vec![0i32; channels];
+        for (index, out) in out.chunks_exact_mut(channels.max(1)).enumerate() {
+            acc.fill(0);
+            let inside = taps(windows, index, |at| {
+                let pixel = &codes.bytes[at * channels..][..channels];
+                acc.iter_mut().zip(pixel).for_each(|(a, &q)| *a += i32::from(q ^ flip));
+            });
+            let [d, h, w] = windows;
+            let at = position(windows, index);
             let mut count = inside;
-            if p.count_include_pad {
+            if kernel.count_include_pad {
                 count = d.padded_taps(at[0]) * h.padded_taps(at[1]) * w.padded_taps(at[2]);
-                // Padding stands for the real 0.
-                acc.iter_mut().for_each(|a| *a += (count - inside) as i32 * quant.zero_point());
             }
-            if count > 1 << 20 {
-                return Err(OpError::unsupported(format!("{} has a window of {count} elements", op.name())));
-            }
+            // Padding stands for the real 0.
+            let more = inside as i32 * least + (count - inside) as i32 * kernel.zero_point;
             let requant = average_requant(count as u32);
-            acc.iter_mut().for_each(|a| *a = requant.apply(*a));
-        }
-        for (out, &a) in out.iter_mut().zip(&acc) {
-            *out = a.max(lo).min(hi) as u8;
+            for (out, &a) in out.iter_mut().zip(&acc) {
+                *out = requant.apply(a + more).max(kernel.lo).min(kernel.hi) as u8;
+            }
         }
     }
-    Ok(vec![codes::tensor(result.dtype, &result.shape, out)?])
+}
+
+/// The place of a result along each axis.
+fn position([d, h, w]: [Window; 3], index: usize) -> [usize; 3] {
+    [index / (h.output * w.output) % d.output, index / w.output % h.output, index % w.output]
+}
+
+/// Calls `body` with the pixel of every tap of a result that is inside the input, and counts them.
+#[inline(always)]
+fn taps([d, h, w]: [Window; 3], index: usize, mut body: impl FnMut(usize)) -> usize {
+    let image = index / (d.output * h.output * w.output);
+    let at = position([d, h, w], index);
+    let (taps_d, taps_h, taps_w) = (d.taps(at[0]), h.taps(at[1]), w.taps(at[2]));
+    for td in taps_d.clone() {
+        for th in taps_h.clone() {
+            let plane = (image * d.input + d.input_at(at[0], td)) * h.input + h.input_at(at[1], th);
+            for tw in taps_w.clone() {
+                body(plane * w.input + w.input_at(at[2], tw));
+            }
+        }
+    }
+    taps_d.len() * taps_h.len() * taps_w.len()
 }
 
 #[cfg(test)]

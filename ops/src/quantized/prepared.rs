@@ -1,21 +1,25 @@
-//! Kernels with their weights prepared once, for many runs.
+//! Kernels with their weights and constants prepared once, for many runs.
 
-use super::{codes, conv, product};
+use super::{codes, conv, pool, product, softmax, sum};
+use crate::arith::add_params;
 use crate::reference::MAX_ELEMENTS;
-use crate::{Arith, Op, OpError, Operand, infer};
+use crate::{Arith, BinaryKind, Op, OpError, Operand, infer};
 use tandem_tensor::{Tensor, TensorError, TensorType};
 
-/// An 8-bit convolution or dense layer whose weights lie in the order in which its loops read them.
+/// An 8-bit operator whose weights lie in the order in which its loops read them, and whose other constants are known.
 ///
-/// It computes what [`reference`](crate::reference()) computes; only the preparation of the weights is saved on every run.
+/// It computes what [`reference`](crate::reference()) computes; only the preparation is saved on every run.
 pub struct Prepared {
-    input: TensorType,
+    inputs: Vec<TensorType>,
     kernel: Kernel,
 }
 
 enum Kernel {
     Conv(Box<conv::Kernel>),
     Dense(Box<product::Kernel>),
+    Sum(Box<sum::Sum>),
+    Pool(Box<pool::Kernel>),
+    Softmax(Box<softmax::Kernel>),
 }
 
 impl Prepared {
@@ -41,27 +45,67 @@ impl Prepared {
         let kernel = match op {
             Op::Conv(c) => Kernel::Conv(Box::new(conv::Kernel::new(op, c, arith, x, weights, result).ok()?)),
             Op::Dense { act } => {
-                Kernel::Dense(Box::new(product::Kernel::new(op, *act, arith, x, weights, result).ok()?))
+                Kernel::Dense(Box::new(product::Kernel::new(op, *act, arith, x, weights, result, false).ok()?))
             }
             _ => return None,
         };
-        Some(Prepared { input: x.clone(), kernel })
+        Some(Prepared { inputs: vec![x.clone()], kernel })
+    }
+
+    /// The kernel of an operator without weights on inputs of these types; `None` as for [`Prepared::new`].
+    pub fn without_weights(op: &Op, arith: Arith, inputs: &[&TensorType], result: &TensorType) -> Option<Prepared> {
+        let all_codes = inputs.iter().all(|t| codes::is_codes(t)) && codes::is_codes(result);
+        if !all_codes || result.elements() > MAX_ELEMENTS || infer(op, inputs).ok()?.first() != Some(&result.shape) {
+            return None;
+        }
+        let kernel = match (op, inputs) {
+            (Op::Binary { kind: kind @ (BinaryKind::Add | BinaryKind::Sub), act }, &[a, b]) => {
+                let of = |ty| codes::whole(op.name(), ty).ok();
+                let (qa, qb, quant) = (of(a)?, of(b)?, of(result)?);
+                let params = add_params(arith, qa, qb, quant, result.dtype, *act, *kind == BinaryKind::Sub);
+                Kernel::Sum(Box::new(sum::Sum::new(&params, [a, b], result)?))
+            }
+            (Op::Pool(p), &[x]) => Kernel::Pool(Box::new(pool::Kernel::new(op, p, x, result).ok()?)),
+            (Op::Softmax { axis, beta, log: false }, &[x]) => {
+                Kernel::Softmax(Box::new(softmax::Kernel::new(op, (*axis, *beta), arith, x, result).ok()?))
+            }
+            _ => return None,
+        };
+        Some(Prepared { inputs: inputs.iter().map(|&t| t.clone()).collect(), kernel })
+    }
+
+    /// How many inputs the kernel takes: those before the weights.
+    pub fn inputs(&self) -> usize {
+        self.inputs.len()
     }
 
     /// The result of the operator, in a list of one.
     ///
     /// # Errors
-    /// When `x` is not of the type that was prepared for.
-    pub fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
-        if x.dtype() != self.input.dtype {
-            return Err(TensorError::DType { expected: self.input.dtype, found: x.dtype() }.into());
+    /// When the inputs, which are those without the weights, are not of the types that were prepared for.
+    pub fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
+        if inputs.len() != self.inputs.len() {
+            let made = self.inputs.len();
+            return Err(OpError::invalid(format!(
+                "the kernel is made for {made} inputs but there are {}",
+                inputs.len()
+            )));
         }
-        if x.shape() != &self.input.shape {
-            return Err(OpError::invalid(format!("the kernel is made for {} but x is {}", self.input, x.shape())));
+        for (x, ty) in inputs.iter().zip(&self.inputs) {
+            if x.dtype() != ty.dtype {
+                return Err(TensorError::DType { expected: ty.dtype, found: x.dtype() }.into());
+            }
+            if x.shape() != &ty.shape {
+                return Err(OpError::invalid(format!("the kernel is made for {ty} but an input is {}", x.shape())));
+            }
         }
-        match &self.kernel {
-            Kernel::Conv(k) => k.run(x),
-            Kernel::Dense(k) => k.run(x),
+        match (&self.kernel, inputs) {
+            (Kernel::Sum(k), &[a, b]) => k.run([a, b]),
+            (Kernel::Conv(k), &[x, ..]) => k.run(x),
+            (Kernel::Dense(k), &[x, ..]) => k.run(x),
+            (Kernel::Pool(k), &[x, ..]) => k.run(x),
+            (Kernel::Softmax(k), &[x, ..]) => k.run(x),
+            _ => Err(OpError::invalid("the kernel is made for other inputs".to_owned())),
         }
     }
 }
@@ -83,8 +127,8 @@ mod tests {
         let weights = Operand { tensor: &w, ty: &tw };
         let prepared = Prepared::new(&op, Arith::Xnnpack, &tx, &[weights], &ty_).unwrap();
         let expected = reference(&op, Arith::Xnnpack, &[Operand { tensor: &x, ty: &tx }, weights], &[&ty_]).unwrap();
-        assert_eq!(prepared.run(&x).unwrap(), expected);
-        assert!(prepared.run(&w).is_err());
+        assert_eq!(prepared.run(&[&x]).unwrap(), expected);
+        assert!(prepared.run(&[&w]).is_err() && prepared.run(&[]).is_err());
         assert!(Prepared::new(&op, Arith::Xnnpack, &tx, &[weights], &tx).is_none());
     }
 }

@@ -28,7 +28,14 @@ enum Form {
     Packed(Weights),
 }
 
+/// The same for weights that are packed once for many runs: a tile of one row is no loss where tiles have any height.
+fn pack_from() -> usize {
+    if matches!(Level::best(), Level::Avx2 | Level::Avx512) { 0 } else { PACK_FROM }
+}
+
 impl Kernel {
+    /// A kernel for one run alone where `once`.
+    #[allow(clippy::too_many_arguments, reason = "a layer has that many parts")]
     pub(super) fn new(
         op: &Op,
         act: Act,
@@ -36,6 +43,7 @@ impl Kernel {
         x: &TensorType,
         weights: &[Operand<'_>],
         result: &TensorType,
+        once: bool,
     ) -> Result<Kernel, OpError> {
         let w = weights[0];
         let (outputs, k) = (w.ty.shape[0], w.ty.shape[1]);
@@ -43,7 +51,8 @@ impl Kernel {
         let mut stage = Stage::new(op, arith, [x, w.ty, result], act, bias)?;
         let input_zero_point = codes::whole(op.name(), x)?.zero_point();
         let quant = codes::per_output(op.name(), w.ty)?;
-        let weights = if result.elements() / outputs.max(1) < PACK_FROM {
+        let rows = result.elements() / outputs.max(1);
+        let weights = if rows < if once { PACK_FROM } else { pack_from() } {
             Form::Rows(codes::centred_by_output(w.tensor, quant))
         } else {
             let zero = codes::rank(x.dtype, input_zero_point);

@@ -2,34 +2,61 @@
 
 use super::codes;
 use crate::arith::{SoftmaxParams, code_range};
-use crate::{Arith, Op, OpError, Operand};
+use crate::{Arith, Op, OpError};
 use tandem_tensor::{QuantParams, Tensor, TensorType};
 
 /// Family A: fixed point; the result has the scale 1/256 and the smallest code for zero. Family B: a table of binary32
 /// exponentials and a running sum.
-pub(super) fn softmax(
-    op: &Op,
+pub(super) struct Kernel {
     axis: usize,
-    beta: f32,
-    arith: Arith,
-    x: Operand<'_>,
-    result: &TensorType,
-) -> Result<Vec<Tensor>, OpError> {
-    let (input, output) = (codes::whole(op.name(), x.ty)?, codes::whole(op.name(), result)?);
-    let (lo, hi) = code_range(result.dtype);
-    let fixed = arith == Arith::TfliteRef;
-    if x.ty.dtype != result.dtype || fixed && (output.scale() != 1.0 / 256.0 || output.zero_point() != lo) {
-        return Err(OpError::unsupported(format!(
-            "{} has no fixed-point kernel for {result} of another scale",
-            op.name()
-        )));
+    exponentials: Exponentials,
+    result: TensorType,
+    output: QuantParams,
+}
+
+/// Of the differences 0, -1, .. -255.
+enum Exponentials {
+    Fixed(SoftmaxParams, Box<[Option<i32>; 256]>),
+    Real(Box<[f32; 256]>),
+}
+
+impl Kernel {
+    pub(super) fn new(
+        op: &Op,
+        (axis, beta): (usize, f32),
+        arith: Arith,
+        x: &TensorType,
+        result: &TensorType,
+    ) -> Result<Kernel, OpError> {
+        let (input, output) = (codes::whole(op.name(), x)?, codes::whole(op.name(), result)?);
+        let fixed = arith == Arith::TfliteRef;
+        let lo = code_range(result.dtype).0;
+        if x.dtype != result.dtype || fixed && (output.scale() != 1.0 / 256.0 || output.zero_point() != lo) {
+            return Err(OpError::unsupported(format!(
+                "{} has no fixed-point kernel for {result} of another scale",
+                op.name()
+            )));
+        }
+        let exponentials = if fixed {
+            let params = SoftmaxParams::new(beta, input.scale());
+            Exponentials::Fixed(params, Box::new(params.table()))
+        } else {
+            Exponentials::Real(Box::new(std::array::from_fn(|d| exponential(beta, input, d))))
+        };
+        Ok(Kernel { axis, exponentials, result: result.clone(), output: output.clone() })
     }
+
+    pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
+        softmax(self, x)
+    }
+}
+
+fn softmax(kernel: &Kernel, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
+    let Kernel { axis, ref result, ref output, .. } = *kernel;
+    let (lo, hi) = code_range(result.dtype);
     let (extent, inner) = (result.shape[axis], result.shape[axis + 1..].iter().product::<usize>());
-    let codes_in: Vec<i32> = codes::wide(x.tensor);
+    let codes_in: Vec<i32> = codes::wide(x);
     let mut out = vec![0u8; codes_in.len()];
-    let params = SoftmaxParams::new(beta, input.scale());
-    let (mut fixed_table, mut real_table) = ([None; 256], [0f32; 256]);
-    let mut present = [false; 256];
     let (mut row, mut results) = (vec![0u8; extent], vec![0i32; extent]);
     for first in (0..codes_in.len()).step_by((extent * inner).max(1)) {
         for lane in first..first + inner {
@@ -37,21 +64,13 @@ pub(super) fn softmax(
             let top = (0..extent).map(|k| codes_in[at(k)]).max().unwrap_or(lo);
             for (k, difference) in row.iter_mut().enumerate() {
                 *difference = (top - codes_in[at(k)]) as u8;
-                let d = usize::from(*difference);
-                if !present[d] {
-                    present[d] = true;
-                    if fixed {
-                        fixed_table[d] = params.exp(-(d as i32));
-                    } else {
-                        real_table[d] = exponential(beta, input, d);
-                    }
-                }
             }
             results.clear();
-            if fixed {
-                params.row(row.iter().copied(), &mut |code| results.push((code + lo).min(hi)), &fixed_table);
-            } else {
-                real_row(&row, &real_table, output, (lo, hi), &mut results);
+            match &kernel.exponentials {
+                Exponentials::Fixed(params, table) => {
+                    params.row(row.iter().copied(), &mut |code| results.push((code + lo).min(hi)), table);
+                }
+                Exponentials::Real(table) => real_row(&row, table, output, (lo, hi), &mut results),
             }
             for (k, &code) in results.iter().enumerate() {
                 out[at(k)] = code as u8;

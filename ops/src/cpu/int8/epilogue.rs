@@ -3,7 +3,7 @@
 #![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
 use super::LANES;
-use super::pack::Quad;
+use super::pack::{Form, Quad};
 use super::tile::Tiles;
 use crate::quantized::stage::{Scale, Stage, lanes};
 use std::arch::x86_64::*;
@@ -50,15 +50,27 @@ pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
             Scale::Float(scale) => {
                 let load = |v| _mm512_loadu_ps(lanes(scale, first + v * LANES).as_ptr());
                 let scale: [__m512; VECTORS] = std::array::from_fn(load);
-                if VECTORS == 4 && write.whole && write.tame && tiles.sums.is_empty() {
+                if let Some(run) = &write.run {
+                    let round = |acc, v: usize| _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), scale[v]));
                     if write.signed {
-                        write.panel::<_, _, true>(tiles, begin, acc, scale);
+                        write.panel::<_, _, true>(tiles, run, begin, acc, round);
                     } else {
-                        write.panel::<_, _, false>(tiles, begin, acc, scale);
+                        write.panel::<_, _, false>(tiles, run, begin, acc, round);
                     }
                     return;
                 }
                 for_rows!(ROWS, r, write.float(tiles, begin + r, acc[r], scale));
+            }
+            Scale::Double { multiplier, shift } if let Some(run) = &write.run => {
+                let multiplier: [__m512i; VECTORS] = std::array::from_fn(|v| load(multiplier, first + v * LANES));
+                let shift: [__m512i; VECTORS] = std::array::from_fn(|v| load(shift, first + v * LANES));
+                let half: [__m512i; VECTORS] = std::array::from_fn(|v| half_of(shift[v]));
+                let round = |acc, v: usize| rounded_twice(acc, multiplier[v], half[v], shift[v]);
+                if write.signed {
+                    write.panel::<_, _, true>(tiles, run, begin, acc, round);
+                } else {
+                    write.panel::<_, _, false>(tiles, run, begin, acc, round);
+                }
             }
             Scale::Double { multiplier, shift } => {
                 for (r, acc) in acc.into_iter().enumerate() {
@@ -106,14 +118,16 @@ unsafe fn counted<const VECTORS: usize>(
 pub(super) struct Write {
     /// Sixty-four codes at once: a whole panel, and a zero point that fits where sums have saturated to 16 bits.
     whole: bool,
+    /// The places of four vectors of codes, where they follow each other.
+    run: Option<Run>,
     signed: bool,
-    /// No sum times its factor leaves 32 bits; else the largest code, `most`, is reached in reals.
+    /// No sum times its factor leaves 32 bits, or sums that are rounded twice are below 2^30; else the largest code, `most`, of
+    /// real factors is reached in reals.
     tame: bool,
     most: __m512,
     zero: __m512i,
     lo: __m512i,
     hi: __m512i,
-    order: __m512i,
 }
 
 impl Write {
@@ -121,17 +135,24 @@ impl Write {
     pub(super) fn new(tiles: &Tiles<'_, Quad>) -> Write {
         let Stage { zero_point, lo, hi, ref scale, .. } = *tiles.stage;
         let codes = if lo < 0 { -128..=127 } else { 0..=255 };
-        let whole = tiles.outputs == 4 * LANES
-            && (-512..512).contains(&zero_point)
-            && codes.contains(&lo)
-            && codes.contains(&hi);
+        let narrow = (-512..512).contains(&zero_point) && codes.contains(&lo) && codes.contains(&hi);
         let first = tiles.place.first + tiles.first;
+        let count = tiles.vectors * LANES;
         let tame = match scale {
-            Scale::Float(scale) => scale[first..][..tiles.vectors * LANES].iter().all(|scale| scale.abs() < 0.99),
-            _ => true,
+            Scale::Float(scale) => {
+                // As numbers without sign, bits of magnitudes have the order of the magnitudes.
+                let most = scale[first..][..count].iter().fold(0, |most, scale| scale.abs().to_bits().max(most));
+                most < 0.99f32.to_bits()
+            }
+            _ => {
+                let most =
+                    tiles.stage.bias[first..][..count].iter().fold(0, |most, bias| bias.unsigned_abs().max(most));
+                // A product is of 8 bits without sign and 7 bits and a sign.
+                most < 1 << 29 && tiles.offsets.len() * Quad::GROUP < 1 << (29 - 15)
+            }
         };
-        // Packing works in quarters of a register: every quarter holds four outputs of each vector.
-        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let run = Run::new(tiles).filter(|_| narrow && tame && tiles.sums.is_empty());
+        let whole = narrow && (tiles.outputs == 4 * LANES || run.is_some());
         let most = _mm512_set1_ps(hi.saturating_sub(zero_point) as f32);
         let (zero, least, largest) = if whole {
             (_mm512_set1_epi16(zero_point as i16), _mm512_set1_epi8(lo as i8), _mm512_set1_epi8(hi as i8))
@@ -139,7 +160,7 @@ impl Write {
             let below = |limit: i32| _mm512_set1_epi32(limit.saturating_sub(zero_point));
             (_mm512_set1_epi32(zero_point), below(lo), below(hi))
         };
-        Write { whole, signed: lo < 0, tame, most, zero, lo: least, hi: largest, order }
+        Write { whole, run, signed: lo < 0, tame, most, zero, lo: least, hi: largest }
     }
 
     /// The codes of a row of sums that are multiplied by real factors.
@@ -172,8 +193,12 @@ impl Write {
     /// # Safety
     /// As for [`counted`].
     #[inline(always)]
-    unsafe fn codes<const VECTORS: usize, const SIGNED: bool>(&self, rounded: [__m512i; VECTORS]) -> __m512i {
-        let Write { zero, lo, hi, order, .. } = *self;
+    unsafe fn codes<const VECTORS: usize, const SIGNED: bool>(
+        &self,
+        rounded: [__m512i; VECTORS],
+        order: __m512i,
+    ) -> __m512i {
+        let Write { zero, lo, hi, .. } = *self;
         // SAFETY: the caller's.
         unsafe {
             let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
@@ -187,7 +212,7 @@ impl Write {
         }
     }
 
-    /// The codes of a tile of four vectors in the usual case, without a branch.
+    /// The codes of a tile in the usual case, four vectors at a time.
     ///
     /// # Safety
     /// As for [`counted`].
@@ -195,21 +220,31 @@ impl Write {
     unsafe fn panel<const ROWS: usize, const VECTORS: usize, const SIGNED: bool>(
         &self,
         tiles: &Tiles<'_, Quad>,
+        run: &Run,
         begin: usize,
         acc: [[__m512i; VECTORS]; ROWS],
-        scale: [__m512; VECTORS],
+        round: impl Fn(__m512i, usize) -> __m512i,
     ) {
         let first = tiles.at(begin, 0);
-        let last = tiles.at(begin + ROWS - 1, 0);
-        let out: *mut u8 = tiles.out.pointer(first, last + 4 * LANES - first).cast();
-        // SAFETY: the caller's; the 64 codes of each row are outputs of a panel times a block, which one task writes.
+        let last = tiles.at(begin + ROWS - 1, 0) + tiles.outputs;
+        let out: *mut u8 = tiles.out.pointer(first, last - first).cast();
+        let groups = (ROWS * VECTORS).div_ceil(4);
+        // SAFETY: the caller's; the codes of each row are outputs of a panel times a block, which one task writes.
         unsafe {
-            for_rows!(ROWS, r, {
-                let rounded: [__m512i; VECTORS] =
-                    std::array::from_fn(|v| _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc[r][v]), scale[v])));
-                let codes = self.codes::<_, SIGNED>(rounded);
-                _mm512_storeu_si512(out.add(r * tiles.place.stride).cast(), codes);
-            });
+            for_rows!(groups, group, {
+                let rounded: [__m512i; 4] = std::array::from_fn(|i| {
+                    let at = 4 * group + i;
+                    if at < ROWS * VECTORS { round(acc[at / VECTORS][at % VECTORS], at % VECTORS) } else { self.zero }
+                });
+                let codes = self.codes::<4, SIGNED>(rounded, run.order);
+                let to = out.add(group * run.step);
+                if 4 * group + 4 <= ROWS * VECTORS && run.vector == LANES {
+                    _mm512_storeu_si512(to.cast(), codes);
+                } else {
+                    let count = (ROWS * VECTORS - 4 * group).min(4) * run.vector;
+                    _mm512_mask_storeu_epi8(to.cast(), u64::MAX >> (64 - count), codes);
+                }
+            }; 0 1 2 3 4 5);
         }
     }
 
@@ -220,8 +255,10 @@ impl Write {
         let Write { whole, signed, zero, lo, hi, .. } = *self;
         // SAFETY: the caller's; the 64 codes are 64 outputs of the row, and codes of a vector are 16 bytes of plain integers.
         unsafe {
-            if VECTORS == 4 && whole {
-                let codes = if signed { self.codes::<_, true>(rounded) } else { self.codes::<_, false>(rounded) };
+            if VECTORS == 4 && whole && tiles.outputs == 4 * LANES {
+                let order = order(4);
+                let codes =
+                    if signed { self.codes::<_, true>(rounded, order) } else { self.codes::<_, false>(rounded, order) };
                 _mm512_storeu_si512(tiles.outputs(at, 0, 4 * LANES).as_mut_ptr().cast(), codes);
                 return;
             }
@@ -232,6 +269,75 @@ impl Write {
             }
         }
     }
+}
+
+/// Where four vectors of codes go.
+struct Run {
+    /// Codes from four vectors to the next four.
+    step: usize,
+    /// Codes of a vector that are outputs.
+    vector: usize,
+    /// Brings packed codes to their places.
+    order: __m512i,
+}
+
+impl Run {
+    /// Four vectors are a row of a panel, or rows that follow each other.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn new(tiles: &Tiles<'_, Quad>) -> Option<Run> {
+        let (outputs, stride) = (tiles.outputs, tiles.place.stride);
+        let whole = outputs == tiles.vectors * LANES;
+        let (step, vector) = match tiles.vectors {
+            4 if whole => (stride, LANES),
+            2 | 3 if whole && stride == outputs => (4 * LANES, LANES),
+            1 if outputs.is_multiple_of(4) && stride == outputs => (4 * outputs, outputs),
+            _ => return None,
+        };
+        Some(Run { step, vector, order: order(vector / 4) })
+    }
+}
+
+/// Brings packed codes to their order. Packing works in quarters of a register: every quarter holds four outputs of each vector, of
+/// which so many quarters are wanted.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn order(quarters: usize) -> __m512i {
+    match quarters {
+        1 => _mm512_setr_epi32(0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+        2 => _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 0, 0, 0, 0, 0, 0, 0, 0),
+        3 => _mm512_setr_epi32(0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, 0, 0, 0, 0),
+        _ => _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+    }
+}
+
+/// Half of what a shift divides by, and 0 without a shift.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn half_of(shift: __m512i) -> __m512i {
+    _mm512_srli_epi32::<1>(_mm512_sllv_epi32(_mm512_set1_epi32(1), shift))
+}
+
+/// The rounding doubling high multiply, then the rounding shift, of sums below 2^30 in magnitude. `half` is half of what the shift
+/// divides by, and 0 without a shift.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(crate) fn rounded_twice(acc: __m512i, multiplier: __m512i, half: __m512i, shift: __m512i) -> __m512i {
+    let nudge = _mm512_set1_epi64(1 << 31);
+    let acc = _mm512_slli_epi32::<1>(acc);
+    let even = _mm512_add_epi64(_mm512_mul_epi32(acc, multiplier), nudge);
+    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), _mm512_srli_epi64::<32>(multiplier));
+    let odd = _mm512_add_epi64(odd, nudge);
+    // The upper half of each product.
+    let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
+    // A negative number's half goes down; without a shift there is no half.
+    let down = _mm512_and_si512(_mm512_srli_epi32::<31>(high), half_or_one(half));
+    _mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, half), down), shift)
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn half_or_one(half: __m512i) -> __m512i {
+    _mm512_min_epi32(half, _mm512_set1_epi32(1))
 }
 
 /// The rounding doubling high multiply, then the rounding shift, of [`Scale::Double`].

@@ -16,7 +16,7 @@ use std::ops::Range;
 const BLOCK: usize = 512 << 10;
 
 /// Multiply-accumulates below which a second thread costs more than it saves.
-const SMALL: usize = 1 << 19;
+const SMALL: usize = 1 << 22;
 
 /// Rows of whole tiles, whatever the number of vectors in a panel.
 const HEIGHT: usize = 24;
@@ -53,8 +53,8 @@ fn place_product(weights: &Weights, source: &impl Source, stage: &Stage, place: 
 /// A form with the inner loops that read it.
 trait Inner: Form {
     fn panel(tiles: &Tiles<'_, Self>, packed: &Packed<Self>);
-    /// Takes the buffer of this thread.
-    fn buffer<T>(body: impl FnOnce(&mut Vec<Self::X>) -> T) -> T;
+    /// Takes the buffers of this thread, for activations and for the bases of rows.
+    fn buffer<T>(body: impl FnOnce(&mut (Vec<Self::X>, Vec<usize>)) -> T) -> T;
 }
 
 impl Inner for Quad {
@@ -69,8 +69,8 @@ impl Inner for Quad {
         let _ = tiles;
     }
 
-    fn buffer<T>(body: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        thread_local!(static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+    fn buffer<T>(body: impl FnOnce(&mut (Vec<u8>, Vec<usize>)) -> T) -> T {
+        thread_local!(static BUFFER: RefCell<(Vec<u8>, Vec<usize>)> = const { RefCell::new((Vec::new(), Vec::new())) });
         BUFFER.with_borrow_mut(body)
     }
 }
@@ -86,8 +86,8 @@ impl Inner for Pair {
         super::portable::panel(tiles);
     }
 
-    fn buffer<T>(body: impl FnOnce(&mut Vec<i16>) -> T) -> T {
-        thread_local!(static BUFFER: RefCell<Vec<i16>> = const { RefCell::new(Vec::new()) });
+    fn buffer<T>(body: impl FnOnce(&mut (Vec<i16>, Vec<usize>)) -> T) -> T {
+        thread_local!(static BUFFER: RefCell<(Vec<i16>, Vec<usize>)> = const { RefCell::new((Vec::new(), Vec::new())) });
         BUFFER.with_borrow_mut(body)
     }
 }
@@ -104,7 +104,7 @@ struct Product<'a, F: Form, S> {
 struct Block<'a, F: Form> {
     rows: Range<usize>,
     activations: &'a mut Vec<F::X>,
-    bases: Vec<usize>,
+    bases: &'a mut Vec<usize>,
     sums: Vec<i32>,
 }
 
@@ -141,8 +141,8 @@ fn spread<F: Inner>(
 impl<F: Inner, S: Source> Product<'_, F, S> {
     /// Multiplies rows and panels as they come.
     fn draw(&self, draws: impl Iterator<Item = (Range<usize>, Range<usize>)>) {
-        F::buffer(|activations| {
-            let mut block = Block { rows: 0..0, activations, bases: Vec::new(), sums: Vec::new() };
+        F::buffer(|(activations, bases)| {
+            let mut block = Block { rows: 0..0, activations, bases, sums: Vec::new() };
             let most = (BLOCK / (self.source.row_size() * size_of::<F::X>()).max(1)).max(2 * HEIGHT);
             for (rows, panels) in draws {
                 let mut begin = rows.start;
@@ -178,7 +178,7 @@ impl<F: Inner, S: Source> Product<'_, F, S> {
             let outputs = (panel.vectors * LANES).min(self.packed.n - panel.first);
             let tiles = Tiles {
                 activations: block.activations,
-                bases: &block.bases,
+                bases: block.bases,
                 offsets: &self.packed.offsets,
                 lines: self.packed.lines(panel),
                 vectors: panel.vectors,

@@ -38,9 +38,11 @@ pub(super) struct Tiles<'a, F: Form> {
 
 impl<F: Form> Tiles<'_, F> {
     /// Panics unless every read of the inner loops is inside the activations and the lines.
+    #[inline(always)]
     pub(super) fn check(&self) {
-        let furthest = self.bases.iter().max().zip(self.offsets.iter().max());
-        let reach = furthest.map_or(0, |(base, offset)| base + offset + F::GROUP);
+        // A fold over plain numbers is vectorised.
+        let most = |list: &[usize]| list.iter().fold(0, |most, &at| if at > most { at } else { most });
+        let reach = if self.offsets.is_empty() { 0 } else { most(self.bases) + most(self.offsets) + F::GROUP };
         assert!(reach <= self.activations.len(), "a row reaches beyond the block");
         assert!(self.offsets.len() * self.vectors <= self.lines.len(), "a panel of too few lines");
     }

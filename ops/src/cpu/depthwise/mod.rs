@@ -1,5 +1,8 @@
 //! Depthwise convolutions of 8-bit codes: one input channel for each group.
 
+#[cfg(target_arch = "x86_64")]
+mod quad;
+
 use super::Level;
 use super::conv::Geometry;
 use super::int8::{Codes, LANES};
@@ -13,6 +16,9 @@ pub(super) struct Depthwise {
     level: Level,
     by_tap: Vec<i16>,
     width: usize,
+    /// The faster form, where there is one.
+    #[cfg(target_arch = "x86_64")]
+    quads: Option<quad::Quads>,
 }
 
 impl Depthwise {
@@ -27,11 +33,36 @@ impl Depthwise {
                 by_tap[tap * width + output] = i16::from(codes.rank(output * taps + tap)) - zero;
             }
         }
-        Depthwise { level, by_tap, width }
+        Depthwise {
+            level,
+            by_tap,
+            width,
+            #[cfg(target_arch = "x86_64")]
+            quads: None,
+        }
+    }
+
+    /// Prepares for the stage with which it will run.
+    pub(super) fn fit(&mut self, geometry: &Geometry, zero: u8, stage: &Stage) {
+        #[cfg(target_arch = "x86_64")]
+        if self.level == Level::Avx512 && self.level.available() {
+            self.quads = quad::Quads::new(geometry, &self.by_tap, self.width, zero, stage);
+        }
+        let _ = (geometry, zero, stage);
     }
 
     /// The codes of the result.
-    pub(super) fn run(&self, geometry: &Geometry, codes: Codes<'_>, zero: u8, stage: &Stage, out: &mut [u8]) {
+    pub(super) fn run(&self, geometry: &Geometry, codes: Codes<'_>, zero: u8, stage: &Stage) -> Vec<u8> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(quads) = &self.quads {
+            return quads.run(codes, zero);
+        }
+        let mut out = vec![0; geometry.pixels() * geometry.outputs];
+        self.lines(geometry, codes, zero, stage, &mut out);
+        out
+    }
+
+    fn lines(&self, geometry: &Geometry, codes: Codes<'_>, zero: u8, stage: &Stage, out: &mut [u8]) {
         let multiplier = geometry.outputs / geometry.groups;
         let centre = |&code: &u8| i16::from(code ^ codes.flip()) - i16::from(zero);
         let mut input: Vec<i16> = if multiplier == 1 {
