@@ -8,6 +8,7 @@
 use crate::cpu::conv::Geometry;
 use crate::cpu::int8::{Aligned, Codes, rounded_twice};
 use crate::cpu::shared::Shared;
+use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::infer::Window;
 use crate::quantized::stage::{Scale, Stage};
 use rayon::prelude::*;
@@ -131,7 +132,7 @@ impl Quads {
                     .chunks_exact(h.input * w.input * geometry.channels)
                     .zip(out.chunks_exact_mut(h.output * line))
                 {
-                    copy.fill(geometry, from, codes.flip(), zero, image);
+                    vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero, to: image });
                     let image = &*image;
                     let body = |(at, out): (usize, &mut [MaybeUninit<u8>])| {
                         self.line(&image[at * h.stride * copy.pitch..], out);
@@ -179,7 +180,8 @@ impl Quads {
                 let sums: [__m512i; 4] = match &block.scale {
                     Factors::Double { multiplier, half, shift } => std::array::from_fn(|v| {
                         let [multiplier, half, shift] = [multiplier, half, shift].map(|list| whole(&list[v]));
-                        rounded_twice(sums[v], multiplier, half, shift)
+                        // SAFETY: this function is compiled for the same processor.
+                        unsafe { rounded_twice(sums[v], multiplier, half, shift) }
                     }),
                     Factors::Float(scale) => std::array::from_fn(|v| {
                         // SAFETY: both types are 64 bytes.
@@ -289,6 +291,7 @@ impl Copy {
         Geometry::reach(&geometry.windows[1]) * self.pitch + 2 * WIDE
     }
 
+    #[inline(always)]
     fn fill(&self, geometry: &Geometry, from: &[u8], flip: u8, zero: u8, to: &mut [u8]) {
         let [_, h, w] = geometry.windows;
         let channels = geometry.channels;
@@ -308,18 +311,55 @@ impl Copy {
                 continue;
             }
             for (phase, to) in to.chunks_exact_mut(self.phase).enumerate() {
-                for (at, to) in to.chunks_exact_mut(channels).enumerate() {
-                    match (at * self.phases + phase).checked_sub(w.before) {
-                        Some(column) if column < w.input => {
-                            let from = &from[column * channels..][..channels];
+                // Columns of the padded line are `phase`, `phase + phases`, ..
+                let before = w.before.saturating_sub(phase).div_ceil(self.phases).min(to.len() / channels);
+                let (left, to) = to.split_at_mut(before * channels);
+                left.fill(zero);
+                let first = (before * self.phases + phase).saturating_sub(w.before);
+                let inside = (w.input.saturating_sub(first)).div_ceil(self.phases).min(to.len() / channels);
+                let (to, right) = to.split_at_mut(inside * channels);
+                right.fill(zero);
+                let from = from.get(first * channels..).unwrap_or_default();
+                let step = self.phases * channels;
+                match channels {
+                    8 => pixels::<8>(to, from, step, flip),
+                    16 => pixels::<16>(to, from, step, flip),
+                    32 => pixels::<32>(to, from, step, flip),
+                    _ => {
+                        for (to, from) in to.chunks_exact_mut(channels).zip(from.chunks(step)) {
                             to.iter_mut().zip(from).for_each(|(to, from)| *to = from ^ flip);
                         }
-                        _ => to.fill(zero),
                     }
                 }
             }
         }
         lines.for_each(|line| line.fill(zero));
+    }
+}
+
+struct Fill<'a> {
+    copy: &'a Copy,
+    geometry: &'a Geometry,
+    from: &'a [u8],
+    flip: u8,
+    zero: u8,
+    to: &'a mut [u8],
+}
+
+impl Vectorised<()> for Fill<'_> {
+    #[inline(always)]
+    fn run(self) {
+        self.copy.fill(self.geometry, self.from, self.flip, self.zero, self.to);
+    }
+}
+
+/// Pixels of `N` channels that lie `step` apart, side by side.
+#[inline(always)]
+fn pixels<const N: usize>(to: &mut [u8], from: &[u8], step: usize, flip: u8) {
+    for (to, from) in to.as_chunks_mut::<N>().0.iter_mut().zip(from.chunks(step)) {
+        if let Some(from) = from.first_chunk::<N>() {
+            *to = from.map(|code| code ^ flip);
+        }
     }
 }
 
