@@ -1,8 +1,8 @@
 //! Depthwise sums with AVX-512 VNNI: four taps of sixteen channels at once.
 //!
-//! Activations are bytes without sign in a copy of the image with its padding around it, in which the columns that a stride leads to
-//! lie side by side. The bytes of four taps under 64 channels are interleaved to four vectors of sums, whose order the packing of
-//! codes undoes. Where channels are few, the 64 lanes are of several pixels.
+//! Activations are bytes without sign in a copy of the image with its padding around it, in which the columns that a stride leads
+//! to lie side by side. The bytes of four taps under 64 channels are interleaved to four vectors of sums, whose order the packing
+//! of codes undoes. Where channels are few, the 64 lanes are of several pixels.
 #![allow(unsafe_code)]
 
 use crate::cpu::conv::Geometry;
