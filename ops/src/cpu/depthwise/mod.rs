@@ -194,13 +194,15 @@ mod tests {
             let (x, weights) = (bytes(2 * h.input * w.input * channels), bytes(channels * h.kernel * w.kernel));
             for requant in requants {
                 let stage = Stage::of(vec![-900; channels], vec![requant; channels], -4, (-120, 101));
-                let run = |level| {
-                    let codes = |bytes| Codes { bytes, signed: true };
-                    let mut depthwise = Depthwise::new(level, &geometry, codes(&weights), &[0]);
-                    depthwise.fit(&geometry, 131, &stage);
-                    depthwise.run(&geometry, codes(&x), 131, &stage)
-                };
-                assert!(run(Level::best()) == run(Level::Portable), "{geometry:?} {requant:?}");
+                for (signed, zero) in [(true, 0), (false, 119)] {
+                    let run = |level| {
+                        let codes = |bytes| Codes { bytes, signed };
+                        let mut depthwise = Depthwise::new(level, &geometry, codes(&weights), &[zero]);
+                        depthwise.fit(&geometry, 131, &stage);
+                        depthwise.run(&geometry, codes(&x), 131, &stage)
+                    };
+                    assert!(run(Level::best()) == run(Level::Portable), "{geometry:?} {requant:?} {signed}");
+                }
             }
         }
     }

@@ -29,6 +29,8 @@ type List<T> = [Aligned<[T; 16]>; 4];
 struct Block {
     /// By group of four taps, then by vector.
     weights: Vec<Aligned<[i8; WIDE]>>,
+    /// What weights of nine bits have beside these; empty where all have eight.
+    more: Vec<Aligned<[i8; WIDE]>>,
     bias: List<i32>,
     scale: Factors,
 }
@@ -60,9 +62,10 @@ impl Quads {
         let flat = d == Window::UNIT && geometry.outputs == channels;
         let narrow = (-512..512).contains(&stage.zero_point) && codes.contains(&stage.lo) && codes.contains(&stage.hi);
         let bytes = weights.iter().all(|&weight| i8::try_from(weight).is_ok());
+        let halves = weights.iter().all(|&weight| i8::try_from(weight - weight / 2).is_ok());
         let taps = h.kernel * w.kernel;
         let empty = taps * h.input * w.input * geometry.pixels() == 0;
-        if !flat || !narrow || !bytes || empty {
+        if !flat || !narrow || !halves || empty {
             return None;
         }
         // A copy far larger than what is read and written is not worth it.
@@ -85,15 +88,18 @@ impl Quads {
             let of = |lane: usize| {
                 if together(channels) { lane % channels } else { (block * WIDE + lane).min(channels - 1) }
             };
-            let weights = (0..groups * 4)
-                .map(|at| {
+            let part = |of_weight: fn(i16) -> i16| -> Vec<Aligned<[i8; WIDE]>> {
+                let list = (0..groups * 4).map(|at| {
                     let (group, vector) = (at / 4, at % 4);
                     Aligned(std::array::from_fn(|byte| {
                         let (channel, tap) = (of(lane(vector, byte / 4)), group * 4 + byte % 4);
-                        if tap < taps { weights[tap * width + channel] as i8 } else { 0 }
+                        if tap < taps { of_weight(weights[tap * width + channel]) as i8 } else { 0 }
                     }))
-                })
-                .collect();
+                });
+                list.collect()
+            };
+            let (weights, more) =
+                if bytes { (part(|w| w), Vec::new()) } else { (part(|w| w / 2), part(|w| w - w / 2)) };
             let scale = match &stage.scale {
                 Scale::Double { multiplier, shift } => Factors::Double {
                     multiplier: list(|at| multiplier[of(at)]),
@@ -105,7 +111,7 @@ impl Quads {
                 }
                 _ => return None,
             };
-            Some(Block { weights, bias: list(|at| biases[of(at)]), scale })
+            Some(Block { weights, more, bias: list(|at| biases[of(at)]), scale })
         };
         let count = if together(channels) { 1 } else { channels.div_ceil(WIDE) };
         let blocks = (0..count).map(block).collect::<Option<Vec<Block>>>()?;
@@ -218,7 +224,7 @@ impl Quads {
     #[inline]
     unsafe fn sums<const GROUPS: usize>(&self, block: &Block, x: *const u8) -> [__m512i; 4] {
         let mut acc: [__m512i; 4] = std::array::from_fn(|v| whole(&block.bias[v]));
-        let mut group = |offsets: &[usize; 4], weights: &[Aligned<[i8; WIDE]>; 4]| {
+        let mut group = |offsets: &[usize; 4], weights: &[Aligned<[i8; WIDE]>; 4], more: Option<&[_; 4]>| {
             // SAFETY: the caller's.
             let [a, b, c, d] = offsets.map(|offset| unsafe { _mm512_loadu_si512(x.add(offset).cast()) });
             let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
@@ -234,15 +240,26 @@ impl Quads {
                 let weights = unsafe { _mm512_load_si512(weights[v].0.as_ptr().cast()) };
                 acc[v] = _mm512_dpbusd_epi32(acc[v], taps[v], weights);
             }
+            let more: &[Aligned<[i8; WIDE]>; 4] = match more {
+                Some(more) => more,
+                None => return,
+            };
+            for v in 0..4 {
+                // SAFETY: 64 bytes are there.
+                let more = unsafe { _mm512_load_si512(more[v].0.as_ptr().cast()) };
+                acc[v] = _mm512_dpbusd_epi32(acc[v], taps[v], more);
+            }
         };
         let (offsets, weights) = (self.offsets.as_chunks::<4>().0, block.weights.as_chunks::<4>().0);
+        let more = block.more.as_chunks::<4>().0;
         if GROUPS > 0 {
             let (offsets, weights) = (&offsets[..GROUPS], &weights[..GROUPS]);
             for at in 0..GROUPS {
-                group(&offsets[at], &weights[at]);
+                group(&offsets[at], &weights[at], more.get(at));
             }
         } else {
-            offsets.iter().zip(weights).for_each(|(offsets, weights)| group(offsets, weights));
+            let all = offsets.iter().zip(weights).enumerate();
+            all.for_each(|(at, (offsets, weights))| group(offsets, weights, more.get(at)));
         }
         acc
     }
