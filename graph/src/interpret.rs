@@ -102,32 +102,33 @@ impl<'g> Interpreter<'g> {
                 place: format!("node '{}'", node.name),
                 problem: "reads a value that nothing has made; the nodes are not in topological order".into(),
             };
-            let results = {
-                let tensor = |&id: &ValueId| match &graph.value(id).constant {
-                    Some(t) => Ok(t.as_ref()),
-                    None => env[id.0].as_ref().ok_or_else(unset),
-                };
-                match self.kernels.and_then(|k| k.kernels.get(i)?.as_ref()) {
-                    Some(kernel) => {
-                        let inputs = node.inputs.iter().take(kernel.inputs()).map(tensor);
+            let failed = |source| GraphError::Op { node: node.name.clone(), op: node.op.name(), source };
+            let tensor = |&id: &ValueId| match &graph.value(id).constant {
+                Some(t) => Ok(t.as_ref()),
+                None => env[id.0].as_ref().ok_or_else(unset),
+            };
+            if let Some(kernel) = self.kernels.and_then(|k| k.kernels.get(i)?.as_ref()) {
+                let result = match node.inputs.as_slice() {
+                    [x, ..] if kernel.inputs() == 1 => kernel.run(&[tensor(x)?]),
+                    inputs => {
+                        let inputs = inputs.iter().take(kernel.inputs()).map(tensor);
                         kernel.run(&inputs.collect::<Result<Vec<_>, _>>()?)
                     }
-                    None => {
-                        let operand = |id| Ok(Operand { tensor: tensor(id)?, ty: graph.ty(*id) });
-                        let operands = node.inputs.iter().map(operand).collect::<Result<Vec<_>, _>>()?;
-                        let types: Vec<_> = node.outputs.iter().map(|&id| graph.ty(id)).collect();
-                        reference(&node.op, graph.arith, &operands, &types)
-                    }
+                };
+                let result = result.map_err(failed)?;
+                observe(NodeId(i), std::slice::from_ref(&result));
+                if let Some(id) = node.outputs.first() {
+                    env[id.0] = Some(result);
                 }
-                .map_err(|source| GraphError::Op {
-                    node: node.name.clone(),
-                    op: node.op.name(),
-                    source,
-                })?
-            };
-            observe(NodeId(i), &results);
-            for (&id, tensor) in node.outputs.iter().zip(results) {
-                env[id.0] = Some(tensor);
+            } else {
+                let operand = |id| Ok(Operand { tensor: tensor(id)?, ty: graph.ty(*id) });
+                let operands = node.inputs.iter().map(operand).collect::<Result<Vec<_>, _>>()?;
+                let types: Vec<_> = node.outputs.iter().map(|&id| graph.ty(id)).collect();
+                let results = reference(&node.op, graph.arith, &operands, &types).map_err(failed)?;
+                observe(NodeId(i), &results);
+                for (&id, tensor) in node.outputs.iter().zip(results) {
+                    env[id.0] = Some(tensor);
+                }
             }
             for id in &node.inputs {
                 uses[id.0] -= 1;

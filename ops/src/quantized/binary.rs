@@ -25,7 +25,7 @@ pub(super) fn binary(
         BinaryKind::Add | BinaryKind::Sub => {
             let params = add_params(arith, aq, bq, quant, dtype, act, kind == BinaryKind::Sub);
             match Sum::new(&params, [a.ty, b.ty], result) {
-                Some(sum) => return sum.run([a.tensor, b.tensor]),
+                Some(sum) => return sum.run([a.tensor, b.tensor]).map(|tensor| vec![tensor]),
                 None => sum(&params, quant, operands, result),
             }
         }

@@ -41,8 +41,8 @@ impl Kernel {
         Ok(Kernel { convolution, stage, result: result.clone() })
     }
 
-    pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
+    pub(super) fn run(&self, x: &Tensor) -> Result<Tensor, OpError> {
         let out = self.convolution.run(codes::bytes(x), &self.stage);
-        Ok(vec![codes::tensor(self.result.dtype, &self.result.shape, out)?])
+        Ok(codes::tensor(self.result.dtype, &self.result.shape, out)?)
     }
 }

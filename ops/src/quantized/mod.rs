@@ -62,20 +62,20 @@ fn integer(
     let result = *results.first()?;
     let x = *operands.first()?;
     Some(match op {
-        Op::Conv(c) => conv::Kernel::new(op, c, arith, x.ty, &operands[1..], result).and_then(|k| k.run(x.tensor)),
+        Op::Conv(c) => conv::Kernel::new(op, c, arith, x.ty, &operands[1..], result).and_then(|k| one(k.run(x.tensor))),
         Op::ConvTranspose(c) => conv_transpose::conv_transpose(op, c, arith, operands, result),
         Op::Dense { act } => {
-            product::Kernel::new(op, *act, arith, x.ty, &operands[1..], result, true).and_then(|k| k.run(x.tensor))
+            product::Kernel::new(op, *act, arith, x.ty, &operands[1..], result, true).and_then(|k| one(k.run(x.tensor)))
         }
         Op::MatMul { transpose_a, transpose_b } => {
             product::matmul(op, [*transpose_a, *transpose_b], arith, operands, result)
         }
         Op::Pool(_) if results.len() > 1 => return None,
-        Op::Pool(p) => pool::Kernel::new(op, p, x.ty, result).and_then(|k| k.run(x.tensor)),
+        Op::Pool(p) => pool::Kernel::new(op, p, x.ty, result).and_then(|k| one(k.run(x.tensor))),
         Op::Binary { kind, act } => binary::binary(op, (*kind, *act), arith, operands, result),
         Op::Requantize | Op::Unary(_) => unary::unary(op, arith, operands, result),
         Op::Softmax { axis, beta, log: false } => {
-            softmax::Kernel::new(op, (*axis, *beta), arith, x.ty, result).and_then(|k| k.run(x.tensor))
+            softmax::Kernel::new(op, (*axis, *beta), arith, x.ty, result).and_then(|k| one(k.run(x.tensor)))
         }
         Op::Reduce { kind: ReduceKind::Mean, axes, .. } => reduce::reduce(op, (axes, true), arith, x, result),
         Op::Reduce { kind: ReduceKind::Sum, axes, .. } => reduce::reduce(op, (axes, false), arith, x, result),
@@ -84,6 +84,10 @@ fn integer(
         Op::Lstm(l) => lstm::lstm(op, l, operands, result),
         _ => return None,
     })
+}
+
+fn one(result: Result<Tensor, OpError>) -> Result<Vec<Tensor>, OpError> {
+    result.map(|tensor| vec![tensor])
 }
 
 /// True when operands and result have one quantisation and the operator only selects or compares their codes.

@@ -45,10 +45,10 @@ impl Kernel {
         Ok(Kernel { windows, channels, kind, count_include_pad, zero_point, lo, hi, result: result.clone() })
     }
 
-    pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
+    pub(super) fn run(&self, x: &Tensor) -> Result<Tensor, OpError> {
         let mut out = vec![0u8; self.result.elements()];
         vectorised(Pass { kernel: self, codes: codes::bytes(x), out: &mut out });
-        Ok(vec![codes::tensor(self.result.dtype, &self.result.shape, out)?])
+        Ok(codes::tensor(self.result.dtype, &self.result.shape, out)?)
     }
 }
 

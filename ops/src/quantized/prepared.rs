@@ -79,11 +79,11 @@ impl Prepared {
         self.inputs.len()
     }
 
-    /// The result of the operator, in a list of one.
+    /// The result of the operator.
     ///
     /// # Errors
     /// When the inputs, which are those without the weights, are not of the types that were prepared for.
-    pub fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, OpError> {
+    pub fn run(&self, inputs: &[&Tensor]) -> Result<Tensor, OpError> {
         if inputs.len() != self.inputs.len() {
             let made = self.inputs.len();
             return Err(OpError::invalid(format!(
@@ -127,7 +127,7 @@ mod tests {
         let weights = Operand { tensor: &w, ty: &tw };
         let prepared = Prepared::new(&op, Arith::Xnnpack, &tx, &[weights], &ty_).unwrap();
         let expected = reference(&op, Arith::Xnnpack, &[Operand { tensor: &x, ty: &tx }, weights], &[&ty_]).unwrap();
-        assert_eq!(prepared.run(&[&x]).unwrap(), expected);
+        assert_eq!(prepared.run(&[&x]).unwrap(), expected[0]);
         assert!(prepared.run(&[&w]).is_err() && prepared.run(&[]).is_err());
         assert!(Prepared::new(&op, Arith::Xnnpack, &tx, &[weights], &tx).is_none());
     }

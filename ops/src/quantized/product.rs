@@ -64,7 +64,7 @@ impl Kernel {
         Ok(Kernel { weights, outputs, k, stage, input_zero_point, result: result.clone() })
     }
 
-    pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
+    pub(super) fn run(&self, x: &Tensor) -> Result<Tensor, OpError> {
         let (outputs, k) = (self.outputs, self.k);
         let len = self.result.elements();
         let out = match &self.weights {
@@ -85,7 +85,7 @@ impl Kernel {
                 int8::product(weights, &source, &self.stage)
             }
         };
-        Ok(vec![codes::tensor(self.result.dtype, &self.result.shape, out)?])
+        Ok(codes::tensor(self.result.dtype, &self.result.shape, out)?)
     }
 }
 

@@ -46,12 +46,12 @@ impl Kernel {
         Ok(Kernel { axis, exponentials, result: result.clone(), output: output.clone() })
     }
 
-    pub(super) fn run(&self, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
+    pub(super) fn run(&self, x: &Tensor) -> Result<Tensor, OpError> {
         softmax(self, x)
     }
 }
 
-fn softmax(kernel: &Kernel, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
+fn softmax(kernel: &Kernel, x: &Tensor) -> Result<Tensor, OpError> {
     let Kernel { axis, ref result, ref output, .. } = *kernel;
     let (lo, hi) = code_range(result.dtype);
     let (extent, inner) = (result.shape[axis], result.shape[axis + 1..].iter().product::<usize>());
@@ -77,7 +77,7 @@ fn softmax(kernel: &Kernel, x: &Tensor) -> Result<Vec<Tensor>, OpError> {
             }
         }
     }
-    Ok(vec![codes::tensor(result.dtype, &result.shape, out)?])
+    Ok(codes::tensor(result.dtype, &result.shape, out)?)
 }
 
 /// `exp(-scale * beta * d)` of a difference d from 0 to 255.

@@ -136,7 +136,7 @@ impl Sum {
         })
     }
 
-    pub(super) fn run(&self, operands: [&Tensor; 2]) -> Result<Vec<Tensor>, OpError> {
+    pub(super) fn run(&self, operands: [&Tensor; 2]) -> Result<Tensor, OpError> {
         let [a, b] = operands.map(codes::bytes);
         let mut out = vec![0; a.bytes.len()];
         match self.kind {
@@ -145,7 +145,7 @@ impl Sum {
             Kind::Double(output) => vectorised(Pass { sum: self, operands: [a, b], output, out: &mut out }),
             Kind::Shift(output) => vectorised(Pass { sum: self, operands: [a, b], output, out: &mut out }),
         }
-        Ok(vec![codes::tensor(self.result.dtype, &self.result.shape, out)?])
+        Ok(codes::tensor(self.result.dtype, &self.result.shape, out)?)
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -184,6 +184,40 @@ impl<R: Rounding> Vectorised<()> for Pass<'_, R> {
             let a = R::side(sides[0], i32::from(a ^ flip_a) - sides[0].zero);
             let b = R::side(sides[1], i32::from(b ^ flip_b) - sides[1].zero);
             *out = (output.output(a + ((b ^ sign) - sign)) + zero_point).max(lo).min(hi) as u8;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arith::add_params;
+    use crate::{Act, Arith};
+    use tandem_tensor::{DType, QuantParams};
+
+    #[test]
+    fn sums_of_all_pairs_of_codes_are_those_of_the_constants() {
+        let codes = |of: fn(usize) -> usize| (0..65_536 + 7).map(|i| of(i) as u8 as i8).collect::<Vec<i8>>();
+        let (left, right) = (codes(|i| i), codes(|i| i >> 8));
+        let shape = [left.len()];
+        let ty = |(scale, zero)| TensorType::new(DType::I8, shape).with_quant(QuantParams::per_tensor(scale, zero));
+        let tensor = |v: &Vec<i8>| Tensor::from_vec(shape, v.clone()).unwrap();
+        for arith in [Arith::TfliteRef, Arith::Xnnpack] {
+            for (a, b, y) in [
+                ((0.05, 3), (0.02, -7), (0.06, 1)),
+                ((0.02, -128), (0.05, 127), (0.01, -5)),
+                ((0.1, 0), (0.1, 0), (0.1, 0)),
+            ] {
+                for subtract in [false, true] {
+                    let (a, b, y) = (ty(a), ty(b), ty(y));
+                    let quant = |ty: &TensorType| ty.quant.clone().unwrap();
+                    let params = add_params(arith, &quant(&a), &quant(&b), &quant(&y), DType::I8, Act::Relu, subtract);
+                    let sum = Sum::new(&params, [&a, &b], &y).unwrap();
+                    let found = sum.run([&tensor(&left), &tensor(&right)]).unwrap();
+                    let expected = left.iter().zip(&right).map(|(&a, &b)| params.apply(a.into(), b.into()) as i8);
+                    assert!(found.as_slice::<i8>().unwrap().iter().copied().eq(expected), "{arith:?} {subtract}");
+                }
+            }
         }
     }
 }

@@ -161,3 +161,49 @@ impl Vectorised<()> for Line<'_> {
 fn lanes(list: &[i16], first: usize) -> &[i16; LANES] {
     &list[first..].as_chunks::<LANES>().0[0]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arith::Requant;
+    use crate::def::Random;
+
+    #[test]
+    fn every_level_gives_the_same_codes_whatever_the_channels_and_strides() {
+        let mut random = Random::new(3);
+        let axis = |input: usize, kernel: usize, stride: usize, dilation: usize, (before, after): (usize, usize)| {
+            let output = (input + before + after - (kernel - 1) * dilation - 1) / stride + 1;
+            Window { input, kernel, stride, dilation, before, after, output }
+        };
+        let windows = [
+            [axis(7, 3, 1, 1, (1, 1)), axis(9, 3, 1, 1, (1, 1))],
+            [axis(8, 3, 2, 1, (0, 1)), axis(9, 3, 2, 1, (1, 1))],
+            [axis(7, 5, 1, 1, (2, 2)), axis(6, 2, 3, 1, (0, 0))],
+            [axis(9, 3, 1, 2, (2, 2)), axis(9, 3, 2, 2, (3, 2))],
+            [axis(6, 1, 2, 1, (0, 0)), axis(6, 1, 4, 1, (0, 0))],
+        ];
+        let requants = [
+            Requant::DoubleRounding { multiplier: 1_518_500_250, shift: -8 },
+            Requant::DoubleRounding { multiplier: 1 << 30, shift: 0 },
+            Requant::Float { scale: 0.0041 },
+        ];
+        for ([h, w], channels) in windows.into_iter().flat_map(|w| [2, 8, 24, 32, 64, 100].map(|c| (w, c))) {
+            let geometry =
+                Geometry { batch: 2, channels, outputs: channels, groups: channels, windows: [Window::UNIT, h, w] };
+            let mut bytes = |len: usize| (0..len).map(|_| random.bits() as u8).collect::<Vec<u8>>();
+            let (x, weights) = (bytes(2 * h.input * w.input * channels), bytes(channels * h.kernel * w.kernel));
+            for requant in requants {
+                let stage = Stage::of(vec![-900; channels], vec![requant; channels], -4, (-120, 101));
+                for (signed, zero) in [(true, 0), (false, 119)] {
+                    let run = |level| {
+                        let codes = |bytes| Codes { bytes, signed };
+                        let mut depthwise = Depthwise::new(level, &geometry, codes(&weights), &[zero]);
+                        depthwise.fit(&geometry, 131, &stage);
+                        depthwise.run(&geometry, codes(&x), 131, &stage)
+                    };
+                    assert!(run(Level::best()) == run(Level::Portable), "{geometry:?} {requant:?} {signed}");
+                }
+            }
+        }
+    }
+}

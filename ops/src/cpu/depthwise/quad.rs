@@ -1,13 +1,14 @@
 //! Depthwise sums with AVX-512 VNNI: four taps of sixteen channels at once.
 //!
-//! Activations are bytes without sign in a copy of the image with its padding around it, in which the columns that a stride leads to
-//! lie side by side. The bytes of four taps under 64 channels are interleaved to four vectors of sums, whose order the packing of
-//! codes undoes. Where channels are few, the 64 lanes are of several pixels.
+//! Activations are bytes without sign in a copy of the image with its padding around it, in which the columns that a stride leads
+//! to lie side by side. The bytes of four taps under 64 channels are interleaved to four vectors of sums, whose order the packing
+//! of codes undoes. Where channels are few, the 64 lanes are of several pixels.
 #![allow(unsafe_code)]
 
 use crate::cpu::conv::Geometry;
 use crate::cpu::int8::{Aligned, Codes, rounded_twice};
 use crate::cpu::shared::Shared;
+use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::infer::Window;
 use crate::quantized::stage::{Scale, Stage};
 use rayon::prelude::*;
@@ -28,6 +29,8 @@ type List<T> = [Aligned<[T; 16]>; 4];
 struct Block {
     /// By group of four taps, then by vector.
     weights: Vec<Aligned<[i8; WIDE]>>,
+    /// What weights of nine bits have beside these; empty where all have eight.
+    more: Vec<Aligned<[i8; WIDE]>>,
     bias: List<i32>,
     scale: Factors,
 }
@@ -59,9 +62,10 @@ impl Quads {
         let flat = d == Window::UNIT && geometry.outputs == channels;
         let narrow = (-512..512).contains(&stage.zero_point) && codes.contains(&stage.lo) && codes.contains(&stage.hi);
         let bytes = weights.iter().all(|&weight| i8::try_from(weight).is_ok());
+        let halves = weights.iter().all(|&weight| i8::try_from(weight - weight / 2).is_ok());
         let taps = h.kernel * w.kernel;
         let empty = taps * h.input * w.input * geometry.pixels() == 0;
-        if !flat || !narrow || !bytes || empty {
+        if !flat || !narrow || !halves || empty {
             return None;
         }
         // A copy far larger than what is read and written is not worth it.
@@ -84,15 +88,18 @@ impl Quads {
             let of = |lane: usize| {
                 if together(channels) { lane % channels } else { (block * WIDE + lane).min(channels - 1) }
             };
-            let weights = (0..groups * 4)
-                .map(|at| {
+            let part = |of_weight: fn(i16) -> i16| -> Vec<Aligned<[i8; WIDE]>> {
+                let list = (0..groups * 4).map(|at| {
                     let (group, vector) = (at / 4, at % 4);
                     Aligned(std::array::from_fn(|byte| {
                         let (channel, tap) = (of(lane(vector, byte / 4)), group * 4 + byte % 4);
-                        if tap < taps { weights[tap * width + channel] as i8 } else { 0 }
+                        if tap < taps { of_weight(weights[tap * width + channel]) as i8 } else { 0 }
                     }))
-                })
-                .collect();
+                });
+                list.collect()
+            };
+            let (weights, more) =
+                if bytes { (part(|w| w), Vec::new()) } else { (part(|w| w / 2), part(|w| w - w / 2)) };
             let scale = match &stage.scale {
                 Scale::Double { multiplier, shift } => Factors::Double {
                     multiplier: list(|at| multiplier[of(at)]),
@@ -104,7 +111,7 @@ impl Quads {
                 }
                 _ => return None,
             };
-            Some(Block { weights, bias: list(|at| biases[of(at)]), scale })
+            Some(Block { weights, more, bias: list(|at| biases[of(at)]), scale })
         };
         let count = if together(channels) { 1 } else { channels.div_ceil(WIDE) };
         let blocks = (0..count).map(block).collect::<Option<Vec<Block>>>()?;
@@ -131,7 +138,7 @@ impl Quads {
                     .chunks_exact(h.input * w.input * geometry.channels)
                     .zip(out.chunks_exact_mut(h.output * line))
                 {
-                    copy.fill(geometry, from, codes.flip(), zero, image);
+                    vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero, to: image });
                     let image = &*image;
                     let body = |(at, out): (usize, &mut [MaybeUninit<u8>])| {
                         self.line(&image[at * h.stride * copy.pitch..], out);
@@ -179,7 +186,8 @@ impl Quads {
                 let sums: [__m512i; 4] = match &block.scale {
                     Factors::Double { multiplier, half, shift } => std::array::from_fn(|v| {
                         let [multiplier, half, shift] = [multiplier, half, shift].map(|list| whole(&list[v]));
-                        rounded_twice(sums[v], multiplier, half, shift)
+                        // SAFETY: this function is compiled for the same processor.
+                        unsafe { rounded_twice(sums[v], multiplier, half, shift) }
                     }),
                     Factors::Float(scale) => std::array::from_fn(|v| {
                         // SAFETY: both types are 64 bytes.
@@ -216,7 +224,7 @@ impl Quads {
     #[inline]
     unsafe fn sums<const GROUPS: usize>(&self, block: &Block, x: *const u8) -> [__m512i; 4] {
         let mut acc: [__m512i; 4] = std::array::from_fn(|v| whole(&block.bias[v]));
-        let mut group = |offsets: &[usize; 4], weights: &[Aligned<[i8; WIDE]>; 4]| {
+        let mut group = |offsets: &[usize; 4], weights: &[Aligned<[i8; WIDE]>; 4], more: Option<&[_; 4]>| {
             // SAFETY: the caller's.
             let [a, b, c, d] = offsets.map(|offset| unsafe { _mm512_loadu_si512(x.add(offset).cast()) });
             let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
@@ -232,15 +240,26 @@ impl Quads {
                 let weights = unsafe { _mm512_load_si512(weights[v].0.as_ptr().cast()) };
                 acc[v] = _mm512_dpbusd_epi32(acc[v], taps[v], weights);
             }
+            let more: &[Aligned<[i8; WIDE]>; 4] = match more {
+                Some(more) => more,
+                None => return,
+            };
+            for v in 0..4 {
+                // SAFETY: 64 bytes are there.
+                let more = unsafe { _mm512_load_si512(more[v].0.as_ptr().cast()) };
+                acc[v] = _mm512_dpbusd_epi32(acc[v], taps[v], more);
+            }
         };
         let (offsets, weights) = (self.offsets.as_chunks::<4>().0, block.weights.as_chunks::<4>().0);
+        let more = block.more.as_chunks::<4>().0;
         if GROUPS > 0 {
             let (offsets, weights) = (&offsets[..GROUPS], &weights[..GROUPS]);
             for at in 0..GROUPS {
-                group(&offsets[at], &weights[at]);
+                group(&offsets[at], &weights[at], more.get(at));
             }
         } else {
-            offsets.iter().zip(weights).for_each(|(offsets, weights)| group(offsets, weights));
+            let all = offsets.iter().zip(weights).enumerate();
+            all.for_each(|(at, (offsets, weights))| group(offsets, weights, more.get(at)));
         }
         acc
     }
@@ -289,6 +308,7 @@ impl Copy {
         Geometry::reach(&geometry.windows[1]) * self.pitch + 2 * WIDE
     }
 
+    #[inline(always)]
     fn fill(&self, geometry: &Geometry, from: &[u8], flip: u8, zero: u8, to: &mut [u8]) {
         let [_, h, w] = geometry.windows;
         let channels = geometry.channels;
@@ -308,18 +328,55 @@ impl Copy {
                 continue;
             }
             for (phase, to) in to.chunks_exact_mut(self.phase).enumerate() {
-                for (at, to) in to.chunks_exact_mut(channels).enumerate() {
-                    match (at * self.phases + phase).checked_sub(w.before) {
-                        Some(column) if column < w.input => {
-                            let from = &from[column * channels..][..channels];
+                // Columns of the padded line are `phase`, `phase + phases`, ..
+                let before = w.before.saturating_sub(phase).div_ceil(self.phases).min(to.len() / channels);
+                let (left, to) = to.split_at_mut(before * channels);
+                left.fill(zero);
+                let first = (before * self.phases + phase).saturating_sub(w.before);
+                let inside = (w.input.saturating_sub(first)).div_ceil(self.phases).min(to.len() / channels);
+                let (to, right) = to.split_at_mut(inside * channels);
+                right.fill(zero);
+                let from = from.get(first * channels..).unwrap_or_default();
+                let step = self.phases * channels;
+                match channels {
+                    8 => pixels::<8>(to, from, step, flip),
+                    16 => pixels::<16>(to, from, step, flip),
+                    32 => pixels::<32>(to, from, step, flip),
+                    _ => {
+                        for (to, from) in to.chunks_exact_mut(channels).zip(from.chunks(step)) {
                             to.iter_mut().zip(from).for_each(|(to, from)| *to = from ^ flip);
                         }
-                        _ => to.fill(zero),
                     }
                 }
             }
         }
         lines.for_each(|line| line.fill(zero));
+    }
+}
+
+struct Fill<'a> {
+    copy: &'a Copy,
+    geometry: &'a Geometry,
+    from: &'a [u8],
+    flip: u8,
+    zero: u8,
+    to: &'a mut [u8],
+}
+
+impl Vectorised<()> for Fill<'_> {
+    #[inline(always)]
+    fn run(self) {
+        self.copy.fill(self.geometry, self.from, self.flip, self.zero, self.to);
+    }
+}
+
+/// Pixels of `N` channels that lie `step` apart, side by side.
+#[inline(always)]
+fn pixels<const N: usize>(to: &mut [u8], from: &[u8], step: usize, flip: u8) {
+    for (to, from) in to.as_chunks_mut::<N>().0.iter_mut().zip(from.chunks(step)) {
+        if let Some(from) = from.first_chunk::<N>() {
+            *to = from.map(|code| code ^ flip);
+        }
     }
 }
 

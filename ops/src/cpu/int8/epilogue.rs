@@ -51,7 +51,7 @@ pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
                 let load = |v| _mm512_loadu_ps(lanes(scale, first + v * LANES).as_ptr());
                 let scale: [__m512; VECTORS] = std::array::from_fn(load);
                 if let Some(run) = &write.run {
-                    let round = |acc, v: usize| _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), scale[v]));
+                    let round = Single { scale };
                     if write.signed {
                         write.panel::<_, _, true>(tiles, run, begin, acc, round);
                     } else {
@@ -65,7 +65,7 @@ pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
                 let multiplier: [__m512i; VECTORS] = std::array::from_fn(|v| load(multiplier, first + v * LANES));
                 let shift: [__m512i; VECTORS] = std::array::from_fn(|v| load(shift, first + v * LANES));
                 let half: [__m512i; VECTORS] = std::array::from_fn(|v| half_of(shift[v]));
-                let round = |acc, v: usize| rounded_twice(acc, multiplier[v], half[v], shift[v]);
+                let round = Twice { multiplier, half, shift };
                 if write.signed {
                     write.panel::<_, _, true>(tiles, run, begin, acc, round);
                 } else {
@@ -80,6 +80,14 @@ pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
                         double(acc[v], load(multiplier, at), load(shift, at))
                     });
                     write.row(tiles, begin + r, rounded);
+                }
+            }
+            Scale::Dense(scale) if let Some(run) = &write.run => {
+                let round = Real::<VECTORS> { scale: std::array::from_fn(|v| lanes(scale, first + v * LANES)) };
+                if write.signed {
+                    write.panel::<_, _, true>(tiles, run, begin, acc, round);
+                } else {
+                    write.panel::<_, _, false>(tiles, run, begin, acc, round);
                 }
             }
             _ => {
@@ -143,6 +151,10 @@ impl Write {
                 // As numbers without sign, bits of magnitudes have the order of the magnitudes.
                 let most = scale[first..][..count].iter().fold(0, |most, scale| scale.abs().to_bits().max(most));
                 most < 0.99f32.to_bits()
+            }
+            // Every product of a sum is in 32 bits.
+            Scale::Dense(scale) => {
+                scale[first..][..count].iter().fold(true, |all, scale| all & (*scale >= 0.0) & (*scale < 0.99))
             }
             _ => {
                 let most =
@@ -223,7 +235,7 @@ impl Write {
         run: &Run,
         begin: usize,
         acc: [[__m512i; VECTORS]; ROWS],
-        round: impl Fn(__m512i, usize) -> __m512i,
+        round: impl Round,
     ) {
         let first = tiles.at(begin, 0);
         let last = tiles.at(begin + ROWS - 1, 0) + tiles.outputs;
@@ -232,10 +244,13 @@ impl Write {
         // SAFETY: the caller's; the codes of each row are outputs of a panel times a block, which one task writes.
         unsafe {
             for_rows!(groups, group, {
-                let rounded: [__m512i; 4] = std::array::from_fn(|i| {
-                    let at = 4 * group + i;
-                    if at < ROWS * VECTORS { round(acc[at / VECTORS][at % VECTORS], at % VECTORS) } else { self.zero }
-                });
+                // One by one, since a closure might not be inlined.
+                let rounded = [
+                    rounded_at(&acc, &round, 4 * group, self.zero),
+                    rounded_at(&acc, &round, 4 * group + 1, self.zero),
+                    rounded_at(&acc, &round, 4 * group + 2, self.zero),
+                    rounded_at(&acc, &round, 4 * group + 3, self.zero),
+                ];
                 let codes = self.codes::<4, SIGNED>(rounded, run.order);
                 let to = out.add(group * run.step);
                 if 4 * group + 4 <= ROWS * VECTORS && run.vector == LANES {
@@ -269,6 +284,71 @@ impl Write {
             }
         }
     }
+}
+
+/// How a vector of sums becomes one of codes counted from the zero point.
+trait Round {
+    /// # Safety
+    /// As for [`counted`].
+    unsafe fn round(&self, acc: __m512i, vector: usize) -> __m512i;
+}
+
+struct Single<const VECTORS: usize> {
+    scale: [__m512; VECTORS],
+}
+
+struct Twice<const VECTORS: usize> {
+    multiplier: [__m512i; VECTORS],
+    half: [__m512i; VECTORS],
+    shift: [__m512i; VECTORS],
+}
+
+struct Real<'a, const VECTORS: usize> {
+    scale: [&'a [f64; LANES]; VECTORS],
+}
+
+impl<const VECTORS: usize> Round for Single<VECTORS> {
+    #[inline(always)]
+    unsafe fn round(&self, acc: __m512i, vector: usize) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), self.scale[vector])) }
+    }
+}
+
+impl<const VECTORS: usize> Round for Twice<VECTORS> {
+    #[inline(always)]
+    unsafe fn round(&self, acc: __m512i, vector: usize) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { rounded_twice(acc, self.multiplier[vector], self.half[vector], self.shift[vector]) }
+    }
+}
+
+impl<const VECTORS: usize> Round for Real<'_, VECTORS> {
+    #[inline(always)]
+    unsafe fn round(&self, acc: __m512i, vector: usize) -> __m512i {
+        let scale = self.scale[vector];
+        // SAFETY: the caller's.
+        unsafe {
+            let low = rounded_real(_mm512_castsi512_si256(acc), scale.as_ptr());
+            let high = rounded_real(_mm512_extracti64x4_epi64::<1>(acc), scale[LANES / 2..].as_ptr());
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+        }
+    }
+}
+
+/// The rounded sums of a tile's vector; `rest` beyond its last one.
+///
+/// # Safety
+/// As for [`counted`].
+#[inline(always)]
+unsafe fn rounded_at<const ROWS: usize, const VECTORS: usize>(
+    acc: &[[__m512i; VECTORS]; ROWS],
+    round: &impl Round,
+    at: usize,
+    rest: __m512i,
+) -> __m512i {
+    // SAFETY: the caller's.
+    if at < ROWS * VECTORS { unsafe { round.round(acc[at / VECTORS][at % VECTORS], at % VECTORS) } } else { rest }
 }
 
 /// Where four vectors of codes go.
@@ -310,6 +390,22 @@ fn order(quarters: usize) -> __m512i {
     }
 }
 
+/// Sums times real factors below 1, to the nearest, halves away from zero: the addend is the largest number below a half, and the
+/// conversion drops the fraction.
+///
+/// # Safety
+/// As for [`counted`]; eight factors are there.
+#[inline(always)]
+unsafe fn rounded_real(acc: __m256i, scale: *const f64) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        let real = _mm512_mul_pd(_mm512_cvtepi32_pd(acc), _mm512_loadu_pd(scale));
+        let sign = _mm512_and_pd(real, _mm512_set1_pd(-0.0));
+        let addend = _mm512_or_pd(sign, _mm512_set1_pd(0.499_999_999_999_999_94));
+        _mm512_cvttpd_epi32(_mm512_add_pd(real, addend))
+    }
+}
+
 /// Half of what a shift divides by, and 0 without a shift.
 #[target_feature(enable = "avx512f")]
 #[inline]
@@ -319,25 +415,25 @@ pub(super) fn half_of(shift: __m512i) -> __m512i {
 
 /// The rounding doubling high multiply, then the rounding shift, of sums below 2^30 in magnitude. `half` is half of what the shift
 /// divides by, and 0 without a shift.
-#[target_feature(enable = "avx512f")]
-#[inline]
-pub(crate) fn rounded_twice(acc: __m512i, multiplier: __m512i, half: __m512i, shift: __m512i) -> __m512i {
-    let nudge = _mm512_set1_epi64(1 << 31);
-    let acc = _mm512_slli_epi32::<1>(acc);
-    let even = _mm512_add_epi64(_mm512_mul_epi32(acc, multiplier), nudge);
-    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), _mm512_srli_epi64::<32>(multiplier));
-    let odd = _mm512_add_epi64(odd, nudge);
-    // The upper half of each product.
-    let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
-    // A negative number's half goes down; without a shift there is no half.
-    let down = _mm512_and_si512(_mm512_srli_epi32::<31>(high), half_or_one(half));
-    _mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, half), down), shift)
-}
-
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn half_or_one(half: __m512i) -> __m512i {
-    _mm512_min_epi32(half, _mm512_set1_epi32(1))
+///
+/// # Safety
+/// As for [`counted`].
+#[inline(always)]
+pub(crate) unsafe fn rounded_twice(acc: __m512i, multiplier: __m512i, half: __m512i, shift: __m512i) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe {
+        let nudge = _mm512_set1_epi64(1 << 31);
+        let acc = _mm512_slli_epi32::<1>(acc);
+        let even = _mm512_add_epi64(_mm512_mul_epi32(acc, multiplier), nudge);
+        let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), _mm512_srli_epi64::<32>(multiplier));
+        let odd = _mm512_add_epi64(odd, nudge);
+        // The upper half of each product.
+        let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
+        // A negative number's half goes down; without a shift there is no half.
+        let one = _mm512_min_epi32(half, _mm512_set1_epi32(1));
+        let down = _mm512_and_si512(_mm512_srli_epi32::<31>(high), one);
+        _mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, half), down), shift)
+    }
 }
 
 /// The rounding doubling high multiply, then the rounding shift, of [`Scale::Double`].

@@ -84,7 +84,9 @@ impl Doubled {
             let left = self.sides[0].apply::<A>(&a.as_chunks::<16>().0[at], flips[0]);
             let right = self.sides[1].apply::<B>(&b.as_chunks::<16>().0[at], flips[1]);
             let sum = _mm512_add_epi32(left, right);
-            let code = _mm512_add_epi32(rounded_twice(sum, output.multiplier, output.half, output.shift), zero);
+            // SAFETY: this function is compiled for the same processor.
+            let rounded = unsafe { rounded_twice(sum, output.multiplier, output.half, output.shift) };
+            let code = _mm512_add_epi32(rounded, zero);
             let code = _mm512_cvtepi32_epi8(_mm512_min_epi32(_mm512_max_epi32(code, lo), hi));
             // SAFETY: sixteen bytes are there.
             unsafe { _mm_storeu_si128(out.as_chunks_mut::<16>().0[at].as_mut_ptr().cast(), code) };
@@ -111,7 +113,8 @@ impl DoubledSide {
             shifted
         } else {
             let factor = factor(self.factor);
-            rounded_twice(shifted, factor.multiplier, factor.half, factor.shift)
+            // SAFETY: this function is compiled for the same processor.
+            unsafe { rounded_twice(shifted, factor.multiplier, factor.half, factor.shift) }
         };
         let sign = _mm512_set1_epi32(-i32::from(self.negative));
         _mm512_sub_epi32(_mm512_xor_si512(scaled, sign), sign)

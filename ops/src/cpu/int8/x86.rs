@@ -26,7 +26,8 @@ struct Panel<'a> {
     write: Write,
 }
 
-/// All tiles of a panel. The tile heights are those of which sums, weights and one activation fill the 32 registers.
+/// All tiles of a panel. The tile heights are those of which sums, weights and one activation fill the 32 vector registers,
+/// or the places of rows the general ones.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn panel_avx512(tiles: &Tiles<'_, Quad>) {
     tiles.check();
@@ -34,13 +35,13 @@ pub(super) fn panel_avx512(tiles: &Tiles<'_, Quad>) {
     let rows = tiles.bases.len();
     match tiles.vectors {
         1 => {
-            for (begin, height) in heights(rows, 12) {
-                by_height!(height, quads::<_, 1>(&panel, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
+            for (begin, height) in heights(rows, 8) {
+                by_height!(height, quads::<_, 1>(&panel, begin), 1 2 3 4 5 6 7 8);
             }
         }
         2 => {
-            for (begin, height) in heights(rows, 12) {
-                by_height!(height, quads::<_, 2>(&panel, begin), 1 2 3 4 5 6 7 8 9 10 11 12);
+            for (begin, height) in heights(rows, 8) {
+                by_height!(height, quads::<_, 2>(&panel, begin), 1 2 3 4 5 6 7 8);
             }
         }
         3 => {
