@@ -70,6 +70,7 @@ impl Files {
 struct Core {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
+    registers: File,
 }
 
 impl Core {
@@ -98,7 +99,18 @@ impl Core {
                 std::thread::yield_now();
             }
         });
-        Core { stop, thread: Some(thread) }
+        Core { stop, thread: Some(thread), registers: files.file("registers") }
+    }
+
+    /// Waits until a reset is done. In a real core, a launch that is written next cannot be overwritten by the end of the reset.
+    fn settle(&self) {
+        let mut word = [0; 4];
+        while {
+            self.registers.read_exact_at(&mut word, Reg::Control.offset().into()).unwrap();
+            u32::from_le_bytes(word) & control::RESET != 0
+        } {
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -135,6 +147,7 @@ fn programs_run_where_interrupts_come_and_where_none_do() {
         for round in 0..20 {
             device.write(&loaded, 0, 0, &[round; 64]).unwrap();
             assert_eq!(device.run(&loaded, LIMIT).unwrap().cycles, 7);
+            core.settle();
             assert_eq!(device.read(&loaded, 0, 0, 64).unwrap(), [round + 1; 64]);
         }
         device.unload(loaded).unwrap();
