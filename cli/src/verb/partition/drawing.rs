@@ -10,7 +10,7 @@ const COLUMN: usize = 390;
 const ROW: usize = 46;
 const BOX: (usize, usize) = (300, 32);
 /// Characters of a box beside the time.
-const LABEL: usize = 30;
+const LABEL: usize = 25;
 const TOP: usize = 92;
 const LEFT: usize = 40;
 
