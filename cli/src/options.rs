@@ -161,6 +161,17 @@ impl DeviceOptions {
         }
     }
 
+    /// Refuses a list of devices where nothing is split between them.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn check_whole(&self) -> Result<()> {
+        if self.device.planned {
+            bail!("--device {},cpu: nothing is split here; give {0} alone", self.device.kind.name());
+        }
+        Ok(())
+    }
+
     /// Refuses options that are for another device.
     ///
     /// # Errors
@@ -222,10 +233,11 @@ impl From<DeviceKind> for DeviceChoice {
 /// Devices, for clap.
 fn devices(text: &str) -> Result<DeviceChoice, String> {
     let accelerator = text.strip_suffix(",cpu").or_else(|| text.strip_prefix("cpu,"));
-    Ok(DeviceChoice {
-        kind: device(accelerator.unwrap_or(text))?,
-        planned: accelerator.is_some_and(|name| name != "cpu"),
-    })
+    let kind = device(accelerator.unwrap_or(text))?;
+    if accelerator.is_some() && kind == DeviceKind::Cpu {
+        return Err("name the CPU once, beside an accelerator or alone".to_owned());
+    }
+    Ok(DeviceChoice { kind, planned: accelerator.is_some() })
 }
 
 /// A device, for clap.

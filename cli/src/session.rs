@@ -20,7 +20,7 @@ use tandem_graph::Graph;
 use tandem_isa::HwConfig;
 use tandem_jit::JitError;
 use tandem_plan::place::Request;
-use tandem_plan::{Device, Plan, on_cpu, partition};
+use tandem_plan::{Assignment, Choice, Device, Plan, assign, on_cpu, partition};
 use tandem_runtime::{Backend, CpuBackend, Executor, RuntimeError, VtaBackend};
 use tandem_sim::tsim::Model;
 use tandem_sim::{FsimBus, Options};
@@ -96,7 +96,18 @@ impl Session {
     /// As [`Session::open`].
     pub fn planned(plan: Plan, graph: Graph, options: &DeviceOptions) -> Result<Session> {
         options.check()?;
-        Session::with_planner(graph, options, simulated(options)?, &|_, _, _| plan.clone())
+        // What the compiler refuses only when it sees it goes to the CPU.
+        let choice = |assigned: &Assignment, refused: &HashMap<String, String>| match refused.get(&assigned.node) {
+            Some(reason) => Choice { device: Device::Cpu, reason: reason.clone() },
+            None => Choice { device: assigned.device, reason: assigned.reason.clone() },
+        };
+        Session::with_planner(graph, options, simulated(options)?, &|graph, _, refused| {
+            if refused.is_empty() {
+                return plan.clone();
+            }
+            let choices: Vec<Choice> = plan.assignments.iter().map(|assigned| choice(assigned, refused)).collect();
+            assign(graph, &choices)
+        })
     }
 
     fn with_planner(

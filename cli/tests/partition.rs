@@ -98,6 +98,17 @@ fn what_cannot_be_placed_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_list_of_devices_where_nothing_is_split_is_refused() {
+    let (model, input) = (digits("digits_int8.tflite"), digits("inputs_i8.bin"));
+    let folder = Folder::new("partition-list");
+    let token = folder.file("token", [b'x'; 32]);
+    let words = ["--device fsim,cpu", "nothing is split"];
+    refused(&["serve-device", "--device", "fsim,cpu", "--token-file", &token], &words);
+    refused(&["board", "serve", "--device", "fsim,cpu"], &words);
+    refused(&["run", &model, "--input", &input, "--plan", "absent.json", "--device", "fsim,cpu"], &words);
+}
+
+#[test]
 fn a_plan_of_another_model_or_no_plan_at_all_is_refused() {
     let (model, input) = (digits("digits_int8.tflite"), digits("inputs_i8.bin"));
     let folder = Folder::new("partition-other");

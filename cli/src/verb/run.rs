@@ -54,7 +54,10 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::ready(&options.model)?;
     let samples = input::samples(&graph, &options.input, &options.inputs, options.limit)?;
     let mut session = match &options.plan {
-        Some(path) => Session::planned(plan(path, &graph)?, graph, &options.device)?,
+        Some(path) => {
+            options.device.check_whole()?;
+            Session::planned(plan(path, &graph)?, graph, &options.device)?
+        }
         None => Session::open(graph, &options.device)?,
     };
     let outputs = session.run(&samples, options.batch_inputs)?;

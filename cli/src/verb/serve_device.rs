@@ -41,6 +41,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let mut device = options.device.clone();
     let token = token::of(device.link.token_file.take().as_deref())?;
     device.check()?;
+    device.check_whole()?;
     if device.device.kind.is_remote() {
         bail!("--device {}: it is exported already; clients connect to it themselves", device.device.kind.name());
     }

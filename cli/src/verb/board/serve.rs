@@ -29,6 +29,7 @@ pub struct Options {
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     options.device.check()?;
+    options.device.check_whole()?;
     let bytes = Bytes(options.memory.into());
     match &options.device.device.kind {
         DeviceKind::Cpu => bail!("--device cpu: only a VTA is exported; use fsim, tsim or a board"),
