@@ -27,6 +27,7 @@ mod session;
 mod simulation;
 mod smi;
 mod stdout;
+mod svg;
 mod table;
 mod token;
 mod tools;

@@ -14,8 +14,6 @@ use tandem_runtime::{Copied, Taken};
 const HOST_MEMORY: u64 = 16 << 30;
 /// Clock that an accelerator is taken to have where nothing says otherwise.
 pub const CLOCK_HZ: f64 = 100e6;
-/// Partial placements that are looked at for each node.
-const LABELS: usize = place::LABELS;
 
 /// Where a node's time on the accelerator comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,18 +146,15 @@ impl Costs {
     /// One sentence: a name that is not there, or the constraint that leaves nothing.
     pub fn place(&self, graph: &Graph, request: &Request) -> Result<Placed> {
         let packed = self.packed(graph);
-        let bytes = |id: ValueId| {
-            let ty = graph.ty(id);
-            packed.get(&id).copied().unwrap_or((ty.shape.elements() * ty.dtype.bytes()) as u64)
-        };
+        let bytes = |id: ValueId| packed.get(&id).copied().unwrap_or(graph.ty(id).bytes() as u64);
         let problem = problem(graph, self.machine(), bytes, |id, node, device| match &self.taken[device][id.0] {
             Ok(taken) => Candidate::Runs(Cost {
                 seconds: self.seconds(taken),
                 held_bytes: node
                     .inputs
                     .iter()
-                    .filter_map(|&v| graph.constant(v))
-                    .map(|t| (t.len() * t.dtype().bytes()) as u64)
+                    .filter(|&&v| graph.constant(v).is_some())
+                    .map(|&v| graph.ty(v).bytes() as u64)
                     .sum(),
                 ..Cost::default()
             }),
@@ -167,7 +162,7 @@ impl Costs {
         });
         let failed = |error: place::PlaceError| anyhow!("{}: {error}", graph.name);
         let problem = problem.map_err(failed)?;
-        let placement = place::search(&problem, request, LABELS).map_err(failed)?;
+        let placement = place::search(&problem, request, place::LABELS).map_err(failed)?;
         let explanation = place::explain(&problem, request, &placement.assignment).map_err(failed)?;
         let mut choices = vec![Choice { device: Device::Cpu, reason: String::new() }; graph.nodes.len()];
         for (&n, row) in problem.order().iter().zip(&explanation.rows) {
@@ -240,11 +235,6 @@ fn line(copies: impl Iterator<Item = Copied>, times: f64) -> (f64, f64) {
     }
     // Too few copies, or too noisy ones, to tell the two apart.
     (0.0, if bytes > 0.0 && wall > 0.0 { bytes / wall } else { 1e9 })
-}
-
-/// The name, for a table, of what makes a placement the best.
-pub fn proof(placement: &Placement) -> String {
-    placement.to_string().split_once(", ").map_or_else(String::new, |(_, proof)| proof.to_owned())
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ pub fn outputs_json(graph: &Graph, outputs: &[Vec<Tensor>]) -> Value {
                 "dtype": tensor.dtype().name(),
                 "shape": tensor.shape(),
                 "data": data,
-                "argmax": argmax(tensor),
+                "argmax": tensor.argmax(),
             }));
         }
     }
@@ -174,18 +174,6 @@ pub fn latency_ms(session: &Session) -> Option<f64> {
     session.executor.profile().median_latency().map(|d| d.as_secs_f64() * 1e3)
 }
 
-/// The index of the largest element; the first of equal ones. `None` for an empty tensor; NaN is never the largest.
-pub fn argmax(tensor: &Tensor) -> Option<usize> {
-    let values = tensor.to_f64();
-    let mut best: Option<(usize, f64)> = None;
-    for (i, v) in values.into_iter().enumerate() {
-        if best.is_none_or(|(_, b)| v > b || b.is_nan()) {
-            best = Some((i, v));
-        }
-    }
-    best.map(|(i, _)| i)
-}
-
 /// The sentence on the share of the accelerator.
 pub fn share_sentence(plan: &Plan) -> String {
     match plan.share(Device::Vta) {
@@ -227,17 +215,4 @@ fn largest(tensor: &Tensor, ty: &TensorType) -> String {
         }
     };
     order.iter().take(3).map(show).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_of_equal_elements_wins_and_nan_never_does() {
-        let of = |v: Vec<f32>| argmax(&Tensor::from_vec([v.len()], v).unwrap());
-        assert_eq!(of(vec![1.0, 3.0, 3.0]), Some(1));
-        assert_eq!(of(vec![f32::NAN, -1.0, f32::NAN]), Some(1));
-        assert_eq!(of(vec![]), None);
-    }
 }

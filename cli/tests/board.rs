@@ -2,7 +2,7 @@
 
 mod command;
 
-use command::{Folder, digits, good, refused, stderr, stdout, tandem};
+use command::{ADDER, Folder, digits, good, refused, stderr, stdout, tandem};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
@@ -59,18 +59,7 @@ fn a_model_runs_over_the_network_bit_for_bit_as_here_and_again_without_a_reset()
 #[test]
 fn a_program_runs_over_the_network() {
     let folder = Folder::new("served-program");
-    let text = "\
-        .preset tiny\n\
-        .section uops uop 0 4\n.hex 00000000\n\
-        .section in input 64 16\n\
-        .section out output 4096 16\n\
-        load.uop sram=0 dram=0 size=1x1 stride=1\n\
-        load.acc8 sram=0 dram=0x10 size=1x4 stride=4\n\
-        alu.add uop=0..1 loop=1x4 dst=0,1 src=0,1 imm=1 push_next\n\
-        store.out sram=0 dram=0x400 size=1x4 stride=4 pop_prev push_prev\n\
-        nop.compute pop_next\n\
-        finish\n";
-    let program = folder.file("add.vta", text);
+    let program = folder.file("add.vta", ADDER);
     let (input, output) = (folder.file("in.bin", [41; 16]), folder.path("out.bin"));
     let server = Server::new(&["--hw", "tiny"]);
     let (mem, dump) = (format!("in={input}"), format!("out={output}"));

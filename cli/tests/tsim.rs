@@ -2,24 +2,12 @@
 
 mod command;
 
-use command::{Folder, digits, hardware, stderr, stdout, tandem_with};
+use command::{ADDER, Folder, digits, hardware, stderr, stdout, tandem_with};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 const STATES: [&str; 8] =
     ["busy", "hazard", "idle", "queue_room", "read_data", "token_from_next", "token_from_prev", "write_channel"];
-
-/// Adds one to sixteen bytes.
-const ADDER: &str = ".preset tiny\n\
-    .section uops uop 0 4\n.hex 00000000\n\
-    .section in input 64 16\n\
-    .section out output 4096 16\n\
-    load.uop sram=0 dram=0 size=1x1 stride=1\n\
-    load.acc8 sram=0 dram=0x10 size=1x4 stride=4\n\
-    alu.add uop=0..1 loop=1x4 dst=0,1 src=0,1 imm=1 push_next\n\
-    store.out sram=0 dram=0x400 size=1x4 stride=4 pop_prev push_prev\n\
-    nop.compute pop_next\n\
-    finish\n";
 
 /// The environment of this test, if there is a Verilator.
 struct Bench([(&'static str, String); 2]);

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod dot;
+mod evaluate;
 mod interpret;
+mod names;
 pub mod pass;
 pub mod permute;
 mod prune;
@@ -15,7 +17,9 @@ mod text;
 mod verify;
 
 pub use dot::dot;
+pub use evaluate::Budget;
 pub use interpret::{Interpreter, Kernels, interpret};
+pub use names::Names;
 pub use text::{TextError, parse, print};
 pub use verify::{MAX_CONSTANT_BYTES, MAX_RANK, MAX_VALUE_BYTES};
 
@@ -100,6 +104,11 @@ pub enum GraphError {
 }
 
 impl Graph {
+    /// Zeros for every input.
+    pub fn zero_inputs(&self) -> Vec<Tensor> {
+        self.inputs.iter().map(|&id| Tensor::zeros(self.ty(id).dtype, self.ty(id).shape.clone())).collect()
+    }
+
     /// An empty graph.
     pub fn new(name: impl Into<String>, arith: Arith) -> Self {
         Self { name: name.into(), arith, ..Self::default() }

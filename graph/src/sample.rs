@@ -1,6 +1,7 @@
 //! Small graphs for tests.
 
 use crate::{Graph, ValueId};
+use tandem_ops::def::Random;
 use tandem_ops::{Act, Arith, BinaryKind, Op, UnaryKind};
 use tandem_tensor::{DType, QuantParams, Tensor, TensorType};
 
@@ -90,7 +91,8 @@ pub(crate) fn random(seed: &[u8]) -> Graph {
 /// A graph in which passes find something to do, of 8-bit codes or of floats; every seed gives a valid one.
 pub(crate) fn layered(seed: u64, quantised: bool, nodes: usize) -> Graph {
     let arith = if seed.is_multiple_of(2) { Arith::TfliteRef } else { Arith::Xnnpack };
-    let mut maker = Layered { g: Graph::new("layered", arith), values: Vec::new(), state: seed, quantised };
+    let mut maker =
+        Layered { g: Graph::new("layered", arith), values: Vec::new(), random: Random::new(seed), quantised };
     let (rows, channels) = (2 + maker.below(3), 1 + maker.below(3));
     for name in ["x", "y"] {
         let ty = maker.ty([1, rows, rows, channels]);
@@ -110,17 +112,13 @@ pub(crate) fn layered(seed: u64, quantised: bool, nodes: usize) -> Graph {
 struct Layered {
     g: Graph,
     values: Vec<ValueId>,
-    state: u64,
+    random: Random,
     quantised: bool,
 }
 
 impl Layered {
     fn below(&mut self, n: usize) -> usize {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
+        self.random.within(0, n)
     }
 
     /// Late values more often than early ones, so that chains come about.

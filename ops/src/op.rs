@@ -427,6 +427,18 @@ pub enum Op {
 }
 
 impl Op {
+    /// Where the operator keeps the activation that it applies to its sums, if it has one.
+    pub fn act_mut(&mut self) -> Option<&mut Act> {
+        Some(match self {
+            Op::Conv(c) => &mut c.act,
+            Op::ConvTranspose(c) => &mut c.act,
+            Op::Pool(p) => &mut p.act,
+            Op::Dense { act } | Op::Concat { act, .. } => act,
+            Op::Binary { kind: BinaryKind::Add | BinaryKind::Sub | BinaryKind::Mul, act } => act,
+            _ => return None,
+        })
+    }
+
     /// The operator's name in tables and messages.
     pub fn name(&self) -> &'static str {
         match self {

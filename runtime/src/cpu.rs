@@ -32,7 +32,7 @@ impl Backend for CpuBackend {
     fn measure(&mut self, graph: &Graph, done: &mut dyn FnMut()) -> Result<Vec<Result<Taken, String>>, RuntimeError> {
         let kernels = Kernels::new(graph);
         let interpreter = Interpreter::with_kernels(graph, &kernels);
-        let inputs = zeros(graph);
+        let inputs = graph.zero_inputs();
         let mut walls: Vec<Vec<Duration>> = vec![Vec::new(); graph.nodes.len()];
         let start = Instant::now();
         for run in 0..RUNS {
@@ -54,11 +54,6 @@ impl Backend for CpuBackend {
             .map(|walls| Ok(Taken { wall: median(walls).unwrap_or_default(), ..Taken::default() }))
             .collect())
     }
-}
-
-/// Inputs of zeros.
-pub(crate) fn zeros(graph: &Graph) -> Vec<Tensor> {
-    graph.inputs.iter().map(|&id| Tensor::zeros(graph.ty(id).dtype, graph.ty(id).shape.clone())).collect()
 }
 
 struct CpuSegment {

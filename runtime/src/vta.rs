@@ -1,7 +1,6 @@
 //! The accelerator as a backend, on any bus.
 
 use crate::backend::Copied;
-use crate::cpu::zeros;
 use crate::profile::median;
 use crate::{Backend, Executable, RuntimeError, Taken};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -94,7 +93,7 @@ impl VtaBackend {
 
     fn measure_node(&mut self, node: &Graph) -> Result<Taken, RuntimeError> {
         let mut segment = self.load(node)?;
-        let group = vec![zeros(node); segment.samples];
+        let group = vec![node.zero_inputs(); segment.samples];
         let samples = segment.samples as u32;
         segment.run(&group)?;
         let mut runs: Vec<Taken> = Vec::new();

@@ -88,8 +88,7 @@ fn damaged_onnx_cases_are_survived() {
             match onnx::import(&bytes, &ImportOptions::default()) {
                 // Small results are computed as well: what was imported must not make a kernel panic either.
                 Ok(graph) if graph.values.iter().all(|v| v.ty.elements() < 1 << 12) => {
-                    let zeros = |&id: &_| Tensor::zeros(graph.ty(id).dtype, graph.ty(id).shape.clone());
-                    let _ = interpret(&graph, &graph.inputs.iter().map(zeros).collect::<Vec<_>>());
+                    let _ = interpret(&graph, &graph.zero_inputs());
                 }
                 Ok(_) => {}
                 Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),

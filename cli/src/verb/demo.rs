@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let outputs = session.run(&samples, None)?;
     let compared = expect::compare_bytes(EXPECTED, &session.graph, &outputs, false)
         .map_err(|e| anyhow!("built-in expected outputs: {e}"))?;
-    let guesses: Vec<Option<usize>> = outputs.iter().map(|o| o.first().and_then(report::argmax)).collect();
+    let guesses: Vec<Option<usize>> = outputs.iter().map(|o| o.first().and_then(Tensor::argmax)).collect();
     let correct = guesses.iter().zip(&truth).filter(|(guess, label)| **guess == Some(label.class)).count();
     let cycles = session.executor.profile().counters().cycles / (samples.len().max(1) as u64);
 

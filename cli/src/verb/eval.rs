@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use tandem_plan::Device;
+use tandem_tensor::Tensor;
 
 /// Options of `tandem eval`.
 #[derive(Args)]
@@ -66,7 +67,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let right = outputs
         .iter()
         .zip(&truth)
-        .filter(|(output, label)| output.first().and_then(report::argmax) == Some(label.class));
+        .filter(|(output, label)| output.first().and_then(Tensor::argmax) == Some(label.class));
     let (correct, count) = (right.count(), truth.len());
     let accuracy = correct as f64 / count as f64;
     let text = match options.format {

@@ -3,7 +3,7 @@
 mod drawing;
 
 use crate::options::{DeviceOptions, Format, ModelOptions};
-use crate::placing::{CLOCK_HZ, Costs, DEVICES, Placed, Source, beside, proof, shortened, shown};
+use crate::placing::{CLOCK_HZ, Costs, DEVICES, Placed, Source, beside, shortened, shown};
 use crate::session::Session;
 use crate::table::table;
 use crate::{Outcome, file, model, report, stdout};
@@ -14,11 +14,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
-use tandem_graph::{Graph, ValueId};
+use tandem_graph::Graph;
 use tandem_plan::Device;
 use tandem_plan::place::{self, Objective, Price, Request};
 use tandem_runtime::median;
-use tandem_tensor::Tensor;
 
 /// Samples of a measurement on a simulator of cycles, which is slow, and on anything else.
 const SAMPLES: (usize, usize) = (4, 40);
@@ -169,8 +168,7 @@ fn measure_on(
 ) -> Result<Measured> {
     let mut session = Session::planned(placed.plan.clone(), graph.clone(), device)?;
     let samples = samples.next_multiple_of(session.executor.samples());
-    let zeros = |&id: &ValueId| Tensor::zeros(graph.ty(id).dtype, graph.ty(id).shape.clone());
-    let inputs = vec![graph.inputs.iter().map(zeros).collect::<Vec<_>>(); session.executor.samples()];
+    let inputs = vec![graph.zero_inputs(); session.executor.samples()];
     // The first run brings programs and weights to their places.
     session.run(&inputs, None)?;
     let mut parts: [Vec<Duration>; 2] = Default::default();
@@ -325,7 +323,7 @@ fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>
         "{title}: {} {} an input, {}",
         placement.objective.name(),
         shown(placement.value, unit),
-        proof(placement)
+        placement.quality()
     );
     for (device, value) in baselines(placed) {
         let all = if device == problem.machine().host { "everything" } else { "all that can be" };

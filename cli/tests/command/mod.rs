@@ -3,6 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// A program that adds one to sixteen bytes.
+#[allow(dead_code, reason = "not every test file needs it")]
+pub const ADDER: &str = ".preset tiny\n\
+    .section uops uop 0 4\n.hex 00000000\n\
+    .section in input 64 16\n\
+    .section out output 4096 16\n\
+    load.uop sram=0 dram=0 size=1x1 stride=1\n\
+    load.acc8 sram=0 dram=0x10 size=1x4 stride=4\n\
+    alu.add uop=0..1 loop=1x4 dst=0,1 src=0,1 imm=1 push_next\n\
+    store.out sram=0 dram=0x400 size=1x4 stride=4 pop_prev push_prev\n\
+    nop.compute pop_next\n\
+    finish\n";
+
 /// The folder of the embedded model.
 #[allow(dead_code, reason = "not every test file needs it")]
 pub fn digits(name: &str) -> String {

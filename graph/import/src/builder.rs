@@ -2,8 +2,8 @@
 
 use crate::ImportError;
 use std::collections::HashMap;
-use tandem_graph::{Graph, GraphError, MAX_VALUE_BYTES, ValueId};
-use tandem_ops::{Arith, Op, Operand, cost, infer, reference};
+use tandem_graph::{Budget, Graph, GraphError, MAX_VALUE_BYTES, ValueId};
+use tandem_ops::{Arith, Op, infer};
 use tandem_tensor::{DType, QuantParams, Shape, Tensor, TensorType};
 
 /// Operations that folding may always take, so that a small file cannot keep an import busy for long.
@@ -21,26 +21,25 @@ pub(crate) struct Builder {
     pub graph: Graph,
     /// How often each wished-for name has been given out.
     names: HashMap<String, usize>,
-    /// Bytes that folding may still allocate.
-    fold_bytes: usize,
-    /// Operations that folding may still take.
-    fold_work: u64,
+    /// What folding may still take.
+    budget: Budget,
 }
 
 impl Builder {
     /// `budget_bytes` bounds what folding may allocate in all.
     pub fn new(name: impl Into<String>, arith: Arith, budget_bytes: usize) -> Self {
         // A large file justifies more work: every byte of it may be moved a few times.
-        let fold_work = FOLD_WORK.max((budget_bytes as u64).saturating_mul(4));
-        Self { graph: Graph::new(name, arith), names: HashMap::new(), fold_bytes: budget_bytes, fold_work }
+        let work = FOLD_WORK.max((budget_bytes as u64).saturating_mul(4));
+        let budget = Budget { bytes: budget_bytes, work };
+        Self { graph: Graph::new(name, arith), names: HashMap::new(), budget }
     }
 
     /// Takes bytes that the caller is about to allocate for a constant out of what the file justifies; false when that
     /// is used up.
     pub fn charge(&mut self, bytes: usize) -> bool {
-        match self.fold_bytes.checked_sub(bytes) {
+        match self.budget.bytes.checked_sub(bytes) {
             Some(rest) => {
-                self.fold_bytes = rest;
+                self.budget.bytes = rest;
                 true
             }
             None => false,
@@ -107,7 +106,7 @@ impl Builder {
             .zip(shapes)
             .map(|(r, shape)| (r.name, TensorType { dtype: r.dtype, shape, quant: r.quant }))
             .unzip();
-        let folded = self.fold(&op, inputs, &types);
+        let folded = self.budget.evaluate(&self.graph, &op, inputs, &types.iter().collect::<Vec<_>>());
         let mut ids = Vec::with_capacity(types.len());
         match folded {
             Some(tensors) => {
@@ -125,29 +124,5 @@ impl Builder {
             }
         }
         Ok(ids)
-    }
-
-    fn fold(&mut self, op: &Op, inputs: &[ValueId], types: &[TensorType]) -> Option<Vec<Tensor>> {
-        let mut operands = Vec::with_capacity(inputs.len());
-        for &id in inputs {
-            operands.push(Operand { tensor: self.graph.constant(id)?.as_ref(), ty: self.graph.ty(id) });
-        }
-        let bytes = types.iter().fold(0usize, |n, t| n.saturating_add(t.bytes()));
-        let operand_types: Vec<&TensorType> = operands.iter().map(|o| o.ty).collect();
-        let cost = cost(op, &operand_types).ok()?;
-        let work = cost.macs.saturating_add(cost.element_ops).saturating_add(bytes as u64);
-        if operands.is_empty() || bytes > self.fold_bytes || work > self.fold_work {
-            return None;
-        }
-        let results: Vec<&TensorType> = types.iter().collect();
-        let tensors = reference(op, self.graph.arith, &operands, &results).ok()?;
-        let agrees = tensors.len() == types.len()
-            && tensors.iter().zip(types).all(|(t, ty)| t.dtype() == ty.dtype && t.shape() == &ty.shape);
-        if !agrees {
-            return None;
-        }
-        self.fold_bytes -= bytes;
-        self.fold_work -= work;
-        Some(tensors)
     }
 }

@@ -4,22 +4,10 @@
 //! was found.
 
 use criterion::Criterion;
+use tandem_ops::def::Random;
 use tandem_plan::place::{
     Candidate, Cost, Device, LABELS, Link, Machine, Node, Objective, Problem, Request, Spec, Value, search,
 };
-
-/// Numbers from a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
 
 /// Nodes that node `i` reads.
 fn reads(shape: &str, i: usize, random: &mut Random) -> Vec<usize> {
@@ -42,12 +30,12 @@ fn reads(shape: &str, i: usize, random: &mut Random) -> Vec<usize> {
             8 => vec![i - 1, base + 6],
             _ => vec![i - 1],
         },
-        _ => (0..1 + random.below(2)).map(|_| i - 1 - random.below(i.min(10) as u64) as usize).collect(),
+        _ => (0..1 + random.within(0, 2)).map(|_| i - 1 - random.within(0, i.min(10))).collect(),
     }
 }
 
 fn problem(shape: &str, nodes: usize, idle_watts: f64) -> Problem {
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let device = |name: &str, busy: f64| Device {
         name: name.into(),
         memory_bytes: 1 << 30,
@@ -68,13 +56,13 @@ fn problem(shape: &str, nodes: usize, idle_watts: f64) -> Problem {
     let mut list = Vec::new();
     for n in 0..nodes {
         let reads = if n == 0 { vec![0] } else { reads(shape, n, &mut random).iter().map(|m| m + 1).collect() };
-        values.push(Value { name: format!("v{n}"), bytes: 20_000 + random.below(200_000), maker: Some(n) });
+        values.push(Value { name: format!("v{n}"), bytes: 20_000 + random.within(0, 200_000) as u64, maker: Some(n) });
         let candidates = (0..3).map(|d| {
-            if d == 1 && random.below(100) < 15 {
+            if d == 1 && random.within(0, 100) < 15 {
                 return Candidate::Refuses("not on the array".into());
             }
-            let seconds = (50 + random.below(400)) as f64 * [2e-6, 1e-6, 0.5e-6][d];
-            Candidate::Runs(Cost { seconds, held_bytes: random.below(100_000), work_bytes: 0, joules: 0.0 })
+            let seconds = (50 + random.within(0, 400)) as f64 * [2e-6, 1e-6, 0.5e-6][d];
+            Candidate::Runs(Cost { seconds, held_bytes: random.within(0, 100_000) as u64, work_bytes: 0, joules: 0.0 })
         });
         list.push(Node { name: format!("n{n}"), reads, candidates: candidates.collect() });
     }

@@ -4,9 +4,9 @@ use crate::partition::{CONSTANTS_ONLY, reads_constants_only};
 use crate::place::{Candidate, Machine, Node, PlaceError, Problem, Spec, Value};
 use tandem_graph::{Graph, Node as GraphNode, NodeId, ValueId};
 
-/// The problem of placing the nodes of a graph, in its order, on a machine. `bytes` is what a value takes on its way, and `candidate` says what a node takes on the device of that
-/// index of the machine, or why it does not run there. Constants do not move: what they take is part of its `held_bytes`. A node
-/// that reads constants only runs on the host, for its results could have been computed before.
+/// The problem of placing the nodes of a graph, in its order, on a machine. `bytes` is what a value takes on its way, and `candidate`
+/// says what a node takes on the device of that index of the machine, or why it does not run there. Constants do not move: what they
+/// take is part of its `held_bytes`. A node that reads constants only runs on the host, for its results could have been computed before.
 ///
 /// # Errors
 /// Those of [`Problem::new`].

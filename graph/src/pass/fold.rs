@@ -26,8 +26,8 @@
 
 use super::Pass;
 use super::rewrite::Rewrite;
+use crate::evaluate::{Budget, total_bytes};
 use crate::{Graph, GraphError, Node};
-use tandem_ops::{Operand, cost, reference};
 use tandem_tensor::{Tensor, TensorType};
 
 /// Bytes of a result that may be larger than its operands.
@@ -45,7 +45,7 @@ fn fold(graph: &Graph) -> Result<Graph, GraphError> {
     let (mut rewrite, nodes) = Rewrite::new(graph);
     let mut budget = Budget { bytes: MAX_BYTES, work: MAX_WORK };
     for node in nodes {
-        match budget.evaluate(rewrite.graph(), &node) {
+        match evaluate(&mut budget, rewrite.graph(), &node) {
             Some(results) => {
                 rewrite.drop(&node);
                 for (&id, tensor) in node.outputs.iter().zip(results) {
@@ -60,39 +60,12 @@ fn fold(graph: &Graph) -> Result<Graph, GraphError> {
     Ok(rewrite.finish())
 }
 
-struct Budget {
-    bytes: usize,
-    work: u64,
-}
-
-impl Budget {
-    /// The results of a node on constants, where they are worth it.
-    fn evaluate(&mut self, graph: &Graph, node: &Node) -> Option<Vec<Tensor>> {
-        let operands = node
-            .inputs
-            .iter()
-            .map(|&id| Some(Operand { tensor: graph.constant(id)?.as_ref(), ty: graph.ty(id) }))
-            .collect::<Option<Vec<_>>>()?;
-        if operands.is_empty() {
-            return None;
-        }
-        let types: Vec<&TensorType> = node.outputs.iter().map(|&id| graph.ty(id)).collect();
-        let bytes = types.iter().fold(0usize, |n, t| n.saturating_add(t.bytes()));
-        let given = operands.iter().fold(0usize, |n, o| n.saturating_add(o.ty.bytes()));
-        let operand_types: Vec<&TensorType> = operands.iter().map(|o| o.ty).collect();
-        let cost = cost(&node.op, &operand_types).ok()?;
-        let work = cost.macs.saturating_add(cost.element_ops).saturating_add(bytes as u64);
-        if (bytes > SMALL && bytes > given) || bytes > self.bytes || work > self.work {
-            return None;
-        }
-        let results = reference(&node.op, graph.arith, &operands, &types).ok()?;
-        let agrees = results.len() == types.len()
-            && results.iter().zip(&types).all(|(t, ty)| t.dtype() == ty.dtype && t.shape() == &ty.shape);
-        if !agrees {
-            return None;
-        }
-        self.bytes -= bytes;
-        self.work -= work;
-        Some(results)
+/// The results of a node on constants, where they are worth it.
+fn evaluate(budget: &mut Budget, graph: &Graph, node: &Node) -> Option<Vec<Tensor>> {
+    let types: Vec<&TensorType> = node.outputs.iter().map(|&id| graph.ty(id)).collect();
+    let (bytes, given) = (total_bytes(types.iter().copied()), total_bytes(node.inputs.iter().map(|&id| graph.ty(id))));
+    if bytes > SMALL && bytes > given {
+        return None;
     }
+    budget.evaluate(graph, &node.op, &node.inputs, &types)
 }

@@ -35,7 +35,7 @@ use super::rewrite::Rewrite;
 use super::{Pass, table};
 use crate::{Graph, GraphError, Node};
 use tandem_ops::arith::{activation_range, code_range};
-use tandem_ops::{Act, BinaryKind, Conv, Op, PadMode, UnaryKind};
+use tandem_ops::{Act, Conv, Op, PadMode, UnaryKind};
 use tandem_tensor::{DType, QuantParams, TensorType};
 
 /// The activations that an operator can have.
@@ -71,7 +71,7 @@ fn activation(rewrite: &Rewrite, node: &Node) -> Option<(usize, Op)> {
     let at = rewrite.sole_maker(x)?;
     let maker = rewrite.node(at);
     let mut op = maker.op.clone();
-    let slot = slot(&mut op)?;
+    let slot = op.act_mut()?;
     let ty = rewrite.ty(x);
     *slot = if ty.dtype.is_float() {
         both(*slot, real(&node.op)?)?
@@ -81,18 +81,6 @@ fn activation(rewrite: &Rewrite, node: &Node) -> Option<(usize, Op)> {
         return None;
     };
     Some((at, op))
-}
-
-/// Where an operator keeps its activation.
-fn slot(op: &mut Op) -> Option<&mut Act> {
-    Some(match op {
-        Op::Conv(c) => &mut c.act,
-        Op::ConvTranspose(c) => &mut c.act,
-        Op::Pool(p) => &mut p.act,
-        Op::Dense { act } | Op::Concat { act, .. } => act,
-        Op::Binary { kind: BinaryKind::Add | BinaryKind::Sub | BinaryKind::Mul, act } => act,
-        _ => return None,
-    })
 }
 
 /// The activation of reals that an operator of one operand is.

@@ -39,7 +39,7 @@
 
 use crate::{Graph, Node, NodeId, ValueId};
 use std::fmt;
-use tandem_ops::{Op, UnaryKind};
+use tandem_ops::Op;
 
 /// How an element of a result depends on elements of the operands; a later pattern allows less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,7 +143,7 @@ pub fn groups(graph: &Graph) -> Groups {
                 _ => continue,
             };
             // The end may be in a group by now: only its own operator has to fit, and the group must not have an anchor of its own.
-            if patterns[end] > last || ending > last.max(Pattern::Reduction) || sets.find(at) == sets.find(end) {
+            if patterns[end] > last || ending > Pattern::Reduction || sets.find(at) == sets.find(end) {
                 continue;
             }
             if let Some(path) = path(&readers, at, end, |node| sets.pattern(node) <= between) {
@@ -256,9 +256,4 @@ pub fn print(graph: &Graph, groups: &Groups) -> String {
         format!("{}: {}\n", group.pattern, names.join(", "))
     };
     groups.groups.iter().map(line).collect()
-}
-
-/// True for operators whose result has the bytes of the operand in the same order, so that both may be the same memory.
-pub(super) fn is_alias(op: &Op) -> bool {
-    matches!(op, Op::Reshape { .. } | Op::Unary(UnaryKind::Identity))
 }

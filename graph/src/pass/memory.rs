@@ -28,11 +28,11 @@
 //! peak 384, bound 384, sum 720, largest first
 //! ```
 
-use super::groups::{Groups, is_alias};
+use super::groups::Groups;
 use crate::{Graph, NodeId, ValueId};
 use std::fmt::Write;
 use std::ops::Range;
-use tandem_ops::Op;
+use tandem_ops::{Op, UnaryKind};
 
 /// How to plan.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +132,7 @@ fn place(graph: &Graph, steps: Vec<Step>, options: &Options) -> MemoryPlan {
 }
 
 /// Bytes alive at a step.
-pub fn alive(buffers: &[Buffer], step: usize) -> usize {
+fn alive(buffers: &[Buffer], step: usize) -> usize {
     buffers.iter().filter(|b| b.live.contains(&step)).fold(0, |sum, b| sum.saturating_add(b.bytes))
 }
 
@@ -278,4 +278,9 @@ pub fn print(graph: &Graph, plan: &MemoryPlan) -> String {
     }
     let _ = writeln!(text, "peak {}, bound {}, sum {}, {}", plan.peak, plan.bound, plan.sum, plan.strategy);
     text
+}
+
+/// True for operators whose result has the bytes of the operand in the same order, so that both may be the same memory.
+fn is_alias(op: &Op) -> bool {
+    matches!(op, Op::Reshape { .. } | Op::Unary(UnaryKind::Identity))
 }

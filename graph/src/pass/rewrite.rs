@@ -1,6 +1,6 @@
 //! Rebuilding the nodes of a graph: what the passes share.
 
-use crate::{Graph, Node, Value, ValueId};
+use crate::{Graph, Names, Node, Value, ValueId};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tandem_ops::{Op, UnaryKind};
@@ -18,7 +18,7 @@ pub(super) struct Rewrite {
     makers: Vec<Option<usize>>,
     /// How often old nodes not yet added, new nodes and outputs read a value.
     readers: Vec<usize>,
-    taken: HashSet<String>,
+    names: Names,
 }
 
 impl Rewrite {
@@ -31,8 +31,8 @@ impl Rewrite {
         for id in nodes.iter().flat_map(|n| &n.inputs).chain(&graph.outputs) {
             readers[id.0] += 1;
         }
-        let taken = graph.values.iter().map(|v| v.name.clone()).collect();
-        (Rewrite { graph, stand_in: vec![None; count], makers: vec![None; count], readers, taken }, nodes)
+        let names = Names::of(&graph);
+        (Rewrite { graph, stand_in: vec![None; count], makers: vec![None; count], readers, names }, nodes)
     }
 
     /// What a value is by now.
@@ -89,22 +89,12 @@ impl Rewrite {
     }
 
     fn add(&mut self, name: &str, ty: TensorType, constant: Option<Arc<Tensor>>) -> ValueId {
-        let name = self.unique(name);
+        let name = self.names.unique(name);
         self.graph.values.push(Value { name, ty, constant });
         self.stand_in.push(None);
         self.makers.push(None);
         self.readers.push(0);
         ValueId(self.graph.values.len() - 1)
-    }
-
-    fn unique(&mut self, name: &str) -> String {
-        let mut wish = name.to_owned();
-        let mut number = 2;
-        while !self.taken.insert(wish.clone()) {
-            wish = format!("{name}#{number}");
-            number += 1;
-        }
-        wish
     }
 
     /// Makes a value without maker a constant.

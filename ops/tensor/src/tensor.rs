@@ -337,6 +337,17 @@ impl Tensor {
     pub fn to_le_bytes(&self) -> Vec<u8> {
         self.data.to_le_bytes()
     }
+
+    /// The index of the largest element; the first of equal ones. `None` for an empty tensor; NaN is never the largest.
+    pub fn argmax(&self) -> Option<usize> {
+        let mut best: Option<(usize, f64)> = None;
+        for (i, v) in self.to_f64().into_iter().enumerate() {
+            if best.is_none_or(|(_, b)| v > b || b.is_nan()) {
+                best = Some((i, v));
+            }
+        }
+        best.map(|(i, _)| i)
+    }
 }
 
 /// `x` as `f32`, where an inexact value gets an odd significand. A later rounding to a format of at most 22 bits then has
@@ -357,6 +368,14 @@ fn to_odd(x: f64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_of_equal_elements_is_the_largest_and_nan_never_is() {
+        let of = |v: Vec<f32>| Tensor::from_vec([v.len()], v).unwrap().argmax();
+        assert_eq!(of(vec![1.0, 3.0, 3.0]), Some(1));
+        assert_eq!(of(vec![f32::NAN, -1.0, f32::NAN]), Some(1));
+        assert_eq!(of(vec![]), None);
+    }
 
     #[test]
     fn halves_are_rounded_once() {

@@ -1,6 +1,7 @@
 //! `tandem graph memory`: where every intermediate result lies in one arena, as a table and as a picture.
 
 use crate::options::{Format, ModelOptions};
+use crate::svg::escaped;
 use crate::table::{grouped, table};
 use crate::{Outcome, file, model, stdout};
 use anyhow::Result;
@@ -143,9 +144,4 @@ fn picture(graph: &Graph, plan: &MemoryPlan) -> String {
         grouped(plan.peak as u64)
     );
     svg
-}
-
-fn escaped(text: &str) -> String {
-    let printable = text.chars().filter(|c| !c.is_control()).collect::<String>();
-    printable.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,6 +1,7 @@
 //! A plan as a picture: a column for every device, nodes from the first to the last, and what moves between them.
 
 use crate::placing::{Costs, Placed, shortened, shown};
+use crate::svg::escaped;
 use std::fmt::Write;
 
 /// Colours of devices, dark enough for white text.
@@ -106,8 +107,4 @@ pub fn svg(title: &str, placed: &Placed, costs: &Costs) -> String {
 
 fn colour(device: usize) -> &'static str {
     COLOURS[device % COLOURS.len()]
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

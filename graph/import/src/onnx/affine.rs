@@ -44,14 +44,7 @@ fn activation(rewrite: &mut Rewrite<'_>, node: &Node, kind: UnaryKind) -> Result
         return Ok(false);
     }
     let Some((mut op, inputs)) = before(rewrite, x) else { return Ok(false) };
-    let slot = match &mut op {
-        Op::Conv(c) => &mut c.act,
-        Op::ConvTranspose(c) => &mut c.act,
-        Op::Pool(p) => &mut p.act,
-        Op::Dense { act } | Op::Concat { act, .. } => act,
-        Op::Binary { kind: BinaryKind::Add | BinaryKind::Sub | BinaryKind::Mul, act } => act,
-        _ => return Ok(false),
-    };
+    let Some(slot) = op.act_mut() else { return Ok(false) };
     if *slot != Act::None {
         return Ok(false);
     }

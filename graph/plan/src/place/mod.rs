@@ -23,6 +23,6 @@ mod state;
 pub use error::PlaceError;
 pub use explain::{Alternative, Explanation, NodeRow, Price, explain};
 pub use measure::{Load, Measure, Run, Transfer, check, measure};
-pub use problem::{Candidate, Cost, Device, Link, MAX_DEVICES, MAX_NODES, Machine, Node, Problem, Spec, Value};
+pub use problem::{Candidate, Cost, Device, Link, MAX_DEVICES, Machine, Node, Problem, Spec, Value};
 pub use request::{Objective, Request};
 pub use search::{LABELS, Placement, Proof, search};

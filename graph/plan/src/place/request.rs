@@ -114,14 +114,14 @@ impl<'a> Task<'a> {
         Ok(Task { problem, objective: request.objective, pinned, forbidden, memory, latency })
     }
 
-    /// The task without bounds of memory, of latency, or of both, and with another objective.
-    pub fn relaxed(&self, objective: Objective, memory: bool) -> Task<'a> {
+    /// The task for another objective, without the latency bound; the memory bounds stay where `keep_memory`.
+    pub fn relaxed(&self, objective: Objective, keep_memory: bool) -> Task<'a> {
         Task {
             problem: self.problem,
             objective,
             pinned: self.pinned.clone(),
             forbidden: self.forbidden.clone(),
-            memory: if memory { self.memory.clone() } else { vec![u64::MAX; self.memory.len()] },
+            memory: if keep_memory { self.memory.clone() } else { vec![u64::MAX; self.memory.len()] },
             latency: None,
         }
     }

@@ -63,6 +63,18 @@ impl Placement {
         if self.value > 0.0 { ((self.value - self.bound) / self.value).clamp(0.0, 1.0) } else { 0.0 }
     }
 
+    /// How good it is known to be, as a phrase.
+    pub fn quality(&self) -> String {
+        match self.proof {
+            Proof::OnlyChoice => "exact: every node has one device".to_owned(),
+            Proof::Cut => "exact by a minimum cut between two devices".to_owned(),
+            Proof::Chain => "exact by dynamic programming along the chain".to_owned(),
+            Proof::Frontier => "exact by dynamic programming over the frontier".to_owned(),
+            Proof::Bound => "exact: the lower bound meets it".to_owned(),
+            Proof::None => format!("within {:.2} % of the best", self.gap() * 100.0),
+        }
+    }
+
     /// Whether no placement is better, up to rounding.
     pub fn is_exact(&self) -> bool {
         self.proof != Proof::None
@@ -72,15 +84,8 @@ impl Placement {
 /// One sentence: the value, and how good it is known to be.
 impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:.6e} {}, ", self.objective.name(), self.value, self.objective.unit())?;
-        match self.proof {
-            Proof::OnlyChoice => write!(f, "exact: every node has one device"),
-            Proof::Cut => write!(f, "exact by a minimum cut between two devices"),
-            Proof::Chain => write!(f, "exact by dynamic programming along the chain"),
-            Proof::Frontier => write!(f, "exact by dynamic programming over the frontier"),
-            Proof::Bound => write!(f, "exact: the lower bound meets it"),
-            Proof::None => write!(f, "within {:.2} % of the best", self.gap() * 100.0),
-        }
+        let (name, unit) = (self.objective.name(), self.objective.unit());
+        write!(f, "{name} {:.6e} {unit}, {}", self.value, self.quality())
     }
 }
 

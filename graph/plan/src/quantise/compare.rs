@@ -125,7 +125,7 @@ impl<'g> Comparison<'g> {
             .collect::<Result<Vec<_>, _>>()?;
         if let (Some(a), Some(b)) = (float.first(), int8.first()) {
             self.output.add(a, b);
-            self.answers.push([largest(a), largest(b)]);
+            self.answers.push([a.argmax(), b.argmax()]);
         }
         Ok(Outputs { float, int8 })
     }
@@ -185,15 +185,4 @@ fn convert(op: &Op, tensor: &Tensor, from: &TensorType, to: &TensorType) -> Resu
     let named = |source| GraphError::Op { node: from.to_string(), op: op.name(), source };
     let lost = || QuantiseError::Lost { node: from.to_string() };
     results.map_err(named)?.pop().ok_or_else(lost)
-}
-
-/// The index of the largest element; the first of equal ones.
-fn largest(tensor: &Tensor) -> Option<usize> {
-    let mut best: Option<(usize, f64)> = None;
-    for (i, v) in tensor.to_f64().into_iter().enumerate() {
-        if best.is_none_or(|(_, b)| v > b) {
-            best = Some((i, v));
-        }
-    }
-    best.map(|(i, _)| i)
 }

@@ -290,15 +290,9 @@ fn activation_of(op: &Op) -> Option<Act> {
     }
 }
 
-/// The fused activation of an operator that has one.
+/// The fused activation of an operator that has one; a concatenation moves codes and computes nothing.
 fn act_of(op: &mut Op) -> Option<&mut Act> {
-    match op {
-        Op::Conv(c) => Some(&mut c.act),
-        Op::ConvTranspose(c) => Some(&mut c.act),
-        Op::Dense { act } | Op::Binary { kind: BinaryKind::Add | BinaryKind::Sub | BinaryKind::Mul, act } => Some(act),
-        Op::Pool(p) => Some(&mut p.act),
-        _ => None,
-    }
+    if matches!(op, Op::Concat { .. }) { None } else { op.act_mut() }
 }
 
 #[cfg(test)]

@@ -32,10 +32,9 @@ mod tests;
 pub use calibrate::Calibration;
 pub use compare::{Comparison, Outputs};
 pub use fold::fold;
-pub use histogram::{BINS, Histogram};
+pub use histogram::Histogram;
 pub use range::Method;
 pub use report::{Accuracy, LayerError, Report};
-pub use scale::{activation, code};
 
 use form::{Form, form};
 use serde::{Deserialize, Serialize};

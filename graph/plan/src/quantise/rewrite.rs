@@ -3,8 +3,8 @@
 use super::form::Form;
 use super::scale::{self, activation};
 use super::{Choice, Ends, FloatNode, QuantiseError, Quantised};
-use std::collections::{HashMap, HashSet};
-use tandem_graph::{Graph, Node, ValueId};
+use std::collections::HashMap;
+use tandem_graph::{Graph, Names, Node, ValueId};
 use tandem_ops::Op;
 use tandem_tensor::{DType, QuantParams, Tensor, TensorType};
 
@@ -20,7 +20,7 @@ pub(super) struct Rewriter<'g> {
     reals: Vec<Option<ValueId>>,
     /// Whether the plain name of an old value belongs to its codes.
     named_by_codes: Vec<bool>,
-    taken: HashSet<String>,
+    names: Names,
     /// Old values and their codes.
     pairs: Vec<(ValueId, ValueId)>,
 }
@@ -52,7 +52,7 @@ pub(super) fn rewrite(
         codes: vec![None; count],
         reals: vec![None; count],
         named_by_codes,
-        taken: old.values.iter().map(|v| v.name.clone()).collect(),
+        names: Names::of(old),
         pairs: Vec::new(),
     };
     rewriter.inputs();
@@ -165,8 +165,8 @@ impl Rewriter<'_> {
         let name = &self.old.value(id).name;
         let name = match (is_codes, self.named_by_codes[id.0]) {
             (true, true) | (false, false) => name.clone(),
-            (true, false) => self.unique(&format!("{name}_int8")),
-            (false, true) => self.unique(&format!("{name}_float")),
+            (true, false) => self.names.unique(&format!("{name}_int8")),
+            (false, true) => self.names.unique(&format!("{name}_float")),
         };
         let new = self.new.add_value(name, ty);
         let place = if is_codes { &mut self.codes } else { &mut self.reals };
@@ -193,7 +193,7 @@ impl Rewriter<'_> {
         let real = self.real(id)?;
         let ty = TensorType::new(DType::I8, value.ty.shape.clone()).with_quant(quant);
         let new = self.add(id, ty, true);
-        let name = self.unique(&format!("{}/quantize", value.name));
+        let name = self.names.unique(&format!("{}/quantize", value.name));
         self.new.add_node(name, Op::Quantize, [real], [new]);
         Ok(new)
     }
@@ -209,7 +209,7 @@ impl Rewriter<'_> {
         }
         let value = self.old.value(id);
         let ty = TensorType::new(DType::I8, value.ty.shape.clone()).with_quant(quant.clone());
-        let name = self.unique(&format!("{}_requantized", value.name));
+        let name = self.names.unique(&format!("{}_requantized", value.name));
         let new = self.new.add_value(name.clone(), ty);
         self.new.add_node(name, Op::Requantize, [codes], [new]);
         self.pairs.push((id, new));
@@ -223,7 +223,7 @@ impl Rewriter<'_> {
         let codes: Vec<i8> = elements.iter().map(|&x| scale::code(x, quant)).collect();
         let tensor = Tensor::from_vec(value.ty.shape.clone(), codes).map_err(|_| self.unknown(id))?;
         let ty = TensorType::new(DType::I8, value.ty.shape.clone()).with_quant(quant.clone());
-        let name = self.unique(&format!("{}_int8", value.name));
+        let name = self.names.unique(&format!("{}_int8", value.name));
         Ok(self.new.add_constant(name, ty, tensor))
     }
 
@@ -240,7 +240,7 @@ impl Rewriter<'_> {
         }
         let codes = self.codes[id.0].ok_or_else(|| self.unknown(id))?;
         let new = self.add(id, value.ty.clone(), false);
-        let name = self.unique(&format!("{}/dequantize", value.name));
+        let name = self.names.unique(&format!("{}/dequantize", value.name));
         self.new.add_node(name, Op::Dequantize, [codes], [new]);
         Ok(new)
     }
@@ -262,24 +262,14 @@ impl Rewriter<'_> {
             Some(&b) => format!("{}_int32", self.old.value(b).name),
             None => format!("{}/bias", node.name),
         };
-        let bias_name = self.unique(&bias_name);
-        let weight_name = self.unique(&format!("{}_int8", self.old.value(w).name));
+        let bias_name = self.names.unique(&bias_name);
+        let weight_name = self.names.unique(&format!("{}_int8", self.old.value(w).name));
         let lost = |_| QuantiseError::Lost { node: node.name.clone() };
         let codes = Tensor::from_vec(shape.clone(), q.codes).map_err(lost)?;
         let bias = Tensor::from_vec([outputs], q.bias).map_err(lost)?;
         let w = self.new.add_constant(weight_name, TensorType::new(DType::I8, shape).with_quant(q.quant), codes);
         let b_ty = TensorType::new(DType::I32, [outputs]).with_quant(bias_quant);
         Ok([w, self.new.add_constant(bias_name, b_ty, bias)])
-    }
-
-    fn unique(&mut self, name: &str) -> String {
-        let mut unique = name.to_owned();
-        let mut k = 1;
-        while !self.taken.insert(unique.clone()) {
-            k += 1;
-            unique = format!("{name}#{k}");
-        }
-        unique
     }
 
     fn lost(&self, node: &Node) -> QuantiseError {

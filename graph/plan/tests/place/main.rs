@@ -7,7 +7,8 @@ mod refusals;
 mod sample;
 
 use proptest::prelude::*;
-use sample::{Random, Shape};
+use sample::Shape;
+use tandem_ops::def::Random;
 use tandem_plan::place::{
     LABELS, Objective, PlaceError, Price, Problem, Proof, Request, check, explain, measure, search,
 };
@@ -20,7 +21,7 @@ fn close(a: f64, b: f64) -> bool {
 
 /// Compares every search on a small problem with every assignment.
 fn compare(seed: u64, shape: Shape) {
-    let r = &mut Random(seed);
+    let r = &mut Random::new(seed);
     let spec = sample::spec(r, shape);
     let problem = Problem::new(spec.clone()).unwrap();
     let all = oracle::every(&spec);
@@ -67,11 +68,11 @@ proptest! {
 
     #[test]
     fn an_explanation_prices_every_move_as_measuring_does(seed: u64, nodes in 1usize..=20, transfer in 0usize..=4) {
-        let r = &mut Random(seed);
+        let r = &mut Random::new(seed);
         let shape = Shape { nodes, devices: 3, refusals_percent: 20, gaps_percent: 10, reach: 5, transfer, idle: true };
         let spec = sample::spec(r, shape);
         let problem = Problem::new(spec.clone()).unwrap();
-        let objective = OBJECTIVES[r.below(3)];
+        let objective = OBJECTIVES[r.within(0, 3)];
         let request = sample::request(r, &spec, objective, None);
         if let Ok(found) = search(&problem, &request, 2_000) {
             let explanation = explain(&problem, &request, &found.assignment).unwrap();
@@ -99,7 +100,7 @@ proptest! {
     #[test]
     fn a_problem_comes_back_from_json(seed: u64, nodes in 1usize..=20) {
         let shape = Shape { nodes, devices: 3, refusals_percent: 20, gaps_percent: 10, reach: 5, transfer: 2, idle: true };
-        let problem = Problem::new(sample::spec(&mut Random(seed), shape)).unwrap();
+        let problem = Problem::new(sample::spec(&mut Random::new(seed), shape)).unwrap();
         prop_assert_eq!(Problem::from_json(&problem.to_json()).unwrap(), problem);
     }
 
@@ -107,7 +108,7 @@ proptest! {
     fn the_numbering_of_nodes_does_not_matter_beyond_their_order(seed: u64, nodes in 2usize..=9) {
         // Nodes numbered backwards are ordered again, perhaps otherwise: a chain has but one order.
         let shape = Shape { nodes, devices: 3, refusals_percent: 20, gaps_percent: 0, reach: 1, transfer: 2, idle: true };
-        let mut spec = sample::spec(&mut Random(seed), shape);
+        let mut spec = sample::spec(&mut Random::new(seed), shape);
         spec.values.truncate(spec.values.iter().take_while(|v| v.maker.is_none()).count());
         spec.outputs = vec![spec.values.len() + nodes - 1];
         for n in 0..nodes {
@@ -134,7 +135,7 @@ proptest! {
 /// A random problem without bounds of memory, for the solver of integer programs.
 fn unbounded(seed: u64, nodes: usize, devices: usize) -> tandem_plan::place::Spec {
     let shape = Shape { nodes, devices, refusals_percent: 25, gaps_percent: 5, reach: 4, transfer: 3, idle: false };
-    let mut spec = sample::spec(&mut Random(seed), shape);
+    let mut spec = sample::spec(&mut Random::new(seed), shape);
     spec.machine.devices.iter_mut().for_each(|d| d.memory_bytes = 1 << 40);
     spec
 }
@@ -185,7 +186,7 @@ fn two_devices_are_placed_by_a_minimum_cut_and_as_well_as_by_the_frontier() {
 #[test]
 fn larger_placements_never_undercut_their_bound_and_cost_what_they_say() {
     for seed in 0..12 {
-        let r = &mut Random(seed);
+        let r = &mut Random::new(seed);
         let shape =
             Shape { nodes: 60, devices: 3, refusals_percent: 20, gaps_percent: 5, reach: 8, transfer: 2, idle: true };
         let spec = sample::spec(r, shape);

@@ -1,26 +1,10 @@
 //! Random problems.
 
+use tandem_ops::def::Random;
 use tandem_plan::place::{Candidate, Cost, Device, Link, Machine, Node, Objective, Request, Spec, Value};
 
-/// Numbers from a seed (SplitMix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-
-    pub fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
+fn chance(r: &mut Random, percent: usize) -> bool {
+    r.within(0, 100) < percent
 }
 
 /// How problems look.
@@ -44,40 +28,40 @@ pub const NAMES: [&str; 4] = ["cpu", "fpga", "gpu", "npu"];
 
 /// Times in milliseconds that sums of which have ties, and others.
 fn milliseconds(r: &mut Random, most: usize) -> f64 {
-    if r.chance(50) { (1 + r.below(most)) as f64 * 1e-3 } else { r.below(1000 * most) as f64 * 1.1e-6 }
+    if chance(r, 50) { (1 + r.within(0, most)) as f64 * 1e-3 } else { r.within(0, 1000 * most) as f64 * 1.1e-6 }
 }
 
 pub fn spec(r: &mut Random, shape: Shape) -> Spec {
     let devices: Vec<Device> = (0..shape.devices)
         .map(|d| {
-            let idle_watts = if shape.idle { r.below(4) as f64 } else { 0.0 };
+            let idle_watts = if shape.idle { r.within(0, 4) as f64 } else { 0.0 };
             Device {
                 name: NAMES[d].to_owned(),
-                memory_bytes: if r.chance(30) { 200 + r.below(1500) as u64 } else { 1 << 30 },
-                busy_watts: idle_watts + r.below(20) as f64,
+                memory_bytes: if chance(r, 30) { 200 + r.within(0, 1500) as u64 } else { 1 << 30 },
+                busy_watts: idle_watts + r.within(0, 20) as f64,
                 idle_watts,
-                launch_seconds: if r.chance(50) { milliseconds(r, 3) } else { 0.0 },
+                launch_seconds: if chance(r, 50) { milliseconds(r, 3) } else { 0.0 },
             }
         })
         .collect();
     let mut links = Vec::new();
     for from in 0..shape.devices {
         for to in (0..shape.devices).filter(|&to| to != from) {
-            if !r.chance(shape.gaps_percent) {
+            if !chance(r, shape.gaps_percent) {
                 links.push(Link {
                     from,
                     to,
-                    latency_seconds: r.below(1 + shape.transfer) as f64 * 0.3e-3,
+                    latency_seconds: r.within(0, 1 + shape.transfer) as f64 * 0.3e-3,
                     bytes_per_second: if shape.transfer == 0 { 1e9 } else { 100e3 / shape.transfer as f64 },
-                    joules_per_byte: r.below(1 + shape.transfer) as f64 * 1e-5,
+                    joules_per_byte: r.within(0, 1 + shape.transfer) as f64 * 1e-5,
                 });
             }
         }
     }
-    let host = if r.chance(80) { 0 } else { r.below(shape.devices) };
-    let bytes = |r: &mut Random| r.below(5) as u64 * 50;
+    let host = if chance(r, 80) { 0 } else { r.within(0, shape.devices) };
+    let bytes = |r: &mut Random| r.within(0, 5) as u64 * 50;
     let mut values = Vec::new();
-    for i in 0..r.below(3) {
+    for i in 0..r.within(0, 3) {
         values.push(Value { name: format!("x{i}"), bytes: bytes(r), maker: None });
     }
     let mut nodes = Vec::new();
@@ -85,31 +69,31 @@ pub fn spec(r: &mut Random, shape: Shape) -> Spec {
         let mut reads = Vec::new();
         if !values.is_empty() {
             let first = values.len().saturating_sub(shape.reach);
-            for _ in 0..r.below(4) {
-                reads.push(first + r.below(values.len() - first));
+            for _ in 0..r.within(0, 4) {
+                reads.push(first + r.within(0, values.len() - first));
             }
         }
-        let made = if r.chance(10) { 2 } else { 1 };
+        let made = if chance(r, 10) { 2 } else { 1 };
         for k in 0..made {
             values.push(Value { name: format!("v{n}.{k}"), bytes: bytes(r), maker: Some(n) });
         }
-        let runs = r.below(shape.devices);
+        let runs = r.within(0, shape.devices);
         let candidates = (0..shape.devices).map(|d| {
-            if d != runs && r.chance(shape.refusals_percent) {
+            if d != runs && chance(r, shape.refusals_percent) {
                 return Candidate::Refuses("not there".to_owned());
             }
             Candidate::Runs(Cost {
                 seconds: milliseconds(r, 9),
-                held_bytes: r.below(4) as u64 * 40,
-                work_bytes: r.below(3) as u64 * 30,
-                joules: r.below(5) as f64 * 5e-3,
+                held_bytes: r.within(0, 4) as u64 * 40,
+                work_bytes: r.within(0, 3) as u64 * 30,
+                joules: r.within(0, 5) as f64 * 5e-3,
             })
         });
         nodes.push(Node { name: format!("n{n}"), reads, candidates: candidates.collect() });
     }
     let mut outputs = vec![values.len() - 1];
-    if r.chance(40) {
-        outputs.push(r.below(values.len()));
+    if chance(r, 40) {
+        outputs.push(r.within(0, values.len()));
     }
     Spec { machine: Machine { devices, links, host }, values, nodes, outputs }
 }
@@ -117,18 +101,20 @@ pub fn spec(r: &mut Random, shape: Shape) -> Spec {
 /// Constraints, with a latency bound near a given one.
 pub fn request(r: &mut Random, spec: &Spec, objective: Objective, latency: Option<f64>) -> Request {
     let mut request = Request::of(objective);
-    if r.chance(30) {
-        let device = r.below(spec.machine.devices.len());
-        request.pins.insert(format!("n{}", r.below(spec.nodes.len())), NAMES[device].to_owned());
+    if chance(r, 30) {
+        let device = r.within(0, spec.machine.devices.len());
+        request.pins.insert(format!("n{}", r.within(0, spec.nodes.len())), NAMES[device].to_owned());
     }
-    if r.chance(10) {
-        request.forbidden.insert(NAMES[r.below(spec.machine.devices.len())].to_owned());
+    if chance(r, 10) {
+        request.forbidden.insert(NAMES[r.within(0, spec.machine.devices.len())].to_owned());
     }
-    if r.chance(25) {
-        request.memory_bytes.insert(NAMES[r.below(spec.machine.devices.len())].to_owned(), r.below(1200) as u64);
+    if chance(r, 25) {
+        request
+            .memory_bytes
+            .insert(NAMES[r.within(0, spec.machine.devices.len())].to_owned(), r.within(0, 1200) as u64);
     }
-    if let Some(latency) = latency.filter(|_| r.chance(30)) {
-        request.latency_seconds = Some(latency * (0.9 + r.below(10) as f64 * 0.1));
+    if let Some(latency) = latency.filter(|_| chance(r, 30)) {
+        request.latency_seconds = Some(latency * (0.9 + r.within(0, 10) as f64 * 0.1));
     }
     request
 }
