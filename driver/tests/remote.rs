@@ -324,3 +324,14 @@ fn a_server_that_is_none_or_falls_silent_is_told_in_one_sentence() {
         assert!(error.to_string().contains(words), "{error}");
     }
 }
+
+#[test]
+fn a_listener_that_fails_ends_the_server_with_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Nobody comes, which a listener that does not wait reports as an error each time.
+    listener.set_nonblocking(true).unwrap();
+    let memory = DmaBuf { addr: DmaAddr(0), bytes: Bytes(BYTES as u64) };
+    let facts = Facts { name: "adder".to_owned(), config: config(), memory, clock: Clock::Real };
+    let served = serve(&listener, Box::new(Adder::new()), &facts, &token(), &Limits::default(), &|_| ());
+    assert_eq!(served.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+}

@@ -110,7 +110,7 @@ struct Shared<'a> {
 /// Exports a bus to one client after the other, for ever; `told` hears of them. The bus's memory of the facts is reserved already.
 ///
 /// # Errors
-/// The listener failed.
+/// The listener failed, and who was connected has left.
 pub fn serve(
     listener: &TcpListener,
     mut bus: Box<dyn Bus + Send>,
@@ -129,8 +129,10 @@ pub fn serve(
         given_back: Condvar::new(),
         failures: Mutex::new(HashMap::new()),
     };
+    let shared = &shared;
     let (jobs, work) = channel();
-    thread::scope(|scope| {
+    // The sender ends with this closure: the thread of the bus waits for all of them to be gone, and the scope for the thread.
+    thread::scope(move |scope| {
         scope.spawn(move || own(&mut *bus, &work));
         let mut failed = 0;
         loop {
@@ -152,7 +154,7 @@ pub fn serve(
             }
             *open += 1;
             drop(open);
-            let (shared, jobs) = (&shared, jobs.clone());
+            let jobs = jobs.clone();
             let spawned = thread::Builder::new().spawn_scoped(scope, move || {
                 let _place = Place(shared);
                 attend(shared, stream, peer, &jobs);
