@@ -156,6 +156,28 @@ fn copies_of_any_size_and_errors_of_the_bus_come_over_whole() {
 }
 
 #[test]
+fn any_number_of_small_writes_without_a_read_between_them_arrives() {
+    let server = Server::patient(Adder::new());
+    let mut bus = server.bus();
+    let (buf, mut pick) = (bus.alloc(Bytes(5000)).unwrap(), random(7));
+    let data: Vec<u8> = (0..5000).map(|_| pick(256) as u8).collect();
+    let monitor = bus.monitor();
+    let before = monitor.traffic().round_trips;
+    for (byte, addr) in data.iter().zip(buf.addr.0..) {
+        bus.copy_in(DmaAddr(addr), std::slice::from_ref(byte)).unwrap();
+    }
+    let mut back = vec![0; 5000];
+    bus.copy_out(buf.addr, &mut back).unwrap();
+    assert_eq!(back, data);
+    // A batch holds 4096 operations; one that reads takes two, and follows on as many writes as there may be.
+    assert_eq!(monitor.traffic().round_trips - before, 2);
+    (0..4093).for_each(|_| bus.write32(Reg::InsnAddr, 64).unwrap());
+    bus.copy_out(buf.addr, &mut back).unwrap();
+    assert_eq!(bus.read32(Reg::InsnAddr), Ok(64));
+    assert_eq!(monitor.traffic().round_trips - before, 4);
+}
+
+#[test]
 fn a_wrong_token_is_refused_and_nobody_else_waits_for_that() {
     let server = Server::new(Adder::new(), Limits { penalty: Duration::from_millis(20), ..Limits::default() });
     // Somebody who connects and says nothing.

@@ -27,7 +27,7 @@ pub const CHUNK: usize = 1 << 20;
 /// Most bytes of a payload.
 pub const MAX_PAYLOAD: usize = CHUNK + (1 << 16);
 /// Most operations of a batch.
-const MAX_OPS: usize = 4096;
+pub const MAX_OPS: usize = 4096;
 /// Most bytes of a text in a message.
 const MAX_TEXT: usize = 1 << 14;
 
