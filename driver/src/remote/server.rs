@@ -15,8 +15,7 @@ use tandem_isa::{Reg, control};
 
 use super::channel::{Channel, NoFrame};
 use super::execute::execute;
-use super::greet::parse_hello;
-use super::message::{Facts, MAGIC, VERSION, kind, reason};
+use super::message::{Facts, VERSION, kind, parse_hello, put_hello, reason};
 use super::token::{NONCE, Nonces, Seal, Side, Token, nonce};
 use crate::Bus;
 use crate::serial::TcpPort;
@@ -237,9 +236,8 @@ fn admit(shared: &Shared, channel: &mut Channel<TcpPort>, peer: SocketAddr) -> R
     const NO_PROOF: Refusal = ("what it sent is no proof of a token", None);
     let limit = shared.limits.handshake;
     let server = nonce().map_err(|_| ("the system gives no random numbers", None))?;
-    let mut hello = MAGIC.to_vec();
-    hello.extend(VERSION.to_le_bytes());
-    hello.extend(server);
+    let mut hello = Vec::new();
+    put_hello(&mut hello, &server);
     let gone = |no_frame| match no_frame {
         NoFrame::Silent => ("it proved no token in time", None),
         NoFrame::Wrong => NO_PROOF,
