@@ -10,7 +10,7 @@ use super::message::{CHUNK, Cursor, Facts, MAX_OPS, Malformed, Op, kind};
 use super::token::Token;
 use super::traffic::{Link, Traffic, TrafficMonitor};
 use crate::memory::Memory;
-use crate::serial::Port;
+use crate::serial::{Port, long};
 use crate::{Bus, BusError, Bytes, DmaAddr, DmaBuf, Waited};
 
 /// Time for one batch, however often the server says that it is alive.
@@ -330,10 +330,7 @@ fn exchange<P: Port>(
     silence: Duration,
 ) -> Result<Vec<u8>, String> {
     let failed = |no_frame: NoFrame| match no_frame {
-        NoFrame::Silent => match silence.as_secs_f64().ceil() {
-            1.0 => "nothing came for a second".to_owned(),
-            seconds => format!("nothing came for {seconds:.0} seconds"),
-        },
+        NoFrame::Silent => format!("nothing came for {}", long(silence)),
         NoFrame::Wrong => "a frame came that the server has not sealed".to_owned(),
         NoFrame::Closed(error) => error.to_string(),
     };
