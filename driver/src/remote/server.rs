@@ -18,7 +18,7 @@ use super::execute::execute;
 use super::message::{Facts, VERSION, kind, parse_hello, put_hello, reason};
 use super::token::{NONCE, Nonces, Seal, Side, Token, nonce};
 use crate::Bus;
-use crate::serial::TcpPort;
+use crate::serial::{Port, TcpPort};
 
 /// How often a client that waits hears from the server.
 const ALIVE: Duration = Duration::from_millis(250);
@@ -33,7 +33,7 @@ const RECOVERY: Duration = Duration::from_millis(20);
 /// How long things may take, and how many there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From the connection to the proof of the token.
+    /// From the connection to the whole proof of the token, and for a stranger to take the answer.
     pub handshake: Duration,
     /// From the first byte of a frame to its last, and for a client to take a reply.
     pub frame: Duration,
@@ -106,6 +106,21 @@ struct Shared<'a> {
     failures: Mutex<HashMap<IpAddr, (u32, Instant)>>,
 }
 
+impl<'a> Shared<'a> {
+    fn new(token: &'a Token, facts: &'a Facts, limits: &'a Limits, told: &'a (dyn Fn(&Event) + Sync)) -> Shared<'a> {
+        Shared {
+            token,
+            facts,
+            limits,
+            told,
+            connections: Mutex::new(0),
+            taken: Mutex::new(false),
+            given_back: Condvar::new(),
+            failures: Mutex::new(HashMap::new()),
+        }
+    }
+}
+
 /// Exports a bus to one client after the other, for ever; `told` hears of them. The bus's memory of the facts is reserved already.
 ///
 /// # Errors
@@ -118,17 +133,7 @@ pub fn serve(
     limits: &Limits,
     told: &(dyn Fn(&Event) + Sync),
 ) -> io::Result<()> {
-    let shared = Shared {
-        token,
-        facts,
-        limits,
-        told,
-        connections: Mutex::new(0),
-        taken: Mutex::new(false),
-        given_back: Condvar::new(),
-        failures: Mutex::new(HashMap::new()),
-    };
-    let shared = &shared;
+    let shared = &Shared::new(token, facts, limits, told);
     let (jobs, work) = channel();
     // The sender ends with this closure: the thread of the bus waits for all of them to be gone, and the scope for the thread.
     thread::scope(move |scope| {
@@ -232,9 +237,10 @@ fn attend(shared: &Shared, stream: TcpStream, peer: SocketAddr, jobs: &Sender<Jo
 type Refusal = (&'static str, Option<u8>);
 
 /// Lets a stranger prove the token. What seals the frames to and from it.
-fn admit(shared: &Shared, channel: &mut Channel<TcpPort>, peer: SocketAddr) -> Result<(Seal, Seal), Refusal> {
+fn admit<P: Port>(shared: &Shared, channel: &mut Channel<P>, peer: SocketAddr) -> Result<(Seal, Seal), Refusal> {
     const NO_PROOF: Refusal = ("what it sent is no proof of a token", None);
     let limit = shared.limits.handshake;
+    let end = channel.port().now() + limit;
     let server = nonce().map_err(|_| ("the system gives no random numbers", None))?;
     let mut hello = Vec::new();
     put_hello(&mut hello, &server);
@@ -244,7 +250,7 @@ fn admit(shared: &Shared, channel: &mut Channel<TcpPort>, peer: SocketAddr) -> R
         NoFrame::Closed(_) => ("it left without a proof of a token", None),
     };
     channel.send(kind::HELLO, &hello, None, limit).map_err(gone)?;
-    let frame = channel.receive(None, limit, limit).map_err(gone)?;
+    let frame = channel.receive_by(None, end).map_err(gone)?;
     let parts = frame.payload.split_last_chunk::<NONCE>().filter(|_| frame.kind == kind::PROOF);
     let parsed = parts.and_then(|(greeting, proof)| Some((parse_hello(greeting).ok()?, proof)));
     let ((version, client), proof) = parsed.ok_or(NO_PROOF)?;
@@ -369,4 +375,61 @@ fn penalty(shared: &Shared, address: IpAddr) -> Duration {
 /// A panic of another thread that holds the lock leaves a value that is still one.
 fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tandem_isa::HwConfig;
+
+    use super::super::message::Clock;
+    use super::*;
+    use crate::{Bytes, DmaAddr, DmaBuf};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A client with a clock of its own, from which a byte comes each second, endlessly.
+    struct Slow {
+        now: Duration,
+        said: Vec<u8>,
+    }
+
+    impl Port for Slow {
+        fn name(&self) -> String {
+            "a slow client".to_owned()
+        }
+        fn now(&mut self) -> Duration {
+            self.now
+        }
+        fn send(&mut self, _: &[u8], _: Duration) -> io::Result<()> {
+            Ok(())
+        }
+        fn receive(&mut self, bytes: &mut [u8], limit: Duration) -> io::Result<usize> {
+            self.now += limit.min(SECOND);
+            if limit < SECOND {
+                return Ok(0);
+            }
+            bytes[0] = self.said.pop().unwrap_or(0);
+            Ok(1)
+        }
+        fn reopen(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn facts() -> Facts {
+        let memory = DmaBuf { addr: DmaAddr(0), bytes: Bytes(4096) };
+        Facts { name: "none".to_owned(), config: HwConfig::preset("tiny").unwrap(), memory, clock: Clock::Real }
+    }
+
+    #[test]
+    fn the_limit_of_the_handshake_is_for_all_of_the_proof() {
+        let (token, facts) = (Token::new(b"the token of these tests").unwrap(), facts());
+        let limits = Limits { handshake: 10 * SECOND, ..Limits::default() };
+        let shared = Shared::new(&token, &facts, &limits, &|_| ());
+        // From its end: the head of a proof, and then zeros.
+        let mut channel = Channel::new(Slow { now: SECOND, said: vec![kind::PROOF, 0, 0, 0, 74] });
+        let refused = admit(&shared, &mut channel, SocketAddr::from(([127, 0, 0, 1], 1))).map(drop);
+        assert_eq!(refused, Err(("it proved no token in time", None)));
+        assert_eq!(channel.port().now, 11 * SECOND);
+    }
 }
