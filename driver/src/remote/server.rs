@@ -222,10 +222,15 @@ fn attend(shared: &Shared, stream: TcpStream, peer: SocketAddr, jobs: &Sender<Jo
             return;
         }
     };
-    let Some(turn) = take(shared, &mut channel, &mut sent, jobs) else {
-        (shared.told)(&Event::Refused { peer, why: "another client has the device" });
-        let _ = channel.send(kind::FAREWELL, &[reason::BUSY], Some(&mut sent), shared.limits.frame);
-        return;
+    let turn = match take(shared, &mut channel, &mut sent, jobs) {
+        Ok(turn) => turn,
+        Err((why, code)) => {
+            (shared.told)(&Event::Refused { peer, why });
+            if let Some(code) = code {
+                let _ = channel.send(kind::FAREWELL, &[code], Some(&mut sent), shared.limits.frame);
+            }
+            return;
+        }
     };
     (shared.told)(&Event::Joined { peer });
     let why = converse(shared, &mut channel, &mut sent, &mut received, jobs);
@@ -233,7 +238,7 @@ fn attend(shared: &Shared, stream: TcpStream, peer: SocketAddr, jobs: &Sender<Jo
     drop(turn);
 }
 
-/// Why a stranger is refused: a phrase, and what it is told, where it is told anything.
+/// Why a connection becomes no client: a phrase, and what it is told, where it is told anything.
 type Refusal = (&'static str, Option<u8>);
 
 /// Lets a stranger prove the token. What seals the frames to and from it.
@@ -268,12 +273,12 @@ fn admit<P: Port>(shared: &Shared, channel: &mut Channel<P>, peer: SocketAddr) -
 }
 
 /// Waits until no other client has the device.
-fn take<'a, 'b>(
+fn take<'a, 'b, P: Port>(
     shared: &'a Shared<'b>,
-    channel: &mut Channel<TcpPort>,
+    channel: &mut Channel<P>,
     sent: &mut Seal,
     jobs: &'a Sender<Job>,
-) -> Option<Turn<'a, 'b>> {
+) -> Result<Turn<'a, 'b>, Refusal> {
     let begin = Instant::now();
     loop {
         let taken = lock(&shared.taken);
@@ -281,13 +286,15 @@ fn take<'a, 'b>(
         let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if !*taken {
             *taken = true;
-            return Some(Turn(shared, jobs));
+            return Ok(Turn(shared, jobs));
         }
         drop(taken);
         if begin.elapsed() >= shared.limits.turn {
-            return None;
+            return Err(("another client has the device", Some(reason::BUSY)));
         }
-        channel.send(kind::ALIVE, &[], Some(sent), shared.limits.frame).ok()?;
+        channel
+            .send(kind::ALIVE, &[], Some(sent), shared.limits.frame)
+            .map_err(|_| ("it left while another client had the device", None))?;
     }
 }
 
@@ -391,6 +398,7 @@ mod tests {
     struct Slow {
         now: Duration,
         said: Vec<u8>,
+        left: bool,
     }
 
     impl Port for Slow {
@@ -401,7 +409,7 @@ mod tests {
             self.now
         }
         fn send(&mut self, _: &[u8], _: Duration) -> io::Result<()> {
-            Ok(())
+            if self.left { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
         }
         fn receive(&mut self, bytes: &mut [u8], limit: Duration) -> io::Result<usize> {
             self.now += limit.min(SECOND);
@@ -427,9 +435,25 @@ mod tests {
         let limits = Limits { handshake: 10 * SECOND, ..Limits::default() };
         let shared = Shared::new(&token, &facts, &limits, &|_| ());
         // From its end: the head of a proof, and then zeros.
-        let mut channel = Channel::new(Slow { now: SECOND, said: vec![kind::PROOF, 0, 0, 0, 74] });
+        let mut channel = Channel::new(Slow { now: SECOND, said: vec![kind::PROOF, 0, 0, 0, 74], left: false });
         let refused = admit(&shared, &mut channel, SocketAddr::from(([127, 0, 0, 1], 1))).map(drop);
         assert_eq!(refused, Err(("it proved no token in time", None)));
         assert_eq!(channel.port().now, 11 * SECOND);
+    }
+
+    #[test]
+    fn a_client_that_leaves_before_its_turn_is_told_from_one_whose_turn_does_not_come() {
+        let (token, facts) = (Token::new(b"the token of these tests").unwrap(), facts());
+        let mut seal = token.seal(Side::Server, &Nonces { server: [1; NONCE], client: [2; NONCE] });
+        let (jobs, _work) = channel();
+        let mut wait = |turn, left| {
+            let limits = Limits { turn, ..Limits::default() };
+            let shared = Shared::new(&token, &facts, &limits, &|_| ());
+            *lock(&shared.taken) = true;
+            let mut channel = Channel::new(Slow { now: SECOND, said: Vec::new(), left });
+            take(&shared, &mut channel, &mut seal, &jobs).err()
+        };
+        assert_eq!(wait(Duration::ZERO, false), Some(("another client has the device", Some(reason::BUSY))));
+        assert_eq!(wait(600 * SECOND, true), Some(("it left while another client had the device", None)));
     }
 }
