@@ -1,7 +1,9 @@
 //! The server: one device, one client at a time, and strangers at the door.
 //!
-//! A thread owns the bus and executes batches; every connection has a thread of its own, so that nobody who is slow, silent or wrong
-//! keeps another one waiting. While the device is at work its client hears that the server is alive.
+//! A thread owns the bus and executes batches; every connection has a thread of its own, so that one that is slow, silent or wrong
+//! keeps no other waiting while there are places left. Those before the proof of the token count too: strangers who take all of
+//! [`Limits::connections`] keep clients out, each for as long as a handshake and a penalty may take, and can come again. While the
+//! device is at work its client hears that the server is alive.
 
 use std::collections::HashMap;
 use std::io;
@@ -43,7 +45,7 @@ pub struct Limits {
     pub turn: Duration,
     /// What a wrong token costs in time; twice as much for the next from the same address, up to sixteen times.
     pub penalty: Duration,
-    /// Connections at a time; what comes beyond is closed at once.
+    /// Connections at a time, whether they have proven the token or not; what comes beyond is closed at once.
     pub connections: usize,
 }
 
