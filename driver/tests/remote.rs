@@ -156,6 +156,28 @@ fn copies_of_any_size_and_errors_of_the_bus_come_over_whole() {
 }
 
 #[test]
+fn any_number_of_small_writes_without_a_read_between_them_arrives() {
+    let server = Server::patient(Adder::new());
+    let mut bus = server.bus();
+    let (buf, mut pick) = (bus.alloc(Bytes(5000)).unwrap(), random(7));
+    let data: Vec<u8> = (0..5000).map(|_| pick(256) as u8).collect();
+    let monitor = bus.monitor();
+    let before = monitor.traffic().round_trips;
+    for (byte, addr) in data.iter().zip(buf.addr.0..) {
+        bus.copy_in(DmaAddr(addr), std::slice::from_ref(byte)).unwrap();
+    }
+    let mut back = vec![0; 5000];
+    bus.copy_out(buf.addr, &mut back).unwrap();
+    assert_eq!(back, data);
+    // A batch holds 4096 operations; one that reads takes two, and follows on as many writes as there may be.
+    assert_eq!(monitor.traffic().round_trips - before, 2);
+    (0..4093).for_each(|_| bus.write32(Reg::InsnAddr, 64).unwrap());
+    bus.copy_out(buf.addr, &mut back).unwrap();
+    assert_eq!(bus.read32(Reg::InsnAddr), Ok(64));
+    assert_eq!(monitor.traffic().round_trips - before, 4);
+}
+
+#[test]
 fn a_wrong_token_is_refused_and_nobody_else_waits_for_that() {
     let server = Server::new(Adder::new(), Limits { penalty: Duration::from_millis(20), ..Limits::default() });
     // Somebody who connects and says nothing.
@@ -323,4 +345,15 @@ fn a_server_that_is_none_or_falls_silent_is_told_in_one_sentence() {
         let error = open(address, LIMIT).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
     }
+}
+
+#[test]
+fn a_listener_that_fails_ends_the_server_with_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Nobody comes, which a listener that does not wait reports as an error each time.
+    listener.set_nonblocking(true).unwrap();
+    let memory = DmaBuf { addr: DmaAddr(0), bytes: Bytes(BYTES as u64) };
+    let facts = Facts { name: "adder".to_owned(), config: config(), memory, clock: Clock::Real };
+    let served = serve(&listener, Box::new(Adder::new()), &facts, &token(), &Limits::default(), &|_| ());
+    assert_eq!(served.unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }

@@ -6,11 +6,11 @@ use tandem_isa::Reg;
 
 use super::channel::{Channel, Frame, NoFrame};
 use super::greet::{Seals, because, greet};
-use super::message::{CHUNK, Cursor, Facts, Malformed, Op, kind};
+use super::message::{CHUNK, Cursor, Facts, MAX_OPS, Malformed, Op, kind};
 use super::token::Token;
 use super::traffic::{Link, Traffic, TrafficMonitor};
 use crate::memory::Memory;
-use crate::serial::Port;
+use crate::serial::{Port, long};
 use crate::{Bus, BusError, Bytes, DmaAddr, DmaBuf, Waited};
 
 /// Time for one batch, however often the server says that it is alive.
@@ -21,6 +21,8 @@ const SLICE: Duration = Duration::from_millis(500);
 const PINGS: usize = 8;
 /// Bytes of the copies that measure a link: the second where the first is done in less than this time.
 const BLOCKS: (usize, usize, Duration) = (1 << 15, CHUNK / 2, Duration::from_millis(20));
+/// Writes that are collected before they travel: the operation that needs an answer and the registers that come along still fit.
+const MAX_WRITES: usize = MAX_OPS - 2;
 
 /// A device of another machine, exported by [`serve`](super::serve).
 ///
@@ -40,6 +42,8 @@ pub struct RemoteBus<P> {
     memory: Memory,
     /// Operations that were not sent yet.
     batch: Vec<u8>,
+    /// How many these are.
+    ops: usize,
     /// Registers that came along with the last answer, from the first.
     known: Vec<Option<u32>>,
     known_first: u32,
@@ -65,6 +69,7 @@ impl<P: Port> RemoteBus<P> {
             facts,
             memory,
             batch: Vec::new(),
+            ops: 0,
             known: Vec::new(),
             known_first: 0,
             link: Link { latency_s: 0.0, bytes_per_s: 0.0 },
@@ -113,29 +118,35 @@ impl<P: Port> RemoteBus<P> {
     }
 
     fn ping(&mut self, bytes: &[u8], reply: usize) -> Result<Duration, BusError> {
-        Op::Ping { bytes, reply }.put(&mut self.batch);
+        self.put(&Op::Ping { bytes, reply });
         let begin = self.channel.port().now();
         self.ask("measuring the link")?;
         Ok(self.channel.port().now().saturating_sub(begin))
     }
 
-    /// Adds a write to the batch.
+    /// Adds an operation to the batch.
+    fn put(&mut self, op: &Op) {
+        op.put(&mut self.batch);
+        self.ops += 1;
+    }
+
+    /// Adds a write to the batch, which travels once it is full.
     fn post(&mut self, op: &Op, action: &str) -> Result<(), BusError> {
         self.known.clear();
-        op.put(&mut self.batch);
-        if self.batch.len() >= CHUNK { self.ask(action).map(drop) } else { Ok(()) }
+        self.put(op);
+        if self.batch.len() >= CHUNK || self.ops >= MAX_WRITES { self.ask(action).map(drop) } else { Ok(()) }
     }
 
     /// Sends the batch, with `op` at its end, and gives the results.
     fn call(&mut self, op: &Op, action: &str) -> Result<Vec<u8>, BusError> {
         self.known.clear();
-        op.put(&mut self.batch);
+        self.put(op);
         self.ask(action)
     }
 
     /// Adds to the batch that these registers come along.
     fn bring(&mut self, first: Reg, count: usize) {
-        Op::ReadRegs { first, count }.put(&mut self.batch);
+        self.put(&Op::ReadRegs { first, count });
     }
 
     /// Remembers registers that came along.
@@ -147,6 +158,7 @@ impl<P: Port> RemoteBus<P> {
     /// Sends the batch and gives the results.
     fn ask(&mut self, action: &str) -> Result<Vec<u8>, BusError> {
         let batch = std::mem::take(&mut self.batch);
+        self.ops = 0;
         let Some(seals) = &mut self.seals else {
             return Err(fault(self.channel.port(), action, "the connection is gone".to_owned()));
         };
@@ -233,7 +245,7 @@ impl<P: Port> Bus for RemoteBus<P> {
         let action = format!("reading {} bytes at {src}", dst.len());
         for (bytes, addr) in dst.chunks_mut(CHUNK).zip((src.0..).step_by(CHUNK)) {
             self.known.clear();
-            Op::CopyOut { addr: DmaAddr(addr), len: bytes.len() }.put(&mut self.batch);
+            self.put(&Op::CopyOut { addr: DmaAddr(addr), len: bytes.len() });
             // A driver that has read looks whether the device still holds the mark of its launch.
             self.bring(Reg::InsnCount, 1);
             let results = self.ask(&action)?;
@@ -252,7 +264,7 @@ impl<P: Port> Bus for RemoteBus<P> {
             let left = limit.saturating_sub(self.channel.port().now().saturating_sub(begin));
             let micros = u64::try_from(left.min(SLICE).as_micros()).unwrap_or(u64::MAX);
             self.known.clear();
-            Op::Wait { micros }.put(&mut self.batch);
+            self.put(&Op::Wait { micros });
             // A driver that has waited looks at CONTROL and then at the counters, or at everything.
             self.bring(Reg::Control, Reg::ALL.len());
             let results = self.ask(ACTION)?;
@@ -275,6 +287,7 @@ impl<P: Port> Bus for RemoteBus<P> {
     fn reopen(&mut self) -> Result<(), BusError> {
         // What was to be sent to the old connection is lost with it.
         self.batch.clear();
+        self.ops = 0;
         self.known.clear();
         if self.seals.is_none() {
             let name = self.channel.port().name();
@@ -317,10 +330,7 @@ fn exchange<P: Port>(
     silence: Duration,
 ) -> Result<Vec<u8>, String> {
     let failed = |no_frame: NoFrame| match no_frame {
-        NoFrame::Silent => match silence.as_secs_f64().ceil() {
-            1.0 => "nothing came for a second".to_owned(),
-            seconds => format!("nothing came for {seconds:.0} seconds"),
-        },
+        NoFrame::Silent => format!("nothing came for {}", long(silence)),
         NoFrame::Wrong => "a frame came that the server has not sealed".to_owned(),
         NoFrame::Closed(error) => error.to_string(),
     };

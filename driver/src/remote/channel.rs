@@ -88,6 +88,14 @@ impl<P: Port> Channel<P> {
         let begin = self.port.now();
         self.fill(1, begin + limit)?;
         let end = self.port.now() + whole;
+        self.receive_by(seal, end)
+    }
+
+    /// Receives a frame that is whole by a time of the port's clock.
+    ///
+    /// # Errors
+    /// Every [`NoFrame`].
+    pub fn receive_by(&mut self, seal: Option<&mut Seal>, end: Duration) -> Result<Frame, NoFrame> {
         self.fill(HEAD, end)?;
         let most = if seal.is_some() { MAX_PAYLOAD } else { MAX_OPEN };
         let Some((&[a, b, c, d, kind], _)) = self.inbox.split_first_chunk::<HEAD>() else { return Err(NoFrame::Wrong) };

@@ -37,10 +37,7 @@ fn one(bus: &mut dyn Bus, op: &Op, reply: &mut Vec<u8>) -> Result<(), BusError> 
         }
         Op::WriteRegs { first, words } => {
             let words: Vec<u32> = words.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
-            match words[..] {
-                [word] => bus.write32(first, word)?,
-                _ => bus.write_regs(first, &words)?,
-            }
+            bus.write_regs(first, &words)?;
         }
         Op::CopyIn { addr, bytes } => bus.copy_in(addr, bytes)?,
         Op::CopyOut { addr, len } => {

@@ -7,8 +7,7 @@ use std::time::Duration;
 use tandem_isa::{HwConfig, Reg};
 
 use super::channel::Channel;
-use super::greet::parse_hello;
-use super::message::{Clock, Facts, MAGIC, Op, VERSION, kind, parse_batch};
+use super::message::{Clock, Facts, Op, kind, parse_batch, parse_hello, put_hello};
 use super::server::{Limits, serve};
 use super::token::{Nonces, Seal, Side, Token};
 use crate::serial::{Noise, Port, TcpPort};
@@ -94,12 +93,19 @@ impl Random {
     }
 }
 
+/// The payload of a proof.
+fn proof_of(token: &Token, nonces: &Nonces) -> Vec<u8> {
+    let mut payload = Vec::new();
+    put_hello(&mut payload, &nonces.client);
+    payload.extend(token.proof(Side::Client, nonces));
+    payload
+}
+
 /// A proof as a stranger makes it: of a token that is not the server's.
 fn proof(server: [u8; 32]) -> Vec<u8> {
     let nonces = Nonces { server, client: [9; 32] };
     let wrong = Token::new(b"another token altogether").unwrap();
-    let parts = [&MAGIC[..], &VERSION.to_le_bytes(), &nonces.client, &wrong.proof(Side::Client, &nonces)];
-    let payload = parts.concat();
+    let payload = proof_of(&wrong, &nonces);
     [&(payload.len() as u32).to_le_bytes()[..], &[kind::PROOF], &payload].concat()
 }
 
@@ -116,8 +122,7 @@ fn admitted(address: SocketAddr) -> Client {
     let hello = channel.receive(None, LIMIT, LIMIT).unwrap();
     let (_, server) = parse_hello(&hello.payload).unwrap();
     let (nonces, token) = (Nonces { server, client: [3; 32] }, token());
-    let parts = [&MAGIC[..], &VERSION.to_le_bytes(), &nonces.client, &token.proof(Side::Client, &nonces)];
-    channel.send(kind::PROOF, &parts.concat(), None, LIMIT).unwrap();
+    channel.send(kind::PROOF, &proof_of(&token, &nonces), None, LIMIT).unwrap();
     assert_eq!(channel.receive(None, LIMIT, LIMIT).unwrap().kind, kind::WELCOME);
     let (sent, received) = (token.seal(Side::Client, &nonces), token.seal(Side::Server, &nonces));
     let mut client = Client { channel, sent, received };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::channel::{Channel, NoFrame};
-use super::message::{Cursor, Facts, MAGIC, Malformed, VERSION, kind, reason};
+use super::message::{Facts, Malformed, VERSION, kind, parse_hello, put_hello, reason};
 use super::token::{NONCE, Nonces, Seal, Side, Token, nonce};
 use crate::BusError;
 use crate::serial::Port;
@@ -45,9 +45,8 @@ pub fn greet<P: Port>(channel: &mut Channel<P>, token: &Token, silence: Duration
     }
     let client = nonce().map_err(|error| unavailable(error.to_string()))?;
     let nonces = Nonces { server, client };
-    let mut proof = MAGIC.to_vec();
-    proof.extend(VERSION.to_le_bytes());
-    proof.extend(client);
+    let mut proof = Vec::new();
+    put_hello(&mut proof, &client);
     proof.extend(token.proof(Side::Client, &nonces));
     channel.send(kind::PROOF, &proof, None, HANDSHAKE).map_err(&broken)?;
     let welcome = channel.receive(None, HANDSHAKE, HANDSHAKE).map_err(&broken)?;
@@ -84,16 +83,6 @@ pub fn greet<P: Port>(channel: &mut Channel<P>, token: &Token, silence: Duration
         }
     }
     Err(unavailable(because(reason::BUSY)))
-}
-
-/// Version and nonce of a greeting.
-pub fn parse_hello(payload: &[u8]) -> Result<(u16, [u8; NONCE]), Malformed> {
-    let mut cursor = Cursor(payload);
-    if cursor.array()? != MAGIC {
-        return Err(Malformed);
-    }
-    let (version, nonce) = (cursor.u16()?, cursor.array()?);
-    if cursor.is_empty() { Ok((version, nonce)) } else { Err(Malformed) }
 }
 
 /// What a server's reason means.

@@ -16,10 +16,11 @@
 
 use tandem_isa::{HwConfig, Reg};
 
+use super::token::NONCE;
 use crate::{BusError, Bytes, DmaAddr, DmaBuf};
 
 /// The first bytes of either side.
-pub const MAGIC: [u8; 8] = *b"TANDEMRD";
+const MAGIC: [u8; 8] = *b"TANDEMRD";
 /// The protocol's version: the same on both sides.
 pub const VERSION: u16 = 1;
 /// Data that a client puts into one batch or asks for in one.
@@ -27,7 +28,7 @@ pub const CHUNK: usize = 1 << 20;
 /// Most bytes of a payload.
 pub const MAX_PAYLOAD: usize = CHUNK + (1 << 16);
 /// Most operations of a batch.
-const MAX_OPS: usize = 4096;
+pub const MAX_OPS: usize = 4096;
 /// Most bytes of a text in a message.
 const MAX_TEXT: usize = 1 << 14;
 
@@ -189,6 +190,26 @@ impl Op<'_> {
     }
 }
 
+/// Appends a greeting: what both sides begin with.
+pub fn put_hello(out: &mut Vec<u8>, nonce: &[u8; NONCE]) {
+    out.extend(MAGIC);
+    out.extend(VERSION.to_le_bytes());
+    out.extend(nonce);
+}
+
+/// Version and nonce of a greeting.
+///
+/// # Errors
+/// [`Malformed`]. A greeting of another version is one too, so that either side can say which it speaks.
+pub fn parse_hello(payload: &[u8]) -> Result<(u16, [u8; NONCE]), Malformed> {
+    let mut cursor = Cursor(payload);
+    if cursor.array()? != MAGIC {
+        return Err(Malformed);
+    }
+    let (version, nonce) = (cursor.u16()?, cursor.array()?);
+    if cursor.is_empty() { Ok((version, nonce)) } else { Err(Malformed) }
+}
+
 /// The operations of a batch, all of which are legal, and whose results fit into a reply.
 ///
 /// # Errors
@@ -277,13 +298,6 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// [`Malformed`], as for all that follow, where there is less.
-    pub fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (head, rest) = self.0.split_at_checked(len).ok_or(Malformed)?;
-        self.0 = rest;
-        Ok(head)
-    }
-
-    /// So many bytes.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (head, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
         self.0 = rest;
@@ -330,7 +344,9 @@ impl<'a> Cursor<'a> {
 
     fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let len = self.length()?;
-        self.take(len)
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(bytes)
     }
 
     fn length(&mut self) -> Result<usize, Malformed> {

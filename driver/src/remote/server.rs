@@ -1,7 +1,9 @@
 //! The server: one device, one client at a time, and strangers at the door.
 //!
-//! A thread owns the bus and executes batches; every connection has a thread of its own, so that nobody who is slow, silent or wrong
-//! keeps another one waiting. While the device is at work its client hears that the server is alive.
+//! A thread owns the bus and executes batches; every connection has a thread of its own, so that one that is slow, silent or wrong
+//! keeps no other waiting while there are places left. Those before the proof of the token count too: strangers who take all of
+//! [`Limits::connections`] keep clients out, each for as long as a handshake and a penalty may take, and can come again. While the
+//! device is at work its client hears that the server is alive.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,11 +17,10 @@ use tandem_isa::{Reg, control};
 
 use super::channel::{Channel, NoFrame};
 use super::execute::execute;
-use super::greet::parse_hello;
-use super::message::{Facts, MAGIC, VERSION, kind, reason};
+use super::message::{Facts, VERSION, kind, parse_hello, put_hello, reason};
 use super::token::{NONCE, Nonces, Seal, Side, Token, nonce};
 use crate::Bus;
-use crate::serial::TcpPort;
+use crate::serial::{Port, TcpPort};
 
 /// How often a client that waits hears from the server.
 const ALIVE: Duration = Duration::from_millis(250);
@@ -34,7 +35,7 @@ const RECOVERY: Duration = Duration::from_millis(20);
 /// How long things may take, and how many there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From the connection to the proof of the token.
+    /// From the connection to the whole proof of the token, and for a stranger to take the answer.
     pub handshake: Duration,
     /// From the first byte of a frame to its last, and for a client to take a reply.
     pub frame: Duration,
@@ -44,7 +45,7 @@ pub struct Limits {
     pub turn: Duration,
     /// What a wrong token costs in time; twice as much for the next from the same address, up to sixteen times.
     pub penalty: Duration,
-    /// Connections at a time; what comes beyond is closed at once.
+    /// Connections at a time, whether they have proven the token or not; what comes beyond is closed at once.
     pub connections: usize,
 }
 
@@ -107,10 +108,25 @@ struct Shared<'a> {
     failures: Mutex<HashMap<IpAddr, (u32, Instant)>>,
 }
 
+impl<'a> Shared<'a> {
+    fn new(token: &'a Token, facts: &'a Facts, limits: &'a Limits, told: &'a (dyn Fn(&Event) + Sync)) -> Shared<'a> {
+        Shared {
+            token,
+            facts,
+            limits,
+            told,
+            connections: Mutex::new(0),
+            taken: Mutex::new(false),
+            given_back: Condvar::new(),
+            failures: Mutex::new(HashMap::new()),
+        }
+    }
+}
+
 /// Exports a bus to one client after the other, for ever; `told` hears of them. The bus's memory of the facts is reserved already.
 ///
 /// # Errors
-/// The listener failed.
+/// The listener failed, and who was connected has left.
 pub fn serve(
     listener: &TcpListener,
     mut bus: Box<dyn Bus + Send>,
@@ -119,18 +135,10 @@ pub fn serve(
     limits: &Limits,
     told: &(dyn Fn(&Event) + Sync),
 ) -> io::Result<()> {
-    let shared = Shared {
-        token,
-        facts,
-        limits,
-        told,
-        connections: Mutex::new(0),
-        taken: Mutex::new(false),
-        given_back: Condvar::new(),
-        failures: Mutex::new(HashMap::new()),
-    };
+    let shared = &Shared::new(token, facts, limits, told);
     let (jobs, work) = channel();
-    thread::scope(|scope| {
+    // The sender ends with this closure: the thread of the bus waits for all of them to be gone, and the scope for the thread.
+    thread::scope(move |scope| {
         scope.spawn(move || own(&mut *bus, &work));
         let mut failed = 0;
         loop {
@@ -152,7 +160,7 @@ pub fn serve(
             }
             *open += 1;
             drop(open);
-            let (shared, jobs) = (&shared, jobs.clone());
+            let jobs = jobs.clone();
             let spawned = thread::Builder::new().spawn_scoped(scope, move || {
                 let _place = Place(shared);
                 attend(shared, stream, peer, &jobs);
@@ -216,10 +224,15 @@ fn attend(shared: &Shared, stream: TcpStream, peer: SocketAddr, jobs: &Sender<Jo
             return;
         }
     };
-    let Some(turn) = take(shared, &mut channel, &mut sent, jobs) else {
-        (shared.told)(&Event::Refused { peer, why: "another client has the device" });
-        let _ = channel.send(kind::FAREWELL, &[reason::BUSY], Some(&mut sent), shared.limits.frame);
-        return;
+    let turn = match take(shared, &mut channel, &mut sent, jobs) {
+        Ok(turn) => turn,
+        Err((why, code)) => {
+            (shared.told)(&Event::Refused { peer, why });
+            if let Some(code) = code {
+                let _ = channel.send(kind::FAREWELL, &[code], Some(&mut sent), shared.limits.frame);
+            }
+            return;
+        }
     };
     (shared.told)(&Event::Joined { peer });
     let why = converse(shared, &mut channel, &mut sent, &mut received, jobs);
@@ -227,24 +240,24 @@ fn attend(shared: &Shared, stream: TcpStream, peer: SocketAddr, jobs: &Sender<Jo
     drop(turn);
 }
 
-/// Why a stranger is refused: a phrase, and what it is told, where it is told anything.
+/// Why a connection becomes no client: a phrase, and what it is told, where it is told anything.
 type Refusal = (&'static str, Option<u8>);
 
 /// Lets a stranger prove the token. What seals the frames to and from it.
-fn admit(shared: &Shared, channel: &mut Channel<TcpPort>, peer: SocketAddr) -> Result<(Seal, Seal), Refusal> {
+fn admit<P: Port>(shared: &Shared, channel: &mut Channel<P>, peer: SocketAddr) -> Result<(Seal, Seal), Refusal> {
     const NO_PROOF: Refusal = ("what it sent is no proof of a token", None);
     let limit = shared.limits.handshake;
+    let end = channel.port().now() + limit;
     let server = nonce().map_err(|_| ("the system gives no random numbers", None))?;
-    let mut hello = MAGIC.to_vec();
-    hello.extend(VERSION.to_le_bytes());
-    hello.extend(server);
+    let mut hello = Vec::new();
+    put_hello(&mut hello, &server);
     let gone = |no_frame| match no_frame {
         NoFrame::Silent => ("it proved no token in time", None),
         NoFrame::Wrong => NO_PROOF,
         NoFrame::Closed(_) => ("it left without a proof of a token", None),
     };
     channel.send(kind::HELLO, &hello, None, limit).map_err(gone)?;
-    let frame = channel.receive(None, limit, limit).map_err(gone)?;
+    let frame = channel.receive_by(None, end).map_err(gone)?;
     let parts = frame.payload.split_last_chunk::<NONCE>().filter(|_| frame.kind == kind::PROOF);
     let parsed = parts.and_then(|(greeting, proof)| Some((parse_hello(greeting).ok()?, proof)));
     let ((version, client), proof) = parsed.ok_or(NO_PROOF)?;
@@ -262,12 +275,12 @@ fn admit(shared: &Shared, channel: &mut Channel<TcpPort>, peer: SocketAddr) -> R
 }
 
 /// Waits until no other client has the device.
-fn take<'a, 'b>(
+fn take<'a, 'b, P: Port>(
     shared: &'a Shared<'b>,
-    channel: &mut Channel<TcpPort>,
+    channel: &mut Channel<P>,
     sent: &mut Seal,
     jobs: &'a Sender<Job>,
-) -> Option<Turn<'a, 'b>> {
+) -> Result<Turn<'a, 'b>, Refusal> {
     let begin = Instant::now();
     loop {
         let taken = lock(&shared.taken);
@@ -275,13 +288,15 @@ fn take<'a, 'b>(
         let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if !*taken {
             *taken = true;
-            return Some(Turn(shared, jobs));
+            return Ok(Turn(shared, jobs));
         }
         drop(taken);
         if begin.elapsed() >= shared.limits.turn {
-            return None;
+            return Err(("another client has the device", Some(reason::BUSY)));
         }
-        channel.send(kind::ALIVE, &[], Some(sent), shared.limits.frame).ok()?;
+        channel
+            .send(kind::ALIVE, &[], Some(sent), shared.limits.frame)
+            .map_err(|_| ("it left while another client had the device", None))?;
     }
 }
 
@@ -369,4 +384,78 @@ fn penalty(shared: &Shared, address: IpAddr) -> Duration {
 /// A panic of another thread that holds the lock leaves a value that is still one.
 fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tandem_isa::HwConfig;
+
+    use super::super::message::Clock;
+    use super::*;
+    use crate::{Bytes, DmaAddr, DmaBuf};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A client with a clock of its own, from which a byte comes each second, endlessly.
+    struct Slow {
+        now: Duration,
+        said: Vec<u8>,
+        left: bool,
+    }
+
+    impl Port for Slow {
+        fn name(&self) -> String {
+            "a slow client".to_owned()
+        }
+        fn now(&mut self) -> Duration {
+            self.now
+        }
+        fn send(&mut self, _: &[u8], _: Duration) -> io::Result<()> {
+            if self.left { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+        }
+        fn receive(&mut self, bytes: &mut [u8], limit: Duration) -> io::Result<usize> {
+            self.now += limit.min(SECOND);
+            if limit < SECOND {
+                return Ok(0);
+            }
+            bytes[0] = self.said.pop().unwrap_or(0);
+            Ok(1)
+        }
+        fn reopen(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn facts() -> Facts {
+        let memory = DmaBuf { addr: DmaAddr(0), bytes: Bytes(4096) };
+        Facts { name: "none".to_owned(), config: HwConfig::preset("tiny").unwrap(), memory, clock: Clock::Real }
+    }
+
+    #[test]
+    fn the_limit_of_the_handshake_is_for_all_of_the_proof() {
+        let (token, facts) = (Token::new(b"the token of these tests").unwrap(), facts());
+        let limits = Limits { handshake: 10 * SECOND, ..Limits::default() };
+        let shared = Shared::new(&token, &facts, &limits, &|_| ());
+        // From its end: the head of a proof, and then zeros.
+        let mut channel = Channel::new(Slow { now: SECOND, said: vec![kind::PROOF, 0, 0, 0, 74], left: false });
+        let refused = admit(&shared, &mut channel, SocketAddr::from(([127, 0, 0, 1], 1))).map(drop);
+        assert_eq!(refused, Err(("it proved no token in time", None)));
+        assert_eq!(channel.port().now, 11 * SECOND);
+    }
+
+    #[test]
+    fn a_client_that_leaves_before_its_turn_is_told_from_one_whose_turn_does_not_come() {
+        let (token, facts) = (Token::new(b"the token of these tests").unwrap(), facts());
+        let mut seal = token.seal(Side::Server, &Nonces { server: [1; NONCE], client: [2; NONCE] });
+        let (jobs, _work) = channel();
+        let mut wait = |turn, left| {
+            let limits = Limits { turn, ..Limits::default() };
+            let shared = Shared::new(&token, &facts, &limits, &|_| ());
+            *lock(&shared.taken) = true;
+            let mut channel = Channel::new(Slow { now: SECOND, said: Vec::new(), left });
+            take(&shared, &mut channel, &mut seal, &jobs).err()
+        };
+        assert_eq!(wait(Duration::ZERO, false), Some(("another client has the device", Some(reason::BUSY))));
+        assert_eq!(wait(600 * SECOND, true), Some(("it left while another client had the device", None)));
+    }
 }

@@ -6,7 +6,7 @@ use tandem_isa::{Reg, control};
 
 use super::frame::{MAX_WORDS, Request, shell, status, window};
 use super::link::{Link, LinkCounts, LinkError, SILENCE};
-use super::port::Port;
+use super::port::{Port, long};
 use crate::memory::Memory;
 use crate::{Bus, BusError, Bytes, DmaAddr, DmaBuf, Waited};
 
@@ -330,14 +330,6 @@ fn fault<P: Port>(link: &Link<P>, action: &str, error: LinkError) -> BusError {
         LinkError::Status(other) => format!("the board answers with the unknown status {other:#04x}"),
     };
     BusError::Transfer { action: format!("{action} on {name}"), detail }
-}
-
-/// A time without an answer, in words.
-fn long(silence: Duration) -> String {
-    match silence.as_millis().div_ceil(1000) {
-        1 => "a second".to_owned(),
-        seconds => format!("{seconds} seconds"),
-    }
 }
 
 /// The word-aligned range around bytes: its address, zeros for its words, and the bytes before the first that is meant.

@@ -21,6 +21,7 @@ pub use link::{LinkCounts, SILENCE};
 pub use loopback::{Cable, Loopback, Wire};
 pub use noise::Noise;
 pub use port::Port;
+pub(crate) use port::long;
 pub use server::FrameServer;
 pub use tcp::{Served, TcpPort, relay, serve};
 #[cfg(unix)]

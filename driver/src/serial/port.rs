@@ -33,6 +33,14 @@ pub trait Port: Send {
     fn reopen(&mut self) -> io::Result<()>;
 }
 
+/// A time without an answer, in words.
+pub(crate) fn long(silence: Duration) -> String {
+    match silence.as_millis().div_ceil(1000) {
+        1 => "a second".to_owned(),
+        seconds => format!("{seconds} seconds"),
+    }
+}
+
 impl<P: Port + ?Sized> Port for Box<P> {
     fn name(&self) -> String {
         (**self).name()

@@ -188,14 +188,42 @@ fn connect(address: &str) -> io::Result<TcpStream> {
 }
 
 fn send(stream: &mut TcpStream, bytes: &[u8], limit: Duration) -> io::Result<()> {
-    if bytes.is_empty() {
-        return Ok(());
+    let begin = Instant::now();
+    write_within(
+        bytes,
+        limit.max(SLICE),
+        || begin.elapsed(),
+        |bytes, left| {
+            stream.set_write_timeout(Some(left))?;
+            stream.write(bytes)
+        },
+    )
+}
+
+/// Writes all bytes within a limit of `now`, however many parts `write` takes them in; it hears how much time is left.
+fn write_within(
+    mut bytes: &[u8],
+    limit: Duration,
+    now: impl Fn() -> Duration,
+    mut write: impl FnMut(&[u8], Duration) -> io::Result<usize>,
+) -> io::Result<()> {
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "it takes no more bytes");
+    while !bytes.is_empty() {
+        let left = limit.saturating_sub(now());
+        if left.is_zero() {
+            return Err(late());
+        }
+        match write(bytes, left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Err(late()),
+                _ => return Err(error),
+            },
+        }
     }
-    stream.set_write_timeout(Some(limit.max(SLICE)))?;
-    stream.write_all(bytes).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "it takes no more bytes"),
-        _ => error,
-    })
+    Ok(())
 }
 
 fn receive(stream: &mut TcpStream, bytes: &mut [u8], limit: Duration) -> io::Result<usize> {
@@ -212,5 +240,39 @@ fn receive(stream: &mut TcpStream, bytes: &mut [u8], limit: Duration) -> io::Res
             Ok(0)
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn the_limit_of_a_send_is_for_all_its_parts() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let send = |limit: u32| {
+            let (now, mut taken) = (Cell::new(Duration::ZERO), Vec::new());
+            // Two bytes a second, and an interruption before the third part.
+            let sent = write_within(
+                b"seven..",
+                SECOND * limit,
+                || now.get(),
+                |bytes, left| {
+                    assert_eq!(left, SECOND * limit - now.get());
+                    now.set(now.get() + SECOND);
+                    if now.get() == 3 * SECOND {
+                        return Err(io::ErrorKind::Interrupted.into());
+                    }
+                    let part = &bytes[..bytes.len().min(2)];
+                    taken.extend(part);
+                    Ok(part.len())
+                },
+            );
+            (sent.map_err(|error| error.kind()), taken)
+        };
+        assert_eq!(send(5), (Ok(()), b"seven..".to_vec()));
+        assert_eq!(send(4), (Err(io::ErrorKind::TimedOut), b"seven.".to_vec()));
     }
 }
