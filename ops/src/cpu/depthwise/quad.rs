@@ -131,15 +131,13 @@ impl Quads {
         let [_, h, w] = geometry.windows;
         let (copy, line) = (Copy::new(geometry), w.output * geometry.channels);
         let len = geometry.batch * h.output * line;
+        let image = h.input * w.input * geometry.channels;
+        assert!(codes.bytes.len() == geometry.batch * image, "an input of another shape");
         let body = |out: &mut [MaybeUninit<u8>]| {
-            with_buffer(copy.size(geometry), |image| {
-                for (from, out) in codes
-                    .bytes
-                    .chunks_exact(h.input * w.input * geometry.channels)
-                    .zip(out.chunks_exact_mut(h.output * line))
-                {
-                    vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero, to: image });
-                    let image = &*image;
+            with_buffer(copy.size(geometry), |to| {
+                for (from, out) in codes.bytes.chunks_exact(image).zip(out.chunks_exact_mut(h.output * line)) {
+                    vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero, to });
+                    let image = &*to;
                     let body = |(at, out): (usize, &mut [MaybeUninit<u8>])| {
                         self.line(&image[at * h.stride * copy.pitch..], out);
                     };
@@ -151,7 +149,8 @@ impl Quads {
                 }
             });
         };
-        // SAFETY: every line of every image is written, and every code of a line.
+        // SAFETY: there are as many images of input as of results, as the assertion has seen, so that every line of every image is
+        // written, and every code of a line.
         unsafe { crate::cpu::shared::written(len, body) }
     }
 
