@@ -42,11 +42,13 @@ enum Factors {
 }
 
 /// A depthwise convolution along two axes with its weights in the order in which the loops read them.
-pub(super) struct Quads {
+pub(crate) struct Quads {
     geometry: Geometry,
     blocks: Vec<Block>,
     /// Where each tap begins, from the first element of a line of results in the copy; whole groups.
     offsets: Vec<usize>,
+    /// The zero point of the input, counted from the smallest code.
+    zero: u8,
     zero_point: i16,
     lo: i32,
     hi: i32,
@@ -122,11 +124,11 @@ impl Quads {
         };
         let offsets = (0..groups * 4).map(|at| tap(at.min(taps - 1))).collect();
         let Stage { lo, hi, zero_point, .. } = *stage;
-        Some(Quads { geometry: *geometry, blocks, offsets, zero_point: zero_point as i16, lo, hi })
+        Some(Quads { geometry: *geometry, blocks, offsets, zero, zero_point: zero_point as i16, lo, hi })
     }
 
     /// The codes of the result.
-    pub(super) fn run(&self, codes: Codes<'_>, zero: u8) -> Vec<u8> {
+    pub(super) fn run(&self, codes: Codes<'_>) -> Vec<u8> {
         let geometry = &self.geometry;
         let [_, h, w] = geometry.windows;
         let (copy, line) = (Copy::new(geometry), w.output * geometry.channels);
@@ -136,7 +138,7 @@ impl Quads {
         let body = |out: &mut [MaybeUninit<u8>]| {
             with_buffer(copy.size(geometry), |to| {
                 for (from, out) in codes.bytes.chunks_exact(image).zip(out.chunks_exact_mut(h.output * line)) {
-                    vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero, to });
+                    vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero: self.zero, to });
                     let image = &*to;
                     let body = |(at, out): (usize, &mut [MaybeUninit<u8>])| {
                         self.line(&image[at * h.stride * copy.pitch..], out);
