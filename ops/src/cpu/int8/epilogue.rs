@@ -5,6 +5,7 @@
 use super::LANES;
 use super::pack::{Form, Quad};
 use super::tile::Tiles;
+use crate::arith::BELOW_HALF;
 use crate::quantized::stage::{Scale, Stage, lanes};
 use std::arch::x86_64::*;
 
@@ -391,8 +392,7 @@ fn order(quarters: usize) -> __m512i {
     }
 }
 
-/// Sums times real factors below 1, to the nearest, halves away from zero: the addend is the largest number below a half, and the
-/// conversion drops the fraction.
+/// Sums times real factors below 1, to the nearest, halves away from zero, by [`BELOW_HALF`].
 ///
 /// # Safety
 /// As for [`counted`]; eight factors are there.
@@ -402,7 +402,7 @@ unsafe fn rounded_real(acc: __m256i, scale: *const f64) -> __m256i {
     unsafe {
         let real = _mm512_mul_pd(_mm512_cvtepi32_pd(acc), _mm512_loadu_pd(scale));
         let sign = _mm512_and_pd(real, _mm512_set1_pd(-0.0));
-        let addend = _mm512_or_pd(sign, _mm512_set1_pd(0.499_999_999_999_999_94));
+        let addend = _mm512_or_pd(sign, _mm512_set1_pd(BELOW_HALF));
         _mm512_cvttpd_epi32(_mm512_add_pd(real, addend))
     }
 }
