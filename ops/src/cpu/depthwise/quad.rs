@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::cpu::conv::Geometry;
-use crate::cpu::int8::{Aligned, Codes, rounded_twice};
+use crate::cpu::int8::{Aligned, Codes, SMALL, TAME, rounded_twice};
 use crate::cpu::shared::Shared;
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::infer::Window;
@@ -18,9 +18,6 @@ use std::mem::MaybeUninit;
 
 /// Codes of a chunk.
 const WIDE: usize = 64;
-
-/// Multiply-accumulates below which a second thread costs more than it saves.
-const SMALL: usize = 1 << 22;
 
 /// Sixty-four constants in the order of the sums.
 type List<T> = [Aligned<[T; 16]>; 4];
@@ -60,14 +57,12 @@ impl Quads {
     pub(super) fn new(geometry: &Geometry, weights: &[i16], width: usize, zero: u8, stage: &Stage) -> Option<Quads> {
         let [d, h, w] = geometry.windows;
         let channels = geometry.channels;
-        let codes = if stage.lo < 0 { -128..=127 } else { 0..=255 };
         let flat = d == Window::UNIT && geometry.outputs == channels;
-        let narrow = (-512..512).contains(&stage.zero_point) && codes.contains(&stage.lo) && codes.contains(&stage.hi);
         let bytes = weights.iter().all(|&weight| i8::try_from(weight).is_ok());
         let halves = weights.iter().all(|&weight| i8::try_from(weight - weight / 2).is_ok());
         let taps = h.kernel * w.kernel;
         let empty = taps * h.input * w.input * geometry.pixels() == 0;
-        if !flat || !narrow || !halves || empty {
+        if !flat || !stage.is_narrow() || !halves || empty {
             return None;
         }
         // A copy far larger than what is read and written is not worth it.
@@ -108,7 +103,7 @@ impl Quads {
                     half: list(|at| (1i32 << shift[of(at)]) >> 1 & i32::MAX),
                     shift: list(|at| shift[of(at)]),
                 },
-                Scale::Float(scale) if scale.iter().all(|scale| scale.abs() < 0.99) => {
+                Scale::Float(scale) if scale.iter().all(|scale| scale.abs() < TAME as f32) => {
                     Factors::Float(list(|at| scale[of(at)]))
                 }
                 _ => return None,

@@ -20,7 +20,9 @@ mod tile;
 mod x86;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use epilogue::rounded_twice;
+pub(crate) use epilogue::{TAME, rounded_twice};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use multiply::SMALL;
 pub(crate) use multiply::{multiply, product};
 pub(crate) use pack::{Aligned, Codes, Form, Weights};
 pub(crate) use source::{Layout, Matrix, Source, convert, pitch};

@@ -16,7 +16,7 @@ use std::ops::Range;
 const BLOCK: usize = 512 << 10;
 
 /// Multiply-accumulates below which a second thread costs more than it saves.
-const SMALL: usize = 1 << 22;
+pub(crate) const SMALL: usize = 1 << 22;
 
 /// Rows of whole tiles, whatever the number of vectors in a panel.
 const HEIGHT: usize = 24;
