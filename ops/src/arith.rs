@@ -24,6 +24,8 @@ pub use recurrent::{CELL_EXPONENTS, GateScale, LstmParams};
 pub use reduce::{ReduceParams, reduce_params};
 pub use requant::{Requant, multiply_by_quantized_multiplier, quantize_multiplier, rounding_divide_by_pot, srdhm};
 pub use softmax::SoftmaxParams;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use weighted::BELOW_HALF;
 pub use weighted::{DenseScale, average_requant, conv_requant, matmul_requant, weight_requants};
 
 use crate::Act;

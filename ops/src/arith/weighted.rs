@@ -4,6 +4,10 @@ use super::requant::{Requant, quantize_multiplier, split};
 use crate::{Arith, Op, OpError};
 use tandem_tensor::{DType, TensorType};
 
+/// The largest number below a half. Added to a real in its direction before the fraction is dropped, it rounds to the nearest, halves
+/// away from zero.
+pub(crate) const BELOW_HALF: f64 = 0.499_999_999_999_999_94;
+
 /// Requantiser of one output channel of an int8 convolution, depthwise or transposed included.
 pub fn conv_requant(arith: Arith, input_scale: f32, weight_scale: f32, output_scale: f32) -> Requant {
     match arith {
@@ -37,10 +41,9 @@ impl DenseScale {
     /// The requantised accumulator; saturates to 32 bits.
     #[inline(always)]
     pub fn apply(&self, acc: i32) -> i32 {
-        // To the nearest, halves away from zero, without a call: the addend is the largest number below a half, and the conversion
-        // drops the fraction.
+        // To the nearest without a call: the conversion drops the fraction.
         let real = f64::from(acc) * self.scale;
-        (real + 0.499_999_999_999_999_94f64.copysign(real)) as i32
+        (real + BELOW_HALF.copysign(real)) as i32
     }
 
     /// An integer requantiser that gives the same code for every accumulator, whatever the 8-bit zero point and range.

@@ -21,11 +21,19 @@ pub(crate) struct Geometry {
     pub(crate) windows: [Window; 3],
 }
 
-/// A convolution with its weights in the order in which the loops read them.
-pub(crate) struct Convolution {
+/// A convolution with its weights in the order in which the loops read them, and its output stage.
+pub(crate) enum Convolution {
+    Product(Product),
+    Depthwise(Depthwise),
+}
+
+/// A convolution whose windows are rows of products.
+pub(crate) struct Product {
     geometry: Geometry,
     input_zero: u8,
-    form: Order,
+    order: Order,
+    /// What the zero points make of the sums is folded into its bias.
+    stage: Stage,
 }
 
 enum Order {
@@ -37,7 +45,6 @@ enum Order {
     Image(Weights),
     /// Windows gathered, one matrix for each group.
     Gathered(Vec<Weights>),
-    Depthwise(Depthwise),
 }
 
 impl Geometry {
@@ -98,13 +105,15 @@ impl Convolution {
         codes: Codes<'_>,
         zero_points: &[i32],
         input_zero: u8,
+        mut stage: Stage,
     ) -> Convolution {
+        if geometry.groups == geometry.channels && geometry.groups > 1 {
+            return Convolution::Depthwise(Depthwise::new(level, geometry, codes, zero_points, input_zero, stage));
+        }
         let (inner, each) = (geometry.channels / geometry.groups, geometry.outputs / geometry.groups);
         let k = geometry.taps() * inner;
         let pack = |layout| Weights::new(level, codes, zero_points, geometry.outputs, layout, input_zero);
-        let form = if geometry.groups == geometry.channels && geometry.groups > 1 {
-            Order::Depthwise(Depthwise::new(level, &geometry, codes, zero_points))
-        } else if geometry.pointwise() && geometry.strided() {
+        let order = if geometry.pointwise() && geometry.strided() {
             Order::Strided(pack(Layout::plain(k)))
         } else if geometry.pointwise() {
             Order::Pointwise(pack(Layout::plain(k)))
@@ -121,33 +130,36 @@ impl Convolution {
             });
             Order::Gathered(groups.collect())
         };
-        Convolution { geometry, input_zero, form }
-    }
-
-    /// Adds to the bias what the zero points make of the sums, and prepares for the stage with which it will run.
-    pub(crate) fn fold(&mut self, stage: &mut Stage) {
-        match &mut self.form {
+        match &order {
             Order::Pointwise(weights) | Order::Strided(weights) | Order::Image(weights) => {
-                stage.fold(0, weights.fold())
+                stage.fold(0, weights.fold());
             }
             Order::Gathered(groups) => {
-                let each = self.geometry.outputs / self.geometry.groups;
                 for (group, weights) in groups.iter().enumerate() {
                     stage.fold(group * each, weights.fold());
                 }
             }
-            Order::Depthwise(depthwise) => depthwise.fit(&self.geometry, self.input_zero, stage),
         }
+        Convolution::Product(Product { geometry, input_zero, order, stage })
     }
 
-    /// The codes of the result, for a stage to which the zero points are folded.
-    pub(crate) fn run(&self, codes: Codes<'_>, stage: &Stage) -> Vec<u8> {
-        let Convolution { geometry, input_zero: zero, ref form } = *self;
+    /// The codes of the result.
+    pub(crate) fn run(&self, codes: Codes<'_>) -> Vec<u8> {
+        match self {
+            Convolution::Product(product) => product.run(codes),
+            Convolution::Depthwise(depthwise) => depthwise.run(codes),
+        }
+    }
+}
+
+impl Product {
+    fn run(&self, codes: Codes<'_>) -> Vec<u8> {
+        let Product { geometry, input_zero: zero, ref order, ref stage } = *self;
         let len = geometry.pixels() * geometry.outputs;
         if len == 0 {
             return Vec::new();
         }
-        match form {
+        match order {
             Order::Pointwise(weights) => {
                 let source = Matrix { codes, zero, rows: geometry.pixels(), k: geometry.channels };
                 product(weights, &source, stage)
@@ -163,7 +175,6 @@ impl Convolution {
                 }
                 out
             }
-            Order::Depthwise(depthwise) => depthwise.run(&geometry, codes, zero, stage),
         }
     }
 }

@@ -41,11 +41,10 @@ impl Kernel for Conv {
             let geometry = Geometry { batch, channels, outputs, groups, windows: [Window::UNIT, h, w] };
             let codes = |codes| Codes { bytes: shared::bytes(codes), signed: true };
             let input_zero = scalar("input_zero_point")? as u8 ^ 0x80;
-            let mut convolution = Convolution::new(self.level, geometry, codes(weight), &[0], input_zero);
             let requants = scale.iter().map(|&scale| Requant::Float { scale }).collect();
-            let mut stage = Stage::of(bias.to_vec(), requants, scalar("zero_point")?, range);
-            convolution.fold(&mut stage);
-            out = shared::signed(convolution.run(codes(x), &stage));
+            let stage = Stage::of(bias.to_vec(), requants, scalar("zero_point")?, range);
+            let convolution = Convolution::new(self.level, geometry, codes(weight), &[0], input_zero, stage);
+            out = shared::signed(convolution.run(codes(x)));
         }
         Ok(Tensors::new().with("out", Tensor::from_vec(shape, out)?))
     }

@@ -40,6 +40,46 @@ impl Iterator for Draws<'_> {
     }
 }
 
+/// Rows of whole tiles of a product, whatever the number of vectors in a panel.
+pub(super) const HEIGHT: usize = 24;
+
+/// Rows and panels of a product that a thread draws.
+pub(super) struct Pieces<'a> {
+    draws: Draws<'a>,
+    rows: usize,
+    panels: usize,
+    by_panels: bool,
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = (Range<usize>, Range<usize>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let drawn = self.draws.next()?;
+        Some(if self.by_panels {
+            (0..self.rows, drawn)
+        } else {
+            (drawn.start * HEIGHT..self.rows.min(drawn.end * HEIGHT), 0..self.panels)
+        })
+    }
+}
+
+/// Spreads a product of rows and panels of weights over the threads. The sizes of all rows and of all weights have any one unit.
+/// Rows are drawn in chunks of at least `least` tiles, about `chunks` of them for each thread.
+pub(super) fn share_product(
+    [rows, panels]: [usize; 2],
+    [row_size, weight_size]: [usize; 2],
+    [chunks, least]: [usize; 2],
+    body: impl Fn(Pieces<'_>) + Sync,
+) {
+    let threads = rayon::current_num_threads();
+    // The operand that is cut is read once, the other one for every chunk.
+    let by_panels = panels >= threads && (weight_size > 4 * row_size || rows < 2 * HEIGHT * threads);
+    let tiles = rows.div_ceil(HEIGHT);
+    let (count, chunk) = if by_panels { (panels, 1) } else { (tiles, least.max(tiles / (chunks * threads))) };
+    share(count, chunk, |draws| body(Pieces { draws, rows, panels, by_panels }));
+}
+
 /// Spreads `0..count` over the threads of the pool at hand, in chunks of `chunk`. The calling thread takes part, so that it never
 /// waits for another one to wake up while there is work.
 pub(super) fn share(count: usize, chunk: usize, body: impl Fn(Draws<'_>) + Sync) {

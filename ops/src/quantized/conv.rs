@@ -11,7 +11,6 @@ use tandem_tensor::{Tensor, TensorType};
 /// A convolution with its weights in the order in which the loops read them.
 pub(super) struct Kernel {
     convolution: Convolution,
-    stage: Stage,
     result: TensorType,
 }
 
@@ -28,7 +27,7 @@ impl Kernel {
         let w = weights[0];
         let outputs = w.ty.shape[0];
         let bias = codes::bias(op.name(), weights.get(1), outputs)?;
-        let mut stage = Stage::new(op, arith, [x, w.ty, result], c.act, bias)?;
+        let stage = Stage::new(op, arith, [x, w.ty, result], c.act, bias)?;
         let mut windows = [Window::UNIT; 3];
         let own = Window::of_conv(c, &x.shape, &w.ty.shape)?;
         windows[3 - own.len()..].copy_from_slice(&own);
@@ -36,13 +35,11 @@ impl Kernel {
         let geometry = Geometry { batch: x.shape[0], channels, outputs, groups: c.groups, windows };
         let input_zero = codes::rank(x.dtype, codes::whole(op.name(), x)?.zero_point());
         let zeros = &codes::per_output(op.name(), w.ty)?.zero_point;
-        let mut convolution = Convolution::new(Level::best(), geometry, codes::bytes(w.tensor), zeros, input_zero);
-        convolution.fold(&mut stage);
-        Ok(Kernel { convolution, stage, result: result.clone() })
+        let convolution = Convolution::new(Level::best(), geometry, codes::bytes(w.tensor), zeros, input_zero, stage);
+        Ok(Kernel { convolution, result: result.clone() })
     }
 
     pub(super) fn run(&self, x: &Tensor) -> Result<Tensor, OpError> {
-        let out = self.convolution.run(codes::bytes(x), &self.stage);
-        Ok(codes::tensor(self.result.dtype, &self.result.shape, out)?)
+        Ok(codes::tensor(self.result.dtype, &self.result.shape, self.convolution.run(codes::bytes(x)))?)
     }
 }

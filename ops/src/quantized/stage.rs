@@ -78,6 +78,13 @@ impl Stage {
         }
     }
 
+    /// Whether codes have eight bits, and sums that have saturated to 16 bits may be moved by the zero point.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn is_narrow(&self) -> bool {
+        let codes = if self.lo < 0 { -128..=127 } else { 0..=255 };
+        (-512..512).contains(&self.zero_point) && codes.contains(&self.lo) && codes.contains(&self.hi)
+    }
+
     fn padded(mut bias: Vec<i32>, mut scale: Scale, zero_point: i32, (lo, hi): (i32, i32)) -> Stage {
         let len = bias.len() + LANES;
         bias.resize(len, 0);

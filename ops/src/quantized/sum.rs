@@ -3,99 +3,32 @@
 use super::codes;
 use crate::OpError;
 use crate::arith::{AddOperand, AddParams, Requant};
-use crate::cpu::int8::Codes;
-#[cfg(target_arch = "x86_64")]
-use crate::cpu::int8::{Doubled, DoubledSide};
+use crate::cpu::Level;
+use crate::cpu::int8::{Codes, Doubled, Factor, Side};
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use tandem_tensor::{Tensor, TensorType};
 
 /// A sum whose constants let all of it be computed in 32-bit lanes.
 pub(super) struct Sum {
-    sides: [Side; 2],
     kind: Kind,
-    /// All ones where the second operand is subtracted.
-    sign: i32,
-    zero_point: i32,
-    lo: i32,
-    hi: i32,
     result: TensorType,
 }
 
-/// An operand: its zero point counted from the smallest code, and its factor.
-#[derive(Clone, Copy)]
-struct Side {
-    zero: i32,
-    pre_shift: u32,
-    scale: Double,
-}
-
-#[derive(Clone, Copy)]
 enum Kind {
     /// Operands and sum are rounded twice each.
-    Double(Double),
-    /// Operands times integers; a rounding shift, half up, of the sum.
-    Shift(Shift),
+    Double(Doubled),
+    Shift(Shifted),
 }
 
-/// A rounding doubling high multiply, then a rounding shift to the right.
-#[derive(Clone, Copy)]
-struct Double {
-    multiplier: i32,
+/// Operands times integers; a rounding shift, half up, of the sum.
+struct Shifted {
+    /// Zero points of the operands, counted from the smallest code.
+    zeros: [i32; 2],
+    multipliers: [i32; 2],
     shift: u32,
-}
-
-#[derive(Clone, Copy)]
-struct Shift(u32);
-
-/// How the operands and the sum are rounded, for numbers below 2^30 in magnitude.
-trait Rounding: Copy {
-    fn side(side: Side, difference: i32) -> i32;
-    fn output(self, sum: i32) -> i32;
-}
-
-impl Rounding for Double {
-    #[inline(always)]
-    fn side(side: Side, difference: i32) -> i32 {
-        side.scale.apply(difference << side.pre_shift)
-    }
-
-    #[inline(always)]
-    fn output(self, sum: i32) -> i32 {
-        self.apply(sum)
-    }
-}
-
-impl Rounding for Shift {
-    #[inline(always)]
-    fn side(side: Side, difference: i32) -> i32 {
-        difference * side.scale.multiplier
-    }
-
-    #[inline(always)]
-    fn output(self, sum: i32) -> i32 {
-        (sum + (1 << (self.0 - 1))) >> self.0
-    }
-}
-
-impl Double {
-    fn of(requant: Requant) -> Option<Double> {
-        match requant {
-            Requant::DoubleRounding { multiplier, shift } if multiplier >= 0 && (-31..=0).contains(&shift) => {
-                Some(Double { multiplier, shift: shift.unsigned_abs() })
-            }
-            _ => None,
-        }
-    }
-
-    /// For numbers below 2^30 in magnitude.
-    #[inline(always)]
-    fn apply(self, x: i32) -> i32 {
-        let high = ((i64::from(x) * i64::from(self.multiplier) + (1 << 30)) >> 31) as i32;
-        let half = ((1u32 << self.shift) >> 1) as i32;
-        // The half of a negative number goes down; without a shift there is no half.
-        let down = (high >> 31) & half.min(1);
-        (high + half - down) >> self.shift
-    }
+    zero_point: i32,
+    lo: i32,
+    hi: i32,
 }
 
 impl Sum {
@@ -104,86 +37,64 @@ impl Sum {
         if a.shape != b.shape {
             return None;
         }
-        let (a, b) = ((&params.a, a), (&params.b, b));
-        let doubled = |(side, ty): (&AddOperand, &TensorType)| {
-            // Differences of codes take eight bits and a sign.
-            let scale = Double::of(side.requant).filter(|_| side.pre_shift <= 20)?;
-            Some(Side { zero: rank(side, ty), pre_shift: side.pre_shift, scale })
-        };
-        let multiplied = |(side, ty): (&AddOperand, &TensorType)| match side.requant {
-            Requant::SingleRounding { multiplier, shift: 0 }
-                if side.pre_shift == 0 && multiplier.unsigned_abs() <= 1 << 21 =>
-            {
-                Some(Side { zero: rank(side, ty), pre_shift: 0, scale: Double { multiplier, shift: 0 } })
-            }
-            _ => None,
-        };
-        let (sides, kind) = match params.output {
+        let AddParams { subtract, zero_point, lo, hi, .. } = *params;
+        let rank = |side: &AddOperand, ty: &TensorType| i32::from(codes::rank(ty.dtype, side.zero_point));
+        let zeros = [rank(&params.a, a), rank(&params.b, b)];
+        let kind = match params.output {
             Requant::SingleRounding { multiplier: 1, shift: shift @ 1..=31 } => {
-                ([multiplied(a)?, multiplied(b)?], Kind::Shift(Shift(shift)))
+                let factor = |side: &AddOperand| match side.requant {
+                    Requant::SingleRounding { multiplier, shift: 0 }
+                        if side.pre_shift == 0 && multiplier.unsigned_abs() <= 1 << 21 =>
+                    {
+                        Some(multiplier)
+                    }
+                    _ => None,
+                };
+                let (a, b) = (factor(&params.a)?, factor(&params.b)?);
+                let multipliers = [a, if subtract { -b } else { b }];
+                Kind::Shift(Shifted { zeros, multipliers, shift, zero_point, lo, hi })
             }
-            output => ([doubled(a)?, doubled(b)?], Kind::Double(Double::of(output)?)),
+            output => {
+                // Differences of codes take eight bits and a sign.
+                let side = |side: &AddOperand, zero| {
+                    let factor = Factor::of(side.requant).filter(|_| side.pre_shift <= 20)?;
+                    Some(Side { zero, pre_shift: side.pre_shift, factor })
+                };
+                let sides = [side(&params.a, zeros[0])?, side(&params.b, zeros[1])?];
+                Kind::Double(Doubled { sides, subtract, output: Factor::of(output)?, zero_point, lo, hi })
+            }
         };
-        let sign = if params.subtract { -1 } else { 0 };
-        Some(Sum {
-            sides,
-            kind,
-            sign,
-            zero_point: params.zero_point,
-            lo: params.lo,
-            hi: params.hi,
-            result: result.clone(),
-        })
+        Some(Sum { kind, result: result.clone() })
     }
 
     pub(super) fn run(&self, operands: [&Tensor; 2]) -> Result<Tensor, OpError> {
         let [a, b] = operands.map(codes::bytes);
         let mut out = vec![0; a.bytes.len()];
-        match self.kind {
-            #[cfg(target_arch = "x86_64")]
-            Kind::Double(output) if self.wide(output).run(a, b, &mut out) => {}
-            Kind::Double(output) => vectorised(Pass { sum: self, operands: [a, b], output, out: &mut out }),
-            Kind::Shift(output) => vectorised(Pass { sum: self, operands: [a, b], output, out: &mut out }),
+        match &self.kind {
+            Kind::Double(sum) => sum.run(Level::best(), a, b, &mut out),
+            Kind::Shift(sum) => vectorised(Pass { sum, operands: [a, b], out: &mut out }),
         }
         Ok(codes::tensor(self.result.dtype, &self.result.shape, out)?)
     }
-
-    #[cfg(target_arch = "x86_64")]
-    fn wide(&self, output: Double) -> Doubled {
-        let side = |side: Side, negative| DoubledSide {
-            zero: side.zero,
-            pre_shift: side.pre_shift,
-            factor: (side.scale.multiplier, side.scale.shift),
-            negative,
-        };
-        let Sum { sides: [a, b], zero_point, lo, hi, .. } = *self;
-        let sides = [side(a, false), side(b, self.sign != 0)];
-        Doubled { sides, output: (output.multiplier, output.shift), zero_point, lo, hi }
-    }
-}
-
-fn rank(side: &AddOperand, ty: &TensorType) -> i32 {
-    i32::from(codes::rank(ty.dtype, side.zero_point))
 }
 
 /// One pass over all elements.
-struct Pass<'a, R> {
-    sum: &'a Sum,
+struct Pass<'a> {
+    sum: &'a Shifted,
     operands: [Codes<'a>; 2],
-    output: R,
     out: &'a mut [u8],
 }
 
-impl<R: Rounding> Vectorised<()> for Pass<'_, R> {
+impl Vectorised<()> for Pass<'_> {
     #[inline(always)]
     fn run(self) {
-        let Pass { sum, operands: [a, b], output, out } = self;
-        let Sum { sides, sign, zero_point, lo, hi, .. } = *sum;
+        let Pass { sum, operands: [a, b], out } = self;
+        let Shifted { zeros, multipliers, shift, zero_point, lo, hi } = *sum;
         let (flip_a, flip_b) = (a.flip(), b.flip());
         for ((out, &a), &b) in out.iter_mut().zip(a.bytes).zip(b.bytes) {
-            let a = R::side(sides[0], i32::from(a ^ flip_a) - sides[0].zero);
-            let b = R::side(sides[1], i32::from(b ^ flip_b) - sides[1].zero);
-            *out = (output.output(a + ((b ^ sign) - sign)) + zero_point).max(lo).min(hi) as u8;
+            let a = (i32::from(a ^ flip_a) - zeros[0]) * multipliers[0];
+            let b = (i32::from(b ^ flip_b) - zeros[1]) * multipliers[1];
+            *out = (((a + b + (1 << (shift - 1))) >> shift) + zero_point).max(lo).min(hi) as u8;
         }
     }
 }

@@ -11,18 +11,36 @@ use crate::infer::Window;
 use crate::quantized::stage::Stage;
 use rayon::prelude::*;
 
-/// Centred weights by tap: taps outermost, then whole blocks of outputs.
-pub(super) struct Depthwise {
-    level: Level,
-    by_tap: Vec<i16>,
-    width: usize,
+/// A depthwise convolution with its weights in the order in which the loops read them, and its output stage.
+pub(crate) enum Depthwise {
+    Lines(Lines),
     /// The faster form, where there is one.
     #[cfg(target_arch = "x86_64")]
-    quads: Option<quad::Quads>,
+    Quads(quad::Quads),
+}
+
+/// The form for all processors and numbers.
+pub(crate) struct Lines {
+    level: Level,
+    /// With as many outputs as inputs, each of which is repeated where it has several outputs.
+    geometry: Geometry,
+    columns: Vec<Column>,
+    /// Centred weights: taps outermost, then whole blocks of outputs.
+    by_tap: Vec<i16>,
+    width: usize,
+    zero: u8,
+    stage: Stage,
 }
 
 impl Depthwise {
-    pub(super) fn new(level: Level, geometry: &Geometry, codes: Codes<'_>, zero_points: &[i32]) -> Depthwise {
+    pub(super) fn new(
+        level: Level,
+        geometry: Geometry,
+        codes: Codes<'_>,
+        zero_points: &[i32],
+        input_zero: u8,
+        stage: Stage,
+    ) -> Depthwise {
         let taps: usize = geometry.windows.iter().map(|w| w.kernel).product();
         let width = geometry.outputs.next_multiple_of(LANES);
         let mut by_tap = vec![0i16; taps * width];
@@ -33,38 +51,37 @@ impl Depthwise {
                 by_tap[tap * width + output] = i16::from(codes.rank(output * taps + tap)) - zero;
             }
         }
-        Depthwise {
-            level,
-            by_tap,
-            width,
-            #[cfg(target_arch = "x86_64")]
-            quads: None,
-        }
-    }
-
-    /// Prepares for the stage with which it will run.
-    pub(super) fn fit(&mut self, geometry: &Geometry, zero: u8, stage: &Stage) {
         #[cfg(target_arch = "x86_64")]
-        if self.level == Level::Avx512 && self.level.available() {
-            self.quads = quad::Quads::new(geometry, &self.by_tap, self.width, zero, stage);
+        if level == Level::Avx512
+            && level.available()
+            && let Some(quads) = quad::Quads::new(&geometry, &by_tap, width, input_zero, &stage)
+        {
+            return Depthwise::Quads(quads);
         }
-        let _ = (geometry, zero, stage);
+        let geometry = Geometry { channels: geometry.outputs, ..geometry };
+        let columns = columns(&geometry);
+        Depthwise::Lines(Lines { level, geometry, columns, by_tap, width, zero: input_zero, stage })
     }
 
     /// The codes of the result.
-    pub(super) fn run(&self, geometry: &Geometry, codes: Codes<'_>, zero: u8, stage: &Stage) -> Vec<u8> {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(quads) = &self.quads {
-            return quads.run(codes, zero);
+    pub(super) fn run(&self, codes: Codes<'_>) -> Vec<u8> {
+        match self {
+            Depthwise::Lines(lines) => lines.run(codes),
+            #[cfg(target_arch = "x86_64")]
+            Depthwise::Quads(quads) => quads.run(codes),
         }
-        let mut out = vec![0; geometry.pixels() * geometry.outputs];
-        self.lines(geometry, codes, zero, stage, &mut out);
-        out
     }
+}
 
-    fn lines(&self, geometry: &Geometry, codes: Codes<'_>, zero: u8, stage: &Stage, out: &mut [u8]) {
+impl Lines {
+    fn run(&self, codes: Codes<'_>) -> Vec<u8> {
+        let geometry = &self.geometry;
+        let mut out = vec![0; geometry.pixels() * geometry.outputs];
+        if out.is_empty() {
+            return out;
+        }
         let multiplier = geometry.outputs / geometry.groups;
-        let centre = |&code: &u8| i16::from(code ^ codes.flip()) - i16::from(zero);
+        let centre = |&code: &u8| i16::from(code ^ codes.flip()) - i16::from(self.zero);
         let mut input: Vec<i16> = if multiplier == 1 {
             codes.bytes.iter().map(centre).collect()
         } else {
@@ -72,20 +89,16 @@ impl Depthwise {
         };
         // Whole blocks are read at the end too.
         input.resize(input.len() + LANES, 0);
-        let geometry = Geometry { channels: geometry.outputs, ..*geometry };
         let line = geometry.windows[2].output * geometry.channels;
-        let columns = columns(&geometry);
         let body = |(line, out): (usize, &mut [u8])| {
-            vectorised_at(
-                self.level,
-                Line { geometry, input: &input, columns: &columns, weights: self, stage, line, out },
-            );
+            vectorised_at(self.level, Line { lines: self, input: &input, line, out });
         };
         if rayon::current_num_threads() == 1 || input.len() * self.by_tap.len() / self.width < 1 << 17 {
             out.chunks_exact_mut(line).enumerate().for_each(body);
         } else {
             out.par_chunks_exact_mut(line).enumerate().for_each(body);
         }
+        out
     }
 }
 
@@ -107,13 +120,10 @@ fn columns(geometry: &Geometry) -> Vec<Column> {
     (0..w.output).map(column).collect()
 }
 
-/// One line of results, with as many outputs as inputs.
+/// One line of results.
 struct Line<'a> {
-    geometry: Geometry,
+    lines: &'a Lines,
     input: &'a [i16],
-    columns: &'a [Column],
-    weights: &'a Depthwise,
-    stage: &'a Stage,
     line: usize,
     out: &'a mut [u8],
 }
@@ -121,7 +131,8 @@ struct Line<'a> {
 impl Vectorised<()> for Line<'_> {
     #[inline(always)]
     fn run(self) {
-        let Line { geometry, input, columns, weights, stage, line, out } = self;
+        let Line { lines, input, line, out } = self;
+        let Lines { ref geometry, ref columns, ref by_tap, width, ref stage, .. } = *lines;
         let channels = geometry.channels;
         let [d, h, w] = geometry.windows;
         let image = line / (d.output * h.output);
@@ -136,14 +147,14 @@ impl Vectorised<()> for Line<'_> {
                     for th in h.taps(at_h) {
                         let from = (plane + h.input_at(at_h, th)) * w.input * channels;
                         let mut x_at = from + column.from + first;
-                        let mut w_at = ((td * h.kernel + th) * w.kernel + column.tap) * weights.width + first;
+                        let mut w_at = ((td * h.kernel + th) * w.kernel + column.tap) * width + first;
                         for _ in 0..column.taps {
-                            let (x, taps) = (lanes(input, x_at), lanes(&weights.by_tap, w_at));
+                            let (x, taps) = (lanes(input, x_at), lanes(by_tap, w_at));
                             for i in 0..LANES {
                                 acc[i] = acc[i].wrapping_add(i32::from(x[i]) * i32::from(taps[i]));
                             }
                             x_at += step;
-                            w_at += weights.width;
+                            w_at += width;
                         }
                     }
                 }
@@ -193,13 +204,11 @@ mod tests {
             let mut bytes = |len: usize| (0..len).map(|_| random.bits() as u8).collect::<Vec<u8>>();
             let (x, weights) = (bytes(2 * h.input * w.input * channels), bytes(channels * h.kernel * w.kernel));
             for requant in requants {
-                let stage = Stage::of(vec![-900; channels], vec![requant; channels], -4, (-120, 101));
+                let stage = || Stage::of(vec![-900; channels], vec![requant; channels], -4, (-120, 101));
                 for (signed, zero) in [(true, 0), (false, 119)] {
                     let run = |level| {
                         let codes = |bytes| Codes { bytes, signed };
-                        let mut depthwise = Depthwise::new(level, &geometry, codes(&weights), &[zero]);
-                        depthwise.fit(&geometry, 131, &stage);
-                        depthwise.run(&geometry, codes(&x), 131, &stage)
+                        Depthwise::new(level, geometry, codes(&weights), &[zero], 131, stage()).run(codes(&x))
                     };
                     assert!(run(Level::best()) == run(Level::Portable), "{geometry:?} {requant:?} {signed}");
                 }

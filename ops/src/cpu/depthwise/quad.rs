@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::cpu::conv::Geometry;
-use crate::cpu::int8::{Aligned, Codes, rounded_twice};
+use crate::cpu::int8::{Aligned, Codes, SMALL, TAME, rounded_twice};
 use crate::cpu::shared::Shared;
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::infer::Window;
@@ -18,9 +18,6 @@ use std::mem::MaybeUninit;
 
 /// Codes of a chunk.
 const WIDE: usize = 64;
-
-/// Multiply-accumulates below which a second thread costs more than it saves.
-const SMALL: usize = 1 << 22;
 
 /// Sixty-four constants in the order of the sums.
 type List<T> = [Aligned<[T; 16]>; 4];
@@ -42,11 +39,13 @@ enum Factors {
 }
 
 /// A depthwise convolution along two axes with its weights in the order in which the loops read them.
-pub(super) struct Quads {
+pub(crate) struct Quads {
     geometry: Geometry,
     blocks: Vec<Block>,
     /// Where each tap begins, from the first element of a line of results in the copy; whole groups.
     offsets: Vec<usize>,
+    /// The zero point of the input, counted from the smallest code.
+    zero: u8,
     zero_point: i16,
     lo: i32,
     hi: i32,
@@ -58,14 +57,12 @@ impl Quads {
     pub(super) fn new(geometry: &Geometry, weights: &[i16], width: usize, zero: u8, stage: &Stage) -> Option<Quads> {
         let [d, h, w] = geometry.windows;
         let channels = geometry.channels;
-        let codes = if stage.lo < 0 { -128..=127 } else { 0..=255 };
         let flat = d == Window::UNIT && geometry.outputs == channels;
-        let narrow = (-512..512).contains(&stage.zero_point) && codes.contains(&stage.lo) && codes.contains(&stage.hi);
         let bytes = weights.iter().all(|&weight| i8::try_from(weight).is_ok());
         let halves = weights.iter().all(|&weight| i8::try_from(weight - weight / 2).is_ok());
         let taps = h.kernel * w.kernel;
         let empty = taps * h.input * w.input * geometry.pixels() == 0;
-        if !flat || !narrow || !halves || empty {
+        if !flat || !stage.is_narrow() || !halves || empty {
             return None;
         }
         // A copy far larger than what is read and written is not worth it.
@@ -106,7 +103,7 @@ impl Quads {
                     half: list(|at| (1i32 << shift[of(at)]) >> 1 & i32::MAX),
                     shift: list(|at| shift[of(at)]),
                 },
-                Scale::Float(scale) if scale.iter().all(|scale| scale.abs() < 0.99) => {
+                Scale::Float(scale) if scale.iter().all(|scale| scale.abs() < TAME as f32) => {
                     Factors::Float(list(|at| scale[of(at)]))
                 }
                 _ => return None,
@@ -122,24 +119,22 @@ impl Quads {
         };
         let offsets = (0..groups * 4).map(|at| tap(at.min(taps - 1))).collect();
         let Stage { lo, hi, zero_point, .. } = *stage;
-        Some(Quads { geometry: *geometry, blocks, offsets, zero_point: zero_point as i16, lo, hi })
+        Some(Quads { geometry: *geometry, blocks, offsets, zero, zero_point: zero_point as i16, lo, hi })
     }
 
     /// The codes of the result.
-    pub(super) fn run(&self, codes: Codes<'_>, zero: u8) -> Vec<u8> {
+    pub(super) fn run(&self, codes: Codes<'_>) -> Vec<u8> {
         let geometry = &self.geometry;
         let [_, h, w] = geometry.windows;
         let (copy, line) = (Copy::new(geometry), w.output * geometry.channels);
         let len = geometry.batch * h.output * line;
+        let image = h.input * w.input * geometry.channels;
+        assert!(codes.bytes.len() == geometry.batch * image, "an input of another shape");
         let body = |out: &mut [MaybeUninit<u8>]| {
-            with_buffer(copy.size(geometry), |image| {
-                for (from, out) in codes
-                    .bytes
-                    .chunks_exact(h.input * w.input * geometry.channels)
-                    .zip(out.chunks_exact_mut(h.output * line))
-                {
-                    vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero, to: image });
-                    let image = &*image;
+            with_buffer(copy.size(geometry), |to| {
+                for (from, out) in codes.bytes.chunks_exact(image).zip(out.chunks_exact_mut(h.output * line)) {
+                    vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero: self.zero, to });
+                    let image = &*to;
                     let body = |(at, out): (usize, &mut [MaybeUninit<u8>])| {
                         self.line(&image[at * h.stride * copy.pitch..], out);
                     };
@@ -151,7 +146,8 @@ impl Quads {
                 }
             });
         };
-        // SAFETY: every line of every image is written, and every code of a line.
+        // SAFETY: there are as many images of input as of results, as the assertion has seen, so that every line of every image is
+        // written, and every code of a line.
         unsafe { crate::cpu::shared::written(len, body) }
     }
 

@@ -13,7 +13,7 @@ pub(crate) use act::Epilogue;
 pub(crate) use pack::{Bf16, F32, Form, Packed, Rows};
 
 use super::Level;
-use super::share::share;
+use super::share::{HEIGHT, share_product};
 use super::shared::Shared;
 use pack::{LANES, Panel};
 use std::ops::Range;
@@ -23,9 +23,6 @@ const SMALL: usize = 1 << 18;
 
 /// Bytes of rows in a block: what stays in the second cache beside a panel of weights.
 const BLOCK: usize = 512 << 10;
-
-/// Rows of whole tiles, whatever the number of vectors in a panel.
-const HEIGHT: usize = 24;
 
 /// Chunks of rows that a thread draws.
 const CHUNKS: usize = 4;
@@ -175,18 +172,10 @@ pub(crate) fn multiply<F: Inner>(packed: &Packed<F>, rows: &Rows<'_, F>, epilogu
             }
         }
     };
-    let threads = rayon::current_num_threads();
-    if threads == 1 || m * n * (packed.steps * F::GROUP).max(1) < SMALL {
+    if rayon::current_num_threads() == 1 || m * n * (packed.steps * F::GROUP).max(1) < SMALL {
         return run(0..m, 0..panels);
     }
-    // The operand that is cut is read once, the other one for every chunk.
-    if panels >= threads && (n > 4 * m || m < 2 * HEIGHT * threads) {
-        share(panels, 1, |draws| draws.for_each(|panels| run(0..m, panels)));
-    } else {
-        let tiles = m.div_ceil(HEIGHT);
-        let of = |tiles: Range<usize>| tiles.start * HEIGHT..m.min(tiles.end * HEIGHT);
-        share(tiles, tiles / (CHUNKS * threads), |draws| draws.for_each(|tiles| run(of(tiles), 0..panels)));
-    }
+    share_product([m, panels], [m, n], [CHUNKS, 1], |pieces| pieces.for_each(|(rows, panels)| run(rows, panels)));
 }
 
 #[cfg(test)]

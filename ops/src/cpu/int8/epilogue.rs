@@ -5,8 +5,12 @@
 use super::LANES;
 use super::pack::{Form, Quad};
 use super::tile::Tiles;
+use crate::arith::BELOW_HALF;
 use crate::quantized::stage::{Scale, Stage, lanes};
 use std::arch::x86_64::*;
+
+/// Sums of 32 bits times a factor of a smaller magnitude stay in 32 bits.
+pub(crate) const TAME: f64 = 0.99;
 
 /// Sixteen constants.
 #[target_feature(enable = "avx512f")]
@@ -20,7 +24,7 @@ pub(super) fn load(list: &[i32], first: usize) -> __m512i {
 /// a number would have to lie in memory.
 macro_rules! for_rows {
     ($rows:ident, $r:ident, $body:expr) => {
-        for_rows!($rows, $r, $body; 0 1 2 3 4 5 6 7 8 9 10 11)
+        for_rows!($rows, $r, $body; 0 1 2 3 4 5 6 7)
     };
     ($rows:ident, $r:ident, $body:expr; $($row:literal)*) => {
         $(if $row < $rows {
@@ -41,7 +45,8 @@ pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
     begin: usize,
     acc: [[__m512i; VECTORS]; ROWS],
 ) {
-    const { assert!(ROWS <= 12) };
+    // The lists of `for_rows`: what is beyond them would not be written.
+    const { assert!(ROWS <= 8 && (ROWS * VECTORS).div_ceil(4) <= 6) };
     let stage = tiles.stage;
     let first = tiles.place.first + tiles.first;
     // SAFETY: the caller's; sixteen factors are there, and sums of a vector are 64 bytes of plain integers.
@@ -52,11 +57,7 @@ pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
                 let scale: [__m512; VECTORS] = std::array::from_fn(load);
                 if let Some(run) = &write.run {
                     let round = Single { scale };
-                    if write.signed {
-                        write.panel::<_, _, true>(tiles, run, begin, acc, round);
-                    } else {
-                        write.panel::<_, _, false>(tiles, run, begin, acc, round);
-                    }
+                    write.panel(tiles, run, begin, acc, round);
                     return;
                 }
                 for_rows!(ROWS, r, write.float(tiles, begin + r, acc[r], scale));
@@ -66,11 +67,7 @@ pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
                 let shift: [__m512i; VECTORS] = std::array::from_fn(|v| load(shift, first + v * LANES));
                 let half: [__m512i; VECTORS] = std::array::from_fn(|v| half_of(shift[v]));
                 let round = Twice { multiplier, half, shift };
-                if write.signed {
-                    write.panel::<_, _, true>(tiles, run, begin, acc, round);
-                } else {
-                    write.panel::<_, _, false>(tiles, run, begin, acc, round);
-                }
+                write.panel(tiles, run, begin, acc, round);
             }
             Scale::Double { multiplier, shift } => {
                 for (r, acc) in acc.into_iter().enumerate() {
@@ -84,11 +81,7 @@ pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
             }
             Scale::Dense(scale) if let Some(run) = &write.run => {
                 let round = Real::<VECTORS> { scale: std::array::from_fn(|v| lanes(scale, first + v * LANES)) };
-                if write.signed {
-                    write.panel::<_, _, true>(tiles, run, begin, acc, round);
-                } else {
-                    write.panel::<_, _, false>(tiles, run, begin, acc, round);
-                }
+                write.panel(tiles, run, begin, acc, round);
             }
             _ => {
                 for (r, acc) in acc.into_iter().enumerate() {
@@ -142,19 +135,18 @@ impl Write {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub(super) fn new(tiles: &Tiles<'_, Quad>) -> Write {
         let Stage { zero_point, lo, hi, ref scale, .. } = *tiles.stage;
-        let codes = if lo < 0 { -128..=127 } else { 0..=255 };
-        let narrow = (-512..512).contains(&zero_point) && codes.contains(&lo) && codes.contains(&hi);
+        let narrow = tiles.stage.is_narrow();
         let first = tiles.place.first + tiles.first;
         let count = tiles.vectors * LANES;
         let tame = match scale {
             Scale::Float(scale) => {
                 // As numbers without sign, bits of magnitudes have the order of the magnitudes.
                 let most = scale[first..][..count].iter().fold(0, |most, scale| scale.abs().to_bits().max(most));
-                most < 0.99f32.to_bits()
+                most < (TAME as f32).to_bits()
             }
             // Every product of a sum is in 32 bits.
             Scale::Dense(scale) => {
-                scale[first..][..count].iter().fold(true, |all, scale| all & (*scale >= 0.0) & (*scale < 0.99))
+                scale[first..][..count].iter().fold(true, |all, scale| all & (*scale >= 0.0) & (*scale < TAME))
             }
             _ => {
                 let most =
@@ -229,7 +221,28 @@ impl Write {
     /// # Safety
     /// As for [`counted`].
     #[inline(always)]
-    unsafe fn panel<const ROWS: usize, const VECTORS: usize, const SIGNED: bool>(
+    unsafe fn panel<const ROWS: usize, const VECTORS: usize>(
+        &self,
+        tiles: &Tiles<'_, Quad>,
+        run: &Run,
+        begin: usize,
+        acc: [[__m512i; VECTORS]; ROWS],
+        round: impl Round,
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            if self.signed {
+                self.panel_of::<_, _, true>(tiles, run, begin, acc, round);
+            } else {
+                self.panel_of::<_, _, false>(tiles, run, begin, acc, round);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`counted`].
+    #[inline(always)]
+    unsafe fn panel_of<const ROWS: usize, const VECTORS: usize, const SIGNED: bool>(
         &self,
         tiles: &Tiles<'_, Quad>,
         run: &Run,
@@ -390,8 +403,7 @@ fn order(quarters: usize) -> __m512i {
     }
 }
 
-/// Sums times real factors below 1, to the nearest, halves away from zero: the addend is the largest number below a half, and the
-/// conversion drops the fraction.
+/// Sums times real factors below 1, to the nearest, halves away from zero, by [`BELOW_HALF`].
 ///
 /// # Safety
 /// As for [`counted`]; eight factors are there.
@@ -401,7 +413,7 @@ unsafe fn rounded_real(acc: __m256i, scale: *const f64) -> __m256i {
     unsafe {
         let real = _mm512_mul_pd(_mm512_cvtepi32_pd(acc), _mm512_loadu_pd(scale));
         let sign = _mm512_and_pd(real, _mm512_set1_pd(-0.0));
-        let addend = _mm512_or_pd(sign, _mm512_set1_pd(0.499_999_999_999_999_94));
+        let addend = _mm512_or_pd(sign, _mm512_set1_pd(BELOW_HALF));
         _mm512_cvttpd_epi32(_mm512_add_pd(real, addend))
     }
 }

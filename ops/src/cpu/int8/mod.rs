@@ -14,19 +14,19 @@ mod multiply;
 mod pack;
 mod portable;
 mod source;
-#[cfg(target_arch = "x86_64")]
 mod sum;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use epilogue::rounded_twice;
+pub(crate) use epilogue::{TAME, rounded_twice};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use multiply::SMALL;
 pub(crate) use multiply::{multiply, product};
 pub(crate) use pack::{Aligned, Codes, Form, Weights};
 pub(crate) use source::{Layout, Matrix, Source, convert, pitch};
-#[cfg(target_arch = "x86_64")]
-pub(crate) use sum::{Doubled, DoubledSide};
+pub(crate) use sum::{Doubled, Factor, Side};
 pub(crate) use tile::{Place, heights};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::by_height;

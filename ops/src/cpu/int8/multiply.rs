@@ -4,7 +4,7 @@ use super::LANES;
 use super::pack::{Form, Packed, Pair, Quad, Weights};
 use super::source::Source;
 use super::tile::{Place, Tiles};
-use crate::cpu::share::share;
+use crate::cpu::share::{HEIGHT, share_product};
 use crate::cpu::shared::{self, Shared};
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::quantized::stage::Stage;
@@ -16,10 +16,7 @@ use std::ops::Range;
 const BLOCK: usize = 512 << 10;
 
 /// Multiply-accumulates below which a second thread costs more than it saves.
-const SMALL: usize = 1 << 22;
-
-/// Rows of whole tiles, whatever the number of vectors in a panel.
-const HEIGHT: usize = 24;
+pub(crate) const SMALL: usize = 1 << 22;
 
 /// Chunks of rows that a thread draws, where each is of [`CHUNK`] multiply-accumulates at least: little enough that no thread waits
 /// long for the last one, and enough that drawing costs nothing beside it.
@@ -122,20 +119,12 @@ fn spread<F: Inner>(
     }
     let product = Product { packed, source, stage, place, out: Shared::new(out) };
     let k = packed.layout.segments.len() * packed.layout.length;
-    let threads = rayon::current_num_threads();
     let products = packed.n * k.max(1);
-    if threads == 1 || rows * products < SMALL {
+    if rayon::current_num_threads() == 1 || rows * products < SMALL {
         return product.draw(std::iter::once((0..rows, 0..panels)));
     }
-    // The operand that is cut is read once, the other one for every chunk.
-    if panels >= threads && (products > 4 * rows * source.row_size() || rows < 2 * HEIGHT * threads) {
-        share(panels, 1, |draws| product.draw(draws.map(|panels| (0..rows, panels))));
-    } else {
-        let tiles = rows.div_ceil(HEIGHT);
-        let chunk = (tiles / (CHUNKS * threads)).max(CHUNK / (products * HEIGHT));
-        let of = |tiles: Range<usize>| tiles.start * HEIGHT..rows.min(tiles.end * HEIGHT);
-        share(tiles, chunk, |draws| product.draw(draws.map(|tiles| (of(tiles), 0..panels))));
-    }
+    let sizes = [rows * source.row_size(), products];
+    share_product([rows, panels], sizes, [CHUNKS, CHUNK / (products * HEIGHT)], |pieces| product.draw(pieces));
 }
 
 impl<F: Inner, S: Source> Product<'_, F, S> {

@@ -83,15 +83,15 @@ pub(crate) fn pitch<F: Form>(k: usize) -> usize {
     if whole > 0 && whole.is_multiple_of(1024) { whole + 64 } else { whole }
 }
 
-/// The activations of codes.
+/// The activations of codes. There is room for as many at least.
 #[inline(always)]
 pub(crate) fn convert<F: Form>(activations: &mut [F::X], codes: &[u8], flip: u8, zero: u8) {
+    let activations = &mut activations[..codes.len()];
     // Rows are short: whole vectors by their number, without the loops that bring a pointer to alignment.
     let ((blocks, rest), (from, codes)) = (activations.as_chunks_mut::<64>(), codes.as_chunks::<64>());
     for (block, codes) in blocks.iter_mut().zip(from) {
         *block = codes.map(|code| F::activation(code ^ flip, zero));
     }
-    let rest = if from.len() < blocks.len() { blocks[from.len()].as_mut_slice() } else { rest };
     for (x, &code) in rest.iter_mut().zip(codes) {
         *x = F::activation(code ^ flip, zero);
     }
