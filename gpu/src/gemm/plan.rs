@@ -346,5 +346,13 @@ pub(crate) fn instances() -> Vec<Instance> {
         }
     }
     all.extend([DType::BF16, DType::F16, DType::I8].into_iter().filter_map(reduction));
+    // Products of codes round by integers too, but for the tiles that leave no registers for it.
+    let has = |instance: &Instance, name, value: &str| {
+        instance.defines.iter().any(|define| *define == (name, value.to_owned()))
+    };
+    let codes = |instance: &&Instance| has(instance, "DTYPE", "2") && !has(instance, "TN", "256");
+    let integers: Vec<Instance> =
+        all.iter().filter(codes).map(|instance| instance.clone().define("ROUNDING", 1)).collect();
+    all.extend(integers);
     all
 }
