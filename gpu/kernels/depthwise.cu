@@ -125,9 +125,9 @@ depthwise(const i8* x, const i8* weight, const int* bias, Factors factors, i8* o
     const bool inside = channel < channels;
     const int4 added = inside ? *(const int4*)(bias + channel) : make_int4(0, 0, 0, 0);
     const int biases[4] = {added.x, added.y, added.z, added.w};
-    Factor own[4];
-#pragma unroll
-    for (int j = 0; j < 4; j++) own[j] = factor_at(factors, channel + j, inside);
+    const uint4 m = inside ? *(const uint4*)(factors.multiplier + channel) : make_uint4(0, 0, 0, 0);
+    const int4 s = ROUNDING && inside ? *(const int4*)(factors.shift + channel) : make_int4(0, 0, 0, 0);
+    const Factor own[4] = {{m.x, s.x}, {m.y, s.y}, {m.z, s.z}, {m.w, s.w}};
     for (int i = 0; i < high.kernel * tiling.groups; i++) {
         const uint4 w = load_shared_16(weights + i * 2 * CHUNK * 4 + lane * 16);
         const u32 words[4] = {w.x, w.y, w.z, w.w};

@@ -34,6 +34,11 @@ impl Operands {
         Ok(operands)
     }
 
+    /// Operands that are on the device already, and room for the results, by port; scalars stay on the host.
+    pub fn of(buffers: Vec<(&'static str, Buffer)>, scalars: Tensors) -> Operands {
+        Operands { buffers, scalars }
+    }
+
     /// The buffer of a port.
     ///
     /// # Errors
@@ -160,6 +165,14 @@ fn planned() -> impl Iterator<Item = &'static Planned> {
 pub fn steps(device: &Device, def: &OpDef, dims: &Dims, operands: &Operands) -> Result<Option<Steps>> {
     let planned = planned().find(|planned| planned.name == def.name);
     planned.map(|planned| unless_empty(def, dims, || (planned.steps)(device, dims, operands))).transpose()
+}
+
+/// How far a device goes with the kernels whose launches [`steps`] gives.
+pub fn grade(device: &Device, def: &OpDef) -> Grade {
+    match planned().find(|planned| planned.name == def.name) {
+        Some(planned) => device.facts().grade(planned.least),
+        None => Grade::ReferenceOnly("there is no kernel of the definition"),
+    }
 }
 
 fn unless_empty(def: &OpDef, dims: &Dims, steps: impl FnOnce() -> Result<Steps>) -> Result<Steps> {

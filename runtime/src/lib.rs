@@ -10,6 +10,7 @@ mod cpu;
 mod error;
 mod executor;
 mod failure;
+mod gpu;
 mod profile;
 mod vta;
 
@@ -18,5 +19,6 @@ pub use cpu::CpuBackend;
 pub use error::{ErrorClass, RuntimeError};
 pub use executor::Executor;
 pub use failure::Failure;
+pub use gpu::GpuBackend;
 pub use profile::{Profile, SegmentProfile, Span, median};
 pub use vta::VtaBackend;
