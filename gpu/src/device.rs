@@ -414,7 +414,10 @@ impl Buffer {
     pub fn part(&self, byte: usize, dtype: DType, elements: usize) -> Result<Buffer> {
         let end = elements.checked_mul(dtype.bytes()).and_then(|bytes| bytes.checked_add(byte));
         if end.is_none_or(|end| end > self.bytes()) {
-            let text = format!("{elements} elements of {dtype} from byte {byte} on are not in a buffer of {} bytes", self.bytes());
+            let text = format!(
+                "{elements} elements of {dtype} from byte {byte} on are not in a buffer of {} bytes",
+                self.bytes()
+            );
             return Err(GpuError::Invalid(text));
         }
         let memory = Arc::clone(&self.memory);
