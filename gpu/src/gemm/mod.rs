@@ -153,6 +153,7 @@ pub(crate) fn product(device: &Device, problem: &Problem, wish: Wish, factors: &
     let extents = |args: Args| args.block(&finish.args()).i32(m as i32).i32(n as i32).i32(k as i32);
     let args = match path {
         Path::Nothing | Path::Simt => extents(plain),
+        Path::Vector => extents(plain).i32(k.is_multiple_of(4).into()),
         Path::Mma | Path::Ragged => extents(plain.optional(partials.as_ref())).i32(splits as i32),
         Path::Tma => {
             let size = dtype.bytes();

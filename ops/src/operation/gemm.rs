@@ -120,7 +120,12 @@ impl Operation for Float {
     }
 
     fn samples(&self) -> Vec<Sample> {
-        let more = [("silu", [33, 40, 64], 2), ("gelu", [33, 40, 64], 3), ("nan_and_inf", [20, 24, 32], 1)];
+        let more = [
+            ("few_rows", [3, 50, 37], 2),
+            ("silu", [33, 40, 64], 2),
+            ("gelu", [33, 40, 64], 3),
+            ("nan_and_inf", [20, 24, 32], 1),
+        ];
         samples(self.0, &more)
     }
 
