@@ -27,7 +27,7 @@
 //! 16 bytes, without copies on their way: 8.8 times the bytes of the operands and results of a product of 250 x 250 x 252, most
 //! of them from the first-level cache (simulated). `gemm_f32` reads eight words of shared memory for 16 multiply-adds, which
 //! bounds it to half of the 67 TFLOP/s. For up to four rows a warp takes a column instead, so that weights are read once: memory is
-//! the limit, with 16 bytes of each lane on their way, 32 kB of eight blocks of a multiprocessor.
+//! the limit, with 16 bytes of each lane on their way, 20 kB of five blocks of a multiprocessor.
 //!
 //! Where rows of tiles are few, the sum is split so that all multiprocessors have work; partial products are added in the order
 //! of the splits, so that results do not depend on timing.
