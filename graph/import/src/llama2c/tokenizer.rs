@@ -21,7 +21,6 @@ pub struct Tokenizer {
     tokens: Vec<Token>,
     /// The first token of these bytes.
     by_bytes: HashMap<Vec<u8>, usize>,
-    longest: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -79,18 +78,12 @@ impl Tokenizer {
         for (i, token) in tokens.iter().enumerate() {
             by_bytes.entry(token.bytes.clone()).or_insert(i);
         }
-        let longest = tokens.iter().map(|token| token.bytes.len()).max().unwrap_or(0);
-        Ok(Tokenizer { tokens, by_bytes, longest })
+        Ok(Tokenizer { tokens, by_bytes })
     }
 
     /// The number of tokens.
     pub fn vocabulary(&self) -> usize {
         self.tokens.len()
-    }
-
-    /// Bytes of the longest token: a text of n bytes has n divided by that many tokens at least.
-    pub fn longest(&self) -> usize {
-        self.longest
     }
 
     /// The tokens of a text behind [`BEGIN`]: a space before it, characters that the vocabulary lacks as bytes, and then the
