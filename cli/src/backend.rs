@@ -112,6 +112,12 @@ pub fn open(kind: BackendKind, seed: u64) -> Result<Backend> {
     Ok(Backend { kind, kernels: tandem_gpu::kernels(&device), device: Some(device) })
 }
 
+/// How many GPUs there are.
+pub fn gpus() -> usize {
+    let none = Arc::new(Compiler::absent(GpuError::Unavailable("counting needs no compiler".to_owned())));
+    (0..).take_while(|&index| Device::cuda(index, Arc::clone(&none)).is_ok()).count()
+}
+
 /// The processor's name, as the system tells it.
 fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -153,17 +153,15 @@ impl LinkKind {
 }
 
 impl LinkOptions {
-    /// Refuses options that mean nothing for a device.
+    /// Refuses options that mean nothing for any of these devices.
     ///
     /// # Errors
     /// One sentence naming the first of them.
-    pub fn check(&self, link: Option<&LinkKind>) -> Result<()> {
-        let (on_port, framed, remote) = match link {
-            Some(LinkKind::Board(_)) => (true, true, false),
-            Some(LinkKind::Tcp(_)) => (false, true, false),
-            Some(LinkKind::Remote(_)) => (false, true, true),
-            Some(LinkKind::Uio(..)) | None => (false, false, false),
-        };
+    pub fn check(&self, links: &[&LinkKind]) -> Result<()> {
+        let is_any = |what: fn(&LinkKind) -> bool| links.iter().any(|link| what(link));
+        let on_port = is_any(|link| matches!(link, LinkKind::Board(_)));
+        let framed = is_any(|link| !matches!(link, LinkKind::Uio(..)));
+        let remote = is_any(|link| matches!(link, LinkKind::Remote(_)));
         if self.token_file.is_some() && !remote {
             bail!(
                 "--token-file is for a device of another machine: give --device remote:HOST:PORT with it, or leave it out"

@@ -1,5 +1,6 @@
 //! Options that several verbs share.
 
+use crate::backend;
 use crate::board;
 use crate::link::{LinkKind, LinkOptions};
 use crate::simulation::SimulationOptions;
@@ -12,7 +13,9 @@ use tandem_ops::Arith;
 /// The accelerator of a simulator that nothing is said about.
 const HW: &str = "vta";
 /// The devices, for the help.
-const DEVICES: &str = "fsim|tsim|board:NAME|tcp:HOST:PORT|remote:HOST:PORT|uio:DEVICE,BUFFER|cpu";
+const DEVICES: &str = "fsim|tsim|board:NAME|tcp:HOST:PORT|remote:HOST:PORT|uio:DEVICE,BUFFER|cuda:N|ptx|cpu|auto";
+/// Clock that an accelerator is taken to have where nothing says otherwise, in megahertz.
+const CLOCK_MHZ: f64 = 100.0;
 
 /// A model and how to import it.
 #[derive(Args, Clone, Debug)]
@@ -48,12 +51,17 @@ impl Passes {
 /// What runs the model.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceOptions {
-    /// fsim: the functional simulator of the VTA; tsim: the VTA's hardware, cycle by cycle; board:NAME: a board on a serial
-    /// port; tcp:HOST:PORT: what `tandem board serve` exports there; remote:HOST:PORT: what `tandem serve-device` exports there;
-    /// uio:DEVICE,BUFFER: a core beside this processor; the CPU does what the VTA cannot. With ,cpu behind it the nodes are
-    /// measured on both and split for the least latency, see `tandem partition`. cpu: the CPU alone.
+    /// One device, which gets all that it can run while the CPU does the rest, or several with commas between them, over which the
+    /// model is split for the least latency, see `tandem partition`; the CPU takes part where the list has cpu. fsim: the functional
+    /// simulator of the VTA; tsim: the VTA's hardware, cycle by cycle; board:NAME: a board on a serial port; tcp:HOST:PORT: what
+    /// `tandem board serve` exports there; remote:HOST:PORT: what `tandem serve-device` exports there; uio:DEVICE,BUFFER: a core
+    /// beside this processor; cuda:N: a GPU; ptx: a simulator that runs the GPU's kernels; cpu: the CPU; auto: the CPU with all GPUs
+    /// that are found.
     #[arg(long, value_parser = devices, default_value = "fsim", value_name = DEVICES)]
     pub device: DeviceChoice,
+    /// Clock of simulated accelerators, by which their cycles become seconds.
+    #[arg(long, value_name = "MHZ", default_value_t = CLOCK_MHZ, value_parser = positive)]
+    pub clock_mhz: f64,
     /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file [default: vta for a simulator; a board needs the
     /// one that its bitstream was built for, and remote:HOST:PORT tells it].
     #[arg(long, value_name = "PRESET|FILE")]
@@ -83,10 +91,20 @@ pub struct InputOptions {
 /// What runs a model, and who splits it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceChoice {
-    /// The accelerator with the CPU, or the CPU alone.
-    pub kind: DeviceKind,
-    /// Whether the split is for the least latency; else the accelerator has all that it can run.
-    pub planned: bool,
+    kinds: Vec<DeviceKind>,
+    /// How the model is split.
+    pub split: Split,
+}
+
+/// How a model is split between devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// The one device has all that it can run, the CPU the rest.
+    Greedy,
+    /// For the least latency, over all devices and the CPU.
+    WithCpu,
+    /// For the least latency, over all devices; the CPU has what none of them runs.
+    WithoutCpu,
 }
 
 /// Devices to choose from.
@@ -98,6 +116,10 @@ pub enum DeviceKind {
     Tsim,
     /// A board, and the CPU for the rest.
     Link(LinkKind),
+    /// A GPU, and the CPU for the rest.
+    Cuda(usize),
+    /// The simulator of the GPU's kernels, and the CPU for the rest.
+    Ptx,
     /// The CPU alone.
     Cpu,
 }
@@ -145,12 +167,12 @@ pub enum Normalize {
 }
 
 impl DeviceOptions {
-    /// The word that names the accelerator.
+    /// The word that names the configuration of an accelerator.
     ///
     /// # Errors
     /// A board without one.
-    pub fn hw(&self) -> Result<&str> {
-        match (&self.hw, &self.device.kind) {
+    pub fn hw<'a>(&'a self, kind: &'a DeviceKind) -> Result<&'a str> {
+        match (&self.hw, kind) {
             (Some(hw), _) => Ok(hw),
             // A board that is known has its own.
             (None, DeviceKind::Link(LinkKind::Board(name))) if board::resolve(name).is_ok() => Ok(name),
@@ -166,8 +188,12 @@ impl DeviceOptions {
     /// # Errors
     /// One sentence.
     pub fn check_whole(&self) -> Result<()> {
-        if self.device.planned {
-            bail!("--device {},cpu: nothing is split here; give {0} alone", self.device.kind.name());
+        if self.device.is_planned() {
+            bail!(
+                "--device {}: nothing is split here; give one device alone, such as {}",
+                self.device.name(),
+                self.device.kind().name()
+            );
         }
         Ok(())
     }
@@ -177,8 +203,64 @@ impl DeviceOptions {
     /// # Errors
     /// One sentence naming the first of them.
     pub fn check(&self) -> Result<()> {
-        self.simulation.check(self.device.kind == DeviceKind::Tsim)?;
-        self.link.check(self.device.kind.link())
+        let kinds = &self.device.kinds;
+        self.simulation.check(kinds.contains(&DeviceKind::Tsim))?;
+        let links: Vec<&LinkKind> = kinds.iter().filter_map(DeviceKind::link).collect();
+        self.link.check(&links)
+    }
+
+    /// The clock of simulated accelerators in hertz.
+    pub fn clock_hz(&self) -> f64 {
+        self.clock_mhz * 1e6
+    }
+
+    /// The same for another choice of devices.
+    pub fn on(&self, device: impl Into<DeviceChoice>) -> DeviceOptions {
+        DeviceOptions { device: device.into(), ..self.clone() }
+    }
+}
+
+impl Default for DeviceOptions {
+    fn default() -> DeviceOptions {
+        DeviceOptions {
+            device: DeviceKind::Fsim.into(),
+            clock_mhz: CLOCK_MHZ,
+            hw: None,
+            link: LinkOptions::default(),
+            simulation: SimulationOptions::default(),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// The devices, in order, without the CPU; or the CPU alone.
+    pub fn kinds(&self) -> &[DeviceKind] {
+        &self.kinds
+    }
+
+    /// The first device.
+    pub fn kind(&self) -> &DeviceKind {
+        self.kinds.first().unwrap_or(&DeviceKind::Cpu)
+    }
+
+    /// Whether the model is split over a list of devices.
+    pub fn is_planned(&self) -> bool {
+        self.split != Split::Greedy
+    }
+
+    /// The same with one device in the place of another.
+    pub fn with(&self, old: &DeviceKind, new: &DeviceKind) -> DeviceChoice {
+        let replaced = |kind: &DeviceKind| if kind == old { new.clone() } else { kind.clone() };
+        DeviceChoice { kinds: self.kinds.iter().map(replaced).collect(), split: self.split }
+    }
+
+    /// The name on the command line.
+    pub fn name(&self) -> String {
+        let mut names: Vec<String> = self.kinds.iter().map(DeviceKind::name).collect();
+        if self.split == Split::WithCpu && self.kind() != &DeviceKind::Cpu {
+            names.push("cpu".to_owned());
+        }
+        names.join(",")
     }
 }
 
@@ -192,7 +274,7 @@ impl DeviceKind {
     pub fn link(&self) -> Option<&LinkKind> {
         match self {
             DeviceKind::Link(link) => Some(link),
-            DeviceKind::Fsim | DeviceKind::Tsim | DeviceKind::Cpu => None,
+            DeviceKind::Fsim | DeviceKind::Tsim | DeviceKind::Cuda(_) | DeviceKind::Ptx | DeviceKind::Cpu => None,
         }
     }
 
@@ -202,8 +284,15 @@ impl DeviceKind {
             DeviceKind::Fsim => "fsim".to_owned(),
             DeviceKind::Tsim => "tsim".to_owned(),
             DeviceKind::Link(link) => link.name(),
+            DeviceKind::Cuda(index) => format!("cuda:{index}"),
+            DeviceKind::Ptx => "ptx".to_owned(),
             DeviceKind::Cpu => "cpu".to_owned(),
         }
+    }
+
+    /// Whether it is an accelerator.
+    pub fn is_vta(&self) -> bool {
+        matches!(self, DeviceKind::Fsim | DeviceKind::Tsim | DeviceKind::Link(_))
     }
 }
 
@@ -223,21 +312,45 @@ impl Normalize {
     }
 }
 
-/// The accelerator has all that it can run.
+/// The device has all that it can run.
 impl From<DeviceKind> for DeviceChoice {
     fn from(kind: DeviceKind) -> DeviceChoice {
-        DeviceChoice { kind, planned: false }
+        DeviceChoice { kinds: vec![kind], split: Split::Greedy }
     }
 }
 
 /// Devices, for clap.
 fn devices(text: &str) -> Result<DeviceChoice, String> {
-    let accelerator = text.strip_suffix(",cpu").or_else(|| text.strip_prefix("cpu,"));
-    let kind = device(accelerator.unwrap_or(text))?;
-    if accelerator.is_some() && kind == DeviceKind::Cpu {
-        return Err("name the CPU once, beside an accelerator or alone".to_owned());
+    if text == "auto" {
+        let kinds: Vec<DeviceKind> = (0..backend::gpus()).map(DeviceKind::Cuda).collect();
+        let alone = kinds.is_empty();
+        let split = if alone { Split::Greedy } else { Split::WithCpu };
+        return Ok(DeviceChoice { kinds: if alone { vec![DeviceKind::Cpu] } else { kinds }, split });
     }
-    Ok(DeviceChoice { kind, planned: accelerator.is_some() })
+    let mut kinds = Vec::new();
+    let mut rest = Some(text);
+    while let Some(text) = rest {
+        // A device beside this processor has a comma of its own.
+        let from = if text.starts_with("uio:") { text.find(',').map_or(text.len(), |at| at + 1) } else { 0 };
+        let end = text[from..].find(',').map_or(text.len(), |at| from + at);
+        kinds.push(device(&text[..end])?);
+        rest = text.get(end + 1..);
+    }
+    let count = kinds.len();
+    kinds.retain(|kind| *kind != DeviceKind::Cpu);
+    match (count, kinds.len()) {
+        (1, 0) => Ok(DeviceKind::Cpu.into()),
+        (1, _) => Ok(DeviceChoice { kinds, split: Split::Greedy }),
+        (_, 0) => Err("name the CPU once, beside another device or alone".to_owned()),
+        (all, others) if all - others > 1 => Err("name the CPU once, beside another device or alone".to_owned()),
+        (all, others) => {
+            let named_twice = |kind: &&DeviceKind| kinds.iter().filter(|other| other == kind).count() > 1;
+            if let Some(twice) = kinds.iter().filter(|kind| !matches!(kind, DeviceKind::Fsim)).find(named_twice) {
+                return Err(format!("{} is there once; name it once", twice.name()));
+            }
+            Ok(DeviceChoice { kinds, split: if all > others { Split::WithCpu } else { Split::WithoutCpu } })
+        }
+    }
 }
 
 /// A device, for clap.
@@ -245,12 +358,22 @@ pub fn device(text: &str) -> Result<DeviceKind, String> {
     match text {
         "fsim" => Ok(DeviceKind::Fsim),
         "tsim" => Ok(DeviceKind::Tsim),
+        "ptx" => Ok(DeviceKind::Ptx),
+        "cuda" => Ok(DeviceKind::Cuda(0)),
         "cpu" => Ok(DeviceKind::Cpu),
-        other => match LinkKind::parse(other) {
-            Some(link) => link.map(DeviceKind::Link),
-            None => Err(format!("use {}", DEVICES.replace('|', ", "))),
+        other => match (other.strip_prefix("cuda:"), LinkKind::parse(other)) {
+            (Some(index), _) => {
+                index.parse().map(DeviceKind::Cuda).map_err(|_| "write cuda:N, such as cuda:0".to_owned())
+            }
+            (None, Some(link)) => link.map(DeviceKind::Link),
+            (None, None) => Err(format!("use {}", DEVICES.replace('|', ", "))),
         },
     }
+}
+
+/// A number above zero, for clap.
+pub fn positive(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0).ok_or_else(|| "give a number above 0".to_owned())
 }
 
 fn arith(text: &str) -> Result<Arith, String> {
@@ -302,4 +425,26 @@ fn normalize(text: &str) -> Result<Normalize, String> {
         return Err("mean and deviation must be finite and the deviation above 0".to_owned());
     }
     Ok(Normalize::MeanStd(mean.to_vec(), std.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_devices_say_who_takes_part() {
+        let of = |text: &str| devices(text).unwrap();
+        assert_eq!(of("fsim"), DeviceKind::Fsim.into());
+        assert_eq!(of("cpu"), DeviceKind::Cpu.into());
+        for (text, name) in [("fsim,cpu", "fsim,cpu"), ("cpu,fsim", "fsim,cpu"), ("cpu,ptx,tsim", "ptx,tsim,cpu")] {
+            assert_eq!((of(text).split, of(text).name()), (Split::WithCpu, name.to_owned()));
+        }
+        let three = of("uio:/dev/uio0,udmabuf0,cuda:1,fsim");
+        assert_eq!((three.split, three.kinds().len()), (Split::WithoutCpu, 3));
+        assert_eq!(three.kinds()[1], DeviceKind::Cuda(1));
+        assert_eq!(of("fsim,fsim,cpu").kinds().len(), 2);
+        for wrong in ["", "fsim,", "cpu,cpu", "fsim,cpu,cpu", "tsim,tsim", "cuda:x", "gpu", "fsim,,cpu"] {
+            assert!(devices(wrong).is_err(), "{wrong}");
+        }
+    }
 }

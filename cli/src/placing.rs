@@ -1,43 +1,42 @@
 //! What a model's nodes take on the devices at hand, and the problem of placing them.
 
-use crate::options::{DeviceChoice, DeviceKind, DeviceOptions};
-use crate::session;
+use crate::machine::{CycleSource, DRAM_LIMIT, Machine};
+use crate::options::{DeviceKind, DeviceOptions, Split};
+use crate::power::Watts;
+use crate::session::bar;
 use crate::simulation::SimulationOptions;
 use anyhow::{Result, anyhow};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use tandem_graph::{Graph, NodeId, ValueId};
-use tandem_plan::place::{self, Candidate, Cost, Explanation, Link, Machine, Placement, Price, Problem, Request};
+use tandem_plan::place::{self, Candidate, Cost, Explanation, Link, Placement, Price, Problem, Request};
 use tandem_plan::{Choice, Device, Plan, alone, assign, problem};
-use tandem_runtime::{Copied, Taken};
+use tandem_runtime::{Copied, RuntimeError, Taken};
 
 /// Memory that the host is taken to have.
 const HOST_MEMORY: u64 = 16 << 30;
-/// Clock that an accelerator is taken to have where nothing says otherwise.
-pub const CLOCK_HZ: f64 = 100e6;
+/// Why a node is not on the CPU where the list of devices leaves it out.
+const NOT_LISTED: &str = "the list of devices leaves the CPU out";
 
-/// Where a node's time on the accelerator comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Cycles that the functional simulator estimates.
-    Estimated,
-    /// Cycles that hardware counts, simulated or not.
-    Counted,
-}
-
-/// What is known of a model's nodes on devices: the accelerator and this host.
+/// What is known of a model's nodes on devices.
 pub struct Costs {
-    /// Names of the devices as on the command line: the host first, then the accelerator.
-    pub names: Vec<String>,
-    /// For every device and node, what it took or why it does not run there.
-    pub taken: Vec<Vec<Result<Taken, String>>>,
-    /// Cycles a second of the accelerator.
-    pub clock_hz: f64,
-    /// Where its cycles come from.
-    pub source: Source,
+    /// The host first, then the others in the order of the command line.
+    pub devices: Vec<Measured>,
     /// How many times slower the CPU is taken to be than this host.
     pub cpu_times: f64,
-    /// Power of the devices by name, busy and idle, in watts.
-    pub watts: BTreeMap<String, (f64, f64)>,
+    /// Power of the devices.
+    pub watts: Watts,
+}
+
+/// What is known of a model's nodes on a device.
+pub struct Measured {
+    /// Which one of a plan.
+    pub device: Device,
+    /// The name on the command line.
+    pub name: String,
+    /// What each node took, or why it does not run there.
+    pub taken: Vec<Result<Taken, String>>,
+    /// Where its cycles come from, and cycles a second, where it counts any that are its time.
+    pub cycles: Option<(CycleSource, f64)>,
 }
 
 /// A placement with everything that explains it.
@@ -54,84 +53,105 @@ pub struct Placed {
     pub plan: Plan,
 }
 
-/// The device of a plan that an index of the machine stands for.
-pub const DEVICES: [Device; 2] = [Device::Cpu, Device::Vta];
-
 impl Costs {
-    /// Measures every node on this host and on the accelerator of the options.
+    /// Measures every node on this host and on the devices of the options.
     ///
     /// # Errors
     /// One sentence: a device that cannot be opened, or that failed.
-    pub fn measure(graph: &Graph, options: &DeviceOptions, clock_hz: f64) -> Result<Costs> {
-        let (mut backends, counted) = session::backends(options)?;
-        let bar = session::bar(graph.nodes.len() * backends.len());
-        let mut measured: Vec<(Device, Vec<Result<Taken, String>>)> = Vec::new();
+    pub fn measure(graph: &Graph, options: &DeviceOptions) -> Result<Costs> {
+        options.check()?;
+        let failed = |e: RuntimeError| anyhow!("{}: {e}", graph.name);
+        let mut machine = Machine::open(options)?;
+        let bar = bar(graph.nodes.len() * machine.backends.len());
+        let mut devices: Vec<Measured> = Vec::new();
+        // The host first: it is measured before simulators have taken its caches.
+        machine.backends.rotate_right(1);
+        let mut backends = std::mem::take(&mut machine.backends);
         for backend in &mut backends {
-            let taken = backend.measure(graph, &mut || bar.inc(1)).map_err(|e| anyhow!("{}: {e}", graph.name))?;
-            measured.push((backend.device(), taken));
+            let taken = backend.measure(graph, &mut || bar.inc(1)).map_err(failed)?;
+            let device = backend.device();
+            let source = machine.accelerator(device).map(|accelerator| accelerator.cycles);
+            let cycles = source.map(|source| (source, options.clock_hz()));
+            devices.push(Measured { device, name: machine.name(device), taken, cycles });
         }
         bar.finish_and_clear();
         if let Some(beside) = beside(options) {
-            let (mut backends, _) = session::backends(&beside)?;
-            let vta = |device| device == Device::Vta;
-            let backend = backends.iter_mut().find(|backend| vta(backend.device()));
-            let own = measured.iter_mut().find(|(device, _)| vta(*device));
-            if let (Some(backend), Some((_, own))) = (backend, own) {
-                let copies = backend.measure(graph, &mut || {}).map_err(|e| anyhow!("{}: {e}", graph.name))?;
-                for (own, other) in own.iter_mut().zip(copies) {
+            let mut machine = Machine::open(&beside)?;
+            for backend in machine.backends.iter_mut().filter(|backend| backend.device().is_vta()) {
+                let own = devices.iter_mut().find(|measured| measured.device == backend.device());
+                let copies = backend.measure(graph, &mut || {}).map_err(failed)?;
+                for (own, other) in own.into_iter().flat_map(|measured| &mut measured.taken).zip(copies) {
                     if let (Ok(own), Ok(other)) = (own, other) {
                         own.copies = other.copies;
                     }
                 }
             }
         }
-        // In the order of `DEVICES`.
-        measured.sort_by_key(|(device, _)| DEVICES.iter().position(|d| d == device));
-        let name = |device: &Device| match device {
-            Device::Cpu => "cpu".to_owned(),
-            Device::Vta => options.device.kind.name(),
-        };
-        Ok(Costs {
-            names: measured.iter().map(|(device, _)| name(device)).collect(),
-            taken: measured.into_iter().map(|(_, taken)| taken).collect(),
-            clock_hz,
-            source: if counted { Source::Counted } else { Source::Estimated },
-            cpu_times: 1.0,
-            watts: BTreeMap::new(),
-        })
+        let mut costs = Costs { devices, cpu_times: 1.0, watts: Watts::new() };
+        if options.device.split == Split::WithoutCpu {
+            costs.leave_out_cpu();
+        }
+        Ok(costs)
+    }
+
+    /// Keeps nodes from the CPU that another device runs.
+    fn leave_out_cpu(&mut self) {
+        let Some((host, others)) = self.devices.split_first_mut() else { return };
+        for (n, taken) in host.taken.iter_mut().enumerate() {
+            if others.iter().any(|other| other.taken.get(n).is_some_and(Result::is_ok)) {
+                *taken = Err(NOT_LISTED.to_owned());
+            }
+        }
+    }
+
+    /// Names of the devices on the command line.
+    pub fn names(&self) -> Vec<String> {
+        self.devices.iter().map(|measured| measured.name.clone()).collect()
+    }
+
+    /// Index of a device of a plan.
+    pub fn index(&self, device: Device) -> usize {
+        self.devices.iter().position(|measured| measured.device == device).unwrap_or(0)
     }
 
     /// Seconds of a node on a device.
-    fn seconds(&self, taken: &Taken) -> f64 {
-        match taken.cycles {
-            Some(cycles) => cycles as f64 / self.clock_hz,
-            None => taken.wall.as_secs_f64() * self.cpu_times,
+    fn seconds(&self, device: usize, taken: &Taken) -> f64 {
+        let measured = &self.devices[device];
+        match (taken.cycles, measured.cycles) {
+            (Some(cycles), Some((_, clock_hz))) => cycles as f64 / clock_hz,
+            _ if measured.device == Device::Cpu => taken.wall.as_secs_f64() * self.cpu_times,
+            _ => taken.wall.as_secs_f64(),
         }
     }
 
     /// The machine: devices, and links of which the copies that were measured tell the speed.
-    fn machine(&self) -> Machine {
-        let device = |(index, name): (usize, &String)| {
-            let (busy_watts, idle_watts) = self.watts.get(name).copied().unwrap_or_default();
-            let memory_bytes = if index == 0 { HOST_MEMORY } else { session::DRAM_LIMIT };
-            place::Device { name: name.clone(), memory_bytes, busy_watts, idle_watts, launch_seconds: 0.0 }
+    fn machine(&self) -> place::Machine {
+        let device = |(index, measured): (usize, &Measured)| {
+            let (busy_watts, idle_watts) = self.watts.get(&measured.name).copied().unwrap_or_default();
+            let memory_bytes = if index == 0 { HOST_MEMORY } else { DRAM_LIMIT };
+            place::Device { name: measured.name.clone(), memory_bytes, busy_watts, idle_watts, launch_seconds: 0.0 }
         };
-        let devices = self.names.iter().enumerate().map(device).collect();
+        let devices = self.devices.iter().enumerate().map(device).collect();
+        // What goes from one device to another goes through the host, which each of them has a link with.
+        let line_of = |measured: &Measured| {
+            line(measured.taken.iter().flatten().flat_map(|t| t.copies.iter().copied()), self.cpu_times)
+        };
+        let lines: Vec<(f64, f64)> = self.devices.iter().map(line_of).collect();
         let mut links = Vec::new();
-        for (index, taken) in self.taken.iter().enumerate().skip(1) {
-            let (latency_seconds, bytes_per_second) =
-                line(taken.iter().flatten().flat_map(|t| t.copies.iter().copied()), self.cpu_times);
-            for (from, to) in [(0, index), (index, 0)] {
-                links.push(Link { from, to, latency_seconds, bytes_per_second, joules_per_byte: 0.0 });
-            }
+        let pairs = (0..lines.len()).flat_map(|from| (0..lines.len()).map(move |to| (from, to)));
+        for (from, to) in pairs.filter(|(from, to)| from != to) {
+            let ends = [from, to].into_iter().filter(|&end| end != 0).map(|end| lines[end]);
+            let (latency_seconds, each) =
+                ends.fold((0.0, 0.0), |(latency, each), (l, rate)| (latency + l, each + 1.0 / rate));
+            links.push(Link { from, to, latency_seconds, bytes_per_second: 1.0 / each, joules_per_byte: 0.0 });
         }
-        Machine { devices, links, host: 0 }
+        place::Machine { devices, links, host: 0 }
     }
 
     /// Bytes of values as they lie on the accelerator, padded lanes included.
     fn packed(&self, graph: &Graph) -> HashMap<ValueId, u64> {
         let mut packed = HashMap::new();
-        for (n, taken) in self.taken.iter().flat_map(|taken| taken.iter().enumerate()) {
+        for (n, taken) in self.devices.iter().flat_map(|measured| measured.taken.iter().enumerate()) {
             let Ok(taken) = taken else { continue };
             let alone = alone(graph, NodeId(n));
             let values = alone.inputs.into_iter().chain(alone.outputs);
@@ -147,26 +167,27 @@ impl Costs {
     pub fn place(&self, graph: &Graph, request: &Request) -> Result<Placed> {
         let packed = self.packed(graph);
         let bytes = |id: ValueId| packed.get(&id).copied().unwrap_or(graph.ty(id).bytes() as u64);
-        let problem = problem(graph, self.machine(), bytes, |id, node, device| match &self.taken[device][id.0] {
-            Ok(taken) => Candidate::Runs(Cost {
-                seconds: self.seconds(taken),
-                held_bytes: node
-                    .inputs
-                    .iter()
-                    .filter(|&&v| graph.constant(v).is_some())
-                    .map(|&v| graph.ty(v).bytes() as u64)
-                    .sum(),
-                ..Cost::default()
-            }),
-            Err(reason) => Candidate::Refuses(reason.clone()),
-        });
+        let problem =
+            problem(graph, self.machine(), bytes, |id, node, device| match &self.devices[device].taken[id.0] {
+                Ok(taken) => Candidate::Runs(Cost {
+                    seconds: self.seconds(device, taken),
+                    held_bytes: node
+                        .inputs
+                        .iter()
+                        .filter(|&&v| graph.constant(v).is_some())
+                        .map(|&v| graph.ty(v).bytes() as u64)
+                        .sum(),
+                    ..Cost::default()
+                }),
+                Err(reason) => Candidate::Refuses(reason.clone()),
+            });
         let failed = |error: place::PlaceError| anyhow!("{}: {error}", graph.name);
         let problem = problem.map_err(failed)?;
         let placement = place::search(&problem, request, place::LABELS).map_err(failed)?;
         let explanation = place::explain(&problem, request, &placement.assignment).map_err(failed)?;
         let mut choices = vec![Choice { device: Device::Cpu, reason: String::new() }; graph.nodes.len()];
         for (&n, row) in problem.order().iter().zip(&explanation.rows) {
-            choices[n] = Choice { device: DEVICES[row.device], reason: self.reason(&explanation, row) };
+            choices[n] = Choice { device: self.devices[row.device].device, reason: self.reason(&explanation, row) };
         }
         let plan = assign(graph, &choices);
         Ok(Placed { problem, request: request.clone(), placement, explanation, plan })
@@ -176,7 +197,7 @@ impl Costs {
     fn reason(&self, explanation: &Explanation, row: &place::NodeRow) -> String {
         let others = row.alternatives.iter().filter(|other| other.device != row.device);
         let phrases = others.map(|other| {
-            let name = &self.names[other.device];
+            let name = &self.devices[other.device].name;
             match &other.price {
                 Price::Costs { more, .. } => format!("{name} would add {}", shown(*more, explanation.objective.unit())),
                 Price::Cannot(reason) => format!("not {name}: {reason}"),
@@ -190,11 +211,9 @@ impl Costs {
 /// What the host's own part, kernels and copies, is measured beside in place of the hardware's simulation, which takes so much of the
 /// host's caches that whatever comes behind it is slow: the functional simulator. `None` where the device is no such simulation.
 pub fn beside(options: &DeviceOptions) -> Option<DeviceOptions> {
-    let device = || DeviceChoice { kind: DeviceKind::Fsim, ..options.device.clone() };
-    (options.device.kind == DeviceKind::Tsim).then(|| DeviceOptions {
-        device: device(),
+    options.device.kinds().contains(&DeviceKind::Tsim).then(|| DeviceOptions {
         simulation: SimulationOptions::default(),
-        ..options.clone()
+        ..options.on(options.device.with(&DeviceKind::Tsim, &DeviceKind::Fsim))
     })
 }
 

@@ -1,11 +1,17 @@
 //! What a run tells: tables for people, JSON for programs, from the same rows.
 
+use crate::cycles::Cycles;
+use crate::machine::{Accelerator, CycleSource};
+use crate::placing::shown;
+use crate::remote::Remote;
 use crate::session::Session;
 use crate::table::{grouped, percent, table};
 use serde_json::{Value, json};
 use std::fmt::Write;
+use tandem_driver::Counters;
 use tandem_graph::Graph;
 use tandem_plan::{Device, Plan, Segment};
+use tandem_runtime::Timeline;
 use tandem_tensor::{Tensor, TensorType};
 
 /// Samples whose results a table shows.
@@ -49,44 +55,96 @@ pub fn results(graph: &Graph, outputs: &[Vec<Tensor>]) -> String {
     text
 }
 
-/// The accelerator's counters, one sample on average and all together.
+/// The counters of every accelerator, one sample on average and all together.
 pub fn counters(session: &Session) -> String {
-    let profile = session.executor.profile();
-    let samples = profile.samples().max(1);
-    if session.plan.segments.iter().all(|s| s.device == Device::Cpu) {
-        return "nothing ran on the VTA\n".to_owned();
+    let samples = session.executor.profile().samples();
+    let ran = |accelerator: &&Accelerator| session.plan.segments.iter().any(|s| s.device == accelerator.device);
+    let mut text = String::new();
+    for accelerator in session.machine.accelerators.iter().filter(ran) {
+        let rows = vta_rows(session, accelerator).into_iter().map(|(name, unit, total)| {
+            vec![format!("{} ({unit})", name.replace('_', " ")), grouped(total / samples.max(1)), grouped(total)]
+        });
+        let name = accelerator.device.to_string();
+        text.push_str(&table(&[&name, "a sample", &format!("{} samples", grouped(samples))], &[1, 2], rows));
+        let source = match cycles(session, accelerator) {
+            Some(cycles) => {
+                text.push_str(&cycles.text());
+                ""
+            }
+            None if accelerator.cycles.is_counted() => "",
+            None => "Cycles are an estimate of the functional simulator, not a measurement; ",
+        };
+        let (hw, digest) = (&accelerator.hw, digest(accelerator));
+        let _ = writeln!(text, "{source}MACs count padding lanes too. Configuration {hw} ({digest}).");
     }
-    let rows = vta_rows(session).into_iter().map(|(name, unit, total)| {
-        vec![format!("{} ({unit})", name.replace('_', " ")), grouped(total / samples), grouped(total)]
-    });
-    let mut text = table(&["VTA", "a sample", &format!("{} samples", grouped(profile.samples()))], &[1, 2], rows);
-    let source = match session.cycles() {
-        Some(cycles) => {
-            text.push_str(&cycles.text());
-            ""
-        }
-        None if session.measured => "",
-        None => "Cycles are an estimate of the functional simulator, not a measurement; ",
-    };
-    let _ = writeln!(text, "{source}MACs count padding lanes too. Configuration {} ({}).", session.hw, digest(session));
+    if text.is_empty() { "nothing ran on the VTA\n".to_owned() } else { text }
+}
+
+/// The sentences on wall time, on requests that were under way together, and on links.
+pub fn latency(session: &Session) -> String {
+    let profile = session.executor.profile();
+    let Some(median) = profile.median_latency() else { return String::new() };
+    let samples = profile.samples();
+    let remotes: Vec<&Remote> = session.machine.accelerators.iter().filter_map(|a| a.remote.as_ref()).collect();
+    let place = if remotes.is_empty() { " on this host" } else { "" };
+    let mut text = format!(
+        "median wall time {:.3} ms a sample over {samples} samples, running only ({}{place})\n",
+        median.as_secs_f64() * 1e3,
+        session.device_name(),
+    );
+    if let Some((in_flight, timeline)) = pipeline(session) {
+        let slowest = timeline.slowest().map_or_else(String::new, |load| {
+            let each = shown(load.stage_seconds() / timeline.samples.max(1) as f64, "s");
+            format!("; the slowest device, {}, takes {each} a sample", session.machine.name(load.device))
+        });
+        let _ = writeln!(
+            text,
+            "{in_flight} requests under way: {:.1} samples a second{slowest}: {} of what it alone would reach ({})",
+            timeline.throughput(),
+            percent(timeline.efficiency()),
+            clocks(session),
+        );
+    }
+    text.extend(remotes.iter().map(|remote| remote.text(samples)));
     text
 }
 
-/// The sentence on wall time, and the one on the link where there is one.
-pub fn latency(session: &Session, device: &str) -> String {
-    let profile = session.executor.profile();
-    match profile.median_latency() {
-        None => String::new(),
-        Some(median) => {
-            let place = if session.remote.is_some() { "" } else { " on this host" };
-            let link = session.remote.as_ref().map(|remote| remote.text(profile.samples())).unwrap_or_default();
-            format!(
-                "median wall time {:.3} ms a sample over {} samples, running only ({device}{place})\n{link}",
-                median.as_secs_f64() * 1e3,
-                profile.samples()
-            )
-        }
+/// The requests that were under way together, and the timeline, where there were several.
+fn pipeline(session: &Session) -> Option<(usize, Timeline)> {
+    let in_flight = session.executor.profile().rounds.iter().map(|round| round.in_flight).max()?;
+    (in_flight > 1).then(|| session.timeline()).flatten().map(|timeline| (in_flight, timeline))
+}
+
+/// Whose time a timeline is in.
+pub fn clocks(session: &Session) -> String {
+    let simulated = |accelerator: &Accelerator| accelerator.cycles != CycleSource::Hardware;
+    match session.machine.accelerators.iter().any(simulated) {
+        true => format!("simulated accelerators at {} MHz, all else as measured here", session.clock_hz() / 1e6),
+        false => "as measured here".to_owned(),
     }
+}
+
+/// What several requests under way together reached; null where there was one at a time.
+pub fn pipeline_json(session: &Session) -> Value {
+    let Some((in_flight, timeline)) = pipeline(session) else { return Value::Null };
+    let samples = timeline.samples.max(1) as f64;
+    let stages = timeline.loads.iter().map(|load| {
+        json!({
+            "device": session.machine.name(load.device),
+            "compute_s": load.compute_seconds / samples,
+            "copies_s": load.copy_seconds / samples,
+        })
+    });
+    json!({
+        "in_flight": in_flight,
+        "samples": timeline.samples,
+        "seconds": timeline.seconds,
+        "samples_per_s": timeline.throughput(),
+        "stages_per_sample": stages.collect::<Vec<_>>(),
+        "slowest": timeline.slowest().map(|load| session.machine.name(load.device)),
+        "fraction_of_slowest": timeline.efficiency(),
+        "time": clocks(session),
+    })
 }
 
 /// One entry a sample and output.
@@ -122,51 +180,66 @@ pub fn segments_json(plan: &Plan) -> Value {
     plan.segments.iter().map(entry).collect()
 }
 
-/// The accelerator's counters of all samples.
+/// The first accelerator's counters of all samples.
 pub fn vta_json(session: &Session) -> Value {
+    session.accelerator().map_or(Value::Null, |accelerator| accelerator_json(session, accelerator))
+}
+
+fn accelerator_json(session: &Session, accelerator: &Accelerator) -> Value {
     let mut map = serde_json::Map::new();
-    for (name, _, total) in vta_rows(session) {
+    for (name, _, total) in vta_rows(session, accelerator) {
         map.insert(name.to_owned(), json!(total));
     }
-    if let Some(cycles) = session.cycles() {
+    if let Some(cycles) = cycles(session, accelerator) {
         map.extend(cycles.json());
     }
-    map.insert("config_digest".to_owned(), json!(digest(session)));
+    map.insert("config_digest".to_owned(), json!(digest(accelerator)));
     Value::Object(map)
 }
 
-/// What a device of another machine adds to a run's JSON: its link, and how it failed where it did.
-pub fn add_remote(value: &mut Value, session: &Session) {
-    if let (Some(map), Some(remote)) = (value.as_object_mut(), &session.remote) {
-        map.insert("link".to_owned(), remote.json());
-        let failures = session.executor.failures().iter().map(|failure| {
-            json!({
-                "device": failure.device,
-                "fallback": failure.fallback,
-                "segments": failure.segments,
-                "sample": failure.sample,
-                "error": failure.error,
-            })
+/// What the JSON of every verb that runs a model tells of the run.
+pub fn session_json(session: &Session) -> serde_json::Map<String, Value> {
+    let machine = &session.machine;
+    let mut map = serde_json::Map::new();
+    let mut put = |name: &str, value: Value| map.insert(name.to_owned(), value);
+    put("segments", segments_json(&session.plan));
+    put("vta", vta_json(session));
+    put("vta_mac_share", json!(session.plan.share(Device::is_vta)));
+    put("latency_ms", json!(latency_ms(session)));
+    put("arith", json!(session.graph.arith.name()));
+    put("hw", json!(session.accelerator().map(|accelerator| &accelerator.hw)));
+    put("device", json!(session.device_name()));
+    put("pipeline", pipeline_json(session));
+    if machine.accelerators.len() > 1 {
+        let all = machine.accelerators.iter().map(|accelerator| {
+            let (name, counters) = (machine.name(accelerator.device), accelerator_json(session, accelerator));
+            json!({"device": accelerator.device, "name": name, "hw": accelerator.hw, "counters": counters})
         });
-        map.insert("failures".to_owned(), failures.collect());
+        put("accelerators", all.collect());
     }
+    if let Some(remote) = machine.accelerators.iter().find_map(|accelerator| accelerator.remote.as_ref()) {
+        put("link", remote.json());
+    }
+    let failures = session.executor.failures().iter().map(|failure| {
+        json!({
+            "device": failure.device,
+            "fallback": failure.fallback,
+            "segments": failure.segments,
+            "sample": failure.sample,
+            "error": failure.error,
+        })
+    });
+    put("failures", failures.collect());
+    map
 }
 
 /// The whole JSON of a run.
 pub fn run_json(session: &Session, outputs: &[Vec<Tensor>], mismatches: Option<usize>) -> Value {
-    let mut value = json!({
-        "outputs": outputs_json(&session.graph, outputs),
-        "mismatches": mismatches,
-        "segments": segments_json(&session.plan),
-        "vta": vta_json(session),
-        "vta_mac_share": session.plan.share(Device::Vta),
-        "latency_ms": latency_ms(session),
-        "samples": outputs.len(),
-        "arith": session.graph.arith.name(),
-        "hw": session.hw,
-    });
-    add_remote(&mut value, session);
-    value
+    let mut map = session_json(session);
+    map.insert("outputs".to_owned(), outputs_json(&session.graph, outputs));
+    map.insert("mismatches".to_owned(), json!(mismatches));
+    map.insert("samples".to_owned(), json!(outputs.len()));
+    Value::Object(map)
 }
 
 /// The median wall time of a sample in milliseconds.
@@ -174,27 +247,53 @@ pub fn latency_ms(session: &Session) -> Option<f64> {
     session.executor.profile().median_latency().map(|d| d.as_secs_f64() * 1e3)
 }
 
-/// The sentence on the share of the accelerator.
+/// The sentence on the share of accelerators and GPUs.
 pub fn share_sentence(plan: &Plan) -> String {
-    match plan.share(Device::Vta) {
-        None => "the model has no multiply-accumulates".to_owned(),
-        share => format!("{} of the {} MACs of a sample run on the VTA", percent(share), grouped(plan.macs())),
+    let macs = grouped(plan.macs());
+    let on_gpu = |device| matches!(device, Device::Gpu(_));
+    match (plan.share(Device::is_vta), plan.share(on_gpu)) {
+        (None, _) => "the model has no multiply-accumulates".to_owned(),
+        (share, Some(gpu)) if gpu > 0.0 => {
+            format!(
+                "{} of the {macs} MACs of a sample run on the GPU and {} on the VTA",
+                percent(Some(gpu)),
+                percent(share)
+            )
+        }
+        (share, _) => format!("{} of the {macs} MACs of a sample run on the VTA", percent(share)),
     }
 }
 
-fn digest(session: &Session) -> String {
-    format!("{:#010x}", session.config.digest())
+/// What the simulated hardware did, where the accelerator is such.
+fn cycles<'a>(session: &'a Session, accelerator: &'a Accelerator) -> Option<Cycles<'a>> {
+    let samples = session.executor.profile().samples();
+    let own = session.plan.segments.iter().filter(|s| s.device == accelerator.device);
+    Some(Cycles {
+        simulation: accelerator.simulation.as_ref()?,
+        config: &accelerator.config,
+        counters: counted(session, accelerator),
+        samples: Some(samples),
+        useful_macs: Some(own.map(|s| s.macs).sum::<u64>() * samples),
+    })
 }
 
-fn vta_rows(session: &Session) -> [(&'static str, &'static str, u64); 6] {
-    let c = session.executor.profile().counters();
+fn counted(session: &Session, accelerator: &Accelerator) -> Counters {
+    session.executor.profile().counters(accelerator.device)
+}
+
+fn digest(accelerator: &Accelerator) -> String {
+    format!("{:#010x}", accelerator.config.digest())
+}
+
+fn vta_rows(session: &Session, accelerator: &Accelerator) -> [(&'static str, &'static str, u64); 6] {
+    let c = counted(session, accelerator);
     [
-        ("macs", "lanes", c.macs(&session.config)),
+        ("macs", "lanes", c.macs(&accelerator.config)),
         ("instructions", "count", c.instructions),
         ("uops", "executions", c.uops()),
         ("bytes_loaded", "bytes", c.bytes_loaded()),
         ("bytes_stored", "bytes", c.bytes_stored()),
-        (if session.measured { "cycles" } else { "cycles_estimate" }, "cycles", c.cycles),
+        (if accelerator.cycles.is_counted() { "cycles" } else { "cycles_estimate" }, "cycles", c.cycles),
     ]
 }
 

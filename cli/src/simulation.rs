@@ -22,8 +22,8 @@ pub struct SimulationOptions {
     /// Hold up every channel of the memory bus at random, from this seed [default seed: 1]; results must not depend on it.
     #[arg(long, help_heading = HEADING, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub stress: Option<u64>,
-    /// Write what each unit did and when; Chrome and Perfetto open it.
-    #[arg(long, help_heading = HEADING, value_name = "OUT.json")]
+    /// Write what every device did and when, and each unit of simulated hardware; Chrome and Perfetto open it.
+    #[arg(long, value_name = "OUT.json")]
     pub timeline: Option<PathBuf>,
     /// Record every signal; waveform viewers open it. This needs a model of its own and makes it slower.
     #[arg(long, help_heading = HEADING, value_name = "OUT.fst")]
@@ -51,7 +51,6 @@ impl SimulationOptions {
         let given = [
             ("--dram", self.dram.is_some()),
             ("--stress", self.stress.is_some()),
-            ("--timeline", self.timeline.is_some()),
             ("--waves", self.waves.is_some()),
             ("--no-check", self.no_check),
             ("--watchdog", self.watchdog.is_some()),
@@ -131,8 +130,25 @@ impl Simulation {
             self.monitor.timeline().write(&mut text).map_err(|e| anyhow!("{}: {e}", path.display()))?;
             file::write(path, &text)?;
         }
-        self.monitor.finish_waves()?;
-        Ok(())
+        self.finish_waves()
+    }
+
+    /// Completes the waveforms, where they were asked for.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn finish_waves(&self) -> Result<()> {
+        Ok(self.monitor.finish_waves()?)
+    }
+
+    /// What each unit did in all launches, in cycles.
+    ///
+    /// # Errors
+    /// Never, unless memory is exhausted.
+    pub fn timeline(&self) -> Result<serde_json::Value> {
+        let mut text = Vec::new();
+        self.monitor.timeline().write(&mut text)?;
+        Ok(serde_json::from_slice(&text)?)
     }
 }
 

@@ -99,13 +99,51 @@ fn what_cannot_be_placed_is_refused_with_the_reason() {
 
 #[test]
 fn a_list_of_devices_where_nothing_is_split_is_refused() {
-    let (model, input) = (digits("digits_int8.tflite"), digits("inputs_i8.bin"));
     let folder = Folder::new("partition-list");
     let token = folder.file("token", [b'x'; 32]);
     let words = ["--device fsim,cpu", "nothing is split"];
     refused(&["serve-device", "--device", "fsim,cpu", "--token-file", &token], &words);
     refused(&["board", "serve", "--device", "fsim,cpu"], &words);
-    refused(&["run", &model, "--input", &input, "--plan", "absent.json", "--device", "fsim,cpu"], &words);
+}
+
+#[test]
+fn many_requests_under_way_give_the_same_and_tell_the_slowest_device() {
+    let (model, input) = (digits("digits_int8.tflite"), digits("inputs_i8.bin"));
+    let folder = Folder::new("partition-in-flight");
+    let (plan, timeline) = (folder.path("plan.json"), folder.path("t.json"));
+    // Layers alternate between two accelerators and the host.
+    let nodes = json(&["partition", &model, "--device", "cpu", "--format", "json"])["nodes"].clone();
+    let names: Vec<&str> = nodes.as_array().unwrap().iter().map(|node| node["node"].as_str().unwrap()).collect();
+    let devices = ["fsim", "fsim#2", "cpu"];
+    let mut command = vec!["partition", &model, "--device", "fsim,fsim,cpu", "--hw", "tiny", "--save", &plan];
+    // The accelerator does not take what comes behind the pools.
+    let pins: Vec<String> = names[..7].iter().zip(devices.iter().cycle()).map(|(n, d)| format!("{n}={d}")).collect();
+    pins.iter().for_each(|pin| command.extend(["--pin", pin]));
+    good(&command);
+    let run = |in_flight: &str| {
+        let rest =
+            ["--device", "fsim,fsim,cpu", "--hw", "tiny", "--plan", &plan, "--in-flight", in_flight, "--limit", "64"];
+        let mut command = vec!["run", &model, "--input", &input, "--format", "json", "--timeline", &timeline];
+        command.extend(rest);
+        json(&command)
+    };
+    let (alone, together) = (run("1"), run("8"));
+    assert_eq!(alone["outputs"], together["outputs"]);
+    assert!(alone["pipeline"].is_null());
+    let pipeline = &together["pipeline"];
+    assert_eq!((&pipeline["in_flight"], &pipeline["samples"]), (&8.into(), &64.into()));
+    assert!(pipeline["slowest"].as_str().unwrap().starts_with("fsim"), "{pipeline}");
+    let fraction = pipeline["fraction_of_slowest"].as_f64().unwrap();
+    assert!(fraction > 0.85 && fraction <= 1.0, "{pipeline}");
+    let of = |index: usize| &together["accelerators"][index];
+    assert_eq!((&of(0)["name"], &of(1)["name"]), (&"fsim".into(), &"fsim#2".into()));
+    assert!((0..2).all(|i| of(i)["counters"]["instructions"].as_u64() > Some(0)));
+    let trace: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&timeline).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    for name in devices {
+        assert!(events.iter().any(|e| e["name"] == "thread_name" && e["args"]["name"] == name), "{name}");
+    }
+    assert!(events.iter().filter(|event| event["ph"] == "X" && event["cat"] == "vta:1").count() >= 64);
 }
 
 #[test]

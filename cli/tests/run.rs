@@ -39,8 +39,20 @@ fn the_json_of_run_has_every_key() {
     let text = good(&["run", &model, "--input", &input, "--limit", "3", "--expect", &expected, "--format", "json"]);
     let value = json(&text);
     let keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
-    let expected_keys =
-        ["arith", "hw", "latency_ms", "mismatches", "outputs", "samples", "segments", "vta", "vta_mac_share"];
+    let expected_keys = [
+        "arith",
+        "device",
+        "failures",
+        "hw",
+        "latency_ms",
+        "mismatches",
+        "outputs",
+        "pipeline",
+        "samples",
+        "segments",
+        "vta",
+        "vta_mac_share",
+    ];
     assert_eq!(keys, expected_keys);
     assert_eq!((&value["mismatches"], &value["samples"], &value["hw"]), (&0.into(), &3.into(), &"vta".into()));
     assert_eq!(value["vta_mac_share"], 1.0);
@@ -170,7 +182,7 @@ fn a_profile_is_a_chrome_trace() {
     let path = folder.path("trace.json");
     good(&["run", &model, "--input", &input, "--limit", "2", "--profile", &path]);
     let value = json(&std::fs::read_to_string(path).unwrap());
-    assert!(value["traceEvents"].as_array().unwrap().iter().any(|e| e["ph"] == "X" && e["cat"] == "VTA"));
+    assert!(value["traceEvents"].as_array().unwrap().iter().any(|e| e["ph"] == "X" && e["cat"] == "vta"));
 }
 
 #[test]

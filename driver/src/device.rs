@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tandem_isa::{HwConfig, INSN_ADDR_ALIGN, ISA_VERSION, Program, Reg, Role, control};
 
-use crate::protocol::{self, in_action};
+use crate::protocol::{self, Launched, in_action};
 use crate::{Bus, Bytes, Counters, DmaAddr, DmaBuf, DriverError, ErrorClass, Snapshot};
 
 /// Alignment of the instruction stream behind the sections.
@@ -35,6 +35,8 @@ pub struct Device {
     losses: u64,
     /// Programs in device memory by the address of their region.
     residents: BTreeMap<DmaAddr, Resident>,
+    /// The launch under way, with the region of its program.
+    running: Option<(DmaAddr, Launched)>,
 }
 
 /// What it takes to place a program again.
@@ -91,7 +93,8 @@ impl Device {
         identify(&mut *bus, config)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let (residents, mark) = (BTreeMap::new(), mark(config));
-        let mut device = Device { bus, config: config.clone(), id, cut: false, mark, losses: 0, residents };
+        let mut device =
+            Device { bus, config: config.clone(), id, cut: false, mark, losses: 0, residents, running: None };
         device.reset()?;
         Ok(device)
     }
@@ -187,20 +190,28 @@ impl Device {
         if self.check_mark()? { Ok(()) } else { Err(lost(loaded, section)) }
     }
 
-    /// Runs a loaded program once and reads the counters.
-    ///
-    /// After an error the device is reset, so that the next run starts from empty queues. A device whose bus has failed is
-    /// opened again by the next call instead: this one returns as soon as the failure is known.
+    /// Runs a loaded program once and reads the counters: [`Device::start`], and then [`Device::wait`].
     ///
     /// # Errors
-    /// [`DriverError::Stopped`] where the device reports an error, [`DriverError::Timeout`] where it is not done within
-    /// `limit`, [`DriverError::Control`] and [`DriverError::Forgotten`] where its answer makes no sense, [`DriverError::Lost`]
-    /// where data of the host is lost, [`DriverError::Foreign`], [`DriverError::Bus`].
+    /// Those of both.
     pub fn run(&mut self, loaded: &Loaded, limit: Duration) -> Result<Counters, DriverError> {
+        self.start(loaded)?;
+        self.wait(loaded, limit)
+    }
+
+    /// Launches a loaded program. Until [`Device::wait`] has seen its end, other programs can be written to and read from.
+    ///
+    /// # Errors
+    /// [`DriverError::Busy`] where another launch is under way, [`DriverError::Lost`] where data of the host is lost,
+    /// [`DriverError::Foreign`], [`DriverError::Bus`].
+    pub fn start(&mut self, loaded: &Loaded) -> Result<(), DriverError> {
         if loaded.device != self.id {
             return Err(DriverError::Foreign);
         }
         self.recover()?;
+        if self.running.is_some() {
+            return Err(DriverError::Busy);
+        }
         self.check_mark()?;
         self.refresh(loaded)?;
         let resident = self.residents.get(&loaded.buf.addr);
@@ -208,7 +219,24 @@ impl Device {
             return Err(lost(loaded, section));
         }
         self.mark = loaded.insn_count;
-        let ran = protocol::run_at(&mut *self.bus, loaded.insn_addr, loaded.insn_count, limit).map_err(|mut error| {
+        let launched = protocol::launch(&mut *self.bus, loaded.insn_addr, loaded.insn_count);
+        let launched = self.noted(launched)?;
+        self.running = Some((loaded.buf.addr, launched));
+        Ok(())
+    }
+
+    /// Waits for the end of the launch of a program and reads the counters.
+    ///
+    /// After an error the device is reset, so that the next run starts from empty queues. A device whose bus has failed is
+    /// opened again by the next call instead: this one returns as soon as the failure is known.
+    ///
+    /// # Errors
+    /// [`DriverError::Stopped`] where the device reports an error, [`DriverError::Timeout`] where it is not done within
+    /// `limit`, [`DriverError::Control`] and [`DriverError::Forgotten`] where its answer makes no sense, [`DriverError::Idle`] where
+    /// the program was not launched or a reset has ended it, [`DriverError::Bus`].
+    pub fn wait(&mut self, loaded: &Loaded, limit: Duration) -> Result<Counters, DriverError> {
+        let (_, launched) = self.running.take_if(|(addr, _)| *addr == loaded.buf.addr).ok_or(DriverError::Idle)?;
+        let ran = protocol::wait(&mut *self.bus, launched, limit).map_err(|mut error| {
             if let DriverError::Stopped { insn, insn_text, .. } = &mut error {
                 *insn_text = loaded.insn_text.get(*insn as usize).map(ToString::to_string);
             }
@@ -232,6 +260,9 @@ impl Device {
     pub fn unload(&mut self, loaded: Loaded) -> Result<(), DriverError> {
         if loaded.device != self.id {
             return Err(DriverError::Foreign);
+        }
+        if self.running.as_ref().is_some_and(|(addr, _)| *addr == loaded.buf.addr) {
+            self.reset()?;
         }
         self.residents.remove(&loaded.buf.addr);
         self.bus.free(loaded.buf).map_err(in_action("giving back the memory of a program"))
@@ -269,6 +300,7 @@ impl Device {
 
     /// Empties the queues and leaves a mark.
     fn clear(&mut self) -> Result<(), DriverError> {
+        self.running = None;
         let cleared = self.bus.write32(Reg::Control, control::RESET);
         self.mark = mark(&self.config);
         let marked = cleared.and_then(|()| self.bus.write32(Reg::InsnCount, self.mark));

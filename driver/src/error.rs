@@ -147,6 +147,12 @@ pub enum DriverError {
     /// A loaded program of another device (Invalid).
     #[error("this program was loaded on another device")]
     Foreign,
+    /// A launch while another one is under way (Invalid).
+    #[error("the device runs a program already; wait for it first")]
+    Busy,
+    /// Waiting for a program that was not launched, or whose launch a reset has ended (Invalid).
+    #[error("this program does not run on the device; it was not launched, or a reset has ended it")]
+    Idle,
     /// The device stopped a program (Invalid where the program is at fault, Fault where the device is).
     #[error("{}", stopped(*code, *insn, insn_text.as_deref(), diagnosis.as_deref(), snapshot))]
     Stopped {
@@ -216,7 +222,9 @@ impl DriverError {
             | DriverError::Program(_)
             | DriverError::NoSection { .. }
             | DriverError::SectionRange { .. }
-            | DriverError::Foreign => ErrorClass::Invalid,
+            | DriverError::Foreign
+            | DriverError::Busy
+            | DriverError::Idle => ErrorClass::Invalid,
             DriverError::Stopped { code, .. } => match ErrorCode::from_code(*code) {
                 None | Some(ErrorCode::None | ErrorCode::BusFault) => ErrorClass::Fault,
                 Some(_) => ErrorClass::Invalid,

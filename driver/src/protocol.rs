@@ -26,8 +26,31 @@ pub fn run_at(
     insn_count: u32,
     limit: Duration,
 ) -> Result<Counters, DriverError> {
+    let launched = launch(bus, insn_addr, insn_count)?;
+    wait(bus, launched, limit)
+}
+
+/// A launch under way.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    insn_count: u32,
+    /// What is known of the registers.
+    seen: Snapshot,
+}
+
+/// The first half of [`run_at`].
+pub(crate) fn launch(bus: &mut dyn Bus, insn_addr: DmaAddr, insn_count: u32) -> Result<Launched, DriverError> {
     let mut seen = Snapshot::default();
-    run_seen(bus, insn_addr, insn_count, limit, &mut seen).map_err(|error| match error {
+    match write_launch(bus, insn_addr, insn_count, &mut seen) {
+        Ok(()) => Ok(Launched { insn_count, seen }),
+        Err(source) => Err(DriverError::Bus { action: "launching a program", source, snapshot: seen }),
+    }
+}
+
+/// The second half of [`run_at`].
+pub(crate) fn wait(bus: &mut dyn Bus, launched: Launched, limit: Duration) -> Result<Counters, DriverError> {
+    let Launched { insn_count, mut seen } = launched;
+    wait_seen(bus, insn_count, limit, &mut seen).map_err(|error| match error {
         DriverError::Bus { action, source, .. } => DriverError::Bus { action, source, snapshot: seen },
         other => other,
     })
@@ -46,14 +69,12 @@ pub(crate) fn in_action(action: &'static str) -> impl Fn(BusError) -> DriverErro
 }
 
 /// The same; `seen` holds what is known of the registers at any moment.
-fn run_seen(
+fn wait_seen(
     bus: &mut dyn Bus,
-    insn_addr: DmaAddr,
     insn_count: u32,
     limit: Duration,
     seen: &mut Snapshot,
 ) -> Result<Counters, DriverError> {
-    launch(bus, insn_addr, insn_count, seen).map_err(in_action("launching a program"))?;
     complete(bus, limit, seen)?;
     let mut block = [0; COUNTER_BLOCK];
     bus.read_regs(Reg::Cycles, &mut block).map_err(in_action("reading the counters"))?;
@@ -64,7 +85,7 @@ fn run_seen(
     Ok(Counters::from_regs(u64::from(insn_count), values))
 }
 
-fn launch(bus: &mut dyn Bus, insn_addr: DmaAddr, insn_count: u32, seen: &mut Snapshot) -> Result<(), BusError> {
+fn write_launch(bus: &mut dyn Bus, insn_addr: DmaAddr, insn_count: u32, seen: &mut Snapshot) -> Result<(), BusError> {
     // In the order of the registers: INSN_COUNT, INSN_ADDR and the five base registers.
     let values = [insn_count, insn_addr.0, 0, 0, 0, 0, 0];
     bus.write_regs(Reg::InsnCount, &values)?;

@@ -190,6 +190,30 @@ fn programs_run_any_number_of_times_and_in_any_order() {
 }
 
 #[test]
+fn while_one_program_runs_the_data_of_another_one_move() {
+    let (mut device, script) = open(Script::default());
+    let (first, second) = (device.load(&program()).unwrap(), device.load(&program()).unwrap());
+    assert_eq!(device.wait(&first, Duration::ZERO), Err(DriverError::Idle));
+    device.start(&first).unwrap();
+    let launched = script.lock().unwrap().log.len();
+    device.write(&second, 1, 0, &[5; 4]).unwrap();
+    assert_eq!(device.read(&second, 1, 0, 4).unwrap().len(), 4);
+    assert_eq!(device.start(&second), Err(DriverError::Busy));
+    assert_eq!(device.wait(&second, Duration::ZERO), Err(DriverError::Idle));
+    let between: Vec<Access> = script.lock().unwrap().log[launched..].to_vec();
+    let at = second.buf().addr.0 + 32;
+    assert_eq!(between, [Access::CopyIn(at, 4), Access::CopyOut(at, 4), Access::Read(Reg::InsnCount)]);
+    device.wait(&first, Duration::from_secs(5)).unwrap();
+    assert_eq!(device.wait(&first, Duration::ZERO), Err(DriverError::Idle));
+    // A program that runs is ended before its memory is given back.
+    device.start(&second).unwrap();
+    device.unload(second).unwrap();
+    let log = script.lock().unwrap().log.clone();
+    assert_eq!(log[log.len() - 3..], [RESET[0], RESET[1], Access::Free]);
+    device.run(&first, Duration::from_secs(5)).unwrap();
+}
+
+#[test]
 fn a_bus_that_fails_at_any_access_gives_one_clear_error_and_no_hang() {
     let mut reached = 0;
     for fail_from in 0..200 {

@@ -99,6 +99,11 @@ pub trait Executable: Send {
     /// When samples do not fit or the device fails.
     fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError>;
 
+    /// The parts of a run one by one, where the device computes while the host does something else.
+    fn phased(&mut self) -> Option<&mut dyn Phased> {
+        None
+    }
+
     /// Counters of all runs so far, added up; `None` for a device without any.
     fn counters(&self) -> Option<Counters> {
         None
@@ -108,4 +113,34 @@ pub trait Executable: Send {
     fn copied(&self) -> Copied {
         Copied::default()
     }
+}
+
+/// The parts of a run, in this order: stage, start, wait, collect. Two runs can be under way, each in a slot of its own: while one
+/// computes, the inputs of the other go to the device, and while that one computes, the results of the first come back.
+///
+/// Only one run computes at a time on a device, whatever the segment: whoever starts one waits for it before starting the next.
+pub trait Phased {
+    /// Brings the inputs of at most [`Executable::samples`] samples to a slot of the device, 0 or 1, that holds no run.
+    ///
+    /// # Errors
+    /// When samples do not fit or the device fails.
+    fn stage(&mut self, slot: usize, samples: &[Vec<Tensor>]) -> Result<(), RuntimeError>;
+
+    /// Has the device compute what was staged.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn start(&mut self, slot: usize) -> Result<(), RuntimeError>;
+
+    /// Waits until it has, and gives the cycles that it took where the device counts them.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn wait(&mut self, slot: usize) -> Result<Option<u64>, RuntimeError>;
+
+    /// Brings the results back; the slot is free then.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn collect(&mut self, slot: usize) -> Result<Vec<Vec<Tensor>>, RuntimeError>;
 }

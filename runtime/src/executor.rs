@@ -1,52 +1,59 @@
-//! Running the segments of a plan in order.
+//! A graph on its devices, ready to run.
 
+use crate::profile::{Clock, Phases};
+use crate::queue::run_once;
+use crate::wiring::{Values, Wiring};
 use crate::{Backend, ErrorClass, Executable, Failure, Profile, RuntimeError, SegmentProfile, Span};
 use std::time::{Duration, Instant};
-use tandem_graph::{Graph, ValueId};
+use tandem_graph::Graph;
 use tandem_plan::{Device, Plan, extract};
 use tandem_tensor::Tensor;
 
 /// A graph on its devices, ready to run.
 pub struct Executor {
-    /// Types and constants; the nodes have gone into the segments.
-    graph: Graph,
-    segments: Vec<Ready>,
-    profile: Profile,
-    start: Instant,
-    /// What runs the segments of a device that fails.
-    fallback: Option<Box<dyn Backend>>,
+    pub(crate) wiring: Wiring,
+    /// One entry for each segment of the plan.
+    pub(crate) segments: Vec<Ready>,
+    pub(crate) profile: Profile,
+    pub(crate) clock: Clock,
+    /// What runs the segments of devices that fail.
+    spares: Vec<Box<dyn Backend>>,
     failures: Vec<Failure>,
+    /// Whether segments of a request can run at the same time.
+    branches: bool,
 }
 
-struct Ready {
-    /// Index in the plan.
-    index: usize,
+/// A segment on its device.
+pub(crate) struct Ready {
     /// Index in the profile.
     row: usize,
-    device: Device,
+    pub(crate) device: Device,
     ops: String,
     /// The segment as a graph of its own.
     part: Graph,
-    inputs: Vec<ValueId>,
-    outputs: Vec<ValueId>,
-    /// The values of `inputs` that nothing reads later.
-    dead: Vec<ValueId>,
-    executable: Box<dyn Executable>,
+    /// Not there while a queue has it, and for a segment that nobody reads, which is not worth compiling.
+    pub(crate) executable: Option<Box<dyn Executable>>,
+}
+
+/// The samples of a run of a segment.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch {
+    pub(crate) request: u64,
+    pub(crate) sample: u64,
+    pub(crate) samples: u64,
 }
 
 impl Executor {
     /// Compiles every segment of the plan with the backend of its device.
     ///
     /// # Errors
-    /// [`RuntimeError::Segment`] naming the segment that does not compile or load.
+    /// [`RuntimeError::Segment`] naming the segment that does not compile or load; Invalid for a plan of another graph.
     pub fn new(graph: &Graph, plan: &Plan, backends: &mut [Box<dyn Backend>]) -> Result<Executor, RuntimeError> {
+        let wiring = Wiring::new(graph, plan)?;
         let mut segments: Vec<Ready> = Vec::with_capacity(plan.segments.len());
-        let mut profile = Profile { model: graph.name.clone(), ..Profile::default() };
+        let needs = wiring.segments.iter().map(|ends| ends.needs.clone()).collect();
+        let mut profile = Profile { model: graph.name.clone(), needs, ..Profile::default() };
         for ((index, segment), row) in plan.segments.iter().enumerate().zip(plan.rows()) {
-            let known = |id: &ValueId| id.0 < graph.values.len();
-            if !segment.inputs.iter().chain(&segment.outputs).all(known) {
-                return Err(RuntimeError::Invalid(format!("segment {index} of the plan belongs to another graph")));
-            }
             let place = |source| RuntimeError::Segment {
                 segment: index,
                 device: segment.device,
@@ -55,45 +62,28 @@ impl Executor {
             };
             let backend = backends.iter_mut().find(|b| b.device() == segment.device);
             let backend = backend.ok_or_else(|| place(RuntimeError::NoBackend(segment.device)))?;
-            // A segment that nobody reads is dead code and is not worth compiling.
-            if segment.outputs.is_empty() {
-                continue;
-            }
             let part = extract(graph, segment);
-            let executable = backend.compile(&part).map_err(place)?;
-            profile.segments.push(unspent(segment.device, &row.ops, &*executable));
-            segments.push(Ready {
-                index,
-                row: profile.segments.len() - 1,
-                device: segment.device,
-                ops: row.ops,
-                part,
-                inputs: segment.inputs.clone(),
-                outputs: segment.outputs.clone(),
-                dead: Vec::new(),
-                executable,
-            });
-        }
-        let mut kept = graph.outputs.clone();
-        for segment in segments.iter_mut().rev() {
-            for &id in &segment.inputs {
-                if !kept.contains(&id) {
-                    kept.push(id);
-                    segment.dead.push(id);
-                }
+            let mut executable = None;
+            if wiring.segments[index].is_live() {
+                let compiled = backend.compile(&part).map_err(place)?;
+                profile.segments.push(unspent(segment.device, &row.ops, &*compiled));
+                executable = Some(compiled);
             }
+            let row_index = profile.segments.len().saturating_sub(1);
+            segments.push(Ready { row: row_index, device: segment.device, ops: row.ops, part, executable });
         }
-        let graph = Graph { nodes: Vec::new(), ..graph.clone() };
-        let (fallback, failures) = (None, Vec::new());
-        Ok(Executor { graph, segments, profile, start: Instant::now(), fallback, failures })
+        let branches = crate::flow::Flow::branches(&wiring.segments, |s| segments[s].device);
+        let (spares, failures, clock) = (Vec::new(), Vec::new(), Clock(Instant::now()));
+        Ok(Executor { wiring, segments, profile, clock, spares, failures, branches })
     }
 
-    /// The same with a backend that takes over the segments of a device that fails.
+    /// The same with backends that take over the segments of a device that fails: each goes to the first of them, on another device,
+    /// that runs all its nodes.
     ///
     /// A device has failed when its error is a Fault, or Unavailable. What the failed segment was to compute is computed again from
-    /// its inputs, which are on the host, so that a run that the fallback can finish has no error.
-    pub fn with_fallback(self, fallback: Box<dyn Backend>) -> Executor {
-        Executor { fallback: Some(fallback), ..self }
+    /// its inputs, which are on the host, so that a run that others can finish has no error.
+    pub fn with_spares(self, spares: Vec<Box<dyn Backend>>) -> Executor {
+        Executor { spares, ..self }
     }
 
     /// The devices that have failed so far.
@@ -103,41 +93,32 @@ impl Executor {
 
     /// How many samples the devices take at a time; handing in multiples of it wastes nothing.
     pub fn samples(&self) -> usize {
-        self.segments.iter().map(|s| s.executable.samples()).max().unwrap_or(1)
+        self.segments.iter().flat_map(|s| &s.executable).map(|executable| executable.samples()).max().unwrap_or(1)
     }
 
     /// The graph's outputs for every sample. A sample is one tensor for every input of the graph.
     ///
-    /// All samples go through one segment before the next one starts.
+    /// All samples go through one segment before the next one starts; segments that do not wait for each other run at the same time
+    /// where they are on different devices.
     ///
     /// # Errors
     /// [`RuntimeError::Invalid`] for samples that do not fit, [`RuntimeError::Segment`] naming the segment that failed.
     pub fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
-        self.check(samples)?;
-        let begin = Instant::now();
-        let mut made: Vec<Vec<Option<Tensor>>> = vec![vec![None; self.graph.values.len()]; samples.len()];
-        for (values, sample) in made.iter_mut().zip(samples) {
-            for (id, tensor) in self.graph.inputs.iter().zip(sample) {
-                values[id.0] = Some(tensor.clone());
+        if self.branches {
+            return self.stream(samples, samples.len(), 1, &mut |_| {});
+        }
+        self.wiring.check(samples)?;
+        self.profile.begin_round(1);
+        let begin = self.clock.now();
+        let batch = Batch { samples: samples.len() as u64, ..self.batch() };
+        let mut values = self.wiring.begin(samples);
+        for segment in 0..self.segments.len() {
+            if self.wiring.segments[segment].is_live() {
+                self.run_segment(segment, batch, &mut values)?;
             }
         }
-        for index in 0..self.segments.len() {
-            self.run_segment(index, &mut made)?;
-        }
-        let results = made.iter_mut().map(|values| {
-            let output = |&id: &ValueId| match self.graph.constant(id) {
-                Some(constant) => Ok(constant.as_ref().clone()),
-                None => values[id.0].clone().ok_or_else(|| unmade(&self.graph, id)),
-            };
-            self.graph.outputs.iter().map(output).collect::<Result<Vec<_>, _>>()
-        });
-        let results = results.collect::<Result<Vec<_>, _>>()?;
-        if let Ok(count) = u32::try_from(samples.len())
-            && count > 0
-        {
-            let each = begin.elapsed() / count;
-            self.profile.latencies.extend(samples.iter().map(|_| each));
-        }
+        let results = self.wiring.end(values)?;
+        self.account(begin, samples.len());
         Ok(results)
     }
 
@@ -146,106 +127,114 @@ impl Executor {
         &self.profile
     }
 
-    fn check(&self, samples: &[Vec<Tensor>]) -> Result<(), RuntimeError> {
-        for (i, sample) in samples.iter().enumerate() {
-            if sample.len() != self.graph.inputs.len() {
-                let (found, expected) = (sample.len(), self.graph.inputs.len());
-                let problem = format!("sample {i} has {found} tensors but the model has {expected} inputs");
-                return Err(RuntimeError::Invalid(problem));
-            }
-            for (&id, tensor) in self.graph.inputs.iter().zip(sample) {
-                let value = self.graph.value(id);
-                if tensor.shape() != &value.ty.shape || tensor.dtype() != value.ty.dtype {
-                    let (dtype, shape) = (tensor.dtype(), tensor.shape());
-                    return Err(RuntimeError::Invalid(format!(
-                        "sample {i}: input '{}' is {dtype}{shape} but the model needs {}",
-                        value.name, value.ty
-                    )));
-                }
-            }
-        }
-        Ok(())
+    /// The place of the next request, still without samples.
+    pub(crate) fn batch(&self) -> Batch {
+        Batch { request: self.profile.requests, sample: self.profile.samples(), samples: 0 }
     }
 
-    fn run_segment(&mut self, index: usize, made: &mut [Vec<Option<Tensor>>]) -> Result<(), RuntimeError> {
-        let (graph, segment) = (&self.graph, &self.segments[index]);
-        let mut inputs = Vec::with_capacity(made.len());
-        for values in made.iter_mut() {
-            let take = |&id: &ValueId| {
-                let slot = &mut values[id.0];
-                let tensor = if segment.dead.contains(&id) { slot.take() } else { slot.clone() };
-                tensor.ok_or_else(|| unmade(graph, id))
-            };
-            inputs.push(segment.inputs.iter().map(take).collect::<Result<Vec<_>, _>>()?);
+    /// Enters a request that began then and has ended now.
+    pub(crate) fn account(&mut self, begin: Duration, samples: usize) {
+        self.profile.requests += 1;
+        if let Ok(count) = u32::try_from(samples)
+            && count > 0
+        {
+            let each = self.clock.now().saturating_sub(begin) / count;
+            self.profile.latencies.extend(std::iter::repeat_n(each, samples));
         }
-        let mut begin = Instant::now();
-        let results = loop {
-            let segment = &mut self.segments[index];
-            match segment.executable.run(&inputs) {
-                Ok(results) => break results,
-                Err(error) => {
-                    if let Some(sums) = self.profile.segments.get_mut(segment.row) {
-                        sums.wall += begin.elapsed();
-                    }
-                    self.take_over(index, error)?;
-                    begin = Instant::now();
-                }
-            }
-        };
-        let wall = begin.elapsed();
-        let segment = &self.segments[index];
-        for (values, result) in made.iter_mut().zip(results) {
-            for (id, tensor) in segment.outputs.iter().zip(result) {
-                values[id.0] = Some(tensor);
-            }
-        }
-        let samples = inputs.len() as u64;
-        self.profile.push(Span {
-            segment: segment.row,
-            sample: self.profile.samples(),
-            samples,
-            start_us: begin.duration_since(self.start).as_secs_f64() * 1e6,
-            duration_us: wall.as_secs_f64() * 1e6,
-        });
-        if let Some(sums) = self.profile.segments.get_mut(segment.row) {
-            sums.wall += wall;
+    }
+
+    /// Enters a run of a segment, whose executable is at hand or has these sums.
+    pub(crate) fn record(&mut self, segment: usize, batch: Batch, phases: Phases) {
+        let ready = &self.segments[segment];
+        let Batch { request, sample, samples } = batch;
+        self.profile.push(Span { row: ready.row, segment, request, sample, samples, phases });
+        if let Some(sums) = self.profile.segments.get_mut(ready.row) {
+            sums.wall +=
+                [phases.stage, phases.compute, phases.collect].iter().map(|part| part.length()).sum::<Duration>();
             sums.samples += samples;
-            sums.copied = segment.executable.copied();
-            sums.counters = segment.executable.counters();
         }
+    }
+
+    /// Enters what an executable has counted.
+    pub(crate) fn sum_up(&mut self, segment: usize) {
+        let ready = &self.segments[segment];
+        if let (Some(sums), Some(executable)) = (self.profile.segments.get_mut(ready.row), &ready.executable) {
+            sums.copied = executable.copied();
+            sums.counters = executable.counters();
+        }
+    }
+
+    fn run_segment(&mut self, segment: usize, batch: Batch, values: &mut Values) -> Result<(), RuntimeError> {
+        let inputs = self.wiring.take(segment, values)?;
+        let (results, phases) = loop {
+            let ready = &mut self.segments[segment];
+            let device = ready.device;
+            let Some(executable) = &mut ready.executable else { return Err(RuntimeError::NoBackend(device)) };
+            match run_once(&mut **executable, &inputs, self.clock) {
+                Ok(done) => break done,
+                Err(error) => {
+                    for (moved, executable) in self.take_over(segment, error, batch.sample)? {
+                        self.segments[moved].executable = Some(executable);
+                    }
+                }
+            }
+        };
+        self.wiring.put(segment, results, values);
+        self.record(segment, batch, phases);
+        self.sum_up(segment);
         Ok(())
     }
 
-    /// Places every segment of the device of this one on the fallback.
-    fn take_over(&mut self, index: usize, error: RuntimeError) -> Result<(), RuntimeError> {
-        let (device, class) = (self.segments[index].device, error.class());
-        let error = self.segments[index].failed(error);
-        let fallback = match &mut self.fallback {
-            Some(fallback) if fallback.device() != device => fallback,
-            _ => return Err(error),
-        };
+    /// Places every segment of the device of this one on spares, and gives the new executables.
+    ///
+    /// # Errors
+    /// The segment's error, where no device is to take its work or none can; the one of a spare that does not compile it.
+    pub(crate) fn take_over(
+        &mut self,
+        segment: usize,
+        error: RuntimeError,
+        sample: u64,
+    ) -> Result<Vec<(usize, Box<dyn Executable>)>, RuntimeError> {
+        let (device, class) = (self.segments[segment].device, error.class());
+        let error = self.failed(segment, error);
         if !matches!(class, ErrorClass::Fault | ErrorClass::Unavailable) {
             return Err(error);
         }
-        let mut moved = Vec::new();
-        for segment in self.segments.iter_mut().filter(|segment| segment.device == device) {
-            let executable = fallback.compile(&segment.part).map_err(|source| segment.failed(source))?;
-            self.profile.segments.push(unspent(fallback.device(), &segment.ops, &*executable));
-            segment.row = self.profile.segments.len() - 1;
-            (segment.device, segment.executable) = (fallback.device(), executable);
-            moved.push(segment.index);
+        let unhealthy: Vec<Device> = self.failures.iter().map(|failure| failure.device).chain([device]).collect();
+        let mut moved: Vec<(usize, Box<dyn Executable>)> = Vec::new();
+        for index in 0..self.segments.len() {
+            let ready = &self.segments[index];
+            if ready.device != device || !self.wiring.segments[index].is_live() {
+                continue;
+            }
+            let runs_all = |spare: &dyn Backend| {
+                let supports = |node| spare.supports(&ready.part, node).is_ok();
+                !unhealthy.contains(&spare.device()) && ready.part.nodes.iter().all(supports)
+            };
+            let Some(spare) = self.spares.iter_mut().find(|spare| runs_all(&***spare)) else { return Err(error) };
+            let compiled = spare.compile(&ready.part);
+            let fallback = spare.device();
+            let executable = compiled.map_err(|source| self.failed(index, source))?;
+            self.profile.segments.push(unspent(fallback, &self.segments[index].ops, &*executable));
+            let row = self.profile.segments.len() - 1;
+            (self.segments[index].device, self.segments[index].row) = (fallback, row);
+            moved.push((index, executable));
+            let told = self.failures.iter_mut().find(|told| told.device == device && told.fallback == fallback);
+            match told {
+                Some(failure) => failure.segments.push(index),
+                None => {
+                    let (segments, error) = (vec![index], error.to_string());
+                    self.failures.push(Failure { device, fallback, segments, sample, error });
+                }
+            }
         }
-        let (fallback, sample) = (fallback.device(), self.profile.samples());
-        self.failures.push(Failure { device, fallback, segments: moved, sample, error: error.to_string() });
-        Ok(())
+        Ok(moved)
     }
-}
 
-impl Ready {
-    /// Its error, for the cause.
-    fn failed(&self, source: RuntimeError) -> RuntimeError {
-        let (segment, device, ops) = (self.index, self.device, self.ops.clone());
-        RuntimeError::Segment { segment, device, ops, source: Box::new(source) }
+    /// The error of a segment, for the cause.
+    pub(crate) fn failed(&self, segment: usize, source: RuntimeError) -> RuntimeError {
+        let Ready { device, ops, .. } = &self.segments[segment];
+        RuntimeError::Segment { segment, device: *device, ops: ops.clone(), source: Box::new(source) }
     }
 }
 
@@ -259,9 +248,4 @@ fn unspent(device: Device, ops: &str, executable: &dyn Executable) -> SegmentPro
         copied: executable.copied(),
         counters: executable.counters(),
     }
-}
-
-fn unmade(graph: &Graph, id: ValueId) -> RuntimeError {
-    let name = graph.values.get(id.0).map_or("?", |v| v.name.as_str());
-    RuntimeError::Invalid(format!("no segment of the plan makes '{name}'; the plan belongs to another graph"))
 }

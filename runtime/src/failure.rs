@@ -8,7 +8,7 @@ use tandem_plan::Device;
 pub struct Failure {
     /// The device; it is not used again.
     pub device: Device,
-    /// What runs its segments now.
+    /// What runs these of its segments now.
     pub fallback: Device,
     /// Indices of these segments in the plan.
     pub segments: Vec<usize>,

@@ -35,10 +35,15 @@ pub struct GpuBackend {
 }
 
 impl GpuBackend {
-    /// A backend on a device, which plans know by this index. Projections are by the limits that are known of its name.
-    pub fn new(gpu: Gpu, index: usize) -> GpuBackend {
+    /// A backend on a device, the first GPU of a plan. Projections are by the limits that are known of its name.
+    pub fn new(gpu: Gpu) -> GpuBackend {
         let limits = Limits::of(&gpu.facts().name).ok();
-        GpuBackend { gpu, index, limits }
+        GpuBackend { gpu, index: 0, limits }
+    }
+
+    /// The same as the GPU of that index in a plan.
+    pub fn with_index(self, index: usize) -> GpuBackend {
+        GpuBackend { index, ..self }
     }
 
     /// The same with projections by these limits.
@@ -165,7 +170,7 @@ impl GpuBackend {
 
 impl Backend for GpuBackend {
     fn device(&self) -> Device {
-        Device::Vta
+        Device::Gpu(self.index)
     }
 
     fn supports(&self, graph: &Graph, node: &Node) -> Result<(), String> {

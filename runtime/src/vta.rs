@@ -2,12 +2,12 @@
 
 use crate::backend::Copied;
 use crate::profile::median;
-use crate::{Backend, Executable, RuntimeError, Taken};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::{Backend, Executable, Phased, RuntimeError, Taken};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tandem_driver::{Counters, Device as VtaDevice, Loaded};
 use tandem_graph::{Graph, Node, NodeId};
-use tandem_isa::HwConfig;
+use tandem_isa::{HwConfig, Program};
 use tandem_jit::{Binding, JitError};
 use tandem_plan::{Device, alone, extract};
 use tandem_tensor::Tensor;
@@ -21,16 +21,31 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// A device with the compiler in front of it.
 pub struct VtaBackend {
-    device: Arc<Mutex<VtaDevice>>,
+    index: usize,
+    device: Arc<Shared>,
     config: HwConfig,
     timeout: Duration,
 }
 
+/// A device that several segments use, maybe from several threads.
+struct Shared {
+    device: Mutex<VtaDevice>,
+    /// Whether a run is between its start and its end.
+    runs: Mutex<bool>,
+    ended: Condvar,
+}
+
 impl VtaBackend {
-    /// A backend on an open device.
+    /// A backend on an open device, the first of a plan.
     pub fn new(device: VtaDevice) -> VtaBackend {
         let config = device.config().clone();
-        VtaBackend { device: Arc::new(Mutex::new(device)), config, timeout: TIMEOUT }
+        let device = Shared { device: Mutex::new(device), runs: Mutex::new(false), ended: Condvar::new() };
+        VtaBackend { index: 0, device: Arc::new(device), config, timeout: TIMEOUT }
+    }
+
+    /// The same as the accelerator of that index in a plan.
+    pub fn with_index(self, index: usize) -> VtaBackend {
+        VtaBackend { index, ..self }
     }
 
     /// The same with another time limit for one run of a program.
@@ -46,7 +61,7 @@ impl VtaBackend {
 
 impl Backend for VtaBackend {
     fn device(&self) -> Device {
-        Device::Vta
+        Device::Vta(self.index)
     }
 
     fn supports(&self, graph: &Graph, node: &Node) -> Result<(), String> {
@@ -78,10 +93,11 @@ impl Backend for VtaBackend {
 impl VtaBackend {
     fn load(&self, segment: &Graph) -> Result<VtaSegment, RuntimeError> {
         let compiled = tandem_jit::compile(segment, &self.config)?;
-        let loaded = lock(&self.device).load(&compiled.program)?;
+        let loaded = self.device.lock().load(&compiled.program)?;
         Ok(VtaSegment {
             device: Arc::clone(&self.device),
-            loaded: Some(loaded),
+            program: compiled.program,
+            slots: [Slot { loaded: Some(loaded), ..Slot::default() }, Slot::default()],
             copies: vec![Copied::default(); compiled.inputs.len() + compiled.outputs.len()],
             inputs: compiled.inputs,
             outputs: compiled.outputs,
@@ -120,9 +136,9 @@ impl VtaBackend {
 }
 
 struct VtaSegment {
-    device: Arc<Mutex<VtaDevice>>,
-    /// Present until the segment is dropped.
-    loaded: Option<Loaded>,
+    device: Arc<Shared>,
+    program: Program,
+    slots: [Slot; 2],
     inputs: Vec<Binding>,
     outputs: Vec<Binding>,
     samples: usize,
@@ -130,6 +146,16 @@ struct VtaSegment {
     counters: Counters,
     /// For every input, and then for every output.
     copies: Vec<Copied>,
+}
+
+/// The program in the device's memory, once for each run that can be under way.
+#[derive(Default)]
+struct Slot {
+    /// The second one is loaded when it is first needed.
+    loaded: Option<Loaded>,
+    /// Samples that are staged.
+    samples: usize,
+    runs: bool,
 }
 
 impl Executable for VtaSegment {
@@ -140,9 +166,16 @@ impl Executable for VtaSegment {
     fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
         let mut results: Vec<Vec<Tensor>> = Vec::with_capacity(samples.len());
         for group in samples.chunks(self.samples) {
-            results.append(&mut self.run_group(group)?);
+            self.stage(0, group)?;
+            self.start(0)?;
+            self.wait(0)?;
+            results.append(&mut self.collect(0)?);
         }
         Ok(results)
+    }
+
+    fn phased(&mut self) -> Option<&mut dyn Phased> {
+        Some(self)
     }
 
     fn counters(&self) -> Option<Counters> {
@@ -157,28 +190,56 @@ impl Executable for VtaSegment {
     }
 }
 
-impl VtaSegment {
-    fn run_group(&mut self, group: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
-        let unloaded = || RuntimeError::Invalid("the program is not on the device any more".to_owned());
-        let loaded = self.loaded.as_ref().ok_or_else(unloaded)?;
-        let mut device = lock(&self.device);
+impl Phased for VtaSegment {
+    fn stage(&mut self, slot: usize, samples: &[Vec<Tensor>]) -> Result<(), RuntimeError> {
+        let slot = &mut self.slots[slot % 2];
+        if slot.loaded.is_none() {
+            slot.loaded = Some(self.device.lock().load(&self.program)?);
+        }
+        let Some(loaded) = &slot.loaded else { return Ok(()) };
         for (i, binding) in self.inputs.iter().enumerate() {
-            let tensors: Option<Vec<&Tensor>> = group.iter().map(|sample| sample.get(i)).collect();
+            let tensors: Option<Vec<&Tensor>> = samples.iter().map(|sample| sample.get(i)).collect();
             let missing = || RuntimeError::Invalid(format!("a sample has no tensor for input {i} of the segment"));
             let begin = Instant::now();
             let bytes = binding.pack(&tensors.ok_or_else(missing)?)?;
-            device.write(loaded, binding.section, 0, &bytes)?;
-            self.copies[i].add(copy(bytes.len(), group.len(), begin));
+            self.device.lock().write(loaded, binding.section, 0, &bytes)?;
+            self.copies[i].add(copy(bytes.len(), samples.len(), begin));
         }
-        self.counters += device.run(loaded, self.timeout)?;
-        let mut results: Vec<Vec<Tensor>> = group.iter().map(|_| Vec::with_capacity(self.outputs.len())).collect();
+        slot.samples = samples.len();
+        Ok(())
+    }
+
+    fn start(&mut self, slot: usize) -> Result<(), RuntimeError> {
+        let slot = &mut self.slots[slot % 2];
+        let Some(loaded) = &slot.loaded else { return Ok(()) };
+        self.device.enter();
+        slot.runs = true;
+        self.device.lock().start(loaded).inspect_err(|_| slot.leave(&self.device))?;
+        Ok(())
+    }
+
+    fn wait(&mut self, slot: usize) -> Result<Option<u64>, RuntimeError> {
+        let slot = &mut self.slots[slot % 2];
+        let Some(loaded) = &slot.loaded else { return Ok(None) };
+        let waited = self.device.lock().wait(loaded, self.timeout);
+        slot.leave(&self.device);
+        let counters = waited?;
+        self.counters += counters;
+        Ok(Some(counters.cycles))
+    }
+
+    fn collect(&mut self, slot: usize) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
+        let slot = &mut self.slots[slot % 2];
+        let count = std::mem::take(&mut slot.samples);
+        let mut results: Vec<Vec<Tensor>> = (0..count).map(|_| Vec::with_capacity(self.outputs.len())).collect();
+        let Some(loaded) = &slot.loaded else { return Ok(results) };
         for (i, binding) in self.outputs.iter().enumerate() {
             let begin = Instant::now();
-            let bytes = device.read(loaded, binding.section, 0, binding.bytes())?;
-            for (result, tensor) in results.iter_mut().zip(binding.unpack(&bytes, group.len())?) {
+            let bytes = self.device.lock().read(loaded, binding.section, 0, binding.bytes())?;
+            for (result, tensor) in results.iter_mut().zip(binding.unpack(&bytes, count)?) {
                 result.push(tensor);
             }
-            self.copies[self.inputs.len() + i].add(copy(bytes.len(), group.len(), begin));
+            self.copies[self.inputs.len() + i].add(copy(bytes.len(), count, begin));
         }
         Ok(results)
     }
@@ -188,16 +249,42 @@ fn copy(bytes: usize, tensors: usize, begin: Instant) -> Copied {
     Copied { bytes: bytes as u64, count: tensors as u64, wall: begin.elapsed() }
 }
 
-impl Drop for VtaSegment {
-    fn drop(&mut self) {
-        if let Some(loaded) = self.loaded.take() {
-            // The memory of a device that fails here is lost with the device; there is nobody to tell.
-            let _ = lock(&self.device).unload(loaded);
+impl Slot {
+    /// Lets the next run in.
+    fn leave(&mut self, device: &Shared) {
+        if std::mem::take(&mut self.runs) {
+            device.leave();
         }
     }
 }
 
-/// A panic of another thread that holds the lock leaves a device that reports its own state.
-fn lock(device: &Mutex<VtaDevice>) -> MutexGuard<'_, VtaDevice> {
-    device.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for VtaSegment {
+    fn drop(&mut self) {
+        for slot in &mut self.slots {
+            if let Some(loaded) = slot.loaded.take() {
+                // The memory of a device that fails here is lost with the device; there is nobody to tell.
+                let _ = self.device.lock().unload(loaded);
+            }
+            slot.leave(&self.device);
+        }
+    }
+}
+
+impl Shared {
+    /// A panic of another thread that holds the lock leaves a device that reports its own state.
+    fn lock(&self) -> MutexGuard<'_, VtaDevice> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nothing runs, and keeps others from starting anything.
+    fn enter(&self) {
+        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = self.ended.wait_while(runs, |runs| *runs);
+        *free.unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    fn leave(&self) {
+        *self.runs.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.ended.notify_one();
+    }
 }

@@ -95,9 +95,9 @@ fn a_null_device_runs_its_segment_and_the_cpu_goes_on_with_the_zeros_it_returns(
     for preset in ["vta", "batch"] {
         let (g, config) = (graph(), HwConfig::preset(preset).unwrap());
         let backend = vta(NullBus::new(&config), &config);
-        let plan = partition(&g, |node| backend.supports(&g, node));
+        let plan = partition(&g, Device::Vta(0), |node| backend.supports(&g, node));
         let devices: Vec<Device> = plan.segments.iter().map(|s| s.device).collect();
-        assert_eq!(devices, [Device::Vta, Device::Cpu]);
+        assert_eq!(devices, [Device::Vta(0), Device::Cpu]);
         let mut executor = Executor::new(&g, &plan, &mut [Box::new(CpuBackend), Box::new(backend)]).unwrap();
         assert_eq!(executor.samples(), config.batch());
         let outputs = executor.run(&[sample(0), sample(1), sample(2)]).unwrap();
@@ -106,7 +106,7 @@ fn a_null_device_runs_its_segment_and_the_cpu_goes_on_with_the_zeros_it_returns(
             assert_eq!(output[0].as_slice::<i8>().unwrap(), [-96; 8]);
         }
         let profile = executor.profile();
-        assert!(profile.counters().instructions > 0);
+        assert!(profile.counters(Device::Vta(0)).instructions > 0);
         assert!(profile.segments[0].copied.bytes > 0);
         assert_eq!(profile.segments[1].samples, 3);
     }
@@ -117,7 +117,7 @@ fn a_device_that_hangs_or_breaks_gives_an_error_that_names_the_segment() {
     for (hangs, words) in [(true, "not done within"), (false, "the cable is out")] {
         let (g, config) = (graph(), HwConfig::preset("vta").unwrap());
         let backend = vta(Broken { inner: NullBus::new(&config), hangs }, &config);
-        let plan = partition(&g, |node| backend.supports(&g, node));
+        let plan = partition(&g, Device::Vta(0), |node| backend.supports(&g, node));
         let mut executor = Executor::new(&g, &plan, &mut [Box::new(CpuBackend), Box::new(backend)]).unwrap();
         let error = executor.run(&[sample(0)]).unwrap_err();
         assert_eq!(error.class(), ErrorClass::Fault);
@@ -130,7 +130,7 @@ fn a_device_that_hangs_or_breaks_gives_an_error_that_names_the_segment() {
 fn a_plan_for_a_device_without_a_backend_is_refused() {
     let g = graph();
     let config = HwConfig::preset("vta").unwrap();
-    let plan = partition(&g, |node| tandem_jit::supports(&g, node, &config));
+    let plan = partition(&g, Device::Vta(0), |node| tandem_jit::supports(&g, node, &config));
     let refused = Executor::new(&g, &plan, &mut [Box::new(CpuBackend) as Box<dyn Backend>]);
     let error = refused.err().unwrap();
     assert_eq!(error.class(), ErrorClass::Unavailable);

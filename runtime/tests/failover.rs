@@ -59,7 +59,7 @@ struct MortalSegment {
 
 impl Backend for Mortal {
     fn device(&self) -> Device {
-        Device::Vta
+        Device::Vta(0)
     }
     fn supports(&self, _graph: &Graph, node: &Node) -> Result<(), String> {
         if matches!(node.op, Op::Dense { .. }) { Ok(()) } else { Err("it is not dense".to_owned()) }
@@ -87,9 +87,9 @@ fn cable_is_out() -> RuntimeError {
 fn executor(g: &Graph, alive: usize, error: fn() -> RuntimeError) -> (Executor, Arc<AtomicUsize>) {
     let runs = Arc::new(AtomicUsize::new(0));
     let mortal = Mortal { runs: Arc::clone(&runs), error, alive };
-    let plan = partition(g, |node| mortal.supports(g, node));
+    let plan = partition(g, Device::Vta(0), |node| mortal.supports(g, node));
     let devices: Vec<Device> = plan.segments.iter().map(|s| s.device).collect();
-    assert_eq!(devices, [Device::Vta, Device::Cpu, Device::Vta]);
+    assert_eq!(devices, [Device::Vta(0), Device::Cpu, Device::Vta(0)]);
     (Executor::new(g, &plan, &mut [Box::new(CpuBackend), Box::new(mortal)]).unwrap(), runs)
 }
 
@@ -100,14 +100,14 @@ fn every_request_has_its_answer_whichever_run_of_the_device_is_its_last() {
     // Two runs a request: it fails in the first segment of one and in the last segment of another.
     for (alive, failed_at) in [(0, 0), (74, 37), (75, 37), (199, 99)] {
         let (executor, runs) = executor(&g, alive, cable_is_out);
-        let mut executor = executor.with_fallback(Box::new(CpuBackend));
+        let mut executor = executor.with_spares(vec![Box::new(CpuBackend)]);
         for (i, expected) in expected.iter().enumerate() {
             assert_eq!(&executor.run(&[sample(i)]).unwrap()[0], expected, "request {i}");
         }
         // The device is asked once more than it can bear, and never again.
         assert_eq!(runs.load(Ordering::Relaxed), alive + 1);
         let [failure] = executor.failures() else { panic!("{:?}", executor.failures()) };
-        assert_eq!((failure.device, failure.fallback), (Device::Vta, Device::Cpu));
+        assert_eq!((failure.device, failure.fallback), (Device::Vta(0), Device::Cpu));
         assert_eq!((failure.segments.clone(), failure.sample), (vec![0, 2], failed_at));
         let text = failure.to_string();
         let words = ["the VTA failed", "the CPU runs its 2 segments from sample", "the cable is out", "1 dense"];
@@ -115,7 +115,7 @@ fn every_request_has_its_answer_whichever_run_of_the_device_is_its_last() {
         let profile = executor.profile();
         let rows: Vec<_> = profile.segments.iter().map(|s| (s.device, s.samples)).collect();
         let (first, last) = (alive.div_ceil(2) as u64, alive as u64 / 2);
-        let (vta, cpu) = (Device::Vta, Device::Cpu);
+        let (vta, cpu) = (Device::Vta(0), Device::Cpu);
         assert_eq!(rows, [(vta, first), (cpu, 100), (vta, last), (cpu, 100 - first), (cpu, 100 - last)]);
         assert_eq!(profile.latencies.len(), 100);
     }
@@ -125,7 +125,7 @@ fn every_request_has_its_answer_whichever_run_of_the_device_is_its_last() {
 fn a_batch_is_computed_again_whole() {
     let g = graph();
     let (executor, _) = executor(&g, 1, cable_is_out);
-    let mut executor = executor.with_fallback(Box::new(CpuBackend));
+    let mut executor = executor.with_spares(vec![Box::new(CpuBackend)]);
     let samples: Vec<_> = (0..7).map(sample).collect();
     let outputs = executor.run(&samples).unwrap();
     for (inputs, output) in samples.iter().zip(&outputs) {
@@ -140,7 +140,7 @@ fn without_a_fallback_and_where_the_program_is_at_fault_the_error_comes_through(
     let (mut plain, _) = executor(&g, 0, cable_is_out);
     assert_eq!(plain.run(&[sample(0)]).unwrap_err().class(), ErrorClass::Fault);
     let (wrong, _) = executor(&g, 0, || RuntimeError::Invalid("the program is wrong".to_owned()));
-    let mut wrong = wrong.with_fallback(Box::new(CpuBackend));
+    let mut wrong = wrong.with_spares(vec![Box::new(CpuBackend)]);
     let error = wrong.run(&[sample(0)]).unwrap_err();
     assert!(error.class() == ErrorClass::Invalid && error.to_string().contains("the program is wrong"), "{error}");
     assert!(wrong.failures().is_empty());

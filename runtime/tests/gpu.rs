@@ -31,7 +31,7 @@ fn compiler() -> Option<Arc<Compiler>> {
 }
 
 fn backend(seed: u64) -> Option<GpuBackend> {
-    Some(GpuBackend::new(Gpu::sim(compiler()?, Simulation::seeded(seed)), 0))
+    Some(GpuBackend::new(Gpu::sim(compiler()?, Simulation::seeded(seed))))
 }
 
 /// A graph at random, of codes of one kind.

@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use tandem_driver::Device as VtaDevice;
 use tandem_import::{ImportOptions, import};
 use tandem_isa::HwConfig;
-use tandem_plan::{on_cpu, partition};
+use tandem_plan::{Device, on_cpu, partition};
 use tandem_runtime::{Backend, CpuBackend, Executor, VtaBackend};
 use tandem_sim::FsimBus;
 use tandem_tensor::Tensor;
@@ -28,7 +28,7 @@ fn networks(criterion: &mut Criterion) {
         let graph = import(&bytes, &ImportOptions::default()).expect("the model imports");
         let device = VtaDevice::open(Box::new(FsimBus::new(&config)), &config).expect("the simulator answers");
         let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(VtaBackend::new(device)), Box::new(CpuBackend)];
-        let vta = partition(&graph, |node| tandem_jit::supports(&graph, node, &config));
+        let vta = partition(&graph, Device::Vta(0), |node| tandem_jit::supports(&graph, node, &config));
         let sample: Vec<Tensor> = graph.inputs.iter().map(|&id| codes(&mut Random::new(1), graph.ty(id))).collect();
         for (device, plan) in [("fsim", vta), ("cpu", on_cpu(&graph, "measured here"))] {
             let mut executor = Executor::new(&graph, &plan, &mut backends).expect("every segment compiles");

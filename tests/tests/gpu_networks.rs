@@ -41,7 +41,7 @@ fn stored(folder: &Path, graph: &Graph, file: &str, count: usize) -> Vec<Vec<Ten
 }
 
 fn device(compiler: &Arc<Compiler>) -> GpuBackend {
-    GpuBackend::new(Gpu::sim(Arc::clone(compiler), Simulation::default()), 0)
+    GpuBackend::new(Gpu::sim(Arc::clone(compiler), Simulation::default()))
 }
 
 /// The results of a network with all on the device that it supports, and of the interpreter.
@@ -50,7 +50,7 @@ fn run(backend: GpuBackend, graph: &Graph, samples: &[Vec<Tensor>]) -> (Vec<Vec<
     let interpreter = Interpreter::with_kernels(graph, &kernels);
     let expected = samples.iter().map(|s| interpreter.run(s).unwrap_or_else(|e| panic!("{}: {e}", graph.name)));
     let expected = expected.collect();
-    let plan = partition(graph, |node| backend.supports(graph, node));
+    let plan = partition(graph, backend.device(), |node| backend.supports(graph, node));
     let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(backend), Box::new(CpuBackend)];
     let mut executor = Executor::new(graph, &plan, &mut backends).unwrap_or_else(|e| panic!("{}: {e}", graph.name));
     let begin = Instant::now();

@@ -95,10 +95,10 @@ fn samples(graph: &Graph, bytes: &[u8], pixels: bool) -> Vec<Vec<Tensor>> {
 }
 
 fn executor(graph: &Graph, config: &HwConfig) -> (Executor, f64) {
-    let plan = partition(graph, |node| tandem_jit::supports(graph, node, config));
+    let plan = partition(graph, Device::Vta(0), |node| tandem_jit::supports(graph, node, config));
     let device = VtaDevice::open(Box::new(FsimBus::new(config)), config).expect("the simulator answers");
     let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(VtaBackend::new(device)), Box::new(CpuBackend)];
-    let share = plan.share(Device::Vta).unwrap_or(0.0);
+    let share = plan.share(Device::is_vta).unwrap_or(0.0);
     (Executor::new(graph, &plan, &mut backends).unwrap_or_else(|e| panic!("{}: {e}", graph.name)), share)
 }
 

@@ -8,7 +8,7 @@ use tandem_graph::Graph;
 use tandem_import::{ImportOptions, import};
 use tandem_isa::{HwConfig, Queue};
 use tandem_ops::Arith;
-use tandem_plan::partition;
+use tandem_plan::{Device, partition};
 use tandem_runtime::{Backend, CpuBackend, Executor, VtaBackend};
 use tandem_sim::FsimBus;
 use tandem_sim::tsim::{DramModel, Model, TsimBus, TsimOptions, Variant};
@@ -34,13 +34,13 @@ fn timings() -> [TsimOptions; 3] {
 
 /// The codes of samples on a bus, and the cycles that the device reports.
 fn run(graph: &Graph, config: &HwConfig, bus: Box<dyn Bus + Send>, samples: &[Vec<Tensor>]) -> (Vec<u8>, u64) {
-    let plan = partition(graph, |node| tandem_jit::supports(graph, node, config));
+    let plan = partition(graph, Device::Vta(0), |node| tandem_jit::supports(graph, node, config));
     let device = VtaDevice::open(bus, config).unwrap();
     let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(VtaBackend::new(device)), Box::new(CpuBackend)];
     let mut executor = Executor::new(graph, &plan, &mut backends).unwrap();
     let outputs = executor.run(samples).unwrap();
     let bytes = outputs.iter().flatten().flat_map(Tensor::to_le_bytes).collect();
-    (bytes, executor.profile().counters().cycles)
+    (bytes, executor.profile().counters(Device::Vta(0)).cycles)
 }
 
 /// Runs a network on both simulators, and the hardware under every timing.

@@ -8,7 +8,7 @@ use tandem_graph::{Graph, ValueId, interpret};
 use tandem_import::{ImportOptions, import};
 use tandem_isa::HwConfig;
 use tandem_ops::{Act, BinaryKind, Op, PadMode, UnaryKind};
-use tandem_plan::partition;
+use tandem_plan::{Device, partition};
 use tandem_runtime::{Backend, CpuBackend, Executor, VtaBackend};
 use tandem_sim::FsimBus;
 use tandem_tensor::{DType, QuantParams, Tensor, TensorType};
@@ -228,7 +228,7 @@ fn the_accelerator_gives_the_same_codes_after_the_passes() {
         }
         let inputs = inputs(&graph);
         let expected = interpret(&graph, &inputs).unwrap();
-        let plan = partition(&after, |node| tandem_jit::supports(&after, node, &config));
+        let plan = partition(&after, Device::Vta(0), |node| tandem_jit::supports(&after, node, &config));
         let device = VtaDevice::open(Box::new(FsimBus::new(&config)), &config).unwrap();
         let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(VtaBackend::new(device)), Box::new(CpuBackend)];
         let mut executor = Executor::new(&after, &plan, &mut backends).unwrap();

@@ -8,7 +8,7 @@ use tandem_graph::{Graph, interpret};
 use tandem_import::{ImportOptions, import};
 use tandem_isa::HwConfig;
 use tandem_ops::Arith;
-use tandem_plan::partition;
+use tandem_plan::{Device, partition};
 use tandem_runtime::{Backend, CpuBackend, Executor, VtaBackend};
 use tandem_sim::FsimBus;
 use tandem_tensor::{DType, Tensor};
@@ -50,7 +50,7 @@ fn inputs(case: &Value, graph: &Graph) -> Vec<Tensor> {
 
 fn on_accelerator(graph: &Graph, inputs: &[Tensor]) -> Vec<Tensor> {
     let config = HwConfig::preset("edge").expect("a preset");
-    let plan = partition(graph, |node| tandem_jit::supports(graph, node, &config));
+    let plan = partition(graph, Device::Vta(0), |node| tandem_jit::supports(graph, node, &config));
     let device = VtaDevice::open(Box::new(FsimBus::new(&config)), &config).expect("the simulator answers");
     let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(VtaBackend::new(device)), Box::new(CpuBackend)];
     let mut executor = Executor::new(graph, &plan, &mut backends).expect("every segment compiles");

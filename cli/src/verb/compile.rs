@@ -1,8 +1,8 @@
 //! `tandem compile`: the accelerator's part of a model as assembly text.
 
-use crate::options::{DeviceKind, ModelOptions};
+use crate::options::ModelOptions;
 use crate::table::grouped;
-use crate::{Outcome, file, hardware, model, report, session, stdout};
+use crate::{Outcome, file, hardware, model, report, stdout};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
 use tandem_jit::{Compiled, JitError};
-use tandem_plan::{Device, Plan, extract};
+use tandem_plan::{Device, Plan, extract, partition};
 
 /// Options of `tandem compile`.
 #[derive(Args)]
@@ -67,9 +67,12 @@ pub fn run(options: &Options) -> Result<Outcome> {
 fn compile(graph: &Graph, config: &HwConfig) -> Result<(Plan, Vec<Compiled>)> {
     let mut refused: HashMap<String, String> = HashMap::new();
     'again: loop {
-        let plan = session::plan(graph, &DeviceKind::Fsim, config, &refused);
+        let plan = partition(graph, Device::Vta(0), |node| match refused.get(&node.name) {
+            Some(reason) => Err(reason.clone()),
+            None => tandem_jit::supports(graph, node, config),
+        });
         let mut programs = Vec::new();
-        for (i, segment) in plan.segments.iter().enumerate().filter(|(_, s)| s.device == Device::Vta) {
+        for (i, segment) in plan.segments.iter().enumerate().filter(|(_, s)| s.device.is_vta()) {
             match tandem_jit::compile(&extract(graph, segment), config) {
                 Ok(compiled) => programs.push(compiled),
                 Err(JitError::Unsupported { node, reason, .. }) if !refused.contains_key(&node) => {

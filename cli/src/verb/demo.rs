@@ -1,15 +1,15 @@
 //! `tandem demo`: the built-in digit classifier, end to end.
 
+use crate::machine::Accelerator;
 use crate::options::{DeviceKind, DeviceOptions, Format};
 use crate::session::Session;
 use crate::table::grouped;
 use crate::{Outcome, expect, labels, report, stdout};
 use anyhow::{Result, anyhow};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write;
 use tandem_import::ImportOptions;
-use tandem_plan::Device;
 use tandem_tensor::Tensor;
 
 const MODEL: &[u8] = include_bytes!("../../../models/digits/digits_int8.tflite");
@@ -45,12 +45,14 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let samples = samples.map_err(|e| anyhow!("built-in inputs: {e}"))?;
 
     let mut session = Session::open(graph, &options.device)?;
-    let outputs = session.run(&samples, None)?;
+    let outputs = session.run(&samples, None, 1)?;
     let compared = expect::compare_bytes(EXPECTED, &session.graph, &outputs, false)
         .map_err(|e| anyhow!("built-in expected outputs: {e}"))?;
     let guesses: Vec<Option<usize>> = outputs.iter().map(|o| o.first().and_then(Tensor::argmax)).collect();
     let correct = guesses.iter().zip(&truth).filter(|(guess, label)| **guess == Some(label.class)).count();
-    let cycles = session.executor.profile().counters().cycles / (samples.len().max(1) as u64);
+    let counters = |accelerator: &Accelerator| session.executor.profile().counters(accelerator.device);
+    let cycles = session.accelerator().map_or(0, |vta| counters(vta).cycles) / (samples.len().max(1) as u64);
+    let counted = session.accelerator().map(|accelerator| accelerator.cycles.is_counted());
 
     let text = match options.format {
         Format::Json => {
@@ -59,43 +61,35 @@ pub fn run(options: &Options) -> Result<Outcome> {
                 .zip(&truth)
                 .map(|(guess, label)| json!({"file": label.file, "label": label.class, "predicted": guess}))
                 .collect();
-            let mut value = json!({
-                "predictions": predictions,
-                "accuracy": correct as f64 / truth.len() as f64,
-                "correct": correct,
-                "samples": samples.len(),
-                "mismatches": compared.mismatches,
-                "segments": report::segments_json(&session.plan),
-                "vta": report::vta_json(&session),
-                "vta_mac_share": session.plan.share(Device::Vta),
-                "latency_ms": report::latency_ms(&session),
-                "arith": session.graph.arith.name(),
-                "hw": session.hw,
-            });
-            report::add_remote(&mut value, &session);
-            if let (Some(map), false) = (value.as_object_mut(), session.measured) {
+            let mut map = report::session_json(&session);
+            map.insert("predictions".to_owned(), json!(predictions));
+            map.insert("accuracy".to_owned(), json!(correct as f64 / truth.len() as f64));
+            map.insert("correct".to_owned(), json!(correct));
+            map.insert("samples".to_owned(), json!(samples.len()));
+            map.insert("mismatches".to_owned(), json!(compared.mismatches));
+            if counted == Some(false) {
                 map.insert("cycles_estimate_per_sample".to_owned(), json!(cycles));
             }
-            format!("{value}\n")
+            format!("{}\n", Value::Object(map))
         }
         Format::Table => {
             let mut text = format!(
                 "Tandem demo: a quantised network reads handwritten digits on {}.\n\n",
-                place(&options.device, &session.hw)
+                place(&options.device, session.accelerator().map_or("", |accelerator| &accelerator.hw))
             );
             text.push_str(&draw(&samples, &outputs, &guesses));
             text.push_str(&report::partition(&session.plan));
             text.push_str(&report::counters(&session));
-            text.push_str(&report::latency(&session, &options.device.device.kind.name()));
+            text.push_str(&report::latency(&session));
             let _ = writeln!(
                 text,
                 "accuracy {:.2} % ({correct} of {} test images){}",
                 100.0 * correct as f64 / truth.len() as f64,
                 truth.len(),
-                match options.device.device.kind {
-                    DeviceKind::Cpu => String::new(),
-                    DeviceKind::Fsim => format!(", about {} cycles an image", grouped(cycles)),
-                    DeviceKind::Tsim | DeviceKind::Link(_) => format!(", {} cycles an image", grouped(cycles)),
+                match counted {
+                    None => String::new(),
+                    Some(false) => format!(", about {} cycles an image", grouped(cycles)),
+                    Some(true) => format!(", {} cycles an image", grouped(cycles)),
                 }
             );
             let _ = writeln!(
@@ -118,10 +112,15 @@ pub fn run(options: &Options) -> Result<Outcome> {
 
 /// Where the network runs, in words.
 fn place(device: &DeviceOptions, hw: &str) -> String {
-    match &device.device.kind {
+    if device.device.is_planned() {
+        return format!("{}, split for the least latency", device.device.name());
+    }
+    match device.device.kind() {
         DeviceKind::Fsim => format!("a simulated VTA ({hw})"),
         DeviceKind::Tsim => format!("the hardware of a VTA, simulated cycle by cycle ({hw})"),
         DeviceKind::Link(link) => format!("the VTA ({hw}) of {}", link.name()),
+        DeviceKind::Cuda(index) => format!("GPU {index}"),
+        DeviceKind::Ptx => "a simulated GPU".to_owned(),
         DeviceKind::Cpu => "the CPU".to_owned(),
     }
 }

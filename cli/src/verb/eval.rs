@@ -2,14 +2,19 @@
 
 use super::run::at_least_one;
 use crate::options::{DeviceOptions, Format, InputOptions, ModelOptions};
+use crate::placing::shown;
 use crate::session::Session;
-use crate::{Outcome, file, input, labels, model, report, stdout};
+use crate::{Outcome, file, input, labels, model, power, report, stdout};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::fmt::Write;
 use std::path::PathBuf;
-use tandem_plan::Device;
+use tandem_runtime::Timeline;
 use tandem_tensor::Tensor;
+
+/// Percentiles of wall time that are told.
+const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 100.0];
 
 /// Options of `tandem eval`.
 #[derive(Args)]
@@ -29,6 +34,12 @@ pub struct Options {
     /// Only the first samples.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<usize>,
+    /// Requests that are under way at once, so that every device works on another one; with 1 each waits for the one before.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    in_flight: usize,
+    /// Power of a device when busy and when idle, for the energy of a sample; may be repeated.
+    #[arg(long, value_name = "DEVICE=BUSY:IDLE", value_parser = power::parse)]
+    watts: Vec<(String, (f64, f64))>,
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -63,35 +74,49 @@ pub fn run(options: &Options) -> Result<Outcome> {
         bail!("{csv}: line {}: class {} is not below the model's {classes} classes", i + 1, label.class);
     }
     let mut session = Session::open(graph, &options.device)?;
-    let outputs = session.run(&samples, None)?;
+    let watts = power::of(&options.watts, &session.machine.names())?;
+    let outputs = session.run(&samples, None, options.in_flight)?;
     let right = outputs
         .iter()
         .zip(&truth)
         .filter(|(output, label)| output.first().and_then(Tensor::argmax) == Some(label.class));
     let (correct, count) = (right.count(), truth.len());
     let accuracy = correct as f64 / count as f64;
+    let profile = session.executor.profile();
+    let percentiles = PERCENTILES.map(|p| (p, profile.latency_percentile(p).unwrap_or_default().as_secs_f64() * 1e3));
+    let timeline = session.timeline();
+    let energy = timeline.as_ref().and_then(|timeline| power::joules(timeline, &watts, &session.machine));
     let text = match options.format {
         Format::Json => {
-            let mut value = json!({
-                "accuracy": accuracy,
-                "correct": correct,
-                "samples": count,
-                "segments": report::segments_json(&session.plan),
-                "vta": report::vta_json(&session),
-                "vta_mac_share": session.plan.share(Device::Vta),
-                "latency_ms": report::latency_ms(&session),
-                "arith": session.graph.arith.name(),
-                "hw": session.hw,
-            });
-            report::add_remote(&mut value, &session);
-            format!("{value}\n")
+            let latencies = percentiles.iter().map(|(p, ms)| (format!("p{p}"), json!(ms)));
+            let mut map = report::session_json(&session);
+            map.insert("accuracy".to_owned(), json!(accuracy));
+            map.insert("correct".to_owned(), json!(correct));
+            map.insert("samples".to_owned(), json!(count));
+            map.insert("latency_percentiles_ms".to_owned(), Value::Object(latencies.collect()));
+            map.insert("samples_per_s".to_owned(), json!(timeline.as_ref().map(Timeline::throughput)));
+            map.insert("joules_per_sample".to_owned(), json!(energy));
+            format!("{}\n", Value::Object(map))
         }
-        Format::Table => format!(
-            "{}{}accuracy {:.1} % ({correct} of {count})\n",
-            report::partition(&session.plan),
-            report::latency(&session, &options.device.device.kind.name()),
-            accuracy * 100.0
-        ),
+        Format::Table => {
+            let mut text = report::partition(&session.plan);
+            text.push_str(&report::latency(&session));
+            let each: Vec<String> = percentiles.iter().map(|(p, ms)| format!("{p} % {ms:.3} ms")).collect();
+            let _ = writeln!(text, "wall time of a sample, percentiles: {}", each.join(", "));
+            if let Some(timeline) = &timeline {
+                let _ = writeln!(
+                    text,
+                    "throughput {:.1} samples a second ({})",
+                    timeline.throughput(),
+                    report::clocks(&session)
+                );
+            }
+            if let Some(joules) = energy {
+                let _ = writeln!(text, "energy {} a sample, by the powers of --watts", shown(joules, "J"));
+            }
+            let _ = writeln!(text, "accuracy {:.1} % ({correct} of {count})", accuracy * 100.0);
+            text
+        }
     };
     stdout::emit(&text)?;
     Ok(Outcome::Good)

@@ -72,9 +72,15 @@ struct Range {
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     options.simulation.check(options.device == DeviceKind::Tsim)?;
-    options.link.check(options.device.link())?;
-    if options.device == DeviceKind::Cpu {
-        bail!("--device cpu: the CPU runs models and no programs; use fsim, tsim or a board");
+    options.link.check(&Vec::from_iter(options.device.link()))?;
+    if !options.device.is_vta() {
+        bail!(
+            "--device {}: the CPU and GPUs run models and no programs; use fsim, tsim or a board",
+            options.device.name()
+        );
+    }
+    if options.simulation.timeline.is_some() && options.device != DeviceKind::Tsim {
+        bail!("--timeline is for the simulated hardware: give --device tsim with it, or leave it out");
     }
     if options.trace.is_some() && matches!(options.device, DeviceKind::Link(_)) {
         bail!("--trace needs a simulator, because a board records no events: leave it out");
@@ -171,7 +177,7 @@ fn open(options: &Options, program: &Program, bytes: u64) -> Result<Host> {
     match &options.device {
         DeviceKind::Tsim => Host::hardware(config, &options.simulation, trace, bytes, 2 * DRAM_LIMIT),
         DeviceKind::Link(link) => Host::board(link.open(&options.link)?, config, bytes),
-        DeviceKind::Fsim | DeviceKind::Cpu => {
+        DeviceKind::Fsim | DeviceKind::Cuda(_) | DeviceKind::Ptx | DeviceKind::Cpu => {
             let sim = SimOptions { seed: options.seed.unwrap_or(0), trace, ..SimOptions::default() };
             Host::functional(config, sim, bytes, 2 * DRAM_LIMIT)
         }

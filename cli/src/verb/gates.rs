@@ -3,7 +3,6 @@
 mod whole;
 
 use crate::built::Built;
-use crate::link::LinkOptions;
 use crate::options::{DeviceKind, DeviceOptions, Format, InputOptions, ModelOptions};
 use crate::session::Session;
 use crate::simulation::SimulationOptions;
@@ -201,12 +200,12 @@ fn on_core(options: &Options, subject: &Subject, routed: bool) -> Result<(Gates,
     let network = network(options, |graph, samples| {
         let device = |simulation| {
             // The model of the netlist knows its configuration; a name is all that is asked for.
-            let (hw, link) = (Some(PRESET.to_owned()), LinkOptions::default());
-            DeviceOptions { device: DeviceKind::Tsim.into(), hw, link, simulation }
+            let hw = Some(PRESET.to_owned());
+            DeviceOptions { device: DeviceKind::Tsim.into(), hw, simulation, ..DeviceOptions::default() }
         };
         // The functional simulator looks at each program first: what it refuses says nothing about the netlist.
         let simulation = SimulationOptions { watchdog: Some(WATCHDOG), ..SimulationOptions::default() };
-        Session::with_model(graph, &device(simulation), Some(Arc::clone(&model)))?.run(samples, None)
+        Session::with_model(graph, &device(simulation), &model)?.run(samples, None, 1)
     })?;
     Ok((gates, report, network))
 }
@@ -221,7 +220,7 @@ fn on_board(options: &Options, subject: &Subject) -> Result<(Gates, CosimReport,
     let report = programs(options, &subject.config, Party::untraced("the board", whole.bus()?))?;
     let network = network(options, |graph, samples| {
         let open = || Ok(Box::new(whole.bus()?) as Box<dyn Bus + Send>);
-        Session::on_bus(graph, &subject.config, &board.name, open)?.run(samples, None)
+        Session::on_bus(graph, &subject.config, &board.name, open)?.run(samples, None, 1)
     })?;
     let Built { level, count, bitstream, .. } = whole.built;
     Ok((Gates { cells: count, bitstream: None, level, of: Some(bitstream) }, report, network))
@@ -313,13 +312,7 @@ fn network(
         || model::ready(&ModelOptions { model: path.clone(), arith: None, cut_at: None, dim: Vec::new(), pass: None });
     let graph = load()?;
     let samples = input::samples(&graph, files, &options.inputs, Some(options.limit))?;
-    let cpu = DeviceOptions {
-        device: DeviceKind::Cpu.into(),
-        hw: Some(PRESET.to_owned()),
-        link: LinkOptions::default(),
-        simulation: SimulationOptions::default(),
-    };
-    let on_cpu = Session::with_model(load()?, &cpu, None)?.run(&samples, None)?;
+    let on_cpu = Session::open(load()?, &DeviceOptions::default().on(DeviceKind::Cpu))?.run(&samples, None, 1)?;
     let found = run(load()?, &samples)?;
     let compared = expect::compare_bytes(&expect::bytes(&on_cpu), &graph, &found, false)?;
     let name = path.file_stem().map_or_else(|| graph.name.clone(), |stem| stem.to_string_lossy().into_owned());

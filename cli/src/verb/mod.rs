@@ -12,6 +12,7 @@ mod eval;
 mod exec;
 mod flash;
 mod gates;
+mod generate;
 mod graph;
 mod hw;
 mod import;
@@ -37,6 +38,8 @@ pub enum Verb {
     Run(run::Options),
     /// Measure a classifier's accuracy on labelled inputs.
     Eval(eval::Options),
+    /// Continue a text with a language model, token by token.
+    Generate(generate::Options),
     /// Find the best split of a model between devices, and say why.
     Partition(partition::Options),
     /// Import a model and write its graph, or show a summary.
@@ -96,6 +99,7 @@ impl Verb {
             Verb::Demo(options) => demo::run(&options),
             Verb::Run(options) => run::run(&options),
             Verb::Eval(options) => eval::run(&options),
+            Verb::Generate(options) => generate::run(&options),
             Verb::Partition(options) => partition::run(&options),
             Verb::Import(options) => import::run(&options),
             Verb::Quantize(options) => quantize::run(&options),

@@ -2,25 +2,25 @@
 
 mod drawing;
 
-use crate::options::{DeviceOptions, Format, ModelOptions};
-use crate::placing::{CLOCK_HZ, Costs, DEVICES, Placed, Source, beside, shortened, shown};
+use crate::machine::CycleSource;
+use crate::options::{DeviceOptions, Format, ModelOptions, positive};
+use crate::placing::{Costs, Placed, beside, shortened, shown};
 use crate::session::Session;
 use crate::table::table;
-use crate::{Outcome, file, model, report, stdout};
-use anyhow::{Result, bail};
+use crate::{Outcome, file, model, placing, power, report, stdout};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 use tandem_graph::Graph;
 use tandem_plan::Device;
 use tandem_plan::place::{self, Objective, Price, Request};
-use tandem_runtime::median;
 
-/// Samples of a measurement on a simulator of cycles, which is slow, and on anything else.
-const SAMPLES: (usize, usize) = (4, 40);
+/// Samples whose cycles are counted on simulated hardware, which is slow, and samples of a measurement.
+const COUNTED: usize = 4;
+const SAMPLES: usize = 40;
 /// Characters of a node's name in a table; the JSON has all.
 const NAME: usize = 28;
 
@@ -31,9 +31,6 @@ pub struct Options {
     model: ModelOptions,
     #[command(flatten)]
     device: DeviceOptions,
-    /// Clock of the accelerator, by which cycles become seconds.
-    #[arg(long, value_name = "MHZ", default_value_t = CLOCK_HZ / 1e6, value_parser = positive)]
-    clock_mhz: f64,
     /// Take the CPU to be so many times slower than this host: a projection for a smaller one.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
     cpu_times: f64,
@@ -53,7 +50,7 @@ pub struct Options {
     #[arg(long, value_name = "MS", value_parser = positive)]
     latency_ms: Option<f64>,
     /// Power of a device when busy and when idle, for energy; may be repeated.
-    #[arg(long, value_name = "DEVICE=BUSY:IDLE", value_parser = power)]
+    #[arg(long, value_name = "DEVICE=BUSY:IDLE", value_parser = power::parse)]
     watts: Vec<(String, (f64, f64))>,
     /// List every node with what it takes on each device and what another choice would have cost.
     #[arg(long)]
@@ -83,22 +80,27 @@ enum Aim {
     Energy,
 }
 
-/// What a run of the plan took, a sample, in seconds: medians, and cycles on the mean.
+/// What runs of the plan took, a sample, in seconds: medians.
 struct Measured {
     samples: usize,
+    /// From the inputs to the outputs of a sample.
+    latency: f64,
+    /// Computing on the CPU, computing elsewhere, and copies.
     cpu: f64,
-    vta: f64,
+    elsewhere: f64,
     copies: f64,
+    /// Between the results of many samples under way; measured where that is what is to be small.
+    period: Option<f64>,
 }
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::ready(&options.model)?;
-    let mut costs = Costs::measure(&graph, &options.device, options.clock_mhz * 1e6)?;
-    costs.watts = watts(options, &costs.names)?;
+    let mut costs = Costs::measure(&graph, &options.device)?;
+    costs.watts = watts(options, &costs.names())?;
     costs.cpu_times = options.cpu_times;
     let placed = costs.place(&graph, &request(options))?;
-    let measured = if options.measure { Some(measure(&graph, &options.device, &placed, &costs)?) } else { None };
+    let measured = if options.measure { Some(measure(&graph, options, &placed, &costs)?) } else { None };
     if let Some(path) = &options.plot {
         file::write(path, drawing::svg(&title(options), &placed, &costs).as_bytes())?;
     }
@@ -109,7 +111,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         file::write(path, placed.plan.to_json().as_bytes())?;
     }
     stdout::emit(&match options.format {
-        Format::Json => format!("{}\n", json(&graph, &placed, &costs, measured.as_ref())),
+        Format::Json => format!("{}\n", json(&graph, &placed, &costs, measured.as_ref(), options.device.clock_hz())),
         Format::Table => text(&title(options), &placed, &costs, measured.as_ref(), options.explain),
     })?;
     Ok(Outcome::Good)
@@ -134,12 +136,9 @@ fn request(options: &Options) -> Request {
     }
 }
 
-/// Powers by device. Nothing here measures power, so that energy is for powers that the user states.
-fn watts(options: &Options, names: &[String]) -> Result<BTreeMap<String, (f64, f64)>> {
-    let watts: BTreeMap<String, (f64, f64)> = options.watts.iter().cloned().collect();
-    if let Some(name) = watts.keys().find(|name| !names.contains(name)) {
-        bail!("--watts {name}: there is no such device; there are {}", names.join(", "));
-    }
+/// Powers by device, which energy needs of every one.
+fn watts(options: &Options, names: &[String]) -> Result<power::Watts> {
+    let watts = power::of(&options.watts, names)?;
     match names.iter().find(|name| !watts.contains_key(*name)) {
         Some(name) if options.objective == Aim::Energy => {
             bail!("energy needs the power of every device: give --watts {name}=BUSY:IDLE")
@@ -148,53 +147,78 @@ fn watts(options: &Options, names: &[String]) -> Result<BTreeMap<String, (f64, f
     }
 }
 
-fn measure(graph: &Graph, device: &DeviceOptions, placed: &Placed, costs: &Costs) -> Result<Measured> {
+fn measure(graph: &Graph, options: &Options, placed: &Placed, costs: &Costs) -> Result<Measured> {
+    let device = &options.device;
+    let open = |device: &DeviceOptions| Session::planned(placed.plan.clone(), graph.clone(), device);
+    // Cycles of simulated hardware beside times of a host that does not simulate it.
+    let mut cycles: HashMap<usize, f64> = HashMap::new();
     let host = beside(device);
-    let samples = if host.is_some() { SAMPLES.0 } else { SAMPLES.1 };
-    let mut measured = measure_on(graph, device, placed, costs, samples)?;
-    if let Some(host) = host {
-        let Measured { cpu, copies, .. } = measure_on(graph, &host, placed, costs, SAMPLES.1)?;
-        measured = Measured { cpu, copies, ..measured };
+    if host.is_some() {
+        let mut session = open(device)?;
+        let samples = COUNTED.next_multiple_of(session.executor.samples());
+        session.run(&vec![graph.zero_inputs(); samples], None, 1)?;
+        for span in &session.executor.profile().spans {
+            if let Some(counted) = span.phases.cycles {
+                *cycles.entry(span.segment).or_default() += counted as f64 / samples as f64;
+            }
+        }
     }
-    Ok(measured)
+    let mut session = open(host.as_ref().unwrap_or(device))?;
+    let batch = session.executor.samples();
+    let samples = SAMPLES.next_multiple_of(batch);
+    let inputs = vec![graph.zero_inputs(); samples];
+    // The first run brings programs and weights to their places.
+    session.run(&inputs[..batch], None, 1)?;
+    session.run(&inputs, None, 1)?;
+    if options.objective == Aim::Throughput {
+        session.run(&inputs, None, 2 * costs.devices.len() + 2)?;
+    }
+    let profile = session.executor.profile();
+    let clock_hz = device.clock_hz();
+    let timeline = profile.replay(&|span| {
+        let device = profile.segments.get(span.row).map_or(Device::Cpu, |segment| segment.device);
+        let [stage, compute, collect] = session.machine.seconds(device, span, clock_hz);
+        let compute = match (device, cycles.get(&span.segment)) {
+            (Device::Cpu, _) => compute * costs.cpu_times,
+            (_, Some(cycles)) => cycles * span.samples as f64 / clock_hz,
+            _ => compute,
+        };
+        [stage * costs.cpu_times, compute, collect * costs.cpu_times]
+    });
+    let timeline = timeline.context("--measure: there were more runs than a timeline holds")?;
+    let (alone, together) = timeline.requests.split_at(1 + samples / batch);
+    let latencies = alone[1..].iter().map(|(begin, end)| end - begin).collect();
+    let length = |(begin, end): (f64, f64)| end - begin;
+    let mut parts = vec![[0.0; 3]; alone.len()];
+    for run in &timeline.runs {
+        if let Some([cpu, elsewhere, copies]) = parts.get_mut(run.span.request as usize) {
+            *(if run.device == Device::Cpu { cpu } else { elsewhere }) += length(run.compute);
+            *copies += length(run.stage) + length(run.collect);
+        }
+    }
+    let [cpu, elsewhere, copies] =
+        [0, 1, 2].map(|part| middle(parts[1..].iter().map(|p| p[part]).collect()) / batch as f64);
+    let period = match together {
+        [(_, first), .., (_, last)] => Some((last - first) / (batch * (together.len() - 1)) as f64),
+        _ => None,
+    };
+    Ok(Measured { samples, latency: middle(latencies) / batch as f64, cpu, elsewhere, copies, period })
 }
 
-fn measure_on(
-    graph: &Graph,
-    device: &DeviceOptions,
-    placed: &Placed,
-    costs: &Costs,
-    samples: usize,
-) -> Result<Measured> {
-    let mut session = Session::planned(placed.plan.clone(), graph.clone(), device)?;
-    let samples = samples.next_multiple_of(session.executor.samples());
-    let inputs = vec![graph.zero_inputs(); session.executor.samples()];
-    // The first run brings programs and weights to their places.
-    session.run(&inputs, None)?;
-    let mut parts: [Vec<Duration>; 2] = Default::default();
-    let mut cycles = 0;
-    for _ in 0..samples / inputs.len() {
-        let before = session.executor.profile().segments.clone();
-        session.run(&inputs, None)?;
-        let (mut cpu, mut copies) = (Duration::ZERO, Duration::ZERO);
-        for (before, after) in before.iter().zip(&session.executor.profile().segments) {
-            match (before.counters, after.counters) {
-                (Some(from), Some(to)) => cycles += to.cycles - from.cycles,
-                _ => cpu += after.wall - before.wall,
-            }
-            copies += after.copied.wall - before.copied.wall;
-        }
-        let each = inputs.len() as u32;
-        parts.iter_mut().zip([cpu / each, copies / each]).for_each(|(all, part)| all.push(part));
-    }
-    let [cpu, copies] = parts.map(|all| median(all).unwrap_or_default().as_secs_f64());
-    let vta = cycles as f64 / samples as f64 / costs.clock_hz;
-    Ok(Measured { samples, cpu: cpu * costs.cpu_times, vta, copies: copies * costs.cpu_times })
+/// The middle one of these, 0 of none.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 impl Measured {
-    fn total(&self) -> f64 {
-        self.cpu + self.vta + self.copies
+    /// What was measured of an objective, and what was predicted of it.
+    fn beside(&self, placed: &Placed) -> (f64, f64) {
+        let predicted = &placed.placement.measure;
+        match self.period {
+            Some(period) => (period, predicted.period_seconds),
+            None => (self.latency, predicted.latency_seconds),
+        }
     }
 }
 
@@ -210,12 +234,12 @@ fn baselines(placed: &Placed) -> Vec<(usize, Option<f64>)> {
     (0..problem.devices().len()).map(|device| (device, all_on(device))).collect()
 }
 
-fn json(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measured>) -> Value {
+fn json(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measured>, clock_hz: f64) -> Value {
     let Placed { problem, placement, explanation, plan, .. } = placed;
     let measure = &placement.measure;
-    let names = &costs.names;
+    let names = costs.names();
     let alternative = |n: usize, other: &place::Alternative| {
-        let taken = costs.taken[other.device][n].as_ref().ok();
+        let taken = costs.devices[other.device].taken[n].as_ref().ok();
         let (value, more, cannot) = match &other.price {
             Price::Costs { value, more } => (Some(value), Some(more), None),
             Price::Cannot(reason) => (None, None, Some(reason)),
@@ -247,6 +271,8 @@ fn json(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measure
         json!({
             "name": device.name,
             "busy_s": load.busy_seconds,
+            "cycles": costs.devices[costs.names().iter().position(|name| *name == device.name).unwrap_or(0)]
+                .cycles.map(|(source, _)| source.name()),
             "needed_bytes": load.needed_bytes(),
             "memory_bytes": device.memory_bytes,
             "busy_watts": device.busy_watts,
@@ -273,17 +299,21 @@ fn json(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measure
             "energy_j": (!costs.watts.is_empty()).then_some(measure.energy_joules),
         },
         "everything_on": everything_on,
-        "measured": measured.map(|m| json!({
-            "samples": m.samples,
-            "cpu_s": m.cpu,
-            "vta_s": m.vta,
-            "copies_s": m.copies,
-            "total_s": m.total(),
-            "predicted_over_measured": measure.latency_seconds / m.total(),
-        })),
-        "clock_hz": costs.clock_hz,
+        "measured": measured.map(|m| {
+            let (found, predicted) = m.beside(placed);
+            json!({
+                "samples": m.samples,
+                "cpu_s": m.cpu,
+                "vta_s": m.elsewhere,
+                "copies_s": m.copies,
+                "total_s": m.latency,
+                "period_s": m.period,
+                "predicted_over_measured": predicted / found,
+            })
+        }),
+        "clock_hz": clock_hz,
         "cpu_times": costs.cpu_times,
-        "accelerator_cycles": match costs.source { Source::Estimated => "estimated", Source::Counted => "counted" },
+        "accelerator_cycles": costs.devices.iter().find_map(|d| d.cycles).map(|(source, _)| source.name()),
         "links": problem.machine().links,
         "devices": devices.collect::<Vec<_>>(),
         "nodes": nodes,
@@ -295,14 +325,14 @@ fn json(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measure
 fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>, explain: bool) -> String {
     let Placed { problem, placement, explanation, plan, .. } = placed;
     let unit = placement.objective.unit();
+    let names = costs.names();
     let mut text = String::new();
     if explain {
         let mut header = vec!["node", "operator", "device"];
-        header.extend(costs.names.iter().map(String::as_str));
+        header.extend(names.iter().map(String::as_str));
         header.push("why there");
         let rows = problem.order().iter().zip(&explanation.rows).map(|(&n, row)| {
-            let mut cells =
-                vec![shortened(&row.node, NAME), plan.assignments[n].op.clone(), costs.names[row.device].clone()];
+            let mut cells = vec![shortened(&row.node, NAME), plan.assignments[n].op.clone(), names[row.device].clone()];
             let time = |other: &place::Alternative| other.cost.map_or("-".to_owned(), |c| shown(c.seconds, "s"));
             cells.extend(row.alternatives.iter().map(time));
             cells.push(plan.assignments[n].reason.clone());
@@ -312,9 +342,9 @@ fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>
     }
     let header = ["segment", "device", "operators", "predicted", "MACs"];
     let rows = plan.rows().into_iter().zip(&plan.segments).enumerate().map(|(i, (row, segment))| {
-        let index = DEVICES.iter().position(|&d| d == segment.device).unwrap_or(0);
+        let index = costs.index(segment.device);
         let seconds: f64 = segment.nodes.iter().filter_map(|n| problem.cost(n.0, index)).map(|c| c.seconds).sum();
-        let name = costs.names[index].clone();
+        let name = names[index].clone();
         vec![i.to_string(), name, row.ops, shown(seconds, "s"), crate::table::grouped(row.macs)]
     });
     text.push_str(&table(&header, &[0, 3, 4], rows));
@@ -328,29 +358,35 @@ fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>
     for (device, value) in baselines(placed) {
         let all = if device == problem.machine().host { "everything" } else { "all that can be" };
         let value = value.map_or_else(|| "not allowed".to_owned(), |v| shown(v, unit));
-        let _ = writeln!(text, "{all} on {}: {value}", costs.names[device]);
+        let _ = writeln!(text, "{all} on {}: {value}", names[device]);
     }
     if let Some(m) = measured {
+        let (found, predicted) = m.beside(placed);
+        let what = if m.period.is_some() { "between inputs under way together" } else { "an input" };
         let _ = writeln!(
             text,
-            "measured over {} inputs: {} an input (cpu {}, accelerator {}, copies {}); the prediction is {:.1} % of it",
+            "measured over {} inputs: {} {what} (cpu {}, other devices {}, copies {}); the prediction is {:.1} % of it",
             m.samples,
-            shown(m.total(), "s"),
+            shown(found, "s"),
             shown(m.cpu, "s"),
-            shown(m.vta, "s"),
+            shown(m.elsewhere, "s"),
             shown(m.copies, "s"),
-            100.0 * placement.measure.latency_seconds / m.total()
+            100.0 * predicted / found
         );
     }
-    if plan.segments.iter().any(|s| s.device == Device::Vta) {
-        let cycles = match costs.source {
-            Source::Estimated => "cycles that the functional simulator estimates",
-            Source::Counted => "cycles that the hardware counted",
+    let used = |measured: &&placing::Measured| plan.segments.iter().any(|s| s.device == measured.device);
+    for measured in costs.devices.iter().filter(used) {
+        let Some((source, clock_hz)) = measured.cycles else { continue };
+        let cycles = match source {
+            CycleSource::Estimated => "estimates of the functional simulator",
+            CycleSource::Simulated => "those that the simulated hardware counted",
+            CycleSource::Hardware => "those that the hardware counted",
         };
         let _ = writeln!(
             text,
-            "The accelerator's times are {cycles}, at {} MHz; those of the CPU and of copies were measured on this host.",
-            costs.clock_hz / 1e6
+            "Cycles of {} are {cycles}, at {} MHz; times of the CPU and of copies were measured on this host.",
+            measured.name,
+            clock_hz / 1e6
         );
     }
     if costs.cpu_times != 1.0 {
@@ -372,17 +408,4 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 fn limit(text: &str) -> Result<(String, u64), String> {
     let (name, bytes) = assignment(text)?;
     Ok((name, bytes.parse().map_err(|_| "write DEVICE=BYTES with a whole number".to_owned())?))
-}
-
-fn power(text: &str) -> Result<(String, (f64, f64)), String> {
-    let wrong = || "write DEVICE=BUSY:IDLE in watts, such as cpu=15:5".to_owned();
-    let (name, powers) = assignment(text)?;
-    let (busy, idle) = powers.split_once(':').ok_or_else(wrong)?;
-    let watts = |text: &str| text.parse::<f64>().ok().filter(|w| w.is_finite() && *w >= 0.0).ok_or_else(wrong);
-    Ok((name, (watts(busy)?, watts(idle)?)))
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    let number = text.parse::<f64>().ok().filter(|x| x.is_finite() && *x > 0.0);
-    number.ok_or_else(|| "give a number above 0".to_owned())
 }

@@ -29,6 +29,9 @@ pub struct Options {
     /// Samples handed to the devices at a time [default: what the accelerator takes in one run].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     batch_inputs: Option<usize>,
+    /// Requests that are under way at once, so that every device works on another one; with 1 each waits for the one before.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    in_flight: usize,
     /// Run only the first samples.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<usize>,
@@ -41,7 +44,7 @@ pub struct Options {
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Write a timeline that Chrome and Perfetto read.
+    /// Write what ran on this host and when, in its own time; Chrome and Perfetto open it.
     #[arg(long, value_name = "OUT.json")]
     profile: Option<PathBuf>,
     /// List every node with its device.
@@ -54,13 +57,10 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::ready(&options.model)?;
     let samples = input::samples(&graph, &options.input, &options.inputs, options.limit)?;
     let mut session = match &options.plan {
-        Some(path) => {
-            options.device.check_whole()?;
-            Session::planned(plan(path, &graph)?, graph, &options.device)?
-        }
+        Some(path) => Session::planned(plan(path, &graph)?, graph, &options.device)?,
         None => Session::open(graph, &options.device)?,
     };
-    let outputs = session.run(&samples, options.batch_inputs)?;
+    let outputs = session.run(&samples, options.batch_inputs, options.in_flight)?;
     let compared = match &options.expect {
         Some(path) => Some((path, expect::compare(path, &session.graph, &outputs, options.limit.is_some())?)),
         None => None,
@@ -84,7 +84,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
             }
             text.push_str(&report::results(&session.graph, &outputs));
             text.push_str(&report::counters(&session));
-            text.push_str(&report::latency(&session, &options.device.device.kind.name()));
+            text.push_str(&report::latency(&session));
             if let Some((path, compared)) = &compared {
                 let _ = writeln!(text, "{}", compared.sentence(&path.display().to_string()));
             }

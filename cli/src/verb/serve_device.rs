@@ -42,20 +42,20 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let token = token::of(device.link.token_file.take().as_deref())?;
     device.check()?;
     device.check_whole()?;
-    if device.device.kind.is_remote() {
-        bail!("--device {}: it is exported already; clients connect to it themselves", device.device.kind.name());
+    if device.device.kind().is_remote() {
+        bail!("--device {}: it is exported already; clients connect to it themselves", device.device.name());
     }
-    if device.device.kind == DeviceKind::Cpu {
-        bail!("--device cpu: only a VTA is exported; use fsim, tsim or a board");
+    if !device.device.kind().is_vta() {
+        bail!("--device {}: only a VTA is exported; use fsim, tsim or a board", device.device.name());
     }
-    let config = hardware::resolve(device.hw()?)?;
+    let config = hardware::resolve(device.hw(device.device.kind())?)?;
     let exported = open(&device, &config, Bytes(options.memory.into()))?;
     export(options, exported, config, &token)
 }
 
 /// Opens the device and reserves the memory that is exported.
 fn open(device: &DeviceOptions, config: &HwConfig, bytes: Bytes) -> Result<Exported> {
-    Ok(match &device.device.kind {
+    Ok(match device.device.kind() {
         DeviceKind::Tsim => {
             let (mut bus, _) = device.simulation.open(device.simulation.model(config)?, false, bytes.0)?;
             let memory = bus.map(DmaAddr(0), bytes)?;
@@ -69,7 +69,7 @@ fn open(device: &DeviceOptions, config: &HwConfig, bytes: Bytes) -> Result<Expor
             let clock = if way.is_clocked() { Clock::Real } else { Clock::Estimated };
             Exported { bus: way.into_bus(), memory, clock }
         }
-        DeviceKind::Fsim | DeviceKind::Cpu => {
+        DeviceKind::Fsim | DeviceKind::Cuda(_) | DeviceKind::Ptx | DeviceKind::Cpu => {
             let mut bus = FsimBus::with_options(config, SimOptions::default(), bytes.0);
             let memory = bus.map(DmaAddr(0), bytes)?;
             Exported { bus: Box::new(bus), memory, clock: Clock::Estimated }
@@ -83,7 +83,7 @@ fn export(options: &Options, exported: Exported, config: HwConfig, token: &Token
     let listener = TcpListener::bind(&options.listen).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let Exported { bus, memory, clock } = exported;
-    let facts = Facts { name: options.device.device.kind.name(), config, memory, clock };
+    let facts = Facts { name: options.device.device.name(), config, memory, clock };
     let limits = Limits { idle: Duration::from_secs(options.idle.into()), ..Limits::default() };
     let at = LinkKind::Remote(address.to_string()).name();
     stdout::emit(&format!("{} ({:#010x}) is served: --device {at}\n", facts.name, facts.config.digest()))?;

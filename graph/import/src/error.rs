@@ -7,7 +7,8 @@ use tandem_graph::{GraphError, TextError};
 pub enum ImportError {
     /// Invalid: the bytes are no model that Tandem reads.
     #[error(
-        "the file is no model ({0}); Tandem reads .tflite flatbuffers (\"TFL3\" at byte 4), .onnx protobufs and .graph text"
+        "the file is no model ({0}); Tandem reads .tflite flatbuffers (\"TFL3\" at byte 4), .onnx protobufs, whole llama2.c \
+         checkpoints and .graph text"
     )]
     NotAModel(String),
     /// Invalid: the file ends, or points outside itself, before the model is complete.

@@ -1,12 +1,13 @@
-//! TFLite and ONNX files to a [`Graph`].
+//! TFLite and ONNX files and llama2.c checkpoints to a [`Graph`].
 //!
-//! Both importers bring a model to the one form that the rest of Tandem knows: channels-last activations, convolution
+//! All importers bring a model to the one form that the rest of Tandem knows: channels-last activations, convolution
 //! weights `[out, spatial.., in / groups]`, explicit padding, fully known shapes. Whatever the bytes are, an importer
 //! answers with a verified graph or with one sentence; it never panics and allocates no more than the file justifies.
 #![forbid(unsafe_code)]
 
 mod builder;
 mod error;
+pub mod llama2c;
 pub mod onnx;
 pub mod tflite;
 
@@ -25,7 +26,7 @@ pub struct ImportOptions {
     /// for ONNX files.
     pub arith: Option<Arith>,
     /// Extents of symbolic dimensions; 1 for those that are not named. `input[axis]` names one dimension of one input of
-    /// an ONNX model, with a symbol or without.
+    /// an ONNX model, with a symbol or without, and `context` the positions of a llama2.c checkpoint.
     pub dims: BTreeMap<String, usize>,
     /// Inputs that are known at import time and become constants.
     pub constants: BTreeMap<String, Tensor>,
@@ -47,6 +48,8 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Graph, ImportErro
         Err(ImportError::NotAModel("it is empty".into()))
     } else if bytes.starts_with(b"graph ") || bytes.starts_with(b"//") {
         text(bytes, options)
+    } else if llama2c::recognise(bytes) {
+        llama2c::import(bytes, options)
     } else {
         onnx::import(bytes, options)
     }
@@ -58,6 +61,12 @@ fn text(bytes: &[u8], options: &ImportOptions) -> Result<Graph, ImportError> {
     let mut graph = tandem_graph::parse(text)?;
     graph.arith = options.arith.unwrap_or(graph.arith);
     graph.verify()?;
+    apply(options, &mut graph)?;
+    Ok(graph)
+}
+
+/// Makes constants of the inputs that are known, and the outputs those that are wanted.
+fn apply(options: &ImportOptions, graph: &mut Graph) -> Result<(), ImportError> {
     for id in graph.inputs.clone() {
         let Some(value) = graph.values.get_mut(id.0) else { continue };
         if let Some(given) = options.constants.get(&value.name) {
@@ -69,5 +78,5 @@ fn text(bytes: &[u8], options: &ImportOptions) -> Result<Graph, ImportError> {
         graph.cut_at(name)?;
     }
     graph.verify()?;
-    Ok(graph)
+    Ok(())
 }

@@ -1,8 +1,9 @@
 //! Nodes to segments by alternating list scheduling.
 //!
-//! Beginning with one device, every ready node of that device is taken until there is none, then every ready node of the
-//! other, and so on. Both beginnings are tried and the one with fewer segments is kept. Because a node is taken only after
-//! all that it reads, segments never depend on each other in a circle.
+//! Beginning with one device, every ready node of that device is taken until there is none, then every ready node of the next
+//! one, and so on around. All beginnings are tried and the one with the fewest segments is kept. Because a node is taken only after
+//! all that it reads, segments never depend on each other in a circle. On the host, where a segment costs nothing, what another
+//! device waits for is a segment of its own, so that the rest runs beside that device.
 //!
 //! [`partition`] gives the accelerator what it takes; [`assign`] makes the segments of a choice that was made elsewhere, such as by
 //! [`crate::place::search`].
@@ -29,25 +30,25 @@ pub struct Choice {
     pub reason: String,
 }
 
-/// Splits a graph between the accelerator and the CPU.
+/// Splits a graph between a device, which has all that it can run, and the CPU.
 ///
-/// `supported` says of a node whether the accelerator runs it, or why not, as a phrase. A segment of the accelerator that
+/// `supported` says of a node whether the device runs it, or why not, as a phrase. A segment of the device that
 /// would only move data goes to the CPU. Prune the graph first: dead nodes make segments without outputs.
-pub fn partition(graph: &Graph, mut supported: impl FnMut(&Node) -> Result<(), String>) -> Plan {
+pub fn partition(graph: &Graph, device: Device, mut supported: impl FnMut(&Node) -> Result<(), String>) -> Plan {
     let on_cpu = |reason: String| Choice { device: Device::Cpu, reason };
     let mut choose = |node: &Node| {
         if reads_constants_only(graph, node) {
             return on_cpu(CONSTANTS_ONLY.to_owned());
         }
         match supported(node) {
-            Ok(()) => Choice { device: Device::Vta, reason: SUPPORTED.to_owned() },
+            Ok(()) => Choice { device, reason: SUPPORTED.to_owned() },
             Err(reason) => on_cpu(reason),
         }
     };
     let mut choices: Vec<Choice> = graph.nodes.iter().map(&mut choose).collect();
     let mut groups = schedule(graph, &choices);
-    // Taking data movement away from the accelerator can merge its neighbours, so the schedule is made again.
-    while let Some(idle) = groups.iter().find(|(d, nodes)| *d == Device::Vta && !computes(graph, nodes)) {
+    // Taking data movement away from the device can merge its neighbours, so the schedule is made again.
+    while let Some(idle) = groups.iter().find(|(d, nodes)| *d != Device::Cpu && !computes(graph, nodes)) {
         for &NodeId(n) in &idle.1 {
             choices[n] = on_cpu(NOTHING_TO_COMPUTE.to_owned());
         }
@@ -73,25 +74,34 @@ pub(crate) fn reads_constants_only(graph: &Graph, node: &Node) -> bool {
 
 /// The whole graph on the CPU, for one reason.
 pub fn on_cpu(graph: &Graph, reason: &str) -> Plan {
-    partition(graph, |_| Err(reason.to_owned()))
+    partition(graph, Device::Cpu, |_| Err(reason.to_owned()))
 }
 
 type Group = (Device, Vec<NodeId>);
 
 fn schedule(graph: &Graph, choices: &[Choice]) -> Vec<Group> {
-    let first = schedule_from(graph, choices, Device::Cpu);
-    let second = schedule_from(graph, choices, Device::Vta);
-    if second.len() <= first.len() { second } else { first }
+    let mut devices: Vec<Device> = choices.iter().map(|choice| choice.device).collect();
+    devices.sort_unstable();
+    devices.dedup();
+    let mut best: Option<Vec<Group>> = None;
+    for first in 0..devices.len() {
+        let groups = schedule_from(graph, choices, &devices, first);
+        if best.as_ref().is_none_or(|best| groups.len() < best.len()) {
+            best = Some(groups);
+        }
+    }
+    best.unwrap_or_default()
 }
 
-fn schedule_from(graph: &Graph, choices: &[Choice], first: Device) -> Vec<Group> {
+/// Takes ready nodes of one device after another, beginning with the one at `turn`.
+fn schedule_from(graph: &Graph, choices: &[Choice], devices: &[Device], mut turn: usize) -> Vec<Group> {
     let producers = graph.producers();
     let mut done = vec![false; graph.nodes.len()];
     let mut groups: Vec<Group> = Vec::new();
-    let mut device = first;
     let mut left = graph.nodes.len();
     let mut idle_turns = 0;
-    while left > 0 && idle_turns < 2 {
+    while left > 0 && idle_turns < devices.len() {
+        let device = devices[turn];
         let mut nodes = Vec::new();
         // Nodes stand in topological order, so one pass takes also those that become ready on the way.
         for (n, node) in graph.nodes.iter().enumerate() {
@@ -106,9 +116,40 @@ fn schedule_from(graph: &Graph, choices: &[Choice], first: Device) -> Vec<Group>
         if !nodes.is_empty() {
             groups.push((device, nodes));
         }
-        device = if device == Device::Vta { Device::Cpu } else { Device::Vta };
+        turn = (turn + 1) % devices.len();
     }
     groups
+}
+
+/// Cuts groups of the host in two where other devices wait for a part of them only.
+fn release(graph: &Graph, groups: Vec<Group>) -> Vec<Group> {
+    let mut group_of = vec![0; graph.nodes.len()];
+    for (g, (_, nodes)) in groups.iter().enumerate() {
+        nodes.iter().for_each(|n| group_of[n.0] = g);
+    }
+    let (producers, consumers) = (graph.producers(), graph.consumers());
+    let mut cut: Vec<Group> = Vec::with_capacity(groups.len());
+    for (g, (device, nodes)) in groups.into_iter().enumerate() {
+        let mut awaited = vec![false; graph.nodes.len()];
+        for &NodeId(n) in nodes.iter().rev().filter(|_| device == Device::Cpu) {
+            let leaves = |id: &ValueId| consumers.get(id.0).is_some_and(|c| c.iter().any(|n| group_of[n.0] != g));
+            awaited[n] |= graph.nodes[n].outputs.iter().any(leaves);
+            if awaited[n] {
+                let made_by = |id: &ValueId| producers.get(id.0).copied().flatten();
+                graph.nodes[n].inputs.iter().filter_map(made_by).for_each(|p| awaited[p.0] = true);
+            }
+        }
+        let (first, rest): (Vec<NodeId>, Vec<NodeId>) = nodes.into_iter().partition(|n| awaited[n.0]);
+        if first.is_empty() || rest.is_empty() || !computes(graph, &rest) {
+            // The order of the graph: nodes that were taken apart stand as they did.
+            let mut whole = [first, rest].concat();
+            whole.sort_unstable_by_key(|n| n.0);
+            cut.push((device, whole));
+        } else {
+            cut.extend([(device, first), (device, rest)]);
+        }
+    }
+    cut
 }
 
 /// Whether the nodes do any arithmetic.
@@ -120,6 +161,7 @@ fn computes(graph: &Graph, nodes: &[NodeId]) -> bool {
 }
 
 fn build(graph: &Graph, choices: &[Choice], groups: Vec<Group>) -> Plan {
+    let groups = release(graph, groups);
     let mut segment_of = vec![0; graph.nodes.len()];
     for (s, (_, nodes)) in groups.iter().enumerate() {
         for n in nodes {
@@ -146,7 +188,7 @@ fn build(graph: &Graph, choices: &[Choice], groups: Vec<Group>) -> Plan {
             }
         }
         let macs = nodes.iter().fold(0u64, |sum, n| sum.saturating_add(graph.macs(&graph.nodes[n.0])));
-        let reason = reason(graph, choices, &nodes);
+        let reason = reason(graph, choices, device, &nodes);
         segments.push(Segment { device, nodes, inputs, outputs, macs, reason });
     }
     let assignments = graph.nodes.iter().enumerate().map(|(n, node)| Assignment {
@@ -172,7 +214,7 @@ fn op_name(graph: &Graph, node: &Node) -> &'static str {
 }
 
 /// The reasons of a segment's nodes in one line: each reason once, with the operators that it holds for.
-fn reason(graph: &Graph, choices: &[Choice], nodes: &[NodeId]) -> String {
+fn reason(graph: &Graph, choices: &[Choice], device: Device, nodes: &[NodeId]) -> String {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for n in nodes {
         let why = choices[n.0].reason.as_str();
@@ -183,7 +225,7 @@ fn reason(graph: &Graph, choices: &[Choice], nodes: &[NodeId]) -> String {
         }
     }
     match &reasons[..] {
-        [(SUPPORTED, _)] => "the VTA supports every operator".to_owned(),
+        [(SUPPORTED, _)] => format!("the {device} supports every operator"),
         [(why, _)] => (*why).to_owned(),
         many => {
             let each = many.iter().map(|(why, ops)| format!("{}: {why}", counted(ops.iter().copied())));
@@ -199,6 +241,8 @@ mod tests {
     use proptest::prelude::*;
     use tandem_ops::{Arith, UnaryKind};
     use tandem_tensor::{DType, TensorType};
+
+    const VTA: Device = Device::Vta(0);
 
     fn ty() -> TensorType {
         TensorType::new(DType::F32, [1, 4])
@@ -237,9 +281,9 @@ mod tests {
     fn a_cpu_node_beside_the_chain_does_not_split_it() {
         // x -> exp -> (late add), x -> relu -> relu -> add: beginning with the CPU gives two segments.
         let g = graph_of(&[unary(UnaryKind::Exp, 0), unary(UnaryKind::Relu, 0), unary(UnaryKind::Relu, 2), add(1, 3)]);
-        let plan = partition(&g, only_relu);
+        let plan = partition(&g, VTA, only_relu);
         let devices: Vec<Device> = plan.segments.iter().map(|s| s.device).collect();
-        assert_eq!(devices, [Device::Cpu, Device::Vta]);
+        assert_eq!(devices, [Device::Cpu, VTA]);
         assert_eq!(plan.segments[0].reason, "no exponential");
         assert_eq!(plan.segments[1].inputs, [ValueId(0), ValueId(1)]);
         assert_eq!(plan.segments[1].outputs, [ValueId(4)]);
@@ -254,17 +298,51 @@ mod tests {
             add(2, 3),
             unary(UnaryKind::Exp, 4),
         ]);
-        let plan = partition(&g, only_relu);
+        let plan = partition(&g, VTA, only_relu);
         let devices: Vec<Device> = plan.segments.iter().map(|s| s.device).collect();
-        assert_eq!(devices, [Device::Vta, Device::Cpu, Device::Vta, Device::Cpu]);
+        assert_eq!(devices, [VTA, Device::Cpu, VTA, Device::Cpu]);
         assert_eq!(plan.segments[0].nodes, [NodeId(0), NodeId(2)]);
+    }
+
+    #[test]
+    fn what_a_device_waits_for_does_not_wait_for_the_rest_of_the_hosts_part() {
+        // exp -> relu -> relu on the accelerator; exp -> exp -> exp on the host beside it.
+        let mut g = graph_of(&[
+            unary(UnaryKind::Exp, 0),
+            unary(UnaryKind::Exp, 1),
+            unary(UnaryKind::Exp, 2),
+            unary(UnaryKind::Relu, 1),
+            unary(UnaryKind::Relu, 4),
+        ]);
+        g.outputs.push(ValueId(3));
+        let plan = partition(&g, VTA, only_relu);
+        let parts: Vec<_> = plan.segments.iter().map(|s| (s.device, s.nodes.iter().map(|n| n.0).collect())).collect();
+        let expected: [(Device, Vec<usize>); 3] =
+            [(Device::Cpu, vec![0]), (Device::Cpu, vec![1, 2]), (VTA, vec![3, 4])];
+        assert_eq!(parts, expected);
+    }
+
+    #[test]
+    fn three_devices_take_turns() {
+        let g = graph_of(&[
+            unary(UnaryKind::Relu, 0),
+            unary(UnaryKind::Relu, 1),
+            unary(UnaryKind::Relu, 2),
+            unary(UnaryKind::Relu, 3),
+        ]);
+        let devices = [Device::Gpu(0), Device::Cpu, Device::Vta(1), Device::Gpu(0)];
+        let choices = devices.map(|device| Choice { device, reason: String::new() });
+        let plan = assign(&g, &choices);
+        assert_eq!(plan.segments.iter().map(|s| s.device).collect::<Vec<_>>(), devices);
+        assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
+        assert!(plan.to_string().contains("VTA:1"));
     }
 
     #[test]
     fn data_movement_alone_goes_to_the_cpu_and_merges() {
         let reshape = (Op::Reshape { shape: vec![1, 4] }, vec![1]);
         let g = graph_of(&[unary(UnaryKind::Exp, 0), reshape, unary(UnaryKind::Exp, 2)]);
-        let plan = partition(&g, only_relu);
+        let plan = partition(&g, VTA, only_relu);
         assert_eq!(plan.segments.len(), 1);
         assert_eq!(plan.assignments[1].reason, NOTHING_TO_COMPUTE);
         assert_eq!(plan.segments[0].reason, format!("2 exp: no exponential; 1 reshape: {NOTHING_TO_COMPUTE}"));
@@ -273,7 +351,7 @@ mod tests {
     #[test]
     fn a_plan_comes_back_from_json() {
         let g = graph_of(&[unary(UnaryKind::Exp, 0), unary(UnaryKind::Relu, 1)]);
-        let plan = partition(&g, only_relu);
+        let plan = partition(&g, VTA, only_relu);
         assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
         assert!(plan.to_string().contains("VTA"));
     }
@@ -299,7 +377,7 @@ mod tests {
             }).collect();
             let mut g = graph_of(&nodes);
             g.prune();
-            let plan = partition(&g, only_relu);
+            let plan = partition(&g, VTA, only_relu);
             let mut known = vec![ValueId(0)];
             let mut count = 0;
             for segment in &plan.segments {

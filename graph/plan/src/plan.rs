@@ -1,32 +1,70 @@
 //! The plan and its views.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use tandem_graph::{NodeId, ValueId};
 
-/// What runs a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// What runs a segment: a kind of device, and which one of that kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Device {
-    /// The accelerator.
-    Vta,
+    /// An accelerator.
+    Vta(usize),
+    /// A GPU, or what simulates one.
+    Gpu(usize),
     /// The host.
     Cpu,
 }
 
 impl Device {
-    /// The name in tables and messages.
-    pub fn name(self) -> &'static str {
+    /// Whether it is an accelerator.
+    pub fn is_vta(self) -> bool {
+        matches!(self, Device::Vta(_))
+    }
+
+    /// The word in plans: `cpu`, `vta` and `gpu`, and `vta:1` for the second accelerator.
+    pub fn word(self) -> String {
         match self {
-            Device::Vta => "VTA",
-            Device::Cpu => "CPU",
+            Device::Cpu => "cpu".to_owned(),
+            Device::Vta(0) => "vta".to_owned(),
+            Device::Gpu(0) => "gpu".to_owned(),
+            Device::Vta(index) => format!("vta:{index}"),
+            Device::Gpu(index) => format!("gpu:{index}"),
+        }
+    }
+
+    /// The device of that word.
+    pub fn parse(word: &str) -> Option<Device> {
+        let (kind, index) = match word.split_once(':') {
+            Some((kind, index)) => (kind, index.parse().ok()?),
+            None => (word, 0),
+        };
+        match kind {
+            "cpu" if word == "cpu" => Some(Device::Cpu),
+            "vta" => Some(Device::Vta(index)),
+            "gpu" => Some(Device::Gpu(index)),
+            _ => None,
         }
     }
 }
 
+/// The name in tables and messages: its word in capitals.
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        f.pad(&self.word().to_uppercase())
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.word())
+    }
+}
+
+impl<'de> Deserialize<'de> for Device {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(from)?;
+        let unknown = || serde::de::Error::custom(format!("'{word}' is no device: write cpu, vta, gpu, or vta:1"));
+        Device::parse(&word).ok_or_else(unknown)
     }
 }
 
@@ -101,15 +139,11 @@ impl Plan {
         self.segments.iter().fold(0u64, |sum, s| sum.saturating_add(s.macs))
     }
 
-    /// Multiply-accumulate operations of one sample that a device runs.
-    pub fn macs_on(&self, device: Device) -> u64 {
-        self.segments.iter().filter(|s| s.device == device).fold(0u64, |sum, s| sum.saturating_add(s.macs))
-    }
-
-    /// The part of the MACs that a device runs, 0..=1; `None` when the graph has none.
-    pub fn share(&self, device: Device) -> Option<f64> {
+    /// The part of the MACs that these devices run, 0..=1; `None` when the graph has none.
+    pub fn share(&self, of: impl Fn(Device) -> bool) -> Option<f64> {
         let all = self.macs();
-        (all > 0).then(|| self.macs_on(device) as f64 / all as f64)
+        let theirs = self.segments.iter().filter(|s| of(s.device)).fold(0u64, |sum, s| sum.saturating_add(s.macs));
+        (all > 0).then(|| theirs as f64 / all as f64)
     }
 
     /// One row a segment.

@@ -42,7 +42,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::ready(&options.model)?;
     let session = Session::open(graph, &options.device)?;
-    let name = format!("Tandem {}", options.device.device.kind.name());
+    let name = format!("Tandem {}", options.device.device.name());
     let target = ModelTarget::new(session, name, options.id.clone())?;
     let mut runner = Runner::new(target);
     match options.runner.as_str() {

@@ -31,16 +31,18 @@ pub fn run(options: &Options) -> Result<Outcome> {
     options.device.check()?;
     options.device.check_whole()?;
     let bytes = Bytes(options.memory.into());
-    match &options.device.device.kind {
-        DeviceKind::Cpu => bail!("--device cpu: only a VTA is exported; use fsim, tsim or a board"),
+    match options.device.device.kind() {
+        other @ (DeviceKind::Cpu | DeviceKind::Cuda(_) | DeviceKind::Ptx) => {
+            bail!("--device {}: only a VTA is exported; use fsim, tsim or a board", other.name())
+        }
         DeviceKind::Fsim => {
-            let config = hardware::resolve(options.device.hw()?)?;
+            let config = hardware::resolve(options.device.hw(options.device.device.kind())?)?;
             let mut bus = FsimBus::with_options(&config, SimOptions::default(), bytes.0);
             let memory = bus.map(DmaAddr(0), bytes)?;
             export(options, bus, memory)
         }
         DeviceKind::Tsim => {
-            let config = hardware::resolve(options.device.hw()?)?;
+            let config = hardware::resolve(options.device.hw(options.device.device.kind())?)?;
             let simulation = &options.device.simulation;
             let (mut bus, _) = simulation.open(simulation.model(&config)?, false, bytes.0)?;
             let memory = bus.map(DmaAddr(0), bytes)?;
@@ -63,7 +65,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
 }
 
 fn export<B: Bus>(options: &Options, bus: B, memory: DmaBuf) -> Result<Outcome> {
-    let listener = listen(options, &options.device.device.kind.name())?;
+    let listener = listen(options, &options.device.device.name())?;
     serve(&listener, &mut FrameServer::new(bus, memory), told(options)).context(options.listen.clone())?;
     Ok(Outcome::Good)
 }

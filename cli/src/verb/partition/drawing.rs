@@ -19,7 +19,7 @@ const LEFT: usize = 40;
 pub fn svg(title: &str, placed: &Placed, costs: &Costs) -> String {
     let Placed { problem, placement, plan, .. } = placed;
     let order = problem.order();
-    let (width, height) = (LEFT * 2 + COLUMN * costs.names.len(), TOP + ROW * order.len() + 30);
+    let (width, height) = (LEFT * 2 + COLUMN * costs.devices.len(), TOP + ROW * order.len() + 30);
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"sans-serif\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
@@ -27,7 +27,7 @@ pub fn svg(title: &str, placed: &Placed, costs: &Costs) -> String {
     let title =
         format!("{title}: {} {}", placement.objective.name(), shown(placement.value, placement.objective.unit()));
     let _ = writeln!(text, "<text x=\"{LEFT}\" y=\"30\" font-size=\"18\">{}</text>", escaped(&title));
-    for (device, name) in costs.names.iter().enumerate() {
+    for (device, name) in costs.names().iter().enumerate() {
         let busy = shown(placement.measure.loads[device].busy_seconds, "s");
         let (x, colour) = (LEFT + device * COLUMN, colour(device));
         let _ = writeln!(

@@ -1,4 +1,4 @@
-//! ONNX protobufs.
+//! ONNX protobufs, read and written.
 //!
 //! The nodes that the outputs need are lowered one by one, in ONNX's channels-first order, with a transposition on
 //! either side of every operator that Tandem knows channels-last only. Then passes over the graph, one a file, bring it
@@ -18,6 +18,9 @@ mod spread;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod write;
+
+pub use write::{Notes, WriteError, write};
 
 use crate::{ImportError, ImportOptions};
 use prost::Message;

@@ -1,4 +1,6 @@
-//! The parts of the ONNX protobuf messages that the importer reads.
+//! The parts of the ONNX protobuf messages that are read or written.
+//!
+//! Texts that are only written are bytes here, so that reading does not ask for UTF-8 in what it does not use.
 //!
 //! # Source
 //! `onnx.proto` of the ONNX specification; field numbers are part of the file format.
@@ -10,10 +12,23 @@ use prost::Message;
 pub struct ModelProto {
     #[prost(int64, optional, tag = "1")]
     pub ir_version: Option<i64>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub producer_name: Vec<u8>,
     #[prost(message, optional, tag = "7")]
     pub graph: Option<GraphProto>,
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetIdProto>,
+    #[prost(message, repeated, tag = "14")]
+    pub metadata_props: Vec<EntryProto>,
+}
+
+/// `StringStringEntryProto`
+#[derive(Clone, PartialEq, Message)]
+pub struct EntryProto {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -36,6 +51,19 @@ pub struct GraphProto {
     pub input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfoProto>,
+    #[prost(message, repeated, tag = "13")]
+    pub value_info: Vec<ValueInfoProto>,
+    #[prost(message, repeated, tag = "14")]
+    pub quantization_annotation: Vec<TensorAnnotation>,
+}
+
+/// Which initialisers are the scale and the zero point of a tensor.
+#[derive(Clone, PartialEq, Message)]
+pub struct TensorAnnotation {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tensor_name: Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    pub quant_parameter_tensor_names: Vec<EntryProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -52,6 +80,8 @@ pub struct NodeProto {
     pub attribute: Vec<AttributeProto>,
     #[prost(string, tag = "7")]
     pub domain: String,
+    #[prost(message, repeated, tag = "9")]
+    pub metadata_props: Vec<EntryProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -72,6 +102,9 @@ pub struct AttributeProto {
     pub floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
+    /// Which of the fields counts.
+    #[prost(int32, tag = "20")]
+    pub r#type: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -104,6 +137,8 @@ pub struct ValueInfoProto {
     pub name: String,
     #[prost(message, optional, tag = "2")]
     pub r#type: Option<TypeProto>,
+    #[prost(message, repeated, tag = "4")]
+    pub metadata_props: Vec<EntryProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -63,6 +63,25 @@ impl Elem {
         })
     }
 
+    /// The number of a dtype in an ONNX file.
+    pub fn code(dtype: DType) -> i32 {
+        match dtype {
+            DType::F32 => 1,
+            DType::U8 => 2,
+            DType::I8 => 3,
+            DType::U16 => 4,
+            DType::I16 => 5,
+            DType::I32 => 6,
+            DType::I64 => 7,
+            DType::Bool => 9,
+            DType::F16 => 10,
+            DType::F64 => 11,
+            DType::U32 => 12,
+            DType::U64 => 13,
+            DType::BF16 => 16,
+        }
+    }
+
     /// The dtype of the elements in memory.
     pub fn dtype(self) -> DType {
         match self {

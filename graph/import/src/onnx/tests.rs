@@ -52,7 +52,11 @@ impl<const N: usize> From<[i64; N]> for Value {
 fn info(name: &str, elem_type: i32, dims: &[i64]) -> ValueInfoProto {
     let dim = dims.iter().map(|&d| DimensionProto { dim_value: Some(d), dim_param: None }).collect();
     let tensor_type = TensorTypeProto { elem_type, shape: Some(TensorShapeProto { dim }) };
-    ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto { tensor_type: Some(tensor_type) }),
+        ..Default::default()
+    }
 }
 
 impl Model {
@@ -121,7 +125,13 @@ impl Model {
 
     fn bytes(&self) -> Vec<u8> {
         let opset = OperatorSetIdProto { domain: String::new(), version: self.opset };
-        ModelProto { ir_version: Some(9), graph: Some(self.graph.clone()), opset_import: vec![opset] }.encode_to_vec()
+        ModelProto {
+            ir_version: Some(9),
+            graph: Some(self.graph.clone()),
+            opset_import: vec![opset],
+            ..Default::default()
+        }
+        .encode_to_vec()
     }
 
     fn import(&self) -> Graph {

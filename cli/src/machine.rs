@@ -1,0 +1,259 @@
+//! The devices of the command line, opened: what a model can run on.
+
+use crate::hardware;
+use crate::link::{Link, LinkKind};
+use crate::options::{DeviceKind, DeviceOptions};
+use crate::remote::Remote;
+use crate::simulation::Simulation;
+use anyhow::{Result, anyhow, bail};
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_driver::remote::Clock;
+use tandem_driver::serial::TcpPort;
+use tandem_driver::{Bus, Device as VtaDevice, RemoteBus};
+use tandem_isa::HwConfig;
+use tandem_plan::Device;
+use tandem_runtime::{Backend, CpuBackend, Span, VtaBackend};
+use tandem_sim::tsim::Model;
+use tandem_sim::{FsimBus, Options};
+
+/// Memory that a simulated device may grow to, in bytes.
+pub const DRAM_LIMIT: u64 = 3 << 30;
+/// Wall-clock time for one run of simulated hardware, whose own watchdog finds out when it hangs.
+const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Everything that a model can run on.
+pub struct Machine {
+    /// In the order of the command line, and then the CPU.
+    pub backends: Vec<Box<dyn Backend>>,
+    /// What is known of the accelerators among them.
+    pub accelerators: Vec<Accelerator>,
+    /// Names of all devices on the command line.
+    names: Vec<(Device, String)>,
+    /// Whether a device that fails is left to others.
+    spared: bool,
+}
+
+/// An accelerator under way.
+pub struct Accelerator {
+    /// Which one of a plan.
+    pub device: Device,
+    /// The machine.
+    pub config: HwConfig,
+    /// The name of the machine on the command line.
+    pub hw: String,
+    /// Where its cycles come from.
+    pub cycles: CycleSource,
+    /// The simulated hardware, where the device is one.
+    pub simulation: Option<Simulation>,
+    /// The link to a device of another machine, where the device is one.
+    pub remote: Option<Remote>,
+}
+
+/// Where an accelerator's cycles come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CycleSource {
+    /// The functional simulator estimates them.
+    Estimated,
+    /// Simulated hardware counts them.
+    Simulated,
+    /// Hardware counts them, and the time on this host's clock is its own.
+    Hardware,
+}
+
+impl CycleSource {
+    /// Whether they are counted and no estimate.
+    pub fn is_counted(self) -> bool {
+        self != CycleSource::Estimated
+    }
+
+    /// For programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            CycleSource::Estimated => "estimated",
+            CycleSource::Simulated | CycleSource::Hardware => "counted",
+        }
+    }
+}
+
+impl Machine {
+    /// Opens the devices.
+    ///
+    /// # Errors
+    /// One sentence naming the device and what it lacks; a configuration that does not exist.
+    pub fn open(options: &DeviceOptions) -> Result<Machine> {
+        Machine::with(options, None)
+    }
+
+    /// Opens the devices; the hardware is simulated by this model.
+    ///
+    /// # Errors
+    /// As [`Machine::open`].
+    pub fn of_model(options: &DeviceOptions, model: &Arc<Model>) -> Result<Machine> {
+        Machine::with(options, Some(model))
+    }
+
+    /// The accelerator of this configuration and name on a bus.
+    ///
+    /// # Errors
+    /// As [`Machine::open`].
+    pub fn on_bus(bus: Box<dyn Bus + Send>, config: &HwConfig, name: &str) -> Result<Machine> {
+        let mut machine = Machine::empty();
+        let device = VtaDevice::open(bus, config).map_err(|e| anyhow!("{name}: {e}"))?;
+        machine.add(name, name, device, CycleSource::Simulated, true);
+        Ok(machine.with_cpu())
+    }
+
+    fn empty() -> Machine {
+        Machine { backends: Vec::new(), accelerators: Vec::new(), names: Vec::new(), spared: false }
+    }
+
+    fn with(options: &DeviceOptions, model: Option<&Arc<Model>>) -> Result<Machine> {
+        let mut machine = Machine::empty();
+        for kind in options.device.kinds() {
+            match kind {
+                DeviceKind::Cpu => {}
+                DeviceKind::Fsim => machine.add_fsim(options)?,
+                DeviceKind::Tsim => machine.add_tsim(options, model)?,
+                DeviceKind::Link(link) => machine.add_link(options, link)?,
+                DeviceKind::Cuda(_) | DeviceKind::Ptx => machine.add_gpu(kind)?,
+            }
+        }
+        Ok(machine.with_cpu())
+    }
+
+    fn with_cpu(mut self) -> Machine {
+        self.backends.push(Box::new(CpuBackend));
+        self.names.push((Device::Cpu, DeviceKind::Cpu.name()));
+        self
+    }
+
+    fn add_fsim(&mut self, options: &DeviceOptions) -> Result<()> {
+        let hw = options.hw(&DeviceKind::Fsim)?;
+        let config = hardware::resolve(hw)?;
+        let bus = FsimBus::with_options(&config, Options::default(), DRAM_LIMIT);
+        let device = VtaDevice::open(Box::new(bus), &config).map_err(|e| anyhow!("the functional simulator: {e}"))?;
+        self.add(&DeviceKind::Fsim.name(), hw, device, CycleSource::Estimated, false);
+        Ok(())
+    }
+
+    fn add_tsim(&mut self, options: &DeviceOptions, model: Option<&Arc<Model>>) -> Result<()> {
+        let hw = options.hw(&DeviceKind::Tsim)?;
+        let model = match model {
+            Some(model) => Arc::clone(model),
+            None => options.simulation.model(&hardware::resolve(hw)?)?,
+        };
+        let config = model.config().clone();
+        let (bus, simulation) = options.simulation.open(model, false, DRAM_LIMIT)?;
+        let device = VtaDevice::open(Box::new(bus), &config).map_err(|e| anyhow!("the simulated hardware: {e}"))?;
+        self.add(&DeviceKind::Tsim.name(), hw, device, CycleSource::Simulated, true);
+        if let Some(accelerator) = self.accelerators.last_mut() {
+            accelerator.simulation = Some(simulation);
+        }
+        Ok(())
+    }
+
+    fn add_link(&mut self, options: &DeviceOptions, link: &LinkKind) -> Result<()> {
+        self.spared |= matches!(link, LinkKind::Remote(_)) || options.device.is_planned();
+        if matches!(link, LinkKind::Remote(_)) {
+            return self.add_remote(options, link);
+        }
+        let kind = DeviceKind::Link(link.clone());
+        let hw = options.hw(&kind)?;
+        let config = hardware::resolve(hw)?;
+        let way = link.open(&options.link)?;
+        let cycles = if way.is_clocked() { CycleSource::Hardware } else { CycleSource::Estimated };
+        let device = VtaDevice::open(way.into_bus(), &config).map_err(|e| anyhow!("{}: {e}", link.name()))?;
+        self.add(&link.name(), hw, device, cycles, false);
+        Ok(())
+    }
+
+    /// A device of another machine tells its configuration.
+    fn add_remote(&mut self, options: &DeviceOptions, link: &LinkKind) -> Result<()> {
+        let bus = remote_bus(options, link)?;
+        let (config, clock, remote) = (bus.facts().config.clone(), bus.facts().clock, Remote::of(&bus));
+        let own = || config.name().map_or_else(|| bus.facts().name.clone(), str::to_owned);
+        let hw = options.hw.clone().unwrap_or_else(own);
+        let cycles = match clock {
+            Clock::Estimated => CycleSource::Estimated,
+            Clock::Simulated => CycleSource::Simulated,
+            Clock::Real => CycleSource::Hardware,
+        };
+        let device = VtaDevice::open(bus, &config).map_err(|e| anyhow!("{}: {e}", link.name()))?;
+        self.add(&link.name(), &hw, device, cycles, clock == Clock::Simulated);
+        if let Some(accelerator) = self.accelerators.last_mut() {
+            accelerator.remote = Some(remote);
+        }
+        Ok(())
+    }
+
+    fn add_gpu(&mut self, kind: &DeviceKind) -> Result<()> {
+        bail!("--device {}: models do not run on GPUs yet", kind.name())
+    }
+
+    fn add(&mut self, name: &str, hw: &str, device: VtaDevice, cycles: CycleSource, patient: bool) {
+        let (config, index) = (device.config().clone(), self.accelerators.len());
+        let vta = VtaBackend::new(device).with_index(index);
+        self.backends.push(Box::new(if patient { vta.with_timeout(PATIENCE) } else { vta }));
+        let device = Device::Vta(index);
+        let hw = hw.to_owned();
+        self.accelerators.push(Accelerator { device, config, hw, cycles, simulation: None, remote: None });
+        let taken = self.names.iter().filter(|(_, other)| other.split('#').next() == Some(name)).count();
+        let name = if taken == 0 { name.to_owned() } else { format!("{name}#{}", taken + 1) };
+        self.names.push((device, name));
+    }
+
+    /// The name of a device on the command line; `fsim#2` for the second of that name.
+    pub fn name(&self, device: Device) -> String {
+        let known = self.names.iter().find(|(other, _)| *other == device);
+        known.map_or_else(|| device.word(), |(_, name)| name.clone())
+    }
+
+    /// The names of all devices.
+    pub fn names(&self) -> Vec<String> {
+        self.names.iter().map(|(_, name)| name.clone()).collect()
+    }
+
+    /// The accelerator of a plan.
+    pub fn accelerator(&self, device: Device) -> Option<&Accelerator> {
+        self.accelerators.iter().find(|accelerator| accelerator.device == device)
+    }
+
+    /// The links to devices of other machines.
+    pub fn remotes_mut(&mut self) -> impl Iterator<Item = &mut Remote> {
+        self.accelerators.iter_mut().filter_map(|accelerator| accelerator.remote.as_mut())
+    }
+
+    /// What takes over the work of devices that fail. A simulation that fails is to be looked at; hardware may go for reasons that
+    /// nobody here can change.
+    pub fn take_spares(&mut self) -> Vec<Box<dyn Backend>> {
+        if self.spared { std::mem::take(&mut self.backends) } else { Vec::new() }
+    }
+
+    /// What a run of a segment takes on a device: bringing inputs there, computing, and bringing results back, in seconds. A
+    /// simulated device computes on its own clock; everything else is of this host's.
+    pub fn seconds(&self, device: Device, span: &Span, clock_hz: f64) -> [f64; 3] {
+        let phases = &span.phases;
+        let [stage, wall, collect] =
+            [phases.stage, phases.compute, phases.collect].map(|part| part.length().as_secs_f64());
+        let simulated = |accelerator: &&Accelerator| accelerator.cycles != CycleSource::Hardware;
+        let compute = match (self.accelerator(device).filter(simulated), phases.cycles) {
+            (Some(_), Some(cycles)) => cycles as f64 / clock_hz,
+            _ => wall,
+        };
+        [stage, compute, collect]
+    }
+}
+
+/// A connection to a device of another machine, whose configuration is the one of the options where they name one.
+fn remote_bus(options: &DeviceOptions, link: &LinkKind) -> Result<Box<RemoteBus<TcpPort>>> {
+    let name = link.name();
+    let Link::Remote(bus) = link.open(&options.link)? else { bail!("{name}: it is no device of another machine") };
+    if let Some(hw) = &options.hw {
+        let (asked, found) = (hardware::resolve(hw)?.digest(), bus.facts().config.digest());
+        if asked != found {
+            bail!("{name}: its device has configuration {found:#010x} and --hw {hw} is {asked:#010x}; leave --hw out");
+        }
+    }
+    Ok(bus)
+}

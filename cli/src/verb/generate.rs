@@ -1,0 +1,327 @@
+//! `tandem generate`: a language model, token by token.
+
+use super::run::at_least_one;
+use crate::options::{DeviceOptions, Format, Passes};
+use crate::session::Session;
+use crate::simulation::Simulation;
+use crate::{Outcome, file, report, stdout};
+use anyhow::{Result, anyhow, bail};
+use clap::Args;
+use indicatif::ProgressBar;
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Duration;
+use tandem_graph::pass;
+use tandem_import::llama2c::{BEGIN, Checkpoint, State, Tokenizer};
+
+/// Steps where nothing is said.
+const STEPS: usize = 256;
+
+/// Options of `tandem generate`.
+#[derive(Args)]
+pub struct Options {
+    /// A checkpoint of llama2.c (version 0).
+    model: PathBuf,
+    /// Its tokenizer.
+    #[arg(long, value_name = "TOK.bin")]
+    tokenizer: PathBuf,
+    /// The text to continue.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    prompt: String,
+    /// Tokens that the model reads, those of the prompt among them [default: 256, or as many as it was made for].
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    steps: Option<usize>,
+    /// 0: the likeliest token always; else tokens are drawn, from likelihoods to the power of 1 / T.
+    #[arg(long, value_name = "T", value_parser = temperature, default_value = "0", allow_hyphen_values = true)]
+    temperature: f64,
+    /// Where the draws begin.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    device: DeviceOptions,
+    /// Form of the result. table: the text on stdout as it comes, and then the figures on stderr.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// What was made.
+#[derive(Default)]
+struct Made {
+    /// Tokens behind the beginning, those of the prompt among them.
+    tokens: Vec<usize>,
+    text: String,
+}
+
+/// Runs the verb.
+pub fn run(options: &Options) -> Result<Outcome> {
+    let (name, tokens) = (options.model.display(), options.tokenizer.display());
+    let bytes = file::read(&options.model)?;
+    let checkpoint = Checkpoint::read(&bytes).map_err(|e| anyhow!("{name}: {e}"))?;
+    let tokenizer = Tokenizer::read(&file::read(&options.tokenizer)?).map_err(|e| anyhow!("{tokens}: {e}"))?;
+    let config = checkpoint.config();
+    if tokenizer.vocabulary() != config.vocabulary {
+        let (found, expected) = (tokenizer.vocabulary(), config.vocabulary);
+        bail!("{tokens}: it has {found} tokens and the model has {expected}; give the tokenizer of this model");
+    }
+    let steps = options.steps.unwrap_or(STEPS.min(config.context));
+    if steps > config.context {
+        bail!("--steps {steps}: the model was made for {} at most", config.context);
+    }
+    let prompt = tokenizer.encode(&options.prompt);
+    if prompt.len() > steps {
+        bail!("--prompt: it has {} tokens, its beginning counted, and there are {steps} steps", prompt.len());
+    }
+    // A step attends to two positions at least.
+    let context = steps.max(2);
+    let graph = checkpoint.step(context).map_err(|e| anyhow!("{name}: {e}"))?;
+    let Passes(exact) = Passes::exact();
+    let (graph, _) = pass::run(&graph, exact).map_err(|e| anyhow!("{name}: {e}"))?;
+    let mut session = Session::open(graph, &options.device)?;
+    let state = State::new(config, context);
+    let made = generate(options, &mut session, state, &tokenizer, &prompt, steps);
+    let finished = session.simulation.as_ref().map_or(Ok(()), Simulation::finish);
+    let made = made.and_then(|made| finished.map(|()| made))?;
+    match options.format {
+        Format::Json => stdout::emit(&format!("{}\n", json(options, &session, &made)))?,
+        Format::Table => {
+            stdout::emit("\n")?;
+            stdout::complain(report::partition(&session.plan).trim_end());
+            stdout::complain(report::counters(&session).trim_end());
+            stdout::complain(&speed(options, &session));
+        }
+    }
+    Ok(Outcome::Good)
+}
+
+fn generate(
+    options: &Options,
+    session: &mut Session,
+    mut state: State,
+    tokenizer: &Tokenizer,
+    prompt: &[usize],
+    steps: usize,
+) -> Result<Made> {
+    let mut chooser = Chooser { temperature: options.temperature, draws: options.seed };
+    let (bar, mut text) = (ProgressBar::hidden(), Text::default());
+    let mut made = Made::default();
+    let mut emit = |piece: String| {
+        let shown = if options.format == Format::Table { stdout::emit(&piece) } else { Ok(()) };
+        made.text.push_str(&piece);
+        shown
+    };
+    let mut token = BEGIN;
+    for step in 0..steps {
+        let name = &session.graph.name;
+        let inputs = state.inputs(token).ok_or_else(|| anyhow!("{name}: step {step} is behind its context"))?;
+        let outputs = session.step(&[inputs], &bar).map_err(|e| anyhow!("{}: {e}", session.graph.name))?;
+        let outputs = outputs.into_iter().next().unwrap_or_default();
+        let logits = state.accept(outputs).map_err(|e| anyhow!("{}: {e}", session.graph.name))?;
+        let next = match prompt.get(step + 1) {
+            Some(&given) => given,
+            None => chooser.choose(&logits).ok_or_else(|| {
+                anyhow!(
+                    "{}: the logits of step {step} are no numbers; its weights are damaged",
+                    options.model.display()
+                )
+            })?,
+        };
+        if next == BEGIN {
+            break;
+        }
+        emit(text.push(&tokenizer.decode(token, next)))?;
+        made.tokens.push(next);
+        token = next;
+    }
+    emit(text.finish())?;
+    Ok(made)
+}
+
+/// Chooses tokens.
+struct Chooser {
+    temperature: f64,
+    /// State of the generator.
+    draws: u64,
+}
+
+impl Chooser {
+    /// The next token; `None` where a logit is no number.
+    fn choose(&mut self, logits: &[f32]) -> Option<usize> {
+        let mut best: Option<(usize, f32)> = None;
+        for (token, &logit) in logits.iter().enumerate() {
+            if logit.is_nan() {
+                return None;
+            }
+            if best.is_none_or(|(_, top)| logit > top) {
+                best = Some((token, logit));
+            }
+        }
+        let (likeliest, top) = best?;
+        if self.temperature == 0.0 || !top.is_finite() {
+            return Some(likeliest);
+        }
+        let temperature = self.temperature;
+        let weights = logits.iter().map(|&logit| (f64::from(logit - top) / temperature).exp());
+        let total: f64 = weights.clone().sum();
+        let mut left = self.draw() * total;
+        for (token, weight) in weights.enumerate() {
+            left -= weight;
+            if left < 0.0 {
+                return Some(token);
+            }
+        }
+        // Rounding may leave a little.
+        Some(likeliest)
+    }
+
+    /// A number from 0 to below 1 (SplitMix64).
+    fn draw(&mut self) -> f64 {
+        self.draws = self.draws.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.draws ^ (self.draws >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Bytes of tokens as text: a character can come in several tokens.
+#[derive(Default)]
+struct Text {
+    pending: Vec<u8>,
+}
+
+impl Text {
+    /// The text that is complete with these bytes.
+    fn push(&mut self, bytes: &[u8]) -> String {
+        self.pending.extend_from_slice(bytes);
+        let mut text = String::new();
+        let mut done = 0;
+        for chunk in self.pending.utf8_chunks() {
+            text.push_str(chunk.valid());
+            done += chunk.valid().len();
+            let rest = self.pending.get(done..).unwrap_or_default();
+            // What could be the beginning of a character waits for its end.
+            let begins = std::str::from_utf8(rest).is_err_and(|e| e.error_len().is_none());
+            if begins {
+                break;
+            }
+            if !chunk.invalid().is_empty() {
+                text.push(char::REPLACEMENT_CHARACTER);
+                done += chunk.invalid().len();
+            }
+        }
+        self.pending.drain(..done);
+        visible(&text)
+    }
+
+    /// What is left at the end.
+    fn finish(&mut self) -> String {
+        visible(&String::from_utf8_lossy(&std::mem::take(&mut self.pending)))
+    }
+}
+
+/// A model may give any byte, and a terminal acts on some.
+fn visible(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || c.is_whitespace()).collect()
+}
+
+/// Wall times of steps, sorted.
+fn latencies(session: &Session) -> Vec<Duration> {
+    let mut sorted = session.executor.profile().latencies.clone();
+    sorted.sort_unstable();
+    sorted
+}
+
+/// The smallest time that so many in a hundred do not exceed, in milliseconds.
+fn percentile_ms(sorted: &[Duration], percent: usize) -> Option<f64> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).map(|wall| wall.as_secs_f64() * 1e3)
+}
+
+fn tokens_per_second(sorted: &[Duration]) -> Option<f64> {
+    let total = sorted.iter().sum::<Duration>().as_secs_f64();
+    (total > 0.0).then(|| sorted.len() as f64 / total)
+}
+
+fn speed(options: &Options, session: &Session) -> String {
+    let sorted = latencies(session);
+    let at = |percent| percentile_ms(&sorted, percent).unwrap_or_default();
+    format!(
+        "{} steps, {:.1} tokens a second; wall time of a step {:.3} ms in the median, {:.3} ms for 90 %, {:.3} ms for 99 %, running \
+         only ({} on this host)",
+        sorted.len(),
+        tokens_per_second(&sorted).unwrap_or_default(),
+        at(50),
+        at(90),
+        at(99),
+        options.device.device.kind.name()
+    )
+}
+
+fn json(options: &Options, session: &Session, made: &Made) -> serde_json::Value {
+    let sorted = latencies(session);
+    let mut value = json!({
+        "prompt": options.prompt,
+        "text": made.text,
+        "tokens": made.tokens,
+        "steps": sorted.len(),
+        "temperature": options.temperature,
+        "seed": options.seed,
+        "tokens_per_second": tokens_per_second(&sorted),
+        "latency_ms": {
+            "p50": percentile_ms(&sorted, 50),
+            "p90": percentile_ms(&sorted, 90),
+            "p99": percentile_ms(&sorted, 99),
+            "max": percentile_ms(&sorted, 100),
+        },
+        "segments": report::segments_json(&session.plan),
+        "vta": report::vta_json(session),
+        "hw": session.hw,
+    });
+    report::add_remote(&mut value, session);
+    value
+}
+
+/// A temperature, for clap.
+fn temperature(text: &str) -> Result<f64, String> {
+    let parsed = text.parse::<f64>().ok().filter(|t| t.is_finite() && *t >= 0.0);
+    parsed.ok_or_else(|| "give a number of at least 0, such as 0.8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_in_several_tokens_comes_when_it_is_whole() {
+        let mut text = Text::default();
+        assert_eq!(text.push(&[b'a', 0xe2, 0x82]), "a");
+        assert_eq!(text.push(&[0xac, 0xff, b'b']), "€\u{fffd}b");
+        assert_eq!(text.push(&[0xe2, b'c', 0x1b, b'\n']), "\u{fffd}c\n");
+        assert_eq!((text.push(&[0xf0]), text.finish()), (String::new(), "\u{fffd}".to_owned()));
+    }
+
+    #[test]
+    fn draws_follow_the_likelihoods_and_the_seed() {
+        let logits = [0.0, 3f32.ln(), f32::NEG_INFINITY];
+        let count = |temperature: f64, seed: u64| {
+            let mut chooser = Chooser { temperature, draws: seed };
+            (0..10_000).filter_map(|_| chooser.choose(&logits)).fold([0; 3], |mut counts, token| {
+                counts[token] += 1;
+                counts
+            })
+        };
+        assert_eq!(count(0.0, 1), [0, 10_000, 0]);
+        let [first, second, never] = count(1.0, 1);
+        assert!((2_300..2_700).contains(&first) && never == 0, "{first} {second}");
+        assert_ne!(count(1.0, 1), count(1.0, 2));
+        let [first, ..] = count(0.5, 1);
+        assert!((850..1_150).contains(&first), "{first}");
+        assert_eq!(Chooser { temperature: 1.0, draws: 0 }.choose(&[0.0, f32::NAN]), None);
+    }
+
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let sorted: Vec<Duration> = (1..=10).map(Duration::from_millis).collect();
+        assert_eq!([50, 90, 99, 100].map(|p| percentile_ms(&sorted, p).unwrap()), [5.0, 9.0, 10.0, 10.0]);
+        assert_eq!(percentile_ms(&[], 50), None);
+    }
+}

@@ -1,0 +1,287 @@
+//! A profile on another clock: what was run, in the order in which each device ran it, as it would have gone with other durations.
+//!
+//! A simulated device takes this host's time for its simulation, and its own time in cycles. The replay gives every run the time of its
+//! device, keeps all that orders runs, and so puts all devices on one time axis:
+//!
+//! - a segment is staged once what it reads is on the host, and computes once it is staged and the run before it has ended;
+//! - staging and collecting of a device take turns, beside its computing, and two runs of a device are under way at most;
+//! - as many requests are under way as in the run: the next one is let in when one ends, and what was handed in together begins when
+//!   all before it has ended.
+
+use crate::{Profile, Round, Span};
+use std::collections::HashMap;
+use tandem_plan::Device;
+
+/// What a replay gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeline {
+    /// When each span's phases are, in the order of staging.
+    pub runs: Vec<Replayed>,
+    /// When each request is let in, and when it ends, in seconds.
+    pub requests: Vec<(f64, f64)>,
+    /// How long each device is busy.
+    pub loads: Vec<Load>,
+    /// Samples of all requests.
+    pub samples: u64,
+    /// When the last request ends.
+    pub seconds: f64,
+}
+
+/// A span of the profile on the other clock. Phases are begin and end in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Replayed {
+    /// The span.
+    pub span: Span,
+    /// Who ran it.
+    pub device: Device,
+    /// Inputs go to the device.
+    pub stage: (f64, f64),
+    /// The device computes.
+    pub compute: (f64, f64),
+    /// Results come back.
+    pub collect: (f64, f64),
+}
+
+/// How long a device is busy in a replay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// The device.
+    pub device: Device,
+    /// Seconds that it computes.
+    pub compute_seconds: f64,
+    /// Seconds of copies to it and from it.
+    pub copy_seconds: f64,
+}
+
+impl Load {
+    /// The longer of the two: a stage of a pipeline, as computing and copying go on beside each other.
+    pub fn stage_seconds(&self) -> f64 {
+        self.compute_seconds.max(self.copy_seconds)
+    }
+}
+
+impl Timeline {
+    /// Samples a second.
+    pub fn throughput(&self) -> f64 {
+        self.samples as f64 / self.seconds
+    }
+
+    /// The device that bounds the throughput of a pipeline; `None` where nothing ran.
+    pub fn slowest(&self) -> Option<Load> {
+        self.loads.iter().copied().max_by(|a, b| a.stage_seconds().total_cmp(&b.stage_seconds()))
+    }
+
+    /// The throughput as a part of what the slowest device alone would reach; `None` where nothing ran.
+    pub fn efficiency(&self) -> Option<f64> {
+        self.slowest().map(|load| load.stage_seconds() / self.seconds)
+    }
+}
+
+/// The jobs of a device, in order, and how far they are.
+struct Lane {
+    device: Device,
+    jobs: Vec<usize>,
+    staged: usize,
+    collected: usize,
+    /// When the host has done the copy before, and when the device the run before.
+    copies_end: f64,
+    compute_end: f64,
+    load: Load,
+}
+
+/// Lets requests in.
+struct Gate<'a> {
+    rounds: &'a [Round],
+    /// Requests that are not let in yet, in order.
+    waiting: &'a [u64],
+    under_way: usize,
+    /// Index of the round whose requests are let in.
+    round: usize,
+}
+
+impl<'a> Gate<'a> {
+    /// Those that come in now.
+    fn admit(&mut self) -> std::slice::Iter<'a, u64> {
+        if self.under_way == 0
+            && let Some(first) = self.waiting.first()
+        {
+            self.round = self.rounds.partition_point(|round| round.first <= *first).saturating_sub(1);
+        }
+        let in_flight = self.rounds.get(self.round).map_or(1, |round| round.in_flight);
+        let end = self.rounds.get(self.round + 1).map_or(u64::MAX, |next| next.first);
+        let of_round = self.waiting.partition_point(|&request| request < end);
+        let (come, stay) = self.waiting.split_at(of_round.min(in_flight.saturating_sub(self.under_way)));
+        self.waiting = stay;
+        self.under_way += come.len();
+        come.iter()
+    }
+}
+
+impl Profile {
+    /// The runs of the profile with these durations of stage, compute and collect, in seconds. `None` where the profile does not hold all
+    /// runs, as it is limited.
+    pub fn replay(&self, seconds: &dyn Fn(&Span) -> [f64; 3]) -> Option<Timeline> {
+        if self.is_cut() {
+            return None;
+        }
+        let mut lanes: Vec<Lane> = Vec::new();
+        let mut index_of: HashMap<(u64, usize), usize> = HashMap::new();
+        let mut left: HashMap<u64, usize> = HashMap::new();
+        let mut order: Vec<usize> = (0..self.spans.len()).collect();
+        order.sort_by_key(|&i| self.spans[i].phases.compute.begin);
+        for i in order {
+            let span = &self.spans[i];
+            let device = self.segments.get(span.row)?.device;
+            index_of.insert((span.request, span.segment), i);
+            *left.entry(span.request).or_default() += 1;
+            match lanes.iter_mut().find(|lane| lane.device == device) {
+                Some(lane) => lane.jobs.push(i),
+                None => lanes.push(Lane::new(device, i)),
+            }
+        }
+        let mut numbers: Vec<u64> = left.keys().copied().collect();
+        numbers.sort_unstable();
+        let samples_of: HashMap<u64, u64> = self.spans.iter().map(|span| (span.request, span.samples)).collect();
+        let mut gate = Gate { rounds: &self.rounds, waiting: &numbers, under_way: 0, round: 0 };
+        let mut admitted: HashMap<u64, f64> = HashMap::new();
+        admitted.extend(gate.admit().map(|&request| (request, 0.0)));
+        let (mut ends, mut last): (HashMap<u64, f64>, f64) = (HashMap::new(), 0.0);
+        let mut done: Vec<Option<f64>> = vec![None; self.spans.len()];
+        let mut runs: Vec<Replayed> = Vec::with_capacity(self.spans.len());
+        let mut run_of: Vec<Option<usize>> = vec![None; self.spans.len()];
+        // Whatever can be done first is done next; what it makes possible comes later than itself.
+        while runs.len() < self.spans.len() || lanes.iter().any(|lane| lane.collected < lane.jobs.len()) {
+            let ready = |i: usize| {
+                let span = &self.spans[i];
+                let needs = self.needs.get(span.segment).map(Vec::as_slice).unwrap_or_default();
+                let made = needs.iter().map(|&need| done[*index_of.get(&(span.request, need))?]);
+                made.fold(admitted.get(&span.request).copied(), |latest, made| Some(latest?.max(made?)))
+            };
+            let next = lanes.iter().enumerate().flat_map(|(l, lane)| {
+                let collect = lane.jobs.get(lane.collected).filter(|_| lane.collected < lane.staged);
+                let collect = collect.and_then(|&i| Some((runs[run_of[i]?].compute.1.max(lane.copies_end), false, l)));
+                let stage = lane.jobs.get(lane.staged).filter(|_| lane.staged < lane.collected + 2);
+                let stage = stage.and_then(|&i| Some((ready(i)?.max(lane.copies_end), true, l)));
+                [collect, stage].into_iter().flatten()
+            });
+            let (begin, stages, l) = next.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
+            let lane = &mut lanes[l];
+            if stages {
+                let i = lane.jobs[lane.staged];
+                let [stage, compute, _] = seconds(&self.spans[i]);
+                lane.copies_end = begin + stage;
+                let start = lane.copies_end.max(lane.compute_end);
+                lane.compute_end = start + compute;
+                lane.staged += 1;
+                (lane.load.copy_seconds, lane.load.compute_seconds) =
+                    (lane.load.copy_seconds + stage, lane.load.compute_seconds + compute);
+                run_of[i] = Some(runs.len());
+                let (stage, compute) = ((begin, lane.copies_end), (start, lane.compute_end));
+                runs.push(Replayed { span: self.spans[i], device: lane.device, stage, compute, collect: (0.0, 0.0) });
+                continue;
+            }
+            let i = lane.jobs[lane.collected];
+            let [_, _, collect] = seconds(&self.spans[i]);
+            let end = begin + collect;
+            (lane.copies_end, lane.collected) = (end, lane.collected + 1);
+            lane.load.copy_seconds += collect;
+            runs[run_of[i]?].collect = (begin, end);
+            done[i] = Some(end);
+            let request = self.spans[i].request;
+            let latest = ends.entry(request).or_insert(end);
+            *latest = latest.max(end);
+            let left = left.get_mut(&request)?;
+            *left -= 1;
+            if *left == 0 {
+                let latest = *latest;
+                gate.under_way -= 1;
+                last = last.max(latest);
+                // A round begins when all of the one before have ended.
+                let since = if gate.under_way == 0 { last } else { latest };
+                admitted.extend(gate.admit().map(|&request| (request, since)));
+            }
+        }
+        let requests: Option<Vec<(f64, f64)>> =
+            numbers.iter().map(|r| Some((*admitted.get(r)?, *ends.get(r)?))).collect();
+        let requests = requests?;
+        let loads = lanes.into_iter().map(|lane| lane.load).collect();
+        Some(Timeline { runs, requests, loads, samples: samples_of.values().sum(), seconds: last })
+    }
+}
+
+impl Lane {
+    fn new(device: Device, first: usize) -> Lane {
+        let load = Load { device, compute_seconds: 0.0, copy_seconds: 0.0 };
+        Lane { device, jobs: vec![first], staged: 0, collected: 0, copies_end: 0.0, compute_end: 0.0, load }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SegmentProfile;
+    use std::time::Duration;
+
+    /// Segment 0 on the CPU, segment 1 on the accelerator, which needs it; so many requests, in order.
+    fn profile(requests: u64, in_flight: usize) -> Profile {
+        let row = |device| SegmentProfile {
+            device,
+            ops: String::new(),
+            wall: Duration::ZERO,
+            samples: 0,
+            copied: crate::Copied::default(),
+            counters: None,
+        };
+        let mut profile = Profile {
+            segments: vec![row(Device::Cpu), row(Device::Vta(0))],
+            needs: vec![vec![], vec![0]],
+            rounds: vec![Round { first: 0, in_flight }],
+            ..Profile::default()
+        };
+        for request in 0..requests {
+            for segment in 0..2 {
+                let mut span =
+                    Span { row: segment, segment, request, sample: 3 * request, samples: 3, ..Span::default() };
+                span.phases.compute.begin = Duration::from_millis(10 * request + segment as u64);
+                profile.spans.push(span);
+            }
+        }
+        profile
+    }
+
+    /// The CPU takes 2 s; the accelerator 1 s to copy in, 4 s to compute, 0.5 s to copy out.
+    fn seconds(span: &Span) -> [f64; 3] {
+        if span.segment == 0 { [0.0, 2.0, 0.0] } else { [1.0, 4.0, 0.5] }
+    }
+
+    #[test]
+    fn one_request_at_a_time_takes_the_sum() {
+        let timeline = profile(3, 1).replay(&seconds).unwrap();
+        assert_eq!(timeline.requests, [(0.0, 7.5), (7.5, 15.0), (15.0, 22.5)]);
+        assert_eq!((timeline.seconds, timeline.samples), (22.5, 9));
+        assert_eq!(timeline.slowest().unwrap().device, Device::Vta(0));
+        assert_eq!(timeline.efficiency(), Some(12.0 / 22.5));
+    }
+
+    #[test]
+    fn a_pipeline_settles_at_its_slowest_stage_and_copies_hide_behind_computing() {
+        let timeline = profile(64, 4).replay(&seconds).unwrap();
+        // Fill: 2 + 1; then 4 a request; drain: 0.5.
+        assert_eq!(timeline.seconds, 3.0 + 64.0 * 4.0 + 0.5);
+        let second = &timeline.runs.iter().find(|run| run.span.request == 1 && run.span.segment == 1).unwrap();
+        assert_eq!((second.stage, second.compute, second.collect), ((4.0, 5.0), (7.0, 11.0), (11.0, 11.5)));
+        assert!(timeline.efficiency().unwrap() > 0.98);
+        let cpu = timeline.loads.iter().find(|load| load.device == Device::Cpu).unwrap();
+        assert_eq!(cpu.compute_seconds, 128.0);
+    }
+
+    #[test]
+    fn two_under_way_is_a_limit_that_shows() {
+        // With two requests let in and 3 s on the host, the accelerator waits for 0.5 + 3 + 1 s where it computes 4 s.
+        let slower = |span: &Span| if span.segment == 0 { [0.0, 3.0, 0.0] } else { seconds(span) };
+        let timeline = profile(64, 2).replay(&slower).unwrap();
+        assert!(timeline.seconds > 64.0 * 4.25, "{}", timeline.seconds);
+        assert_eq!(profile(64, 3).replay(&slower).unwrap().seconds, 4.0 + 64.0 * 4.0 + 0.5);
+        assert!(timeline.requests.iter().zip(&timeline.requests[2..]).all(|(first, third)| third.0 >= first.1));
+    }
+}
