@@ -124,8 +124,8 @@ impl Steps {
     /// # Errors
     /// Those of [`Device::launch`].
     pub fn prepare(&self, device: &Device) -> Result<()> {
-        let weights = self.steps.iter().filter(|(.., weights)| *weights);
-        weights.into_iter().try_for_each(|(function, launch, _)| device.launch(function, launch))
+        let mut weights = self.steps.iter().filter(|(.., weights)| *weights);
+        weights.try_for_each(|(function, launch, _)| device.launch(function, launch))
     }
 
     /// Makes the other launches; they may still be running when this returns.
@@ -133,13 +133,8 @@ impl Steps {
     /// # Errors
     /// Those of [`Device::launch`].
     pub fn launch_prepared(&self, device: &Device) -> Result<()> {
-        let others = self.steps.iter().filter(|(.., weights)| !*weights);
-        others.into_iter().try_for_each(|(function, launch, _)| device.launch(function, launch))
-    }
-
-    /// How many launches [`Steps::launch_prepared`] makes.
-    pub fn launches(&self) -> usize {
-        self.steps.iter().filter(|(.., weights)| !*weights).count()
+        let mut others = self.steps.iter().filter(|(.., weights)| !*weights);
+        others.try_for_each(|(function, launch, _)| device.launch(function, launch))
     }
 }
 

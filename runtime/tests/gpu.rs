@@ -6,6 +6,7 @@ use tandem_gpu::{Cache, Compiler, Device as Gpu, Limits, Simulation};
 use tandem_graph::{Graph, ValueId, interpret};
 use tandem_ops::def::Random;
 use tandem_ops::{Act, Arith, BinaryKind, Conv, Op, Pool, PoolKind, UnaryKind, infer};
+use tandem_plan::Device;
 use tandem_runtime::{Backend, ErrorClass, GpuBackend};
 use tandem_tensor::{DType, QuantParams, Tensor, TensorType};
 
@@ -276,7 +277,8 @@ fn nodes_are_measured_and_projected() {
     let limits = Limits::of("NVIDIA H200").unwrap();
     let slow = Limits { memory_bytes: limits.memory_bytes / 1e6, ..limits };
     let projected: Vec<_> = m.graph.nodes.iter().map(|node| backend.project(&m.graph, node)).collect();
-    let mut backend = backend.with_limits(slow);
+    let mut backend = backend.with_limits(slow).with_index(2);
+    assert_eq!(backend.device(), Device::Gpu(2));
     let mut seen = 0;
     let taken = backend.measure(&m.graph, &mut || seen += 1).unwrap();
     assert_eq!((seen, taken.len()), (m.graph.nodes.len(), m.graph.nodes.len()));
