@@ -261,7 +261,7 @@ fn samples_that_do_not_fit_are_refused() {
     let other = Tensor::zeros(DType::U8, sample[0].shape().clone());
     let error = segment.run(&[vec![other]]).unwrap_err();
     assert!(error.to_string().contains("input 0 of the segment is u8"), "{error}");
-    assert_eq!(segment.run(&[sample.clone()]).unwrap()[0], interpret(&m.graph, &sample).unwrap());
+    assert_eq!(segment.run(std::slice::from_ref(&sample)).unwrap()[0], interpret(&m.graph, &sample).unwrap());
 }
 
 #[test]
