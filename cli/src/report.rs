@@ -242,6 +242,21 @@ pub fn run_json(session: &Session, outputs: &[Vec<Tensor>], mismatches: Option<u
     Value::Object(map)
 }
 
+/// Percentiles of the wall time of a sample that are told.
+const PERCENTILES: [u8; 4] = [50, 90, 99, 100];
+
+/// Percentiles of the wall time of a sample in milliseconds.
+pub fn percentiles(session: &Session) -> [(u8, f64); 4] {
+    let profile = session.executor.profile();
+    PERCENTILES.map(|p| (p, profile.latency_percentile(p.into()).unwrap_or_default().as_secs_f64() * 1e3))
+}
+
+/// The same for programs.
+pub fn percentiles_json(session: &Session) -> Value {
+    let entries = percentiles(session).map(|(p, ms)| (format!("p{p}"), json!(ms)));
+    Value::Object(entries.into_iter().collect())
+}
+
 /// The median wall time of a sample in milliseconds.
 pub fn latency_ms(session: &Session) -> Option<f64> {
     session.executor.profile().median_latency().map(|d| d.as_secs_f64() * 1e3)

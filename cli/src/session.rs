@@ -173,7 +173,10 @@ impl Session {
     }
 
     /// Writes the timeline and completes waveforms, where they were asked for.
-    fn finish(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn finish(&self) -> Result<()> {
         for simulation in self.machine.accelerators.iter().filter_map(|accelerator| accelerator.simulation.as_ref()) {
             simulation.finish_waves()?;
         }

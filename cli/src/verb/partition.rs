@@ -8,13 +8,14 @@ use crate::placing::{Costs, Placed, beside, shortened, shown};
 use crate::session::Session;
 use crate::table::table;
 use crate::{Outcome, file, model, placing, power, report, stdout};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use tandem_graph::Graph;
+use tandem_import::onnx;
 use tandem_plan::Device;
 use tandem_plan::place::{self, Objective, Price, Request};
 
@@ -61,6 +62,9 @@ pub struct Options {
     /// Draw the plan.
     #[arg(long, value_name = "OUT.svg")]
     plot: Option<PathBuf>,
+    /// Write the model as ONNX, each node with its device, predicted time, cycles and reason as metadata, for Netron and other viewers.
+    #[arg(long, value_name = "OUT.onnx")]
+    onnx: Option<PathBuf>,
     /// Write the plan.
     #[arg(long, value_name = "OUT.json")]
     save: Option<PathBuf>,
@@ -104,6 +108,10 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if let Some(path) = &options.plot {
         file::write(path, drawing::svg(&title(options), &placed, &costs).as_bytes())?;
     }
+    if let Some(path) = &options.onnx {
+        let model = onnx::write(&graph, &notes(&placed, &costs, options.device.clock_hz()));
+        file::write(path, &model.map_err(|e| anyhow!("--onnx {}: {e}", path.display()))?)?;
+    }
     if let Some(path) = &options.problem {
         file::write(path, placed.problem.to_json().as_bytes())?;
     }
@@ -134,6 +142,32 @@ fn request(options: &Options) -> Request {
         memory_bytes: options.memory.iter().cloned().collect(),
         latency_seconds: options.latency_ms.map(|ms| ms / 1e3),
     }
+}
+
+/// What the metadata of an ONNX model tells of the plan.
+fn notes(placed: &Placed, costs: &Costs, clock_hz: f64) -> onnx::Notes {
+    let Placed { problem, placement, plan, .. } = placed;
+    let note = |key: &str, value: String| (key.to_owned(), value);
+    let objective = placement.objective;
+    let model = vec![
+        note("objective", objective.name().to_owned()),
+        note(&format!("predicted_{}", objective.unit()), placement.value.to_string()),
+        note("devices", costs.names().join(",")),
+        note("clock_hz", clock_hz.to_string()),
+    ];
+    let nodes = plan.assignments.iter().enumerate().map(|(n, assigned)| {
+        let device = placement.assignment[n];
+        let mut notes = vec![
+            note("device", costs.devices[device].name.clone()),
+            note("segment", assigned.segment.to_string()),
+            note("reason", assigned.reason.clone()),
+        ];
+        notes.extend(problem.cost(n, device).map(|cost| note("predicted_seconds", cost.seconds.to_string())));
+        let cycles = costs.devices[device].taken[n].as_ref().ok().and_then(|taken| taken.cycles);
+        notes.extend(cycles.map(|cycles| note("cycles", cycles.to_string())));
+        notes
+    });
+    onnx::Notes { model, nodes: nodes.collect() }
 }
 
 /// Powers by device, which energy needs of every one.
