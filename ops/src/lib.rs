@@ -25,5 +25,5 @@ pub use op::*;
 pub use operation::{
     ACTIVATIONS, ACTS, activate, attention, definition, operation, operations, rope_turns, window_outputs,
 };
-pub use quantized::Prepared;
+pub use quantized::{Prepared, code_bytes};
 pub use reference::{Operand, reference};

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::cpu::conv::Geometry;
-use crate::cpu::int8::{Aligned, Codes, SMALL, TAME, rounded_twice};
+use crate::cpu::int8::{Aligned, Codes, SMALL, interleaved, rounded_twice};
 use crate::cpu::shared::Shared;
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::infer::Window;
@@ -103,9 +103,7 @@ impl Quads {
                     half: list(|at| (1i32 << shift[of(at)]) >> 1 & i32::MAX),
                     shift: list(|at| shift[of(at)]),
                 },
-                Scale::Float(scale) if scale.iter().all(|scale| scale.abs() < TAME as f32) => {
-                    Factors::Float(list(|at| scale[of(at)]))
-                }
+                Scale::Float(scale) if stage.tame => Factors::Float(list(|at| scale[of(at)])),
                 _ => return None,
             };
             Some(Block { weights, more, bias: list(|at| biases[of(at)]), scale })
@@ -122,33 +120,30 @@ impl Quads {
         Some(Quads { geometry: *geometry, blocks, offsets, zero, zero_point: zero_point as i16, lo, hi })
     }
 
-    /// The codes of the result.
-    pub(super) fn run(&self, codes: Codes<'_>) -> Vec<u8> {
+    pub(super) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Writes all codes of the result, which has as many.
+    pub(super) fn fill(&self, codes: Codes<'_>, out: &mut [MaybeUninit<u8>]) {
         let geometry = &self.geometry;
         let [_, h, w] = geometry.windows;
         let (copy, line) = (Copy::new(geometry), w.output * geometry.channels);
-        let len = geometry.batch * h.output * line;
         let image = h.input * w.input * geometry.channels;
-        assert!(codes.bytes.len() == geometry.batch * image, "an input of another shape");
-        let body = |out: &mut [MaybeUninit<u8>]| {
-            with_buffer(copy.size(geometry), |to| {
-                for (from, out) in codes.bytes.chunks_exact(image).zip(out.chunks_exact_mut(h.output * line)) {
-                    vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero: self.zero, to });
-                    let image = &*to;
-                    let body = |(at, out): (usize, &mut [MaybeUninit<u8>])| {
-                        self.line(&image[at * h.stride * copy.pitch..], out);
-                    };
-                    if rayon::current_num_threads() == 1 || out.len() * self.offsets.len() < SMALL {
-                        out.chunks_exact_mut(line).enumerate().for_each(body);
-                    } else {
-                        out.par_chunks_exact_mut(line).enumerate().for_each(body);
-                    }
+        with_buffer(copy.size(geometry), |to| {
+            for (from, out) in codes.bytes.chunks_exact(image).zip(out.chunks_exact_mut(h.output * line)) {
+                vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero: self.zero, to });
+                let image = &*to;
+                let body = |(at, out): (usize, &mut [MaybeUninit<u8>])| {
+                    self.line(&image[at * h.stride * copy.pitch..], out);
+                };
+                if rayon::current_num_threads() == 1 || out.len() * self.offsets.len() < SMALL {
+                    out.chunks_exact_mut(line).enumerate().for_each(body);
+                } else {
+                    out.par_chunks_exact_mut(line).enumerate().for_each(body);
                 }
-            });
-        };
-        // SAFETY: there are as many images of input as of results, as the assertion has seen, so that every line of every image is
-        // written, and every code of a line.
-        unsafe { crate::cpu::shared::written(len, body) }
+            }
+        });
     }
 
     fn line(&self, image: &[u8], out: &mut [MaybeUninit<u8>]) {
@@ -191,12 +186,13 @@ impl Quads {
                         _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[v]), scale))
                     }),
                 };
-                let low = _mm512_adds_epi16(_mm512_packs_epi32(sums[0], sums[1]), zero);
-                let high = _mm512_adds_epi16(_mm512_packs_epi32(sums[2], sums[3]), zero);
-                let codes = if self.lo < 0 {
-                    _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
-                } else {
-                    _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
+                // SAFETY: this function is compiled for the same processor.
+                let codes = unsafe {
+                    if self.lo < 0 {
+                        interleaved::<true>(sums, [zero, lo, hi])
+                    } else {
+                        interleaved::<false>(sums, [zero, lo, hi])
+                    }
                 };
                 // SAFETY: `lanes` elements from here on are the line's.
                 unsafe {

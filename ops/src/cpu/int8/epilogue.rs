@@ -9,9 +9,6 @@ use crate::arith::BELOW_HALF;
 use crate::quantized::stage::{Scale, Stage, lanes};
 use std::arch::x86_64::*;
 
-/// Sums of 32 bits times a factor of a smaller magnitude stay in 32 bits.
-pub(crate) const TAME: f64 = 0.99;
-
 /// Sixteen constants.
 #[target_feature(enable = "avx512f")]
 #[inline]
@@ -136,25 +133,12 @@ impl Write {
     pub(super) fn new(tiles: &Tiles<'_, Quad>) -> Write {
         let Stage { zero_point, lo, hi, ref scale, .. } = *tiles.stage;
         let narrow = tiles.stage.is_narrow();
-        let first = tiles.place.first + tiles.first;
-        let count = tiles.vectors * LANES;
-        let tame = match scale {
-            Scale::Float(scale) => {
-                // As numbers without sign, bits of magnitudes have the order of the magnitudes.
-                let most = scale[first..][..count].iter().fold(0, |most, scale| scale.abs().to_bits().max(most));
-                most < (TAME as f32).to_bits()
-            }
-            // Every product of a sum is in 32 bits.
-            Scale::Dense(scale) => {
-                scale[first..][..count].iter().fold(true, |all, scale| all & (*scale >= 0.0) & (*scale < TAME))
-            }
-            _ => {
-                let most =
-                    tiles.stage.bias[first..][..count].iter().fold(0, |most, bias| bias.unsigned_abs().max(most));
+        let tame = tiles.stage.tame
+            && match scale {
+                Scale::Float(_) | Scale::Dense(_) => true,
                 // A product is of 8 bits without sign and 7 bits and a sign.
-                most < 1 << 29 && tiles.offsets.len() * Quad::GROUP < 1 << (29 - 15)
-            }
-        };
+                _ => tiles.offsets.len() * Quad::GROUP < 1 << (29 - 15),
+            };
         let run = Run::new(tiles).filter(|_| narrow && tame && tiles.sums.is_empty());
         let whole = narrow && (tiles.outputs == 4 * LANES || run.is_some());
         let most = _mm512_set1_ps(hi.saturating_sub(zero_point) as f32);
@@ -197,23 +181,10 @@ impl Write {
     /// # Safety
     /// As for [`counted`].
     #[inline(always)]
-    unsafe fn codes<const VECTORS: usize, const SIGNED: bool>(
-        &self,
-        rounded: [__m512i; VECTORS],
-        order: __m512i,
-    ) -> __m512i {
+    unsafe fn codes<const SIGNED: bool>(&self, rounded: [__m512i; 4], order: __m512i) -> __m512i {
         let Write { zero, lo, hi, .. } = *self;
         // SAFETY: the caller's.
-        unsafe {
-            let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
-            let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
-            let codes = if SIGNED {
-                _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
-            } else {
-                _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
-            };
-            _mm512_permutexvar_epi32(order, codes)
-        }
+        unsafe { _mm512_permutexvar_epi32(order, interleaved::<SIGNED>(rounded, [zero, lo, hi])) }
     }
 
     /// The codes of a tile in the usual case, four vectors at a time.
@@ -264,7 +235,7 @@ impl Write {
                     rounded_at(&acc, &round, 4 * group + 2, self.zero),
                     rounded_at(&acc, &round, 4 * group + 3, self.zero),
                 ];
-                let codes = self.codes::<4, SIGNED>(rounded, run.order);
+                let codes = self.codes::<SIGNED>(rounded, run.order);
                 let to = out.add(group * run.step);
                 if 4 * group + 4 <= ROWS * VECTORS && run.vector == LANES {
                     _mm512_storeu_si512(to.cast(), codes);
@@ -283,10 +254,13 @@ impl Write {
         let Write { whole, signed, zero, lo, hi, .. } = *self;
         // SAFETY: the caller's; the 64 codes are 64 outputs of the row, and codes of a vector are 16 bytes of plain integers.
         unsafe {
-            if VECTORS == 4 && whole && tiles.outputs == 4 * LANES {
+            if let Some(&rounded) = rounded.first_chunk::<4>()
+                && whole
+                && tiles.outputs == 4 * LANES
+            {
                 let order = order(4);
                 let codes =
-                    if signed { self.codes::<_, true>(rounded, order) } else { self.codes::<_, false>(rounded, order) };
+                    if signed { self.codes::<true>(rounded, order) } else { self.codes::<false>(rounded, order) };
                 _mm512_storeu_si512(tiles.outputs(at, 0, 4 * LANES).as_mut_ptr().cast(), codes);
                 return;
             }
@@ -299,25 +273,44 @@ impl Write {
     }
 }
 
+/// Four vectors of rounded sums as codes: moved by a zero point in 16 bits, clamped to codes of eight bits. Every quarter of the
+/// register holds four codes of each vector.
+///
+/// # Safety
+/// As for [`counted`].
+#[inline(always)]
+pub(crate) unsafe fn interleaved<const SIGNED: bool>(rounded: [__m512i; 4], [zero, lo, hi]: [__m512i; 3]) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe {
+        let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
+        let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
+        if SIGNED {
+            _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
+        } else {
+            _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
+        }
+    }
+}
+
 /// How a vector of sums becomes one of codes counted from the zero point.
-trait Round {
+pub(super) trait Round {
     /// # Safety
     /// As for [`counted`].
     unsafe fn round(&self, acc: __m512i, vector: usize) -> __m512i;
 }
 
-struct Single<const VECTORS: usize> {
-    scale: [__m512; VECTORS],
+pub(super) struct Single<const VECTORS: usize> {
+    pub(super) scale: [__m512; VECTORS],
 }
 
-struct Twice<const VECTORS: usize> {
-    multiplier: [__m512i; VECTORS],
-    half: [__m512i; VECTORS],
-    shift: [__m512i; VECTORS],
+pub(super) struct Twice<const VECTORS: usize> {
+    pub(super) multiplier: [__m512i; VECTORS],
+    pub(super) half: [__m512i; VECTORS],
+    pub(super) shift: [__m512i; VECTORS],
 }
 
-struct Real<'a, const VECTORS: usize> {
-    scale: [&'a [f64; LANES]; VECTORS],
+pub(super) struct Real<'a, const VECTORS: usize> {
+    pub(super) scale: [&'a [f64; LANES]; VECTORS],
 }
 
 impl<const VECTORS: usize> Round for Single<VECTORS> {
@@ -394,7 +387,7 @@ impl Run {
 /// which so many quarters are wanted.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn order(quarters: usize) -> __m512i {
+pub(super) fn order(quarters: usize) -> __m512i {
     match quarters {
         1 => _mm512_setr_epi32(0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
         2 => _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 0, 0, 0, 0, 0, 0, 0, 0),

@@ -13,6 +13,8 @@ mod epilogue;
 mod multiply;
 mod pack;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod row;
 mod source;
 mod sum;
 mod tile;
@@ -20,10 +22,10 @@ mod tile;
 mod x86;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use epilogue::{TAME, rounded_twice};
+pub(crate) use epilogue::{interleaved, rounded_twice};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use multiply::SMALL;
-pub(crate) use multiply::{multiply, product};
+pub(crate) use multiply::{multiply, place_product, product};
 pub(crate) use pack::{Aligned, Codes, Form, Weights};
 pub(crate) use source::{Layout, Matrix, Source, convert, pitch};
 pub(crate) use sum::{Doubled, Factor, Side};
@@ -96,9 +98,7 @@ mod tests {
                     let mut stage = Stage::of(vec![77; n], vec![requant; n], zero_point, range);
                     stage.fold(0, weights.fold());
                     let codes = Codes { bytes: &x, signed: signed_x };
-                    let mut out = vec![0u8; m * n];
-                    let source = Matrix { codes, zero, rows: m, k };
-                    multiply(&weights, &source, &stage, Place { first: 0, stride: n }, &mut out);
+                    let out = product(&weights, &Matrix { codes, zero, rows: m, k }, &stage);
                     assert!(out == expected, "{level} {m} {n} {k} {requant:?} {signed_x} {signed_w}");
                 }
             }
