@@ -171,3 +171,69 @@ fn keeps_codes(graph: &Graph, node: &Node) -> bool {
     matches!(node.op, Op::Reshape { .. } | Op::Unary(UnaryKind::Identity))
         && (x.dtype, x.elements(), &x.quant) == (y.dtype, y.elements(), &y.quant)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{chain, layered};
+    use crate::{interpret, parse};
+    use proptest::prelude::*;
+    use tandem_ops::def::Random;
+
+    fn inputs(graph: &Graph, random: &mut Random) -> Vec<Tensor> {
+        let mut tensor = |ty: &TensorType| {
+            let codes: Vec<u8> = (0..ty.elements()).map(|_| random.bits() as u8).collect();
+            Tensor::from_le_bytes(ty.dtype, ty.shape.clone(), &codes).unwrap()
+        };
+        graph.inputs.iter().map(|&id| tensor(graph.ty(id))).collect()
+    }
+
+    /// Whether the graph compiles; where it does, several runs give what the reference kernels give.
+    fn agrees(graph: &Graph, seed: u64) -> bool {
+        let Ok(mut compiled) = Compiled::new(graph, Kernels::new(graph)) else { return false };
+        let mut random = Random::new(seed);
+        for _ in 0..3 {
+            let inputs = inputs(graph, &mut random);
+            assert_eq!(compiled.run(&inputs).unwrap(), interpret(graph, &inputs).unwrap(), "{}", crate::print(graph));
+        }
+        true
+    }
+
+    #[test]
+    fn codes_pass_through_shapes_and_sums_as_the_reference_kernels_have_them() {
+        let text = r#"graph "g" tflref
+input %0 "x" i8[2,6] quant 0.5:0
+value %1 "flat" i8[12] quant 0.5:0
+node "flat" %1 = {"Reshape":{"shape":[12]}} %0
+value %2 "twice" i8[12] quant 0.7:3
+node "twice" %2 = {"Binary":{"kind":"Add","act":"None"}} %1 %1
+value %3 "line" i8[1,12] quant 0.7:3
+node "line" %3 = {"Reshape":{"shape":[1,12]}} %2
+value %4 "less" i8[1,12] quant 0.4:-9
+node "less" %4 = {"Binary":{"kind":"Sub","act":"None"}} %3 %3
+value %5 "all" i8[1,12] quant 0.00390625:-128
+node "all" %5 = {"Softmax":{"axis":1,"beta":1.0,"log":false}} %4
+output %5 %3 %1
+"#;
+        assert!(agrees(&parse(text).unwrap(), 5));
+    }
+
+    #[test]
+    fn a_graph_with_another_operator_keeps_its_kernels_and_bad_inputs_are_refused() {
+        let mut graph = chain();
+        assert!(Compiled::new(&graph, Kernels::new(&graph)).is_err());
+        graph.nodes.pop();
+        assert!(agrees(&graph, 1));
+        let mut compiled = Compiled::new(&graph, Kernels::new(&graph)).ok().unwrap();
+        assert!(compiled.run(&[]).unwrap_err().to_string().contains("1 inputs but 0"));
+        let other = Tensor::from_vec([1, 3], vec![1i8, 2, 3]).unwrap();
+        assert!(compiled.run(&[other]).unwrap_err().to_string().contains("input 'x'"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_compiles_gives_the_codes_of_the_reference_kernels(seed in any::<u64>(), nodes in 1usize..12) {
+            agrees(&layered(seed, true, nodes), seed);
+        }
+    }
+}

@@ -75,7 +75,9 @@ mod tests {
         ];
         let mut random = Random::new(5);
         let shapes = [[1, 1, 1], [13, 16, 5], [7, 64, 64], [25, 70, 33], [50, 130, 97], [3, 200, 260]];
-        for (index, [m, n, k]) in shapes.into_iter().enumerate() {
+        // One row: panels in pairs, an odd one, narrow ones, and rows that are no whole steps.
+        let rows = [[1, 256, 96], [1, 200, 132], [1, 8, 128], [1, 45, 20], [1, 70, 33]];
+        for (index, [m, n, k]) in shapes.into_iter().chain(rows).enumerate() {
             for (case, requant) in modes.into_iter().enumerate() {
                 let (signed_x, signed_w) = (case % 2 == 0, (case + index) % 3 != 0);
                 let bytes =
