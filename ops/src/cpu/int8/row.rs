@@ -66,7 +66,11 @@ impl Row<'_> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     #[inline]
     fn bias<const VECTORS: usize>(&self, panel: Panel) -> [__m512i; VECTORS] {
-        std::array::from_fn(|v| load(&self.stage.bias, panel.first + v * LANES))
+        let mut bias = [_mm512_setzero_si512(); VECTORS];
+        for v in 0..VECTORS {
+            bias[v] = load(&self.stage.bias, panel.first + v * LANES);
+        }
+        bias
     }
 
     /// Four activations for all lanes.
@@ -97,7 +101,10 @@ impl Row<'_> {
                 even[v] = _mm512_dpbusd_epi32(even[v], x, weights(&last[v]));
             }
         }
-        std::array::from_fn(|v| _mm512_add_epi32(even[v], odd[v]))
+        for v in 0..VECTORS {
+            even[v] = _mm512_add_epi32(even[v], odd[v]);
+        }
+        even
     }
 
     /// The sums of two panels of four vectors.
