@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::cpu::conv::Geometry;
-use crate::cpu::int8::{Aligned, Codes, SMALL, interleaved, rounded_twice};
+use crate::cpu::int8::{Aligned, Codes, SMALL, Twice, interleaved};
 use crate::cpu::shared::Shared;
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::infer::Window;
@@ -34,7 +34,7 @@ struct Block {
 
 #[expect(clippy::large_enum_variant, reason = "a block has one, which its loops read")]
 enum Factors {
-    Double { multiplier: List<i32>, half: List<i32>, shift: List<i32> },
+    Double([Twice; 4]),
     Float(List<f32>),
 }
 
@@ -98,11 +98,13 @@ impl Quads {
             let (weights, more) =
                 if bytes { (part(|w| w), Vec::new()) } else { (part(|w| w / 2), part(|w| w - w / 2)) };
             let scale = match &stage.scale {
-                Scale::Double { multiplier, shift } => Factors::Double {
-                    multiplier: list(|at| multiplier[of(at)]),
-                    half: list(|at| (1i32 << shift[of(at)]) >> 1 & i32::MAX),
-                    shift: list(|at| shift[of(at)]),
-                },
+                Scale::Double { multiplier, shift } => {
+                    let multiplier: List<i32> = list(|at| multiplier[of(at)]);
+                    let shift: List<i32> = list(|at| shift[of(at)]);
+                    // SAFETY: this form is made where the processor has the features alone.
+                    let twice = |v: usize| unsafe { Twice::new(whole(&multiplier[v]), whole(&shift[v])) };
+                    Factors::Double(std::array::from_fn(twice))
+                }
                 Scale::Float(scale) if stage.tame => Factors::Float(list(|at| scale[of(at)])),
                 _ => return None,
             };
@@ -175,11 +177,8 @@ impl Quads {
                 // SAFETY: the line's reach is inside the image.
                 let sums = unsafe { self.sums::<GROUPS>(block, image.as_ptr().add(at)) };
                 let sums: [__m512i; 4] = match &block.scale {
-                    Factors::Double { multiplier, half, shift } => std::array::from_fn(|v| {
-                        let [multiplier, half, shift] = [multiplier, half, shift].map(|list| whole(&list[v]));
-                        // SAFETY: this function is compiled for the same processor.
-                        unsafe { rounded_twice(sums[v], multiplier, half, shift) }
-                    }),
+                    // SAFETY: this function is compiled for the same processor.
+                    Factors::Double(twice) => std::array::from_fn(|v| unsafe { twice[v].apply(sums[v]) }),
                     Factors::Float(scale) => std::array::from_fn(|v| {
                         // SAFETY: both types are 64 bytes.
                         let scale = unsafe { _mm512_load_ps(scale[v].0.as_ptr()) };

@@ -62,8 +62,8 @@ pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
             Scale::Double { multiplier, shift } if let Some(run) = &write.run => {
                 let multiplier: [__m512i; VECTORS] = std::array::from_fn(|v| load(multiplier, first + v * LANES));
                 let shift: [__m512i; VECTORS] = std::array::from_fn(|v| load(shift, first + v * LANES));
-                let half: [__m512i; VECTORS] = std::array::from_fn(|v| half_of(shift[v]));
-                let round = Twice { multiplier, half, shift };
+                let factor: [Factor; VECTORS] = std::array::from_fn(|v| Factor::new(multiplier[v], shift[v]));
+                let round = Twice { factor };
                 write.panel(tiles, run, begin, acc, round);
             }
             Scale::Double { multiplier, shift } => {
@@ -304,9 +304,7 @@ pub(super) struct Single<const VECTORS: usize> {
 }
 
 pub(super) struct Twice<const VECTORS: usize> {
-    pub(super) multiplier: [__m512i; VECTORS],
-    pub(super) half: [__m512i; VECTORS],
-    pub(super) shift: [__m512i; VECTORS],
+    pub(super) factor: [Factor; VECTORS],
 }
 
 pub(super) struct Real<'a, const VECTORS: usize> {
@@ -325,7 +323,7 @@ impl<const VECTORS: usize> Round for Twice<VECTORS> {
     #[inline(always)]
     unsafe fn round(&self, acc: __m512i, vector: usize) -> __m512i {
         // SAFETY: the caller's.
-        unsafe { rounded_twice(acc, self.multiplier[vector], self.half[vector], self.shift[vector]) }
+        unsafe { self.factor[vector].apply(acc) }
     }
 }
 
@@ -411,33 +409,54 @@ unsafe fn rounded_real(acc: __m256i, scale: *const f64) -> __m256i {
     }
 }
 
-/// Half of what a shift divides by, and 0 without a shift.
-#[target_feature(enable = "avx512f")]
-#[inline]
-pub(super) fn half_of(shift: __m512i) -> __m512i {
-    _mm512_srli_epi32::<1>(_mm512_sllv_epi32(_mm512_set1_epi32(1), shift))
+/// A rounding doubling high multiply, then a rounding shift to the right, as registers.
+///
+/// The shift adds half of what it divides by, less 1 for a negative number. That half goes into what rounds the product, in its
+/// upper 32 bits. A number that the product has rounded from below 0 to 0 may be taken for a negative one: half less 1 is not
+/// negative either, and less than what the shift divides by.
+#[derive(Clone, Copy)]
+pub(crate) struct Factor {
+    /// Of even and of odd lanes.
+    multipliers: [__m512i; 2],
+    /// What rounds the products of even and of odd lanes.
+    nudges: [__m512i; 2],
+    /// Leaves the sign bit of a number; nothing of it without a shift, where there is no half.
+    sign: __m512i,
+    shift: __m512i,
 }
 
-/// The rounding doubling high multiply, then the rounding shift, of sums below 2^30 in magnitude. `half` is half of what the shift
-/// divides by, and 0 without a shift.
-///
-/// # Safety
-/// As for [`counted`].
-#[inline(always)]
-pub(crate) unsafe fn rounded_twice(acc: __m512i, multiplier: __m512i, half: __m512i, shift: __m512i) -> __m512i {
-    // SAFETY: the caller's.
-    unsafe {
-        let nudge = _mm512_set1_epi64(1 << 31);
-        let acc = _mm512_slli_epi32::<1>(acc);
-        let even = _mm512_add_epi64(_mm512_mul_epi32(acc, multiplier), nudge);
-        let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), _mm512_srli_epi64::<32>(multiplier));
-        let odd = _mm512_add_epi64(odd, nudge);
-        // The upper half of each product.
-        let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
-        // A negative number's half goes down; without a shift there is no half.
-        let one = _mm512_min_epi32(half, _mm512_set1_epi32(1));
-        let down = _mm512_and_si512(_mm512_srli_epi32::<31>(high), one);
-        _mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, half), down), shift)
+impl Factor {
+    /// Factors that are not negative, and shifts from 0 to 31.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub(crate) fn new(multiplier: __m512i, shift: __m512i) -> Factor {
+        let one = _mm512_set1_epi32(1);
+        let half = _mm512_srli_epi32::<1>(_mm512_sllv_epi32(one, shift));
+        let round = _mm512_set1_epi64(1 << 31);
+        Factor {
+            multipliers: [multiplier, _mm512_srli_epi64::<32>(multiplier)],
+            nudges: [_mm512_or_si512(_mm512_slli_epi64::<32>(half), round), _mm512_mask_mov_epi32(round, 0xaaaa, half)],
+            sign: _mm512_sub_epi32(_mm512_set1_epi32(32), _mm512_min_epi32(shift, one)),
+            shift,
+        }
+    }
+
+    /// Of sums below 2^30 in magnitude.
+    ///
+    /// # Safety
+    /// As for [`counted`].
+    #[inline(always)]
+    pub(crate) unsafe fn apply(&self, acc: __m512i) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe {
+            let doubled = _mm512_slli_epi32::<1>(acc);
+            let even = _mm512_add_epi64(_mm512_mul_epi32(doubled, self.multipliers[0]), self.nudges[0]);
+            let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(doubled), self.multipliers[1]);
+            let odd = _mm512_add_epi64(odd, self.nudges[1]);
+            // The upper half of each product.
+            let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
+            _mm512_srav_epi32(_mm512_sub_epi32(high, _mm512_srlv_epi32(acc, self.sign)), self.shift)
+        }
     }
 }
 

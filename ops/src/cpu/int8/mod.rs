@@ -22,7 +22,7 @@ mod tile;
 mod x86;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use epilogue::{interleaved, rounded_twice};
+pub(crate) use epilogue::{Factor as Twice, interleaved};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use multiply::SMALL;
 pub(crate) use multiply::{multiply, place_product, product};

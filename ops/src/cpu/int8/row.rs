@@ -6,7 +6,7 @@
 #![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
 use super::LANES;
-use super::epilogue::{Real, Round, Single, Twice, half_of, interleaved, load, order};
+use super::epilogue::{Factor, Real, Round, Single, interleaved, load, order};
 use super::pack::{Codes, Form, Packed, Panel, Quad};
 use crate::quantized::stage::{Scale, Stage, lanes};
 use std::arch::x86_64::*;
@@ -146,8 +146,8 @@ impl Row<'_> {
                 Scale::Double { multiplier, shift } => {
                     for v in 0..VECTORS {
                         let (multiplier, shift) = (load(multiplier, at(v)), load(shift, at(v)));
-                        let twice = Twice { multiplier: [multiplier], half: [half_of(shift)], shift: [shift] };
-                        rounded[v] = twice.round(acc[v], 0);
+                        let twice = Factor::new(multiplier, shift);
+                        rounded[v] = twice.apply(acc[v]);
                     }
                 }
                 Scale::Dense(scale) => {

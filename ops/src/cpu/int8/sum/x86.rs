@@ -3,7 +3,7 @@
 
 use super::{Doubled, Factor, Side};
 use crate::cpu::int8::Codes;
-use crate::cpu::int8::epilogue::{half_of, interleaved, rounded_twice};
+use crate::cpu::int8::epilogue::{self, interleaved};
 use std::arch::x86_64::*;
 
 /// A sum as a linear function of the ranks, which decides the code unless it is nearly half way between two codes.
@@ -46,18 +46,17 @@ impl Factor {
         f64::from(self.multiplier) / f64::from(1u32 << 31) * self.shifted()
     }
 
+    /// The same as registers.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn wide(self) -> epilogue::Factor {
+        epilogue::Factor::new(_mm512_set1_epi32(self.multiplier), _mm512_set1_epi32(self.shift as i32))
+    }
+
     /// What its shift multiplies by.
     fn shifted(self) -> f64 {
         1.0 / f64::from(1u32 << self.shift)
     }
-}
-
-/// A factor as registers.
-#[derive(Clone, Copy)]
-struct Wide {
-    multiplier: __m512i,
-    half: __m512i,
-    shift: __m512i,
 }
 
 impl Doubled {
@@ -117,7 +116,7 @@ impl Doubled {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     #[inline]
     fn block<const A: bool, const B: bool>(&self, a: &[u8; 64], b: &[u8; 64], flips: [u8; 2], out: &mut [u8; 64]) {
-        let output = Wide::new(self.output);
+        let output = self.output.wide();
         let sign = _mm512_set1_epi32(self.sign());
         let (zero, lo, hi) =
             (_mm512_set1_epi32(self.zero_point), _mm512_set1_epi32(self.lo), _mm512_set1_epi32(self.hi));
@@ -125,7 +124,8 @@ impl Doubled {
             let left = self.sides[0].apply::<A>(&a.as_chunks::<16>().0[at], flips[0]);
             let right = self.sides[1].apply::<B>(&b.as_chunks::<16>().0[at], flips[1]);
             let right = _mm512_sub_epi32(_mm512_xor_si512(right, sign), sign);
-            let code = _mm512_add_epi32(output.apply(_mm512_add_epi32(left, right)), zero);
+            // SAFETY: this function is compiled for the same processor.
+            let code = _mm512_add_epi32(unsafe { output.apply(_mm512_add_epi32(left, right)) }, zero);
             let code = _mm512_cvtepi32_epi8(_mm512_min_epi32(_mm512_max_epi32(code, lo), hi));
             // SAFETY: sixteen bytes are there.
             unsafe { _mm_storeu_si128(out.as_chunks_mut::<16>().0[at].as_mut_ptr().cast(), code) };
@@ -182,22 +182,7 @@ impl Side {
         let difference = _mm512_sub_epi32(ranks, _mm512_set1_epi32(self.zero));
         let count = self.pre_shift - u32::from(HALVES);
         let shifted = _mm512_sllv_epi32(difference, _mm512_set1_epi32(count as i32));
-        if HALVES { shifted } else { Wide::new(self.factor).apply(shifted) }
-    }
-}
-
-impl Wide {
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn new(factor: Factor) -> Wide {
-        let shift = _mm512_set1_epi32(factor.shift as i32);
-        Wide { multiplier: _mm512_set1_epi32(factor.multiplier), half: half_of(shift), shift }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    #[inline]
-    fn apply(self, x: __m512i) -> __m512i {
         // SAFETY: this function is compiled for the same processor.
-        unsafe { rounded_twice(x, self.multiplier, self.half, self.shift) }
+        if HALVES { shifted } else { unsafe { self.factor.wide().apply(shifted) } }
     }
 }
