@@ -2,9 +2,8 @@
 
 mod drawing;
 
-use crate::machine::CycleSource;
 use crate::options::{DeviceOptions, Format, ModelOptions, positive};
-use crate::placing::{Costs, Placed, beside, shortened, shown};
+use crate::placing::{Costs, Placed, Source, beside, shortened, shown};
 use crate::session::Session;
 use crate::table::table;
 use crate::{Outcome, file, model, placing, power, report, stdout};
@@ -211,7 +210,7 @@ fn measure(graph: &Graph, options: &Options, placed: &Placed, costs: &Costs) -> 
     let clock_hz = device.clock_hz();
     let timeline = profile.replay(&|span| {
         let device = profile.segments.get(span.row).map_or(Device::Cpu, |segment| segment.device);
-        let [stage, compute, collect] = session.machine.seconds(device, span, clock_hz);
+        let [stage, compute, collect] = session.seconds(span);
         let compute = match (device, cycles.get(&span.segment)) {
             (Device::Cpu, _) => compute * costs.cpu_times,
             (_, Some(cycles)) => cycles * span.samples as f64 / clock_hz,
@@ -305,8 +304,7 @@ fn json(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measure
         json!({
             "name": device.name,
             "busy_s": load.busy_seconds,
-            "cycles": costs.devices[costs.names().iter().position(|name| *name == device.name).unwrap_or(0)]
-                .cycles.map(|(source, _)| source.name()),
+            "times": costs.devices.iter().find(|d| d.name == device.name).map(|d| d.source().name()),
             "needed_bytes": load.needed_bytes(),
             "memory_bytes": device.memory_bytes,
             "busy_watts": device.busy_watts,
@@ -410,18 +408,20 @@ fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>
     }
     let used = |measured: &&placing::Measured| plan.segments.iter().any(|s| s.device == measured.device);
     for measured in costs.devices.iter().filter(used) {
-        let Some((source, clock_hz)) = measured.cycles else { continue };
-        let cycles = match source {
-            CycleSource::Estimated => "estimates of the functional simulator",
-            CycleSource::Simulated => "those that the simulated hardware counted",
-            CycleSource::Hardware => "those that the hardware counted",
+        let name = &measured.name;
+        let _ = match measured.source() {
+            Source::Measured => continue,
+            Source::Projected => writeln!(
+                text,
+                "Times of {name} are projections, by what the GPU can do at most and copies over PCI Express as they are told."
+            ),
+            Source::Cycles(source, clock_hz) => writeln!(
+                text,
+                "Cycles of {name} are {}, at {} MHz; times of the CPU and of copies were measured on this host.",
+                source.words(),
+                clock_hz / 1e6
+            ),
         };
-        let _ = writeln!(
-            text,
-            "Cycles of {} are {cycles}, at {} MHz; times of the CPU and of copies were measured on this host.",
-            measured.name,
-            clock_hz / 1e6
-        );
     }
     if costs.cpu_times != 1.0 {
         let _ = writeln!(
