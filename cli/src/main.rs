@@ -15,6 +15,7 @@ mod hardware;
 mod input;
 mod labels;
 mod launch;
+mod limits;
 mod link;
 mod machine;
 mod model;

@@ -20,7 +20,7 @@ const CLOCK_MHZ: f64 = 100.0;
 /// A model and how to import it.
 #[derive(Args, Clone, Debug)]
 pub struct ModelOptions {
-    /// A .tflite, .onnx or .graph file.
+    /// A .tflite, .onnx or .graph file, or a llama2.c checkpoint.
     pub model: PathBuf,
     /// Rounding family of the integer kernels [default: tflref for TFLite, xnnpack for ONNX].
     #[arg(long, value_parser = arith, value_name = "tflref|xnnpack")]

@@ -1,6 +1,6 @@
 //! What a model's nodes take on the devices at hand, and the problem of placing them.
 
-use crate::machine::{CycleSource, DRAM_LIMIT, Machine};
+use crate::machine::{CycleSource, DRAM_LIMIT, Machine, told_copy};
 use crate::options::{DeviceKind, DeviceOptions, Split};
 use crate::power::Watts;
 use crate::session::bar;
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use tandem_graph::{Graph, NodeId, ValueId};
 use tandem_plan::place::{self, Candidate, Cost, Explanation, Link, Placement, Price, Problem, Request};
 use tandem_plan::{Choice, Device, Plan, alone, assign, problem};
-use tandem_runtime::{Copied, RuntimeError, Taken};
+use tandem_runtime::{Backend, Copied, RuntimeError, Taken};
 
 /// Memory that the host is taken to have.
 const HOST_MEMORY: u64 = 16 << 30;
@@ -37,6 +37,41 @@ pub struct Measured {
     pub taken: Vec<Result<Taken, String>>,
     /// Where its cycles come from, and cycles a second, where it counts any that are its time.
     pub cycles: Option<(CycleSource, f64)>,
+    /// Whether its times are projections.
+    pub projected: bool,
+}
+
+/// Where the times of a device come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Source {
+    /// They were measured on this host's clock.
+    Measured,
+    /// Cycles, at so many a second.
+    Cycles(CycleSource, f64),
+    /// They are projections.
+    Projected,
+}
+
+impl Source {
+    /// For programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Measured => "measured",
+            Source::Cycles(source, _) => source.name(),
+            Source::Projected => "projected",
+        }
+    }
+}
+
+impl Measured {
+    /// Where its times come from.
+    pub fn source(&self) -> Source {
+        match self.cycles {
+            Some((source, clock_hz)) => Source::Cycles(source, clock_hz),
+            None if self.projected => Source::Projected,
+            None => Source::Measured,
+        }
+    }
 }
 
 /// A placement with everything that explains it.
@@ -68,11 +103,15 @@ impl Costs {
         machine.backends.rotate_right(1);
         let mut backends = std::mem::take(&mut machine.backends);
         for backend in &mut backends {
-            let taken = backend.measure(graph, &mut || bar.inc(1)).map_err(failed)?;
             let device = backend.device();
+            let projected = machine.is_projected(device);
+            let taken = match projected {
+                true => project(graph, &**backend),
+                false => backend.measure(graph, &mut || bar.inc(1)).map_err(failed)?,
+            };
             let source = machine.accelerator(device).map(|accelerator| accelerator.cycles);
             let cycles = source.map(|source| (source, options.clock_hz()));
-            devices.push(Measured { device, name: machine.name(device), taken, cycles });
+            devices.push(Measured { device, name: machine.name(device), taken, cycles, projected });
         }
         bar.finish_and_clear();
         if let Some(beside) = beside(options) {
@@ -134,7 +173,8 @@ impl Costs {
         let devices = self.devices.iter().enumerate().map(device).collect();
         // What goes from one device to another goes through the host, which each of them has a link with.
         let line_of = |measured: &Measured| {
-            line(measured.taken.iter().flatten().flat_map(|t| t.copies.iter().copied()), self.cpu_times)
+            let times = if measured.projected { 1.0 } else { self.cpu_times };
+            line(measured.taken.iter().flatten().flat_map(|t| t.copies.iter().copied()), times)
         };
         let lines: Vec<(f64, f64)> = self.devices.iter().map(line_of).collect();
         let mut links = Vec::new();
@@ -206,6 +246,18 @@ impl Costs {
         let reason = phrases.collect::<Vec<_>>().join("; ");
         if reason.is_empty() { "the only device".to_owned() } else { reason }
     }
+}
+
+/// What nodes would take on a device that is simulated without a clock, copies included.
+fn project(graph: &Graph, backend: &dyn Backend) -> Vec<Result<Taken, String>> {
+    let of = |(n, node)| {
+        backend.supports(graph, node)?;
+        let wall = backend.project(graph, node).ok_or("nothing is known of what the device can do")?;
+        let alone = alone(graph, NodeId(n));
+        let moved = alone.inputs.iter().chain(&alone.outputs).map(|&id| told_copy(graph.ty(id).bytes()));
+        Ok(Taken { wall, cycles: None, copies: moved.collect() })
+    };
+    graph.nodes.iter().enumerate().map(of).collect()
 }
 
 /// What the host's own part, kernels and copies, is measured beside in place of the hardware's simulation, which takes so much of the

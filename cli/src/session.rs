@@ -29,6 +29,8 @@ pub struct Session {
     pub executor: Executor,
     /// The devices, without those that run.
     pub machine: Machine,
+    /// Seconds of segments on devices whose times are projections.
+    projected: HashMap<usize, f64>,
     /// The devices of the command line.
     options: DeviceOptions,
     /// Failures of devices that were told.
@@ -110,10 +112,12 @@ impl Session {
             let plan = planner(&graph, &machine, &refused);
             match Executor::new(&graph, &plan, &mut machine.backends) {
                 Ok(executor) => {
+                    let project = |(s, segment)| Some((s, machine.project(&graph, segment)?));
+                    let projected = plan.segments.iter().enumerate().filter_map(project).collect();
                     let executor = executor.with_spares(machine.take_spares());
                     machine.remotes_mut().for_each(Remote::begin);
                     let options = options.clone();
-                    return Ok(Session { graph, plan, executor, machine, options, told: 0 });
+                    return Ok(Session { graph, plan, executor, machine, projected, options, told: 0 });
                 }
                 Err(error) => match refusal(&error) {
                     // What the compiler refuses only when it sees it goes to the CPU, as if it had said so before.
@@ -173,7 +177,10 @@ impl Session {
     }
 
     /// Writes the timeline and completes waveforms, where they were asked for.
-    fn finish(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn finish(&self) -> Result<()> {
         for simulation in self.machine.accelerators.iter().filter_map(|accelerator| accelerator.simulation.as_ref()) {
             simulation.finish_waves()?;
         }
@@ -201,8 +208,19 @@ impl Session {
     /// All runs on one clock: simulated devices on their own, everything else on that of this host.
     pub fn timeline(&self) -> Option<Timeline> {
         let profile = self.executor.profile();
-        let device = |span: &Span| profile.segments.get(span.row).map_or(Device::Cpu, |segment| segment.device);
-        profile.replay(&|span| self.machine.seconds(device(span), span, self.clock_hz()))
+        profile.replay(&|span| self.seconds(span))
+    }
+}
+
+impl Session {
+    /// What a run of a segment took: bringing inputs there, computing, and bringing results back, in seconds. A simulated device
+    /// computes on its own clock, or by a projection; everything else is of this host's.
+    pub fn seconds(&self, span: &Span) -> [f64; 3] {
+        let device = self.executor.profile().segments.get(span.row).map_or(Device::Cpu, |segment| segment.device);
+        match self.projected.get(&span.segment) {
+            Some(projected) if self.machine.is_projected(device) => [0.0, projected * span.samples as f64, 0.0],
+            _ => self.machine.seconds(device, span, self.clock_hz()),
+        }
     }
 }
 

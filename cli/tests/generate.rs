@@ -37,7 +37,7 @@ fn the_json_has_the_text_and_what_it_took() {
     assert!(value["text"].as_str().unwrap().starts_with("Lily saw a"), "{value}");
     assert_eq!((value["tokens"].as_array().unwrap().len(), &value["steps"]), (20, &20.into()));
     assert!(value["tokens_per_second"].as_f64().unwrap() > 0.0);
-    let [p50, p99] = ["p50", "p99"].map(|p| value["latency_ms"][p].as_f64().unwrap());
+    let [p50, p99] = ["p50", "p99"].map(|p| value["latency_percentiles_ms"][p].as_f64().unwrap());
     assert!(p50 > 0.0 && p50 <= p99);
     let ops = value["segments"][0]["ops"].as_array().unwrap();
     assert!(value["segments"][0]["device"] == "cpu" && ops.contains(&"dense".into()));

@@ -138,12 +138,25 @@ fn many_requests_under_way_give_the_same_and_tell_the_slowest_device() {
     let of = |index: usize| &together["accelerators"][index];
     assert_eq!((&of(0)["name"], &of(1)["name"]), (&"fsim".into(), &"fsim#2".into()));
     assert!((0..2).all(|i| of(i)["counters"]["instructions"].as_u64() > Some(0)));
-    let trace: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&timeline).unwrap()).unwrap();
+    let trace: Value = serde_json::from_str(&std::fs::read_to_string(&timeline).unwrap()).unwrap();
     let events = trace["traceEvents"].as_array().unwrap();
     for name in devices {
         assert!(events.iter().any(|e| e["name"] == "thread_name" && e["args"]["name"] == name), "{name}");
     }
     assert!(events.iter().filter(|event| event["ph"] == "X" && event["cat"] == "vta:1").count() >= 64);
+}
+
+#[test]
+fn the_planned_graph_is_written_as_onnx_with_its_notes() {
+    let folder = Folder::new("partition-onnx");
+    let path = folder.path("planned.onnx");
+    good(&["partition", &digits("digits_int8.tflite"), "--device", "fsim", "--pin", "wide=fsim", "--onnx", &path]);
+    let bytes = std::fs::read(&path).unwrap();
+    let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    for text in ["wide", "device", "fsim", "cpu", "predicted_seconds", "cycles", "reason", "scale", "zero_point"] {
+        assert!(has(text), "{text}");
+    }
+    refused(&["partition", &digits("digits_int8.tflite"), "--onnx", &folder.path("no/p.onnx")], &["no/p.onnx"]);
 }
 
 #[test]

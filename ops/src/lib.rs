@@ -26,5 +26,5 @@ pub use operation::{
     ACTIVATIONS, ACTS, Defined, Source, activate, attention, defined, operation, operations, rope_turns, signed,
     unsigned, window_outputs,
 };
-pub use quantized::Prepared;
+pub use quantized::{Prepared, code_bytes};
 pub use reference::{Operand, reference};

@@ -35,6 +35,9 @@ pub(crate) struct Ready {
     pub(crate) executable: Option<Box<dyn Executable>>,
 }
 
+/// A segment that has another executable now.
+pub(crate) type Moved = (usize, Box<dyn Executable>);
+
 /// The samples of a run of a segment.
 #[derive(Clone, Copy)]
 pub(crate) struct Batch {
@@ -194,14 +197,14 @@ impl Executor {
         segment: usize,
         error: RuntimeError,
         sample: u64,
-    ) -> Result<Vec<(usize, Box<dyn Executable>)>, RuntimeError> {
+    ) -> Result<Vec<Moved>, RuntimeError> {
         let (device, class) = (self.segments[segment].device, error.class());
         let error = self.failed(segment, error);
         if !matches!(class, ErrorClass::Fault | ErrorClass::Unavailable) {
             return Err(error);
         }
         let unhealthy: Vec<Device> = self.failures.iter().map(|failure| failure.device).chain([device]).collect();
-        let mut moved: Vec<(usize, Box<dyn Executable>)> = Vec::new();
+        let mut moved: Vec<Moved> = Vec::new();
         for index in 0..self.segments.len() {
             let ready = &self.segments[index];
             if ready.device != device || !self.wiring.segments[index].is_live() {

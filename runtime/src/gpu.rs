@@ -51,27 +51,6 @@ impl GpuBackend {
         GpuBackend { limits: Some(limits), ..self }
     }
 
-    /// What a node would take on the device at the least, projected: the work of its definition at the limits of the device, by
-    /// arithmetic or by memory, whichever takes longer, and one launch. `None` where it does not run here, or no limits are known.
-    ///
-    /// It is no measurement: kernels do not reach the limits, and some nodes take more than one launch.
-    pub fn project(&self, graph: &Graph, node: &Node) -> Option<Duration> {
-        let limits = self.limits.as_ref()?;
-        let Some(instance) = self.instance(graph, node).ok()? else { return Some(Duration::ZERO) };
-        // The work of these definitions follows from extents alone.
-        let work = instance.operation.work(&instance.dims, &Tensors::new());
-        let flops = match graph.ty(*node.inputs.first()?).dtype {
-            DType::BF16 | DType::F16 => limits.bf16_flops,
-            _ => limits.f32_flops,
-        };
-        let parts = [
-            work.dram_bytes as f64 / limits.memory_bytes,
-            work.int_ops as f64 / limits.int8_ops,
-            work.flops as f64 / flops,
-        ];
-        Some(LAUNCH + Duration::from_secs_f64(parts.into_iter().fold(0.0, f64::max)))
-    }
-
     /// The definition that a node is an instance of; `None` for one that moves nothing.
     ///
     /// # Errors
@@ -178,7 +157,7 @@ impl Backend for GpuBackend {
     }
 
     /// Every node as a segment of its own; the first run does not count. Times are of this host: on the simulator they say nothing
-    /// of a GPU, which [`GpuBackend::project`] does.
+    /// of a GPU, which [`Backend::project`] does.
     fn measure(&mut self, graph: &Graph, done: &mut dyn FnMut()) -> Result<Vec<Result<Taken, String>>, RuntimeError> {
         let mut all = Vec::with_capacity(graph.nodes.len());
         for (n, node) in graph.nodes.iter().enumerate() {
@@ -189,6 +168,27 @@ impl Backend for GpuBackend {
             done();
         }
         Ok(all)
+    }
+
+    /// What a node would take on the device at the least, projected: the work of its definition at the limits of the device, by
+    /// arithmetic or by memory, whichever takes longer, and one launch. `None` where it does not run here, or no limits are known.
+    ///
+    /// It is no measurement: kernels do not reach the limits, and some nodes take more than one launch.
+    fn project(&self, graph: &Graph, node: &Node) -> Option<Duration> {
+        let limits = self.limits.as_ref()?;
+        let Some(instance) = self.instance(graph, node).ok()? else { return Some(Duration::ZERO) };
+        // The work of these definitions follows from extents alone.
+        let work = instance.operation.work(&instance.dims, &Tensors::new());
+        let flops = match graph.ty(*node.inputs.first()?).dtype {
+            DType::BF16 | DType::F16 => limits.bf16_flops,
+            _ => limits.f32_flops,
+        };
+        let parts = [
+            work.dram_bytes as f64 / limits.memory_bytes,
+            work.int_ops as f64 / limits.int8_ops,
+            work.flops as f64 / flops,
+        ];
+        Some(LAUNCH + Duration::from_secs_f64(parts.into_iter().fold(0.0, f64::max)))
     }
 
     fn compile(&mut self, segment: &Graph) -> Result<Box<dyn Executable>, RuntimeError> {

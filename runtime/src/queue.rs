@@ -6,7 +6,7 @@
 use crate::profile::{Clock, Phases};
 use crate::{Executable, RuntimeError};
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender};
 use tandem_plan::Device;
 use tandem_tensor::Tensor;
 
@@ -95,10 +95,7 @@ impl Queue {
     pub(crate) fn work(mut self, orders: &Receiver<Order>) -> BTreeMap<usize, Box<dyn Executable>> {
         loop {
             let order = if self.under_way.is_some() {
-                match orders.try_recv() {
-                    Ok(order) => Some(order),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                }
+                orders.try_recv().ok()
             } else {
                 match orders.recv() {
                     Ok(order) => Some(order),

@@ -13,9 +13,6 @@ use std::path::PathBuf;
 use tandem_runtime::Timeline;
 use tandem_tensor::Tensor;
 
-/// Percentiles of wall time that are told.
-const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 100.0];
-
 /// Options of `tandem eval`.
 #[derive(Args)]
 pub struct Options {
@@ -82,18 +79,15 @@ pub fn run(options: &Options) -> Result<Outcome> {
         .filter(|(output, label)| output.first().and_then(Tensor::argmax) == Some(label.class));
     let (correct, count) = (right.count(), truth.len());
     let accuracy = correct as f64 / count as f64;
-    let profile = session.executor.profile();
-    let percentiles = PERCENTILES.map(|p| (p, profile.latency_percentile(p).unwrap_or_default().as_secs_f64() * 1e3));
     let timeline = session.timeline();
     let energy = timeline.as_ref().and_then(|timeline| power::joules(timeline, &watts, &session.machine));
     let text = match options.format {
         Format::Json => {
-            let latencies = percentiles.iter().map(|(p, ms)| (format!("p{p}"), json!(ms)));
             let mut map = report::session_json(&session);
             map.insert("accuracy".to_owned(), json!(accuracy));
             map.insert("correct".to_owned(), json!(correct));
             map.insert("samples".to_owned(), json!(count));
-            map.insert("latency_percentiles_ms".to_owned(), Value::Object(latencies.collect()));
+            map.insert("latency_percentiles_ms".to_owned(), report::percentiles_json(&session));
             map.insert("samples_per_s".to_owned(), json!(timeline.as_ref().map(Timeline::throughput)));
             map.insert("joules_per_sample".to_owned(), json!(energy));
             format!("{}\n", Value::Object(map))
@@ -101,7 +95,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         Format::Table => {
             let mut text = report::partition(&session.plan);
             text.push_str(&report::latency(&session));
-            let each: Vec<String> = percentiles.iter().map(|(p, ms)| format!("{p} % {ms:.3} ms")).collect();
+            let each = report::percentiles(&session).map(|(p, ms)| format!("{p} % {ms:.3} ms"));
             let _ = writeln!(text, "wall time of a sample, percentiles: {}", each.join(", "));
             if let Some(timeline) = &timeline {
                 let _ = writeln!(

@@ -3,16 +3,16 @@
 use super::run::at_least_one;
 use crate::options::{DeviceOptions, Format, Passes};
 use crate::session::Session;
-use crate::simulation::Simulation;
 use crate::{Outcome, file, report, stdout};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use tandem_graph::pass;
 use tandem_import::llama2c::{BEGIN, Checkpoint, State, Tokenizer};
+use tandem_ops::def::Random;
 
 /// Steps where nothing is said.
 const STEPS: usize = 256;
@@ -79,7 +79,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let mut session = Session::open(graph, &options.device)?;
     let state = State::new(config, context);
     let made = generate(options, &mut session, state, &tokenizer, &prompt, steps);
-    let finished = session.simulation.as_ref().map_or(Ok(()), Simulation::finish);
+    let finished = session.finish();
     let made = made.and_then(|made| finished.map(|()| made))?;
     match options.format {
         Format::Json => stdout::emit(&format!("{}\n", json(options, &session, &made)))?,
@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
             stdout::emit("\n")?;
             stdout::complain(report::partition(&session.plan).trim_end());
             stdout::complain(report::counters(&session).trim_end());
-            stdout::complain(&speed(options, &session));
+            stdout::complain(&speed(&session));
         }
     }
     Ok(Outcome::Good)
@@ -101,7 +101,7 @@ fn generate(
     prompt: &[usize],
     steps: usize,
 ) -> Result<Made> {
-    let mut chooser = Chooser { temperature: options.temperature, draws: options.seed };
+    let mut chooser = Chooser { temperature: options.temperature, draws: Random::new(options.seed) };
     let (bar, mut text) = (ProgressBar::hidden(), Text::default());
     let mut made = Made::default();
     let mut emit = |piece: String| {
@@ -139,8 +139,7 @@ fn generate(
 /// Chooses tokens.
 struct Chooser {
     temperature: f64,
-    /// State of the generator.
-    draws: u64,
+    draws: Random,
 }
 
 impl Chooser {
@@ -162,7 +161,7 @@ impl Chooser {
         let temperature = self.temperature;
         let weights = logits.iter().map(|&logit| (f64::from(logit - top) / temperature).exp());
         let total: f64 = weights.clone().sum();
-        let mut left = self.draw() * total;
+        let mut left = self.draws.unit() * total;
         for (token, weight) in weights.enumerate() {
             left -= weight;
             if left < 0.0 {
@@ -171,14 +170,6 @@ impl Chooser {
         }
         // Rounding may leave a little.
         Some(likeliest)
-    }
-
-    /// A number from 0 to below 1 (SplitMix64).
-    fn draw(&mut self) -> f64 {
-        self.draws = self.draws.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.draws ^ (self.draws >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -223,61 +214,39 @@ fn visible(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || c.is_whitespace()).collect()
 }
 
-/// Wall times of steps, sorted.
-fn latencies(session: &Session) -> Vec<Duration> {
-    let mut sorted = session.executor.profile().latencies.clone();
-    sorted.sort_unstable();
-    sorted
-}
-
-/// The smallest time that so many in a hundred do not exceed, in milliseconds.
-fn percentile_ms(sorted: &[Duration], percent: usize) -> Option<f64> {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).map(|wall| wall.as_secs_f64() * 1e3)
-}
-
-fn tokens_per_second(sorted: &[Duration]) -> Option<f64> {
-    let total = sorted.iter().sum::<Duration>().as_secs_f64();
-    (total > 0.0).then(|| sorted.len() as f64 / total)
-}
-
-fn speed(options: &Options, session: &Session) -> String {
-    let sorted = latencies(session);
-    let at = |percent| percentile_ms(&sorted, percent).unwrap_or_default();
+fn speed(session: &Session) -> String {
+    let profile = session.executor.profile();
+    let at = |percent| profile.latency_percentile(percent).unwrap_or_default().as_secs_f64() * 1e3;
     format!(
         "{} steps, {:.1} tokens a second; wall time of a step {:.3} ms in the median, {:.3} ms for 90 %, {:.3} ms for 99 %, running \
          only ({} on this host)",
-        sorted.len(),
-        tokens_per_second(&sorted).unwrap_or_default(),
-        at(50),
-        at(90),
-        at(99),
-        options.device.device.kind.name()
+        profile.samples(),
+        tokens_per_second(session).unwrap_or_default(),
+        at(50.0),
+        at(90.0),
+        at(99.0),
+        session.device_name()
     )
 }
 
-fn json(options: &Options, session: &Session, made: &Made) -> serde_json::Value {
-    let sorted = latencies(session);
-    let mut value = json!({
-        "prompt": options.prompt,
-        "text": made.text,
-        "tokens": made.tokens,
-        "steps": sorted.len(),
-        "temperature": options.temperature,
-        "seed": options.seed,
-        "tokens_per_second": tokens_per_second(&sorted),
-        "latency_ms": {
-            "p50": percentile_ms(&sorted, 50),
-            "p90": percentile_ms(&sorted, 90),
-            "p99": percentile_ms(&sorted, 99),
-            "max": percentile_ms(&sorted, 100),
-        },
-        "segments": report::segments_json(&session.plan),
-        "vta": report::vta_json(session),
-        "hw": session.hw,
-    });
-    report::add_remote(&mut value, session);
-    value
+fn tokens_per_second(session: &Session) -> Option<f64> {
+    let latencies = &session.executor.profile().latencies;
+    let total = latencies.iter().sum::<Duration>().as_secs_f64();
+    (total > 0.0).then(|| latencies.len() as f64 / total)
+}
+
+fn json(options: &Options, session: &Session, made: &Made) -> Value {
+    let mut map = report::session_json(session);
+    let mut put = |name: &str, value: Value| map.insert(name.to_owned(), value);
+    put("prompt", json!(options.prompt));
+    put("text", json!(made.text));
+    put("tokens", json!(made.tokens));
+    put("steps", json!(session.executor.profile().samples()));
+    put("temperature", json!(options.temperature));
+    put("seed", json!(options.seed));
+    put("tokens_per_second", json!(tokens_per_second(session)));
+    put("latency_percentiles_ms", report::percentiles_json(session));
+    Value::Object(map)
 }
 
 /// A temperature, for clap.
@@ -303,7 +272,7 @@ mod tests {
     fn draws_follow_the_likelihoods_and_the_seed() {
         let logits = [0.0, 3f32.ln(), f32::NEG_INFINITY];
         let count = |temperature: f64, seed: u64| {
-            let mut chooser = Chooser { temperature, draws: seed };
+            let mut chooser = Chooser { temperature, draws: Random::new(seed) };
             (0..10_000).filter_map(|_| chooser.choose(&logits)).fold([0; 3], |mut counts, token| {
                 counts[token] += 1;
                 counts
@@ -315,13 +284,6 @@ mod tests {
         assert_ne!(count(1.0, 1), count(1.0, 2));
         let [first, ..] = count(0.5, 1);
         assert!((850..1_150).contains(&first), "{first}");
-        assert_eq!(Chooser { temperature: 1.0, draws: 0 }.choose(&[0.0, f32::NAN]), None);
-    }
-
-    #[test]
-    fn percentiles_are_of_the_nearest_rank() {
-        let sorted: Vec<Duration> = (1..=10).map(Duration::from_millis).collect();
-        assert_eq!([50, 90, 99, 100].map(|p| percentile_ms(&sorted, p).unwrap()), [5.0, 9.0, 10.0, 10.0]);
-        assert_eq!(percentile_ms(&[], 50), None);
+        assert_eq!(Chooser { temperature: 1.0, draws: Random::new(0) }.choose(&[0.0, f32::NAN]), None);
     }
 }

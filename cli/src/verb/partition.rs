@@ -2,19 +2,19 @@
 
 mod drawing;
 
-use crate::machine::CycleSource;
 use crate::options::{DeviceOptions, Format, ModelOptions, positive};
-use crate::placing::{Costs, Placed, beside, shortened, shown};
+use crate::placing::{Costs, Placed, Source, beside, shortened, shown};
 use crate::session::Session;
 use crate::table::table;
 use crate::{Outcome, file, model, placing, power, report, stdout};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use tandem_graph::Graph;
+use tandem_import::onnx;
 use tandem_plan::Device;
 use tandem_plan::place::{self, Objective, Price, Request};
 
@@ -61,6 +61,9 @@ pub struct Options {
     /// Draw the plan.
     #[arg(long, value_name = "OUT.svg")]
     plot: Option<PathBuf>,
+    /// Write the model as ONNX, each node with its device, predicted time, cycles and reason as metadata, for Netron and other viewers.
+    #[arg(long, value_name = "OUT.onnx")]
+    onnx: Option<PathBuf>,
     /// Write the plan.
     #[arg(long, value_name = "OUT.json")]
     save: Option<PathBuf>,
@@ -104,6 +107,10 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if let Some(path) = &options.plot {
         file::write(path, drawing::svg(&title(options), &placed, &costs).as_bytes())?;
     }
+    if let Some(path) = &options.onnx {
+        let model = onnx::write(&graph, &notes(&placed, &costs, options.device.clock_hz()));
+        file::write(path, &model.map_err(|e| anyhow!("--onnx {}: {e}", path.display()))?)?;
+    }
     if let Some(path) = &options.problem {
         file::write(path, placed.problem.to_json().as_bytes())?;
     }
@@ -134,6 +141,32 @@ fn request(options: &Options) -> Request {
         memory_bytes: options.memory.iter().cloned().collect(),
         latency_seconds: options.latency_ms.map(|ms| ms / 1e3),
     }
+}
+
+/// What the metadata of an ONNX model tells of the plan.
+fn notes(placed: &Placed, costs: &Costs, clock_hz: f64) -> onnx::Notes {
+    let Placed { problem, placement, plan, .. } = placed;
+    let note = |key: &str, value: String| (key.to_owned(), value);
+    let objective = placement.objective;
+    let model = vec![
+        note("objective", objective.name().to_owned()),
+        note(&format!("predicted_{}", objective.unit()), placement.value.to_string()),
+        note("devices", costs.names().join(",")),
+        note("clock_hz", clock_hz.to_string()),
+    ];
+    let nodes = plan.assignments.iter().enumerate().map(|(n, assigned)| {
+        let device = placement.assignment[n];
+        let mut notes = vec![
+            note("device", costs.devices[device].name.clone()),
+            note("segment", assigned.segment.to_string()),
+            note("reason", assigned.reason.clone()),
+        ];
+        notes.extend(problem.cost(n, device).map(|cost| note("predicted_seconds", cost.seconds.to_string())));
+        let cycles = costs.devices[device].taken[n].as_ref().ok().and_then(|taken| taken.cycles);
+        notes.extend(cycles.map(|cycles| note("cycles", cycles.to_string())));
+        notes
+    });
+    onnx::Notes { model, nodes: nodes.collect() }
 }
 
 /// Powers by device, which energy needs of every one.
@@ -177,7 +210,7 @@ fn measure(graph: &Graph, options: &Options, placed: &Placed, costs: &Costs) -> 
     let clock_hz = device.clock_hz();
     let timeline = profile.replay(&|span| {
         let device = profile.segments.get(span.row).map_or(Device::Cpu, |segment| segment.device);
-        let [stage, compute, collect] = session.machine.seconds(device, span, clock_hz);
+        let [stage, compute, collect] = session.seconds(span);
         let compute = match (device, cycles.get(&span.segment)) {
             (Device::Cpu, _) => compute * costs.cpu_times,
             (_, Some(cycles)) => cycles * span.samples as f64 / clock_hz,
@@ -271,8 +304,7 @@ fn json(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measure
         json!({
             "name": device.name,
             "busy_s": load.busy_seconds,
-            "cycles": costs.devices[costs.names().iter().position(|name| *name == device.name).unwrap_or(0)]
-                .cycles.map(|(source, _)| source.name()),
+            "times": costs.devices.iter().find(|d| d.name == device.name).map(|d| d.source().name()),
             "needed_bytes": load.needed_bytes(),
             "memory_bytes": device.memory_bytes,
             "busy_watts": device.busy_watts,
@@ -376,18 +408,20 @@ fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>
     }
     let used = |measured: &&placing::Measured| plan.segments.iter().any(|s| s.device == measured.device);
     for measured in costs.devices.iter().filter(used) {
-        let Some((source, clock_hz)) = measured.cycles else { continue };
-        let cycles = match source {
-            CycleSource::Estimated => "estimates of the functional simulator",
-            CycleSource::Simulated => "those that the simulated hardware counted",
-            CycleSource::Hardware => "those that the hardware counted",
+        let name = &measured.name;
+        let _ = match measured.source() {
+            Source::Measured => continue,
+            Source::Projected => writeln!(
+                text,
+                "Times of {name} are projections, by what the GPU can do at most and copies over PCI Express as they are told."
+            ),
+            Source::Cycles(source, clock_hz) => writeln!(
+                text,
+                "Cycles of {name} are {}, at {} MHz; times of the CPU and of copies were measured on this host.",
+                source.words(),
+                clock_hz / 1e6
+            ),
         };
-        let _ = writeln!(
-            text,
-            "Cycles of {} are {cycles}, at {} MHz; times of the CPU and of copies were measured on this host.",
-            measured.name,
-            clock_hz / 1e6
-        );
     }
     if costs.cpu_times != 1.0 {
         let _ = writeln!(

@@ -13,6 +13,8 @@ mod epilogue;
 mod multiply;
 mod pack;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod row;
 mod source;
 mod sum;
 mod tile;
@@ -20,10 +22,10 @@ mod tile;
 mod x86;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use epilogue::{TAME, rounded_twice};
+pub(crate) use epilogue::{Factor as Twice, interleaved};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use multiply::SMALL;
-pub(crate) use multiply::{multiply, product};
+pub(crate) use multiply::{multiply, place_product, product};
 pub(crate) use pack::{Aligned, Codes, Form, Weights};
 pub(crate) use source::{Layout, Matrix, Source, convert, pitch};
 pub(crate) use sum::{Doubled, Factor, Side};
@@ -73,7 +75,9 @@ mod tests {
         ];
         let mut random = Random::new(5);
         let shapes = [[1, 1, 1], [13, 16, 5], [7, 64, 64], [25, 70, 33], [50, 130, 97], [3, 200, 260]];
-        for (index, [m, n, k]) in shapes.into_iter().enumerate() {
+        // One row: panels in pairs, an odd one, narrow ones, and rows that are no whole steps.
+        let rows = [[1, 256, 96], [1, 200, 132], [1, 8, 128], [1, 45, 20], [1, 70, 33]];
+        for (index, [m, n, k]) in shapes.into_iter().chain(rows).enumerate() {
             for (case, requant) in modes.into_iter().enumerate() {
                 let (signed_x, signed_w) = (case % 2 == 0, (case + index) % 3 != 0);
                 let bytes =
@@ -96,9 +100,7 @@ mod tests {
                     let mut stage = Stage::of(vec![77; n], vec![requant; n], zero_point, range);
                     stage.fold(0, weights.fold());
                     let codes = Codes { bytes: &x, signed: signed_x };
-                    let mut out = vec![0u8; m * n];
-                    let source = Matrix { codes, zero, rows: m, k };
-                    multiply(&weights, &source, &stage, Place { first: 0, stride: n }, &mut out);
+                    let out = product(&weights, &Matrix { codes, zero, rows: m, k }, &stage);
                     assert!(out == expected, "{level} {m} {n} {k} {requant:?} {signed_x} {signed_w}");
                 }
             }
