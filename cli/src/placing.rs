@@ -3,11 +3,14 @@
 use crate::machine::{CycleSource, DRAM_LIMIT, Machine, told_copy};
 use crate::options::{DeviceKind, DeviceOptions, Split};
 use crate::power::Watts;
+use crate::profile;
+use crate::request::PlaceOptions;
 use crate::session::bar;
 use crate::simulation::SimulationOptions;
 use anyhow::{Result, anyhow};
 use std::collections::HashMap;
 use tandem_graph::{Graph, NodeId, ValueId};
+use tandem_isa::HwConfig;
 use tandem_plan::place::{self, Candidate, Cost, Explanation, Link, Placement, Price, Problem, Request};
 use tandem_plan::{Choice, Device, Plan, alone, assign, problem};
 use tandem_runtime::{Backend, Copied, RuntimeError, Taken};
@@ -39,6 +42,8 @@ pub struct Measured {
     pub cycles: Option<(CycleSource, f64)>,
     /// Whether its times are projections.
     pub projected: bool,
+    /// The machine, of an accelerator.
+    pub config: Option<HwConfig>,
 }
 
 /// Where the times of a device come from.
@@ -89,6 +94,20 @@ pub struct Placed {
 }
 
 impl Costs {
+    /// What is known of every node: what was stored, where the options name that, or else what is measured now.
+    ///
+    /// # Errors
+    /// As [`Costs::measure`], and a file that is not what it is to be.
+    pub fn of(graph: &Graph, options: &DeviceOptions, place: &PlaceOptions) -> Result<Costs> {
+        let mut costs = match &place.costs {
+            Some(path) => profile::Stored::read(path)?.costs(graph, options)?,
+            None => Costs::measure(graph, options)?,
+        };
+        costs.cpu_times = place.cpu_times;
+        costs.watts = place.watts(&costs.names())?;
+        Ok(costs)
+    }
+
     /// Measures every node on this host and on the devices of the options.
     ///
     /// # Errors
@@ -109,9 +128,10 @@ impl Costs {
                 true => project(graph, &**backend),
                 false => backend.measure(graph, &mut || bar.inc(1)).map_err(failed)?,
             };
-            let source = machine.accelerator(device).map(|accelerator| accelerator.cycles);
-            let cycles = source.map(|source| (source, options.clock_hz()));
-            devices.push(Measured { device, name: machine.name(device), taken, cycles, projected });
+            let accelerator = machine.accelerator(device);
+            let cycles = accelerator.map(|accelerator| (accelerator.cycles, options.clock_hz()));
+            let config = accelerator.map(|accelerator| accelerator.config.clone());
+            devices.push(Measured { device, name: machine.name(device), taken, cycles, projected, config });
         }
         bar.finish_and_clear();
         if let Some(beside) = beside(options) {
@@ -134,7 +154,7 @@ impl Costs {
     }
 
     /// Keeps nodes from the CPU that another device runs.
-    fn leave_out_cpu(&mut self) {
+    pub fn leave_out_cpu(&mut self) {
         let Some((host, others)) = self.devices.split_first_mut() else { return };
         for (n, taken) in host.taken.iter_mut().enumerate() {
             if others.iter().any(|other| other.taken.get(n).is_some_and(Result::is_ok)) {
@@ -291,7 +311,7 @@ pub fn shortened(name: &str, most: usize) -> String {
 }
 
 /// The latency of a copy and the bytes a second that fit the copies best, by least squares, on a host that is `times` slower.
-fn line(copies: impl Iterator<Item = Copied>, times: f64) -> (f64, f64) {
+pub fn line(copies: impl Iterator<Item = Copied>, times: f64) -> (f64, f64) {
     let (mut nn, mut nb, mut bb, mut nt, mut bt) = (0.0, 0.0, 0.0, 0.0, 0.0);
     let (mut bytes, mut wall) = (0.0, 0.0);
     for copied in copies {

@@ -4,6 +4,7 @@ use crate::machine::{Accelerator, Machine};
 use crate::options::{DeviceKind, DeviceOptions};
 use crate::placing::Costs;
 use crate::remote::Remote;
+use crate::request::PlaceOptions;
 use crate::{file, stdout, timeline};
 use anyhow::{Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,7 +14,6 @@ use tandem_driver::Bus;
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
 use tandem_jit::JitError;
-use tandem_plan::place::Request;
 use tandem_plan::{Assignment, Choice, Device, Plan, assign, on_cpu, partition};
 use tandem_runtime::{Executor, RuntimeError, Span, Timeline};
 use tandem_sim::tsim::Model;
@@ -41,14 +41,15 @@ pub struct Session {
 type Planner<'a> = &'a dyn Fn(&Graph, &Machine, &HashMap<String, String>) -> Plan;
 
 impl Session {
-    /// Plans and compiles a graph; for the least latency, where the options ask for that.
+    /// Plans and compiles a graph. A list of devices is split as it is asked for; else the device has all that it can run.
     ///
     /// # Errors
     /// One sentence naming the segment, the option, or the tool that is missing; a configuration that does not exist.
-    pub fn open(graph: Graph, options: &DeviceOptions) -> Result<Session> {
+    pub fn open(graph: Graph, options: &DeviceOptions, place: &PlaceOptions) -> Result<Session> {
         options.check()?;
+        place.check(options.device.is_planned())?;
         if options.device.is_planned() {
-            let placed = Costs::measure(&graph, options)?.place(&graph, &Request::default())?;
+            let placed = Costs::of(&graph, options, place)?.place(&graph, &place.request())?;
             return Session::planned(placed.plan, graph, options);
         }
         Session::compile(graph, options, &greedy, &|| Machine::open(options))

@@ -19,6 +19,7 @@ mod import;
 mod isa;
 mod kernels;
 mod partition;
+mod profile;
 mod ptx;
 mod quantize;
 mod run;
@@ -42,6 +43,8 @@ pub enum Verb {
     Generate(generate::Options),
     /// Find the best split of a model between devices, and say why.
     Partition(partition::Options),
+    /// Measure what every node takes on devices, and store it for plans.
+    Profile(profile::Options),
     /// Import a model and write its graph, or show a summary.
     Import(import::Options),
     /// Quantise a float model to int8 on samples, and measure what it costs.
@@ -101,6 +104,7 @@ impl Verb {
             Verb::Eval(options) => eval::run(&options),
             Verb::Generate(options) => generate::run(&options),
             Verb::Partition(options) => partition::run(&options),
+            Verb::Profile(options) => profile::run(&options),
             Verb::Import(options) => import::run(&options),
             Verb::Quantize(options) => quantize::run(&options),
             Verb::Graph(verb) => graph::run(&verb),

@@ -2,13 +2,14 @@
 
 mod drawing;
 
-use crate::options::{DeviceOptions, Format, ModelOptions, positive};
+use crate::options::{DeviceOptions, Format, ModelOptions};
 use crate::placing::{Costs, Placed, Source, beside, shortened, shown};
+use crate::request::{Aim, PlaceOptions};
 use crate::session::Session;
 use crate::table::table;
-use crate::{Outcome, file, model, placing, power, report, stdout};
-use anyhow::{Context, Result, anyhow, bail};
-use clap::{Args, ValueEnum};
+use crate::{Outcome, file, model, placing, report, stdout};
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use tandem_graph::Graph;
 use tandem_import::onnx;
 use tandem_plan::Device;
-use tandem_plan::place::{self, Objective, Price, Request};
+use tandem_plan::place::{self, Price};
 
 /// Samples whose cycles are counted on simulated hardware, which is slow, and samples of a measurement.
 const COUNTED: usize = 4;
@@ -31,27 +32,8 @@ pub struct Options {
     model: ModelOptions,
     #[command(flatten)]
     device: DeviceOptions,
-    /// Take the CPU to be so many times slower than this host: a projection for a smaller one.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
-    cpu_times: f64,
-    /// What is to be small: the time of one input, the time between inputs of a pipeline, or the energy of one input.
-    #[arg(long, value_enum, default_value = "latency")]
-    objective: Aim,
-    /// Run a node on a device; may be repeated.
-    #[arg(long, value_name = "NODE=DEVICE", value_parser = assignment)]
-    pin: Vec<(String, String)>,
-    /// Run nothing on a device; may be repeated.
-    #[arg(long, value_name = "DEVICE")]
-    forbid: Vec<String>,
-    /// Use at most so much memory of a device; may be repeated.
-    #[arg(long, value_name = "DEVICE=BYTES", value_parser = limit)]
-    memory: Vec<(String, u64)>,
-    /// Let an input take at most so long, whatever is to be small.
-    #[arg(long, value_name = "MS", value_parser = positive)]
-    latency_ms: Option<f64>,
-    /// Power of a device when busy and when idle, for energy; may be repeated.
-    #[arg(long, value_name = "DEVICE=BUSY:IDLE", value_parser = power::parse)]
-    watts: Vec<(String, (f64, f64))>,
+    #[command(flatten)]
+    place: PlaceOptions,
     /// List every node with what it takes on each device and what another choice would have cost.
     #[arg(long)]
     explain: bool,
@@ -75,14 +57,6 @@ pub struct Options {
     format: Format,
 }
 
-/// Objectives on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Aim {
-    Latency,
-    Throughput,
-    Energy,
-}
-
 /// What runs of the plan took, a sample, in seconds: medians.
 struct Measured {
     samples: usize,
@@ -99,10 +73,8 @@ struct Measured {
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::ready(&options.model)?;
-    let mut costs = Costs::measure(&graph, &options.device)?;
-    costs.watts = watts(options, &costs.names())?;
-    costs.cpu_times = options.cpu_times;
-    let placed = costs.place(&graph, &request(options))?;
+    let costs = Costs::of(&graph, &options.device, &options.place)?;
+    let placed = costs.place(&graph, &options.place.request())?;
     let measured = if options.measure { Some(measure(&graph, options, &placed, &costs)?) } else { None };
     if let Some(path) = &options.plot {
         file::write(path, drawing::svg(&title(options), &placed, &costs).as_bytes())?;
@@ -127,20 +99,6 @@ pub fn run(options: &Options) -> Result<Outcome> {
 /// The file, which tells more than the name that its exporter gave the graph.
 fn title(options: &Options) -> String {
     options.model.model.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn request(options: &Options) -> Request {
-    Request {
-        objective: match options.objective {
-            Aim::Latency => Objective::Latency,
-            Aim::Throughput => Objective::Period,
-            Aim::Energy => Objective::Energy,
-        },
-        pins: options.pin.iter().cloned().collect(),
-        forbidden: options.forbid.iter().cloned().collect(),
-        memory_bytes: options.memory.iter().cloned().collect(),
-        latency_seconds: options.latency_ms.map(|ms| ms / 1e3),
-    }
 }
 
 /// What the metadata of an ONNX model tells of the plan.
@@ -169,17 +127,6 @@ fn notes(placed: &Placed, costs: &Costs, clock_hz: f64) -> onnx::Notes {
     onnx::Notes { model, nodes: nodes.collect() }
 }
 
-/// Powers by device, which energy needs of every one.
-fn watts(options: &Options, names: &[String]) -> Result<power::Watts> {
-    let watts = power::of(&options.watts, names)?;
-    match names.iter().find(|name| !watts.contains_key(*name)) {
-        Some(name) if options.objective == Aim::Energy => {
-            bail!("energy needs the power of every device: give --watts {name}=BUSY:IDLE")
-        }
-        _ => Ok(watts),
-    }
-}
-
 fn measure(graph: &Graph, options: &Options, placed: &Placed, costs: &Costs) -> Result<Measured> {
     let device = &options.device;
     let open = |device: &DeviceOptions| Session::planned(placed.plan.clone(), graph.clone(), device);
@@ -203,7 +150,7 @@ fn measure(graph: &Graph, options: &Options, placed: &Placed, costs: &Costs) -> 
     // The first run brings programs and weights to their places.
     session.run(&inputs[..batch], None, 1)?;
     session.run(&inputs, None, 1)?;
-    if options.objective == Aim::Throughput {
+    if options.place.objective == Aim::Throughput {
         session.run(&inputs, None, 2 * costs.devices.len() + 2)?;
     }
     let profile = session.executor.profile();
@@ -431,15 +378,4 @@ fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>
         );
     }
     text
-}
-
-fn assignment(text: &str) -> Result<(String, String), String> {
-    // Names of nodes may hold the sign.
-    let parts = text.rsplit_once('=').filter(|(name, device)| !name.is_empty() && !device.is_empty());
-    parts.map(|(name, device)| (name.to_owned(), device.to_owned())).ok_or_else(|| "write NAME=DEVICE".to_owned())
-}
-
-fn limit(text: &str) -> Result<(String, u64), String> {
-    let (name, bytes) = assignment(text)?;
-    Ok((name, bytes.parse().map_err(|_| "write DEVICE=BYTES with a whole number".to_owned())?))
 }

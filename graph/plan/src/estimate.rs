@@ -54,10 +54,12 @@ impl CostModel {
         line.map_or(estimate, |line| line.slope * estimate + line.offset)
     }
 
-    /// For every observation what the others predict of it.
-    pub fn leave_one_out(observations: &[Observation]) -> Vec<f64> {
-        let others = |i: usize| observations.iter().enumerate().filter(move |(j, _)| *j != i).map(|(_, o)| o);
-        let predict = |(i, o): (usize, &Observation)| CostModel::fit(others(i)).predict(&o.kind, o.estimate);
+    /// For every observation what those predict of it that are not the same, by their indices.
+    pub fn held_out(observations: &[Observation], same: impl Fn(usize, usize) -> bool) -> Vec<f64> {
+        let predict = |(i, o): (usize, &Observation)| {
+            let others = observations.iter().enumerate().filter(|&(j, _)| !same(i, j)).map(|(_, o)| o);
+            CostModel::fit(others).predict(&o.kind, o.estimate)
+        };
         observations.iter().enumerate().map(predict).collect()
     }
 }
@@ -105,7 +107,7 @@ mod tests {
         let model = CostModel::fit(&all);
         assert!((model.predict("conv", 1000.0) - 1253.0).abs() < 1e-6);
         assert!((model.predict("add", 3.0) - 12.0).abs() < 1e-9);
-        for (predicted, observation) in CostModel::leave_one_out(&all).into_iter().zip(&all) {
+        for (predicted, observation) in CostModel::held_out(&all, |i, j| i == j).into_iter().zip(&all) {
             assert!((predicted - observation.measured).abs() < 1e-6, "{observation:?}: {predicted}");
         }
     }
