@@ -10,6 +10,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod epilogue;
+#[cfg(target_arch = "x86_64")]
+mod factor;
 mod multiply;
 mod pack;
 mod portable;
@@ -22,7 +24,9 @@ mod tile;
 mod x86;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use epilogue::{Factor as Twice, interleaved};
+pub(crate) use epilogue::interleaved;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use factor::Factor as Twice;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use multiply::SMALL;
 pub(crate) use multiply::{multiply, place_product, product};
