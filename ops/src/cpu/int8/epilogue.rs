@@ -3,6 +3,7 @@
 #![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
 use super::LANES;
+use super::factor::Factor;
 use super::pack::{Form, Quad};
 use super::tile::Tiles;
 use crate::arith::BELOW_HALF;
@@ -406,57 +407,6 @@ unsafe fn rounded_real(acc: __m256i, scale: *const f64) -> __m256i {
         let sign = _mm512_and_pd(real, _mm512_set1_pd(-0.0));
         let addend = _mm512_or_pd(sign, _mm512_set1_pd(BELOW_HALF));
         _mm512_cvttpd_epi32(_mm512_add_pd(real, addend))
-    }
-}
-
-/// A rounding doubling high multiply, then a rounding shift to the right, as registers.
-///
-/// The shift adds half of what it divides by, less 1 for a negative number. That half goes into what rounds the product, in its
-/// upper 32 bits. A number that the product has rounded from below 0 to 0 may be taken for a negative one: half less 1 is not
-/// negative either, and less than what the shift divides by.
-#[derive(Clone, Copy)]
-pub(crate) struct Factor {
-    /// Of even and of odd lanes.
-    multipliers: [__m512i; 2],
-    /// What rounds the products of even and of odd lanes.
-    nudges: [__m512i; 2],
-    /// Leaves the sign bit of a number; nothing of it without a shift, where there is no half.
-    sign: __m512i,
-    shift: __m512i,
-}
-
-impl Factor {
-    /// Factors that are not negative, and shifts from 0 to 31.
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    pub(crate) fn new(multiplier: __m512i, shift: __m512i) -> Factor {
-        let one = _mm512_set1_epi32(1);
-        let half = _mm512_srli_epi32::<1>(_mm512_sllv_epi32(one, shift));
-        let round = _mm512_set1_epi64(1 << 31);
-        Factor {
-            multipliers: [multiplier, _mm512_srli_epi64::<32>(multiplier)],
-            nudges: [_mm512_or_si512(_mm512_slli_epi64::<32>(half), round), _mm512_mask_mov_epi32(round, 0xaaaa, half)],
-            sign: _mm512_sub_epi32(_mm512_set1_epi32(32), _mm512_min_epi32(shift, one)),
-            shift,
-        }
-    }
-
-    /// Of sums below 2^30 in magnitude.
-    ///
-    /// # Safety
-    /// As for [`counted`].
-    #[inline(always)]
-    pub(crate) unsafe fn apply(&self, acc: __m512i) -> __m512i {
-        // SAFETY: the caller's.
-        unsafe {
-            let doubled = _mm512_slli_epi32::<1>(acc);
-            let even = _mm512_add_epi64(_mm512_mul_epi32(doubled, self.multipliers[0]), self.nudges[0]);
-            let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(doubled), self.multipliers[1]);
-            let odd = _mm512_add_epi64(odd, self.nudges[1]);
-            // The upper half of each product.
-            let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
-            _mm512_srav_epi32(_mm512_sub_epi32(high, _mm512_srlv_epi32(acc, self.sign)), self.shift)
-        }
     }
 }
 

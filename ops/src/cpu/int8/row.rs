@@ -6,7 +6,8 @@
 #![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
 use super::LANES;
-use super::epilogue::{Factor, Real, Round, Single, interleaved, load, order};
+use super::epilogue::{Real, Round, Single, interleaved, load, order};
+use super::factor::Factor;
 use super::pack::{Codes, Form, Packed, Panel, Quad};
 use crate::quantized::stage::{Scale, Stage, lanes};
 use std::arch::x86_64::*;

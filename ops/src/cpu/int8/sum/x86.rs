@@ -3,7 +3,8 @@
 
 use super::{Doubled, Factor, Side};
 use crate::cpu::int8::Codes;
-use crate::cpu::int8::epilogue::{self, interleaved};
+use crate::cpu::int8::epilogue::interleaved;
+use crate::cpu::int8::factor;
 use std::arch::x86_64::*;
 
 /// A sum as a linear function of the ranks, which decides the code unless it is nearly half way between two codes.
@@ -49,8 +50,8 @@ impl Factor {
     /// The same as registers.
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn wide(self) -> epilogue::Factor {
-        epilogue::Factor::new(_mm512_set1_epi32(self.multiplier), _mm512_set1_epi32(self.shift as i32))
+    fn wide(self) -> factor::Factor {
+        factor::Factor::new(_mm512_set1_epi32(self.multiplier), _mm512_set1_epi32(self.shift as i32))
     }
 
     /// What its shift multiplies by.
