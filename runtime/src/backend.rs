@@ -105,8 +105,9 @@ pub trait Executable: Send {
     /// When samples do not fit or the device fails.
     fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError>;
 
-    /// The parts of a run one by one, where the device computes while the host does something else.
-    fn phased(&mut self) -> Option<&mut dyn Phased> {
+    /// The parts of a run one by one, where the device computes while the host does something else and has room for so many runs, one
+    /// or two.
+    fn phased(&mut self, _slots: usize) -> Option<&mut dyn Phased> {
         None
     }
 

@@ -53,7 +53,7 @@ pub(crate) fn run_once(
 ) -> Result<(Vec<Vec<Tensor>>, Phases), RuntimeError> {
     let mut phases = Phases::default();
     let fits = samples.len() <= executable.samples();
-    let results = match executable.phased().filter(|_| fits) {
+    let results = match executable.phased(1).filter(|_| fits) {
         None => phases.compute.measure(clock, || executable.run(samples))?,
         Some(phased) => {
             phases.stage.measure(clock, || phased.stage(0, samples))?;
@@ -125,7 +125,7 @@ impl Queue {
             return self.fail(job, Some(RuntimeError::NoBackend(self.device)));
         };
         let fits = job.inputs.len() <= executable.samples();
-        let Some(phased) = executable.phased().filter(|_| fits) else {
+        let Some(phased) = executable.phased(2).filter(|_| fits) else {
             if let Some(running) = self.under_way.take() {
                 self.end(running, None);
             }
@@ -193,7 +193,7 @@ impl Queue {
     }
 
     fn phased(&mut self, job: &Job) -> Option<&mut dyn crate::Phased> {
-        self.executables.get_mut(&job.segment)?.phased()
+        self.executables.get_mut(&job.segment)?.phased(2)
     }
 
     fn fail(&mut self, job: Job, error: Option<RuntimeError>) {

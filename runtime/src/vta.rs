@@ -151,7 +151,7 @@ struct VtaSegment {
 /// The program in the device's memory, once for each run that can be under way.
 #[derive(Default)]
 struct Slot {
-    /// The second one is loaded when it is first needed.
+    /// The second one comes when two runs are to be under way.
     loaded: Option<Loaded>,
     /// Samples that are staged.
     samples: usize,
@@ -174,7 +174,11 @@ impl Executable for VtaSegment {
         Ok(results)
     }
 
-    fn phased(&mut self) -> Option<&mut dyn Phased> {
+    /// A device without room for the program once more has one run at a time.
+    fn phased(&mut self, slots: usize) -> Option<&mut dyn Phased> {
+        for slot in self.slots.iter_mut().take(slots).filter(|slot| slot.loaded.is_none()) {
+            slot.loaded = Some(self.device.lock().load(&self.program).ok()?);
+        }
         Some(self)
     }
 
@@ -193,10 +197,7 @@ impl Executable for VtaSegment {
 impl Phased for VtaSegment {
     fn stage(&mut self, slot: usize, samples: &[Vec<Tensor>]) -> Result<(), RuntimeError> {
         let slot = &mut self.slots[slot % 2];
-        if slot.loaded.is_none() {
-            slot.loaded = Some(self.device.lock().load(&self.program)?);
-        }
-        let Some(loaded) = &slot.loaded else { return Ok(()) };
+        let loaded = slot.loaded.as_ref().ok_or_else(empty)?;
         for (i, binding) in self.inputs.iter().enumerate() {
             let tensors: Option<Vec<&Tensor>> = samples.iter().map(|sample| sample.get(i)).collect();
             let missing = || RuntimeError::Invalid(format!("a sample has no tensor for input {i} of the segment"));
@@ -211,7 +212,7 @@ impl Phased for VtaSegment {
 
     fn start(&mut self, slot: usize) -> Result<(), RuntimeError> {
         let slot = &mut self.slots[slot % 2];
-        let Some(loaded) = &slot.loaded else { return Ok(()) };
+        let loaded = slot.loaded.as_ref().ok_or_else(empty)?;
         self.device.enter();
         slot.runs = true;
         self.device.lock().start(loaded).inspect_err(|_| slot.leave(&self.device))?;
@@ -220,7 +221,7 @@ impl Phased for VtaSegment {
 
     fn wait(&mut self, slot: usize) -> Result<Option<u64>, RuntimeError> {
         let slot = &mut self.slots[slot % 2];
-        let Some(loaded) = &slot.loaded else { return Ok(None) };
+        let loaded = slot.loaded.as_ref().ok_or_else(empty)?;
         let waited = self.device.lock().wait(loaded, self.timeout);
         slot.leave(&self.device);
         let counters = waited?;
@@ -231,8 +232,8 @@ impl Phased for VtaSegment {
     fn collect(&mut self, slot: usize) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
         let slot = &mut self.slots[slot % 2];
         let count = std::mem::take(&mut slot.samples);
+        let loaded = slot.loaded.as_ref().ok_or_else(empty)?;
         let mut results: Vec<Vec<Tensor>> = (0..count).map(|_| Vec::with_capacity(self.outputs.len())).collect();
-        let Some(loaded) = &slot.loaded else { return Ok(results) };
         for (i, binding) in self.outputs.iter().enumerate() {
             let begin = Instant::now();
             let bytes = self.device.lock().read(loaded, binding.section, 0, binding.bytes())?;
@@ -243,6 +244,10 @@ impl Phased for VtaSegment {
         }
         Ok(results)
     }
+}
+
+fn empty() -> RuntimeError {
+    RuntimeError::Invalid("the slot of the device holds no program".to_owned())
 }
 
 fn copy(bytes: usize, tensors: usize, begin: Instant) -> Copied {

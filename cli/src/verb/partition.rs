@@ -129,7 +129,10 @@ fn notes(placed: &Placed, costs: &Costs, clock_hz: f64) -> onnx::Notes {
 
 fn measure(graph: &Graph, options: &Options, placed: &Placed, costs: &Costs) -> Result<Measured> {
     let device = &options.device;
-    let open = |device: &DeviceOptions| Session::planned(placed.plan.clone(), graph.clone(), device);
+    let open = |device: &DeviceOptions| -> Result<Session> {
+        let planned = Session::planned(placed.plan.clone(), graph.clone(), device)?;
+        Ok(Session { cpu_times: costs.cpu_times, ..planned })
+    };
     // Cycles of simulated hardware beside times of a host that does not simulate it.
     let mut cycles: HashMap<usize, f64> = HashMap::new();
     let host = beside(device);
@@ -158,12 +161,8 @@ fn measure(graph: &Graph, options: &Options, placed: &Placed, costs: &Costs) -> 
     let timeline = profile.replay(&|span| {
         let device = profile.segments.get(span.row).map_or(Device::Cpu, |segment| segment.device);
         let [stage, compute, collect] = session.seconds(span);
-        let compute = match (device, cycles.get(&span.segment)) {
-            (Device::Cpu, _) => compute * costs.cpu_times,
-            (_, Some(cycles)) => cycles * span.samples as f64 / clock_hz,
-            _ => compute,
-        };
-        [stage * costs.cpu_times, compute, collect * costs.cpu_times]
+        let counted = cycles.get(&span.segment).filter(|_| device.is_vta());
+        [stage, counted.map_or(compute, |cycles| cycles * span.samples as f64 / clock_hz), collect]
     });
     let timeline = timeline.context("--measure: there were more runs than a timeline holds")?;
     let (alone, together) = timeline.requests.split_at(1 + samples / batch);
