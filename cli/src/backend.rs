@@ -119,7 +119,7 @@ pub fn gpus() -> usize {
 }
 
 /// The processor's name, as the system tells it.
-fn processor() -> String {
+pub fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
     line.unwrap_or(std::env::consts::ARCH).trim().to_owned()

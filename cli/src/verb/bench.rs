@@ -2,7 +2,6 @@
 
 mod gpu;
 mod kernels;
-mod limits;
 pub mod peaks;
 
 use crate::Outcome;

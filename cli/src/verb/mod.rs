@@ -21,6 +21,7 @@ mod kernels;
 mod partition;
 mod ptx;
 mod quantize;
+mod report;
 mod run;
 mod serve_device;
 mod verilog;
@@ -42,6 +43,8 @@ pub enum Verb {
     Generate(generate::Options),
     /// Find the best split of a model between devices, and say why.
     Partition(partition::Options),
+    /// Write a page with what a model does on its devices: the split, rooflines, timelines, accuracy.
+    Report(report::Options),
     /// Import a model and write its graph, or show a summary.
     Import(import::Options),
     /// Quantise a float model to int8 on samples, and measure what it costs.
@@ -101,6 +104,7 @@ impl Verb {
             Verb::Eval(options) => eval::run(&options),
             Verb::Generate(options) => generate::run(&options),
             Verb::Partition(options) => partition::run(&options),
+            Verb::Report(options) => report::run(&options),
             Verb::Import(options) => import::run(&options),
             Verb::Quantize(options) => quantize::run(&options),
             Verb::Graph(verb) => graph::run(&verb),

@@ -8,8 +8,8 @@ mod tables;
 mod targets;
 
 use super::kernels::Extent;
-use super::limits::told_of;
 use crate::backend::{self, Backend, BackendKind};
+use crate::limits::told_of;
 use crate::options::Format;
 use crate::process::{self, Scratch};
 use crate::{Outcome, date, file, smi, stdout};

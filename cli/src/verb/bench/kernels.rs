@@ -1,7 +1,7 @@
 //! `tandem bench kernels`.
 
-use super::limits::Limits;
 use crate::backend::{self, Backend, BackendKind};
+use crate::limits::Limits;
 use crate::options::Format;
 use crate::smi::{Clocks, Watch};
 use crate::table::{grouped, percent, table};
