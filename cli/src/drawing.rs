@@ -82,7 +82,7 @@ pub fn svg(title: &str, placed: &Placed, costs: &Costs) -> String {
         );
     }
     // What comes to a box is told above it, and what goes from it to the host below it, each in one line.
-    let mut told: BTreeMap<(usize, bool), (usize, u64, f64)> = BTreeMap::new();
+    let mut told: BTreeMap<(usize, bool), (usize, u64, f64, usize)> = BTreeMap::new();
     for transfer in &placement.measure.transfers {
         let value = &problem.values()[transfer.value];
         let reader = problem
@@ -90,17 +90,20 @@ pub fn svg(title: &str, placed: &Placed, costs: &Costs) -> String {
             .iter()
             .find(|&&n| placement.assignment[n] == transfer.to && problem.nodes()[n].reads.contains(&transfer.value));
         let Some(&n) = reader.or(value.maker.as_ref()) else { continue };
-        let (count, bytes, seconds) = told.entry((n, reader.is_some())).or_default();
+        let (count, bytes, seconds, from) = told.entry((n, reader.is_some())).or_default();
+        *from = transfer.from;
         *count += 1;
         *bytes += value.bytes;
         *seconds += transfer.end_seconds - transfer.begin_seconds;
     }
-    for ((n, comes), (count, bytes, seconds)) in told {
+    for ((n, comes), (count, bytes, seconds, from)) in told {
         let (x, y) = place(n);
         let many = if count > 1 { format!("{count} values, ") } else { String::new() };
         let what = format!("{many}{bytes} B, {}", shown(seconds, "s"));
         let (x, y, anchor, label) = match comes {
-            true => (x + 4, y - 3, "start", format!("\u{2190} {what}")),
+            // Lines end in the middle of a box; the label is on the side that they do not come from.
+            true if from < placement.assignment[n] => (x + BOX.0 / 2 + 8, y - 3, "start", format!("\u{2190} {what}")),
+            true => (x + BOX.0 / 2 - 8, y - 3, "end", format!("\u{2190} {what}")),
             false => (x + BOX.0 - 4, y + BOX.1 + 11, "end", format!("\u{2192} host {what}")),
         };
         let _ = writeln!(

@@ -80,13 +80,23 @@ impl Runs {
         }
     }
 
-    /// For every request, one after the other, the sum of something over its runs; whether a run was on the CPU is handed in.
-    pub fn by_request(&self, of: fn(&Replayed, bool) -> f64) -> Vec<f64> {
+    /// What a sample takes of something, one request after the other: the sum over the runs of a request, and of those the median.
+    pub fn median(&self, of: impl Fn(&Replayed) -> f64) -> f64 {
         let mut sums: HashMap<u64, f64> = HashMap::new();
         for run in &self.alone.runs {
-            *sums.entry(run.span.request).or_default() += of(run, run.device == Device::Cpu);
+            *sums.entry(run.span.request).or_default() += of(run);
         }
-        sums.into_values().collect()
+        middle(sums.into_values().collect()) / self.batch as f64
+    }
+
+    /// What a sample computes on a device, in seconds.
+    pub fn computing(&self, device: Device) -> f64 {
+        self.median(|run| if run.device == device { run.compute.1 - run.compute.0 } else { 0.0 })
+    }
+
+    /// The copies of a sample to devices and from them, in seconds.
+    pub fn copying(&self) -> f64 {
+        self.median(|run| run.stage.1 - run.stage.0 + run.collect.1 - run.collect.0)
     }
 }
 
@@ -103,7 +113,7 @@ pub fn cycles(session: &Session) -> Cycles {
 }
 
 /// The middle one of these, 0 of none.
-pub fn middle(mut values: Vec<f64>) -> f64 {
+fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }

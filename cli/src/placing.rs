@@ -232,7 +232,7 @@ impl Costs {
     }
 
     /// Why a node is where it is: what every other device would have meant.
-    fn reason(&self, explanation: &Explanation, row: &place::NodeRow) -> String {
+    pub fn reason(&self, explanation: &Explanation, row: &place::NodeRow) -> String {
         let others = row.alternatives.iter().filter(|other| other.device != row.device);
         let phrases = others.map(|other| {
             let name = &self.devices[other.device].name;

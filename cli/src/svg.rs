@@ -73,7 +73,8 @@ impl Axis {
         }
         let rough = (self.high - self.low) / count.max(1) as f64;
         let unit = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|of| of * unit).into_iter().find(|step| *step >= rough).unwrap_or(rough);
+        let step =
+            [1.0, 2.0, 2.5, 5.0, 10.0].map(|of| of * unit).into_iter().find(|step| *step >= rough).unwrap_or(rough);
         let first = (self.low / step).ceil() as i64;
         (first..).map(|i| i as f64 * step).take_while(|tick| *tick <= self.high + 1e-9 * step).take(100).collect()
     }
@@ -127,12 +128,13 @@ pub fn quantity(value: f64, unit: &str) -> String {
         return format!("{value:.0} %");
     }
     let prefixes = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n")];
-    // What rounds up to a thousand has the next prefix.
+    // What rounds up to a thousand has the next prefix; a ratio has none for its parts.
     let size = value.abs() * 1.000_5;
-    let (factor, prefix) =
-        if value == 0.0 { (1.0, "") } else { prefixes.into_iter().find(|(f, _)| size >= *f).unwrap_or((1e-9, "n")) };
+    let least = if unit == "op/B" || value == 0.0 { 1.0 } else { 1e-9 };
+    let fits = |(factor, _): &(f64, &str)| size >= *factor || *factor <= least;
+    let (factor, prefix) = prefixes.into_iter().find(fits).unwrap_or((1.0, ""));
     let scaled = value / factor;
-    let digits = if value == 0.0 { 0 } else { (2 - scaled.abs().log10().floor() as i32).clamp(0, 2) as usize };
+    let digits = if value == 0.0 { 0 } else { (2 - scaled.abs().log10().floor() as i32).clamp(0, 6) as usize };
     let number = format!("{scaled:.digits$}");
     let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { &number };
     format!("{number} {prefix}{unit}").trim_end().to_owned()
@@ -150,7 +152,8 @@ mod tests {
     #[test]
     fn numbers_have_three_digits_and_a_prefix() {
         let shown = [1.5e9, 2.7e-4, 999.9e3, 12.0, 0.0, -3e-3, 1e15, 4e-12].map(|x| quantity(x, "s"));
-        assert_eq!(shown, ["1.5 Gs", "270 us", "1 Ms", "12 s", "0 s", "-3 ms", "1000 Ts", "0 ns"]);
+        assert_eq!(shown, ["1.5 Gs", "270 us", "1 Ms", "12 s", "0 s", "-3 ms", "1000 Ts", "0.004 ns"]);
+        assert_eq!([0.1, 0.333, 250.0].map(|x| quantity(x, "op/B")), ["0.1 op/B", "0.333 op/B", "250 op/B"]);
         assert_eq!((quantity(1234.0, ""), quantity(50.0, "%")), ("1.23 k".into(), "50 %".into()));
     }
 

@@ -72,7 +72,10 @@ fn page(folder: &Folder, arguments: &[&str]) -> (String, String) {
         assert!(!["link", "img", "iframe", "object", "embed", "image", "use"].contains(&tag.name), "{}", tag.name);
         for (key, value) in &tag.attributes {
             let is_link = *key == "href" && value.starts_with('#') && tag.name == "a";
-            assert!(is_link || !["src", "href", "xlink:href", "srcset", "data", "action"].contains(key), "{key}={value}");
+            assert!(
+                is_link || !["src", "href", "xlink:href", "srcset", "data", "action"].contains(key),
+                "{key}={value}"
+            );
             assert!(!key.starts_with("on"), "{key}={value}");
             let is_whole_width = tag.name == "rect" && *value == "100%";
             let is_text = tag.name == "meta" || is_whole_width || *value == "device-width";
@@ -80,7 +83,8 @@ fn page(folder: &Folder, arguments: &[&str]) -> (String, String) {
                 assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{}: {key}={value}", tag.name);
             }
             if *key == "d" {
-                let numbers = value.split(|c: char| c.is_alphabetic() || c == ',' || c == ' ').filter(|n| !n.is_empty());
+                let numbers =
+                    value.split(|c: char| c.is_alphabetic() || c == ',' || c == ' ').filter(|n| !n.is_empty());
                 assert!(numbers.into_iter().all(|n| n.parse::<f64>().is_ok_and(f64::is_finite)), "{value}");
                 assert!(!value.contains("NaN") && !value.contains("inf"), "{value}");
             }
@@ -124,7 +128,10 @@ fn a_report_is_one_whole_page_with_every_node_and_the_accuracy() {
     let (html, sentence) = page(&folder, &[&labelled[..], &powers].concat());
     let eval: Value = serde_json::from_str(&good(&[&["eval"], &labelled[..], &["--format", "json"]].concat())).unwrap();
     let right = format!("{} of 60", eval["correct"]);
-    assert!(sentence.contains(&right) && section(&html, "accuracy").contains(&format!("({})", eval["correct"])), "{sentence}");
+    assert!(
+        sentence.contains(&right) && section(&html, "accuracy").contains(&format!("({})", eval["correct"])),
+        "{sentence}"
+    );
     let partition = section(&html, "partition");
     for name in names(&model) {
         assert!(partition.contains(&format!("<td class=\"name\">{name}</td>")), "{name}");
@@ -169,7 +176,9 @@ fn names_of_a_model_file_cannot_become_markup() {
     good(&["import", &digits("digits_int8.tflite"), "-o", &graph]);
     let text = std::fs::read_to_string(&graph).unwrap();
     let bad = r#"</title><script>alert(1)</script>&amp;\" onload=\"x"#;
-    let text = text.replace("node \"stem\"", &format!("node \"{bad}\"")).replace("graph \"Tandem digits", "graph \"<img src=x>");
+    let text = text
+        .replace("node \"stem\"", &format!("node \"{bad}\""))
+        .replace("graph \"Tandem digits", "graph \"<img src=x>");
     let graph = folder.file("<b>&bad.graph", text);
     let (html, _) = page(&folder, &[&graph, "--device", "fsim,cpu", "--limit", "2", "--in-flight", "2"]);
     assert!(!html.contains("alert(1)</script>") && !html.contains("<img") && !html.contains("<b>&"));

@@ -1,8 +1,8 @@
 //! `tandem partition`: the best split of a model between devices, with the reasons.
 
 use crate::machine::CycleSource;
+use crate::measuring::{self, Cycles, Runs};
 use crate::options::{DeviceOptions, Format, ModelOptions, positive};
-use crate::measuring::{self, Cycles, Runs, middle};
 use crate::placing::{Aim, Costs, Placed, beside, shortened, shown};
 use crate::session::Session;
 use crate::table::table;
@@ -14,8 +14,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use tandem_graph::Graph;
 use tandem_import::onnx;
+use tandem_plan::Device;
 use tandem_plan::place::{self, Price, Request};
-use tandem_runtime::Replayed;
 
 /// Samples whose cycles are counted on simulated hardware, which is slow, and samples of a measurement.
 const COUNTED: usize = 4;
@@ -172,13 +172,12 @@ fn measure(graph: &Graph, options: &Options, placed: &Placed, costs: &Costs) -> 
     let samples = SAMPLES.next_multiple_of(batch);
     let in_flight = if options.objective == Aim::Throughput { 2 * costs.devices.len() + 2 } else { 1 };
     let runs = Runs::of(session, &zeros(samples), in_flight, costs.cpu_times, &cycles)?;
-    let part = |of: fn(&Replayed, bool) -> f64| middle(runs.by_request(of)) / batch as f64;
     Ok(Measured {
         samples,
         latency: runs.latency(),
-        cpu: part(|run, on_cpu| if on_cpu { run.compute.1 - run.compute.0 } else { 0.0 }),
-        elsewhere: part(|run, on_cpu| if on_cpu { 0.0 } else { run.compute.1 - run.compute.0 }),
-        copies: part(|run, _| run.stage.1 - run.stage.0 + run.collect.1 - run.collect.0),
+        cpu: runs.computing(Device::Cpu),
+        elsewhere: runs.median(|run| if run.device == Device::Cpu { 0.0 } else { run.compute.1 - run.compute.0 }),
+        copies: runs.copying(),
         period: runs.period(),
     })
 }

@@ -223,7 +223,8 @@ impl Facts<'_> {
     /// Right answers and samples, where there are labels.
     fn accuracy(&self) -> Option<(usize, usize)> {
         let (truth, _) = self.truth.as_ref()?;
-        let right = self.outputs.iter().zip(truth).filter(|(output, label)| labels::answer(output) == Some(label.class));
+        let right =
+            self.outputs.iter().zip(truth).filter(|(output, label)| labels::answer(output) == Some(label.class));
         Some((right.count(), truth.len()))
     }
 

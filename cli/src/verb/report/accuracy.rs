@@ -60,7 +60,8 @@ fn square(pairs: &[Vec<usize>]) -> String {
             let part = count as f64 / all.max(1) as f64;
             // Light enough for dark text, whatever the part.
             let (red, green, blue) = if answer == class { (143, 195, 160) } else { (240, 150, 130) };
-            let mix = |channel: i32| 255.0 - f64::from(255 - channel) * if count > 0 { 0.12 + 0.88 * part } else { 0.0 };
+            let mix =
+                |channel: i32| 255.0 - f64::from(255 - channel) * if count > 0 { 0.12 + 0.88 * part } else { 0.0 };
             let text = if count > 0 { count.to_string() } else { "\u{b7}".to_owned() };
             let _ = write!(
                 html,

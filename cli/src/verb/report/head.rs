@@ -18,7 +18,12 @@ pub fn title(facts: &Facts<'_>) -> String {
     let file = options.model.model.file_name().unwrap_or_default().to_string_lossy().into_owned();
     row(
         "Model",
-        format!("{file}: {} nodes, integer kernels as {}, graph '{}'", graph.nodes.len(), graph.arith.name(), graph.name),
+        format!(
+            "{file}: {} nodes, integer kernels as {}, graph '{}'",
+            graph.nodes.len(),
+            graph.arith.name(),
+            graph.name
+        ),
     );
     row("Date", date::now());
     let threads = rayon::current_num_threads();
@@ -89,7 +94,8 @@ fn samples(facts: &Facts<'_>) -> String {
 fn provenance(facts: &Facts<'_>) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let mut row = |name: &str, text: String| rows.push((name.to_owned(), text));
-    let copies = if facts.costs.devices.len() > 1 { ", copies to and from devices, and their layout changes" } else { "" };
+    let copies =
+        if facts.costs.devices.len() > 1 { ", copies to and from devices, and their layout changes" } else { "" };
     row("Measured", format!("nodes on the CPU{copies}, on this host's clock"));
     let clock = facts.options.device.clock_mhz;
     for (index, name) in facts.names().iter().enumerate().skip(1) {
@@ -97,12 +103,13 @@ fn provenance(facts: &Facts<'_>) -> Vec<(String, String)> {
         let (what, text) = match accelerator.cycles {
             CycleSource::Estimated => (
                 "Estimated",
-                format!("cycles of {name}, by the functional simulator, which is no measurement; seconds by {clock} MHz"),
+                format!(
+                    "cycles of {name}, by the functional simulator, which is no measurement; seconds by {clock} MHz"
+                ),
             ),
-            CycleSource::Simulated => (
-                "Simulated",
-                format!("cycles of {name}, counted by the simulated hardware; seconds by {clock} MHz"),
-            ),
+            CycleSource::Simulated => {
+                ("Simulated", format!("cycles of {name}, counted by the simulated hardware; seconds by {clock} MHz"))
+            }
             CycleSource::Hardware => (
                 "Measured",
                 format!("cycles of {name}, counted by the hardware; of its runs the time on this host's clock"),
@@ -145,28 +152,38 @@ pub fn figures(facts: &Facts<'_>) -> String {
         let _ = writeln!(html, "<div class=\"card\"><b>{value}</b><span>{what}</span></div>");
     };
     card(&quantity(runs.latency(), "s"), &format!("latency of an input, median; {kind}"));
-    let rate = |throughput: f64| format!("{} /s", quantity(throughput, ""));
+    let rate = |throughput: f64| format!("{} inputs/s", quantity(throughput, ""));
     card(&rate(runs.alone.throughput()), &format!("throughput, one request after the other; {kind}"));
     if let Some(together) = &runs.together {
         let most = percent(together.efficiency());
         let slowest = together.slowest().map_or_else(String::new, |load| facts.session().machine.name(load.device));
         card(
             &rate(together.throughput()),
-            &format!("throughput, {} requests under way: {most} of what {slowest}, the slowest, alone would reach", runs.in_flight),
+            &format!(
+                "throughput, {} requests under way: {most} of what {slowest}, the slowest, alone would reach",
+                runs.in_flight
+            ),
         );
     }
     match facts.accuracy() {
         Some((right, count)) => {
             let part = right as f64 / count as f64;
-            card(&format!("{:.1} %", 100.0 * part), &format!("accuracy, {right} of {count}; computed with the devices' bits"));
+            card(
+                &format!("{:.1} %", 100.0 * part),
+                &format!("accuracy of what the devices computed, {right} of {count} right"),
+            );
         }
         None => card("no labels", "accuracy: give --inputs with --labels"),
     }
-    card(&quantity(facts.placed.plan.macs() as f64, ""), &format!("MACs of an input ({})", grouped(facts.placed.plan.macs())));
+    card(
+        &quantity(facts.placed.plan.macs() as f64, ""),
+        &format!("MACs of an input ({})", grouped(facts.placed.plan.macs())),
+    );
     match facts.joules() {
         [None, _] => card("no powers", "energy: give --watts DEVICE=BUSY:IDLE of each device that works"),
         [Some(alone), together] => {
-            let together = together.map_or_else(String::new, |j| format!("; {} with requests under way", quantity(j, "J")));
+            let together =
+                together.map_or_else(String::new, |j| format!("; {} with requests under way", quantity(j, "J")));
             card(&quantity(alone, "J"), &format!("energy of an input, by stated powers{together}"));
         }
     }
@@ -187,11 +204,9 @@ fn shares(facts: &Facts<'_>) -> String {
         let _ = write!(html, "<i style=\"width:{width:.2}%;background:{}\"></i>", colour(index));
     }
     html.push_str("</div>\n");
-    let samples = facts.runs.alone.samples.max(1) as f64;
     let keys = names.iter().enumerate().map(|(index, name)| {
         let device = facts.costs.devices[index].device;
-        let load = facts.runs.alone.loads.iter().find(|load| load.device == device);
-        let busy = quantity(load.map_or(0.0, |load| load.compute_seconds / samples), "s");
+        let busy = quantity(facts.runs.computing(device), "s");
         let text = format!("{name}: {} of the MACs, computes {busy} an input", percent(facts.share(index)));
         key(colour(index), &text)
     });

@@ -13,7 +13,8 @@ pub fn html(facts: &Facts<'_>) -> String {
     let names = facts.names();
     let mut html = String::new();
     if measure.transfers.is_empty() {
-        html += &paragraph("Nothing moves between devices: all that runs is on one that has inputs and outputs at hand.");
+        html +=
+            &paragraph("Nothing moves between devices: all that runs is on one that has inputs and outputs at hand.");
     } else {
         let bytes: u64 = measure.transfers.iter().map(|t| placed.problem.values()[t.value].bytes).sum();
         let count = measure.transfers.len();

@@ -123,10 +123,7 @@ pub fn tall(inner: &str, label: &str) -> String {
 }
 
 fn scrolled(class: &str, inner: &str, label: &str) -> String {
-    format!(
-        "<div class=\"{class}\" tabindex=\"0\" role=\"region\" aria-label=\"{}\">\n{inner}</div>\n",
-        escaped(label)
-    )
+    format!("<div class=\"{class}\" tabindex=\"0\" role=\"region\" aria-label=\"{}\">\n{inner}</div>\n", escaped(label))
 }
 
 /// A square of a colour and what it stands for.

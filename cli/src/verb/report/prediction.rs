@@ -18,23 +18,21 @@ struct Line {
 /// The section.
 pub fn html(facts: &Facts<'_>) -> String {
     let measure = &facts.placed.placement.measure;
-    let samples = facts.runs.alone.samples.max(1) as f64;
     let names = facts.names();
     let mut lines = Vec::new();
     for index in facts.used() {
         let device = facts.costs.devices[index].device;
-        let load = facts.runs.alone.loads.iter().find(|load| load.device == device);
         lines.push(Line {
             what: format!("{} computes", names[index]),
             predicted: measure.loads[index].busy_seconds,
-            found: load.map(|load| load.compute_seconds / samples),
+            found: Some(facts.runs.computing(device)),
         });
     }
     if !measure.transfers.is_empty() {
         lines.push(Line {
             what: "copies, all together".to_owned(),
             predicted: measure.transfers.iter().map(|t| t.end_seconds - t.begin_seconds).sum(),
-            found: Some(facts.runs.alone.loads.iter().map(|load| load.copy_seconds).sum::<f64>() / samples),
+            found: Some(facts.runs.copying()),
         });
     }
     lines.push(Line {
@@ -54,15 +52,11 @@ pub fn html(facts: &Facts<'_>) -> String {
             let width = 100.0 * value.unwrap_or_default() / longest.max(f64::MIN_POSITIVE);
             let _ = write!(bars, "<i class=\"meter\" style=\"width:{width:.1}%;background:{colour}\"></i>");
         }
-        let mut cells =
-            vec![Cell::text(&line.what), Cell::number(line.predicted, &quantity(line.predicted, "s"))];
+        let mut cells = vec![Cell::text(&line.what), Cell::number(line.predicted, &quantity(line.predicted, "s"))];
         match line.found.filter(|found| *found > 0.0) {
             Some(found) => {
                 let part = 100.0 * line.predicted / found;
-                cells.extend([
-                    Cell::number(found, &quantity(found, "s")),
-                    Cell::number(part, &format!("{part:.1} %")),
-                ]);
+                cells.extend([Cell::number(found, &quantity(found, "s")), Cell::number(part, &format!("{part:.1} %"))]);
             }
             None => cells.extend([Cell::text("not run").with("n"), Cell::none()]),
         }
@@ -71,15 +65,17 @@ pub fn html(facts: &Facts<'_>) -> String {
     });
     let header = ["of an input", "predicted", "found", "predicted / found", "predicted above found"];
     let mut html = note(&format!(
-        "The prediction adds up nodes and transfers that were measured one by one, before anything ran. Found are means over {} \
-         inputs, one request after the other, and of the latency the median ({}). An accelerator's segment is one program, and can \
+        "The prediction adds up nodes and transfers that were measured one by one, before anything ran. Found are medians over \
+         {} inputs, one request after the other ({}). An accelerator's segment is one program, and can \
          be faster than its nodes one by one.",
         facts.runs.alone.samples,
         facts.kind()
     ));
     html += &wide(&table(&header, &[1, 2, 3], rows, false), "Prediction and measurement");
     if facts.runs.period().is_none() {
-        html += &note("The time between inputs under way together was not run: --in-flight was 1, or there was one request.");
+        html += &note(
+            "The time between inputs under way together was not run: --in-flight was 1, or there was one request.",
+        );
     }
     html
 }

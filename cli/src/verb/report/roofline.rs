@@ -11,7 +11,7 @@ use tandem_tensor::DType;
 
 /// Width and height of a plot, and of the frame in it.
 const SIZE: (f64, f64) = (560.0, 400.0);
-const FRAME: (f64, f64, f64, f64) = (76.0, 34.0, 546.0, 346.0);
+const FRAME: (f64, f64, f64, f64) = (76.0, 34.0, 528.0, 346.0);
 /// Points that have their names beside them: those that take the most time.
 const NAMED: usize = 5;
 
@@ -59,7 +59,7 @@ pub fn html(facts: &Facts<'_>) -> String {
          larger a point, the longer it takes. Times are those of the table of nodes. A point shows its name under the pointer.",
     );
     if still > 0 {
-        html += &note(&format!("{still} nodes only move data and are left out."));
+        html += &note(&format!("Nodes that only move data are left out: {still}."));
     }
     html += "<div class=\"panels\">\n";
     for (device, points, roofs, source) in &all {
@@ -115,10 +115,7 @@ fn roofs(facts: &Facts<'_>, device: usize) -> (Vec<Roof>, String) {
     let clock_hz = facts.options.device.clock_hz();
     let lanes = (config.batch() * config.block_out()) as f64;
     let array = lanes * config.block_in() as f64;
-    let mut roofs = vec![
-        roof("array", 2.0 * array * clock_hz, false),
-        roof("lanes", 2.0 * lanes * clock_hz, false),
-    ];
+    let mut roofs = vec![roof("array", 2.0 * array * clock_hz, false), roof("lanes", 2.0 * lanes * clock_hz, false)];
     let mut source = format!(
         "By design, at the stated clock: the array does {array} MACs a cycle; depthwise layers and pooling run on the lanes, \
          {lanes} a cycle."
@@ -197,11 +194,17 @@ fn plot(x: &Axis, y: &Axis, points: &[Point], roofs: &[Roof], colour: &str, labe
         let unit = if roof.is_memory { "B/s" } else { "op/s" };
         let name = format!("{} {}", roof.name, quantity(roof.rate, unit));
         let (place, anchor) = match roof.is_memory {
-            true => ((x.at(begin) + 6.0, at(begin).min(bottom - 6.0) - 10.0), "start"),
+            // Above the line, where it has room.
+            true => {
+                let width = 6.6 * name.chars().count() as f64;
+                let place = (0.5 * (x.at(begin) + x.at(end))).max(left + width + 12.0);
+                let part = ((place - x.at(begin)) / (x.at(end) - x.at(begin)).max(1.0)).clamp(0.0, 1.0);
+                ((place - 8.0, at(begin) + part * (at(end) - at(begin)) - 6.0), "end")
+            }
             false => ((right - 4.0, at(high) - 5.0), "end"),
         };
         let width = 6.6 * name.chars().count() as f64;
-        taken.push(if roof.is_memory { (place.0, place.1, width) } else { (place.0 - width, place.1, width) });
+        taken.push((place.0 - width, place.1, width));
         halo(&mut text, place, anchor, "#222", &name);
     }
     let longest = points.iter().map(|point| point.seconds).fold(0.0, f64::max);
@@ -225,23 +228,26 @@ fn plot(x: &Axis, y: &Axis, points: &[Point], roofs: &[Roof], colour: &str, labe
             y.at(point.rate),
             escaped(&told)
         );
+        taken.push((x.at(point.intensity) - radius, y.at(point.rate) + 4.0, 2.0 * radius));
     }
     for point in order.iter().filter(|point| point.is_chosen).take(NAMED) {
         let name = crate::placing::shortened(&point.name, 22);
         let width = 6.6 * name.chars().count() as f64;
         let (px, py) = (x.at(point.intensity), y.at(point.rate));
-        let begin = if px + 12.0 + width < right { px + 10.0 } else { px - 10.0 - width };
         // Beside the point, below or above it: where nothing stands yet.
-        let free = |place: f64| {
+        let free = |&(begin, place): &(f64, f64)| {
             let apart = |&(x0, y0, w): &(f64, f64, f64)| {
-                begin > x0 + w || begin + width < x0 || (place - y0).abs() > 13.0
+                begin > x0 + w + 2.0 || begin + width + 2.0 < x0 || (place - y0).abs() > 12.5
             };
-            place > top + 8.0 && place < bottom - 2.0 && begin > left && taken.iter().all(apart)
+            let is_inside = place > top + 8.0 && place < bottom - 2.0 && begin > left && begin + width < right;
+            is_inside && taken.iter().all(apart)
         };
-        let place = [4.0, 18.0, -10.0, 32.0, -24.0].into_iter().map(|off| py + off).find(|&place| free(place));
+        let sides = [px + 11.0, px - 11.0 - width, px - width / 2.0];
+        let places = [4.0, 18.0, -10.0, 32.0, -24.0, 46.0, -38.0];
+        let place = places.into_iter().flat_map(|off| sides.map(|begin| (begin, py + off))).find(free);
         if let Some(place) = place {
-            taken.push((begin, place, width));
-            halo(&mut text, (begin, place), "start", "#333", &name);
+            taken.push((place.0, place.1, width));
+            halo(&mut text, place, "start", "#333", &name);
         }
     }
     text + "</svg>\n"

@@ -3,10 +3,8 @@
 use super::Facts;
 use super::page::{Cell, note, paragraph, table, tall};
 use crate::drawing;
-use crate::placing::shown;
 use crate::svg::{colour, escaped, quantity};
 use std::fmt::Write;
-use tandem_plan::place::{Alternative, Price};
 
 /// The section.
 pub fn html(facts: &Facts<'_>) -> String {
@@ -23,7 +21,11 @@ pub fn html(facts: &Facts<'_>) -> String {
          the transfer.",
     );
     html += &tall(&drawing::svg(&facts.title, &facts.placed, &facts.costs), "Picture of the partition");
-    let _ = write!(html, "<details open=\"open\">\n<summary>All nodes with their candidates</summary>\n{}</details>\n", nodes(facts));
+    let _ = write!(
+        html,
+        "<details open=\"open\">\n<summary>All nodes with their candidates</summary>\n{}</details>\n",
+        nodes(facts)
+    );
     html
 }
 
@@ -51,47 +53,42 @@ fn quality(facts: &Facts<'_>) -> String {
 fn nodes(facts: &Facts<'_>) -> String {
     let placed = &facts.placed;
     let names = facts.names();
-    let unit = placed.placement.objective.unit();
-    let mut header = vec!["#".to_owned(), "node".to_owned(), "operator".to_owned(), "MACs".to_owned(), "device".to_owned()];
+    let mut header =
+        vec!["#".to_owned(), "node".to_owned(), "operator".to_owned(), "MACs".to_owned(), "device".to_owned()];
     header.extend(names.iter().map(|name| format!("on {name}")));
     header.push("why there".to_owned());
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let numbers: Vec<usize> = [0, 3].into_iter().chain(5..5 + names.len()).collect();
     let rows = placed.problem.order().iter().zip(&placed.explanation.rows).enumerate().map(|(position, (&n, row))| {
         let assigned = &placed.plan.assignments[n];
-        let device = format!(
-            "<i class=\"key\" style=\"background:{}\"></i>{}",
-            colour(row.device),
-            escaped(&names[row.device])
-        );
+        let device =
+            format!("<i class=\"key\" style=\"background:{}\"></i>{}", colour(row.device), escaped(&names[row.device]));
         let mut cells = vec![
             Cell::number(position as f64 + 1.0, &(position + 1).to_string()),
             Cell::text(&row.node).with("name"),
             Cell::text(&assigned.op),
             Cell::number(assigned.macs as f64, &quantity(assigned.macs as f64, "")),
-            Cell::html(device),
+            Cell::html(device).with("tag"),
         ];
-        cells.extend(row.alternatives.iter().map(|other| candidate(other, row.device, unit)));
-        cells.push(Cell::text(&assigned.reason).with("why"));
+        cells.extend(row.alternatives.iter().map(|other| match &other.cost {
+            Some(cost) if other.device == row.device => {
+                Cell::number(cost.seconds, &quantity(cost.seconds, "s")).with("n chosen")
+            }
+            Some(cost) => Cell::number(cost.seconds, &quantity(cost.seconds, "s")),
+            None => Cell::none(),
+        }));
+        let others = facts.costs.reason(&placed.explanation, row);
+        let reason = match assigned.reason.contains(&others) {
+            true => assigned.reason.clone(),
+            false => format!("{}; {others}", assigned.reason),
+        };
+        cells.push(Cell::text(&reason).with("why"));
         cells
     });
     let text = format!(
-        "Times are of the node alone; behind them what the {} of all would gain if this node alone were there.",
+        "Times are of the node alone, that of its device in bold. The reason has what the {} of all would be more if this node \
+         alone were elsewhere.",
         placed.placement.objective.name()
     );
     note(&text) + &tall(&table(&header, &numbers, rows, true), "Nodes of the partition")
-}
-
-/// What a node takes on a device, and what it would mean there.
-fn candidate(other: &Alternative, device: usize, unit: &str) -> Cell {
-    let Some(cost) = &other.cost else { return Cell::none() };
-    let time = quantity(cost.seconds, "s");
-    match &other.price {
-        _ if other.device == device => Cell::number(cost.seconds, &time).with("n chosen"),
-        Price::Costs { more, .. } => {
-            let sign = if *more < 0.0 { "" } else { "+" };
-            Cell::number(cost.seconds, &format!("{time} ({sign}{})", shown(*more, unit)))
-        }
-        Price::Cannot(_) => Cell::number(cost.seconds, &format!("{time} (not allowed)")),
-    }
 }

@@ -92,7 +92,8 @@ fn picture(facts: &Facts<'_>, timeline: &Timeline, in_flight: usize, most: usize
         facts.runs.session.executor.profile().segments.get(run.span.row).map_or("", |segment| segment.ops.as_str())
     };
     for run in timeline.runs.iter().filter(|run| number(run) < count) {
-        let Some(&(_, y, copies)) = tracks.iter().find(|track| facts.costs.devices[track.0].device == run.device) else {
+        let Some(&(_, y, copies)) = tracks.iter().find(|track| facts.costs.devices[track.0].device == run.device)
+        else {
             continue;
         };
         let request = number(run);
@@ -127,7 +128,15 @@ fn picture(facts: &Facts<'_>, timeline: &Timeline, in_flight: usize, most: usize
 }
 
 /// A bar from one moment to another with its words under the pointer, and a label where it is wide enough.
-fn bar(text: &mut String, x: &Axis, (begin, end): (f64, f64), (y, height): (f64, f64), fill: &str, told: &str, label: &str) {
+fn bar(
+    text: &mut String,
+    x: &Axis,
+    (begin, end): (f64, f64),
+    (y, height): (f64, f64),
+    fill: &str,
+    told: &str,
+    label: &str,
+) {
     if end <= begin {
         return;
     }
