@@ -3,6 +3,7 @@
 use super::Facts;
 use super::page::{Cell, note, paragraph, table, wide};
 use crate::machine::CycleSource;
+use crate::placing::shortened;
 use crate::svg::{self, Axis, colour, escaped, quantity};
 use std::fmt::Write;
 use tandem_graph::{Graph, Node};
@@ -14,6 +15,10 @@ const SIZE: (f64, f64) = (560.0, 400.0);
 const FRAME: (f64, f64, f64, f64) = (76.0, 34.0, 528.0, 346.0);
 /// Points that have their names beside them: those that take the most time.
 const NAMED: usize = 5;
+/// Width of a letter of their names, at most, on average.
+const LETTER: f64 = 6.4;
+/// The name of the roof of what does not run on the array of an accelerator.
+const LANES: &str = "lanes";
 
 /// A node on a device.
 struct Point {
@@ -24,6 +29,8 @@ struct Point {
     rate: f64,
     seconds: f64,
     is_chosen: bool,
+    /// Whether an accelerator runs it on its lanes, and not on its array.
+    on_lanes: bool,
 }
 
 /// Something that a device can do at most.
@@ -102,7 +109,9 @@ fn points(facts: &Facts<'_>, device: usize) -> Vec<Point> {
         let seconds = placed.problem.cost(n, device)?.seconds;
         let is_chosen = placed.placement.assignment[n] == device;
         let (name, intensity, rate) = (node.name.clone(), operations / bytes, operations / seconds);
-        (seconds > 0.0).then_some(Point { name, intensity, rate, seconds, is_chosen })
+        let assigned = &placed.plan.assignments[n];
+        let on_lanes = assigned.macs == 0 || assigned.op == "depthwise_conv";
+        (seconds > 0.0).then_some(Point { name, intensity, rate, seconds, is_chosen, on_lanes })
     };
     nodes.filter_map(point).collect()
 }
@@ -115,7 +124,7 @@ fn roofs(facts: &Facts<'_>, device: usize) -> (Vec<Roof>, String) {
     let clock_hz = facts.options.device.clock_hz();
     let lanes = (config.batch() * config.block_out()) as f64;
     let array = lanes * config.block_in() as f64;
-    let mut roofs = vec![roof("array", 2.0 * array * clock_hz, false), roof("lanes", 2.0 * lanes * clock_hz, false)];
+    let mut roofs = vec![roof("array", 2.0 * array * clock_hz, false), roof(LANES, 2.0 * lanes * clock_hz, false)];
     let mut source = format!(
         "By design, at the stated clock: the array does {array} MACs a cycle; depthwise layers and pooling run on the lanes, \
          {lanes} a cycle."
@@ -173,40 +182,41 @@ fn plot(x: &Axis, y: &Axis, points: &[Point], roofs: &[Roof], colour: &str, labe
     let (low, high) = x.ends();
     let peak = roofs.iter().filter(|roof| !roof.is_memory).map(|roof| roof.rate).fold(0.0, f64::max);
     let mut taken: Vec<(f64, f64, f64)> = Vec::new();
-    for roof in roofs {
-        let (begin, end) = match roof.is_memory {
-            // Up to the highest other roof, and no farther than the frame.
-            true => (low.max(y.ends().0 / roof.rate), high.min(if peak > 0.0 { peak } else { y.ends().1 } / roof.rate)),
-            false => (low, high),
+    let mut labels = Vec::new();
+    let is_free = |taken: &[(f64, f64, f64)], begin: f64, place: f64, width: f64| {
+        let apart = |&(x0, y0, w): &(f64, f64, f64)| {
+            begin > x0 + w + 2.0 || begin + width + 2.0 < x0 || (place - y0).abs() > 12.5
         };
-        let at = |intensity: f64| y.at(if roof.is_memory { intensity * roof.rate } else { roof.rate });
-        if begin < end {
-            let dash = if roof.is_memory { "" } else { " stroke-dasharray=\"7 4\"" };
-            let _ = writeln!(
-                text,
-                "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"#444\" stroke-width=\"1.6\"{dash}/>",
-                x.at(begin),
-                at(begin),
-                x.at(end),
-                at(end)
-            );
-        }
-        let unit = if roof.is_memory { "B/s" } else { "op/s" };
-        let name = format!("{} {}", roof.name, quantity(roof.rate, unit));
-        let (place, anchor) = match roof.is_memory {
-            // Above the line, where it has room.
-            true => {
-                let width = 6.6 * name.chars().count() as f64;
-                let place = (0.5 * (x.at(begin) + x.at(end))).max(left + width + 12.0);
-                let part = ((place - x.at(begin)) / (x.at(end) - x.at(begin)).max(1.0)).clamp(0.0, 1.0);
-                ((place - 8.0, at(begin) + part * (at(end) - at(begin)) - 6.0), "end")
-            }
-            false => ((right - 4.0, at(high) - 5.0), "end"),
-        };
-        let width = 6.6 * name.chars().count() as f64;
-        taken.push((place.0 - width, place.1, width));
-        halo(&mut text, place, anchor, "#222", &name);
+        let is_inside = place > top + 8.0 && place < bottom - 2.0 && begin > left && begin + width < right;
+        is_inside && taken.iter().all(apart)
+    };
+    for roof in roofs.iter().filter(|roof| !roof.is_memory) {
+        let place = y.at(roof.rate);
+        line(&mut text, (left, place), (right, place), " stroke-dasharray=\"7 4\"");
+        let name = format!("{} {}", roof.name, quantity(roof.rate, "op/s"));
+        taken.push((left, place + 4.0, right - left));
+        labels.push(((right - 4.0 - LETTER * name.chars().count() as f64, place - 5.0), name));
     }
+    for roof in roofs.iter().filter(|roof| roof.is_memory) {
+        // Up to the highest other roof, and no farther than the frame.
+        let highest = if peak > 0.0 { peak } else { y.ends().1 };
+        let (begin, end) = (low.max(y.ends().0 / roof.rate), high.min(highest / roof.rate));
+        if begin >= end {
+            continue;
+        }
+        let (from, to) = ((x.at(begin), y.at(begin * roof.rate)), (x.at(end), y.at(end * roof.rate)));
+        let along = |part: f64| (from.0 + part * (to.0 - from.0), from.1 + part * (to.1 - from.1));
+        line(&mut text, from, to, "");
+        let name = format!("{} {}", roof.name, quantity(roof.rate, "B/s"));
+        let width = LETTER * name.chars().count() as f64;
+        // Above the line, where it has room.
+        let places = [0.5, 0.6, 0.4, 0.7, 0.3, 0.8, 0.9].map(along).map(|(x, y)| (x - 8.0 - width, y - 6.0));
+        let place = places.into_iter().find(|&(begin, place)| is_free(&taken, begin, place, width));
+        labels.push((place.unwrap_or((left + 4.0, from.1 - 8.0)), name));
+        taken.extend((0..=40).map(|i| along(f64::from(i) / 40.0)).map(|(x, y)| (x - 2.0, y + 4.0, 4.0)));
+    }
+    let wide = |(place, name): &((f64, f64), String)| (place.0, place.1, LETTER * name.chars().count() as f64);
+    taken.extend(labels.iter().map(wide));
     let longest = points.iter().map(|point| point.seconds).fold(0.0, f64::max);
     let mut order: Vec<&Point> = points.iter().collect();
     order.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
@@ -230,35 +240,40 @@ fn plot(x: &Axis, y: &Axis, points: &[Point], roofs: &[Roof], colour: &str, labe
         );
         taken.push((x.at(point.intensity) - radius, y.at(point.rate) + 4.0, 2.0 * radius));
     }
+    for (place, name) in labels {
+        halo(&mut text, place, "#222", &name);
+    }
     for point in order.iter().filter(|point| point.is_chosen).take(NAMED) {
-        let name = crate::placing::shortened(&point.name, 22);
-        let width = 6.6 * name.chars().count() as f64;
+        let name = shortened(&point.name, 22);
+        let width = LETTER * name.chars().count() as f64;
         let (px, py) = (x.at(point.intensity), y.at(point.rate));
         // Beside the point, below or above it: where nothing stands yet.
-        let free = |&(begin, place): &(f64, f64)| {
-            let apart = |&(x0, y0, w): &(f64, f64, f64)| {
-                begin > x0 + w + 2.0 || begin + width + 2.0 < x0 || (place - y0).abs() > 12.5
-            };
-            let is_inside = place > top + 8.0 && place < bottom - 2.0 && begin > left && begin + width < right;
-            is_inside && taken.iter().all(apart)
-        };
         let sides = [px + 11.0, px - 11.0 - width, px - width / 2.0];
         let places = [4.0, 18.0, -10.0, 32.0, -24.0, 46.0, -38.0];
-        let place = places.into_iter().flat_map(|off| sides.map(|begin| (begin, py + off))).find(free);
+        let places = places.into_iter().flat_map(|off| sides.map(|begin| (begin, py + off)));
+        let place = places.into_iter().find(|&(begin, place)| is_free(&taken, begin, place, width));
         if let Some(place) = place {
             taken.push((place.0, place.1, width));
-            halo(&mut text, place, "start", "#333", &name);
+            halo(&mut text, place, "#333", &name);
         }
     }
     text + "</svg>\n"
 }
 
-/// Text that stays readable upon lines.
-fn halo(text: &mut String, (x, y): (f64, f64), anchor: &str, colour: &str, words: &str) {
+fn line(text: &mut String, from: (f64, f64), to: (f64, f64), dash: &str) {
     let _ = writeln!(
         text,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\" font-size=\"11\" stroke=\"white\" \
-         stroke-width=\"3\" paint-order=\"stroke\">{}</text>",
+        "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"#444\" stroke-width=\"1.6\"{dash}/>",
+        from.0, from.1, to.0, to.1
+    );
+}
+
+/// Text that stays readable upon lines.
+fn halo(text: &mut String, (x, y): (f64, f64), colour: &str, words: &str) {
+    let _ = writeln!(
+        text,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{colour}\" font-size=\"11\" stroke=\"white\" stroke-width=\"3\" \
+         paint-order=\"stroke\">{}</text>",
         escaped(words)
     );
 }
@@ -268,7 +283,8 @@ fn longest(mut points: Vec<(usize, &Point, &Vec<Roof>)>, names: &[String]) -> St
     points.sort_by(|a, b| b.1.seconds.total_cmp(&a.1.seconds));
     let rows = points.into_iter().take(2 * NAMED).map(|(device, point, roofs)| {
         let bound = |roof: &Roof| if roof.is_memory { point.intensity * roof.rate } else { roof.rate };
-        let compute = roofs.iter().filter(|roof| !roof.is_memory).max_by(|a, b| a.rate.total_cmp(&b.rate));
+        let compute = roofs.iter().filter(|roof| !roof.is_memory && (roof.name != LANES || point.on_lanes));
+        let compute = compute.min_by(|a, b| a.rate.total_cmp(&b.rate));
         let memory = roofs.iter().find(|roof| roof.is_memory);
         let lowest = [compute, memory].into_iter().flatten().min_by(|a, b| bound(a).total_cmp(&bound(b)));
         let mut cells = vec![
