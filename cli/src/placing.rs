@@ -237,7 +237,10 @@ impl Costs {
         let phrases = others.map(|other| {
             let name = &self.devices[other.device].name;
             match &other.price {
-                Price::Costs { more, .. } => format!("{name} would add {}", shown(*more, explanation.objective.unit())),
+                Price::Costs { more, .. } => {
+                    let verb = if *more < 0.0 { "save" } else { "add" };
+                    format!("{name} would {verb} {}", shown(more.abs(), explanation.objective.unit()))
+                }
                 Price::Cannot(reason) => format!("not {name}: {reason}"),
             }
         });

@@ -2,7 +2,7 @@
 
 mod command;
 
-use command::{Folder, digits, good, refused};
+use command::{Folder, digits, good, hardware, refused, stderr, stdout, tandem_with};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -153,6 +153,26 @@ fn a_report_is_one_whole_page_with_every_node_and_the_accuracy() {
 }
 
 #[test]
+fn a_slow_host_leaves_work_to_accelerators_none_of_which_passes_its_roof() {
+    let folder = Folder::new("report-split");
+    let model = digits("digits_int8.tflite");
+    let (html, sentence) = page(
+        &folder,
+        &[&model, "--device", "fsim,fsim,cpu", "--cpu-times", "1000", "--limit", "6", "--in-flight", "3"],
+    );
+    assert!(sentence.contains("estimated cycles and a projected host"), "{sentence}");
+    let rows = section(&html, "roofline").split("<tr>").filter(|row| row.contains("<td>fsim"));
+    let parts = rows.map(|row| row.rsplit("data-v=\"").next().unwrap().split('"').next().unwrap());
+    let parts: Vec<f64> = parts.map(|part| part.parse().unwrap()).collect();
+    assert!(parts.len() > 2 && parts.iter().all(|part| *part > 0.0 && *part <= 100.0), "{parts:?}");
+    assert!(html.contains("1000 times those of this host") && section(&html, "roofline").contains("Without roofs"));
+    assert!(section(&html, "timeline").contains("copies</text>"));
+    assert!(section(&html, "memory").contains("transfers an input"));
+    let bars = section(&html, "timeline").matches("request 6: ").count();
+    assert_eq!(bars, 1, "a bar for the last of the requests under way together");
+}
+
+#[test]
 fn sections_without_anything_say_why() {
     let folder = Folder::new("report-empty");
     let (html, sentence) = page(&folder, &[&digits("digits_int8.tflite"), "--device", "cpu", "--limit", "3"]);
@@ -167,6 +187,25 @@ fn sections_without_anything_say_why() {
         assert!(section(&html, id).contains(words), "{id}: {words}");
     }
     assert!(html.contains("3 samples of zeros, as no input was given"));
+}
+
+#[test]
+fn simulated_hardware_is_told_apart_from_what_is_measured() {
+    let Some(variables) = hardware() else { return };
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let folder = Folder::new("report-tsim");
+    let path = folder.path("tsim.html");
+    let (model, inputs, labels) = (digits("digits_int8.tflite"), digits("inputs_i8.bin"), digits("labels.csv"));
+    let labelled = ["report", &model, "--inputs", &inputs, "--labels", &labels, "--limit", "4", "--output", &path];
+    let output = tandem_with(&variables, &[&labelled[..], &["--device", "tsim", "--hw", "tiny"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("(simulated cycles and a measured host)"), "{}", stdout(&output));
+    let html = std::fs::read_to_string(&path).unwrap();
+    tags(&html);
+    for words in ["counted by the simulated hardware", "memory 'zynq'", "4 on the simulated hardware"] {
+        assert!(html.contains(words), "{words}");
+    }
+    assert!(!html.contains("Estimated"), "{path}");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use super::Facts;
 use super::page::{Cell, note, paragraph, table, wide};
 use crate::machine::CycleSource;
-use crate::placing::shortened;
 use crate::svg::{self, Axis, colour, escaped, quantity};
 use std::fmt::Write;
 use tandem_graph::{Graph, Node};
@@ -23,6 +22,9 @@ const LANES: &str = "lanes";
 /// A node on a device.
 struct Point {
     name: String,
+    /// Its number in the table of nodes, and its operator.
+    number: usize,
+    op: String,
     /// Operations a byte.
     intensity: f64,
     /// Operations a second.
@@ -58,12 +60,18 @@ pub fn html(facts: &Facts<'_>) -> String {
     // The same axes for all devices, so that they compare.
     let every = || all.iter().flat_map(|(_, points, ..)| points);
     let x = Axis::decades(every().map(|point| point.intensity), FRAME.0, FRAME.2);
-    let compute = all.iter().flat_map(|(.., roofs, _)| roofs).filter(|roof| !roof.is_memory).map(|roof| roof.rate);
+    let compute = all
+        .iter()
+        .filter(|(_, points, ..)| !points.is_empty())
+        .flat_map(|(.., roofs, _)| roofs)
+        .filter(|roof| !roof.is_memory)
+        .map(|roof| roof.rate);
     let y = Axis::decades(every().map(|point| point.rate).chain(compute), FRAME.3, FRAME.1);
     let mut html = note(
         "A multiply-accumulate counts as two operations. The intensity is operations over bytes, each operand, weights included, \
          and each result once. A full point is a node on its device of the plan, an empty one a node that could run there; the \
-         larger a point, the longer it takes. Times are those of the table of nodes. A point shows its name under the pointer.",
+         larger a point, the longer it takes. Times and numbers are those of the table of nodes. A point shows its name under the \
+         pointer.",
     );
     if still > 0 {
         html += &note(&format!("Nodes that only move data are left out: {still}."));
@@ -103,6 +111,8 @@ fn work(graph: &Graph, node: &Node, batch: usize) -> Option<(f64, f64)> {
 fn points(facts: &Facts<'_>, device: usize) -> Vec<Point> {
     let placed = &facts.placed;
     let batch = facts.accelerator(device).map_or(1, |accelerator| accelerator.config.batch());
+    let mut number = vec![0; facts.graph.nodes.len()];
+    placed.problem.order().iter().enumerate().for_each(|(position, &n)| number[n] = position + 1);
     let nodes = facts.graph.nodes.iter().enumerate();
     let point = |(n, node): (usize, &Node)| {
         let (operations, bytes) = work(&facts.graph, node, batch)?;
@@ -111,7 +121,8 @@ fn points(facts: &Facts<'_>, device: usize) -> Vec<Point> {
         let (name, intensity, rate) = (node.name.clone(), operations / bytes, operations / seconds);
         let assigned = &placed.plan.assignments[n];
         let on_lanes = assigned.macs == 0 || assigned.op == "depthwise_conv";
-        (seconds > 0.0).then_some(Point { name, intensity, rate, seconds, is_chosen, on_lanes })
+        let (number, op) = (number[n], assigned.op.clone());
+        (seconds > 0.0).then_some(Point { name, number, op, intensity, rate, seconds, is_chosen, on_lanes })
     };
     nodes.filter_map(point).collect()
 }
@@ -224,7 +235,8 @@ fn plot(x: &Axis, y: &Axis, points: &[Point], roofs: &[Roof], colour: &str, labe
         let radius = 2.5 + 5.0 * (point.seconds / longest).sqrt();
         let fill = if point.is_chosen { colour } else { "none" };
         let told = format!(
-            "{}: {}, {}, {}",
+            "{} {}: {}, {}, {}",
+            point.number,
             point.name,
             quantity(point.rate, "op/s"),
             quantity(point.intensity, "op/B"),
@@ -244,7 +256,7 @@ fn plot(x: &Axis, y: &Axis, points: &[Point], roofs: &[Roof], colour: &str, labe
         halo(&mut text, place, "#222", &name);
     }
     for point in order.iter().filter(|point| point.is_chosen).take(NAMED) {
-        let name = shortened(&point.name, 22);
+        let name = format!("{} {}", point.number, point.op);
         let width = LETTER * name.chars().count() as f64;
         let (px, py) = (x.at(point.intensity), y.at(point.rate));
         // Beside the point, below or above it: where nothing stands yet.
@@ -288,6 +300,7 @@ fn longest(mut points: Vec<(usize, &Point, &Vec<Roof>)>, names: &[String]) -> St
         let memory = roofs.iter().find(|roof| roof.is_memory);
         let lowest = [compute, memory].into_iter().flatten().min_by(|a, b| bound(a).total_cmp(&bound(b)));
         let mut cells = vec![
+            Cell::number(point.number as f64, &point.number.to_string()),
             Cell::text(&point.name).with("name"),
             Cell::text(&names[device]),
             Cell::number(point.seconds, &quantity(point.seconds, "s")),
@@ -303,7 +316,7 @@ fn longest(mut points: Vec<(usize, &Point, &Vec<Roof>)>, names: &[String]) -> St
         }
         cells
     });
-    let header = ["node", "device", "time", "reached", "intensity", "lowest roof", "part of it"];
-    let html = table(&header, &[2, 3, 4, 6], rows, true);
+    let header = ["#", "node", "device", "time", "reached", "intensity", "lowest roof", "part of it"];
+    let html = table(&header, &[0, 3, 4, 5, 7], rows, true);
     format!("<h3>Where the time goes</h3>\n{}", wide(&html, "Nodes that take the most time"))
 }

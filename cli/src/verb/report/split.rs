@@ -78,16 +78,17 @@ fn nodes(facts: &Facts<'_>) -> String {
             None => Cell::none(),
         }));
         let others = facts.costs.reason(&placed.explanation, row);
-        let reason = match assigned.reason.contains(&others) {
-            true => assigned.reason.clone(),
-            false => format!("{}; {others}", assigned.reason),
+        let reason = match &assigned.reason {
+            own if own.contains(&others) => own.clone(),
+            own if others.contains(own) => others,
+            own => format!("{own}; {others}"),
         };
         cells.push(Cell::text(&reason).with("why"));
         cells
     });
     let text = format!(
-        "Times are of the node alone, that of its device in bold. The reason has what the {} of all would be more if this node \
-         alone were elsewhere.",
+        "Times are of the node alone, that of its device in bold. The reason has what another device for this node alone \
+         would add to the {} of all.",
         placed.placement.objective.name()
     );
     note(&text) + &tall(&table(&header, &numbers, rows, true), "Nodes of the partition")
