@@ -7,6 +7,9 @@ use tandem_plan::Device;
 use tandem_runtime::{Replayed, Timeline};
 use tandem_tensor::Tensor;
 
+/// Requests that bring programs to where the second of two runs under way on a device needs them.
+const WARM: usize = 4;
+
 /// Cycles of a sample by segment of the plan.
 pub type Cycles = HashMap<usize, f64>;
 
@@ -18,7 +21,7 @@ pub struct Runs {
     pub outputs: Vec<Vec<Tensor>>,
     /// One request after the other, without the first run of all, which brings programs and weights to their places.
     pub alone: Timeline,
-    /// Several requests under way together, where there were any.
+    /// Several requests under way together, where there were any, without the first ones.
     pub together: Option<Timeline>,
     /// How many were under way together, at most.
     pub in_flight: usize,
@@ -43,7 +46,9 @@ impl Runs {
         let batch = session.executor.samples();
         session.run(&samples[..batch.min(samples.len())], None, 1)?;
         let outputs = session.run(samples, None, 1)?;
+        let warm = &samples[..(WARM * batch).min(samples.len())];
         if in_flight > 1 {
+            session.run(warm, None, in_flight)?;
             session.run(samples, None, in_flight)?;
         }
         let clock_hz = session.clock_hz();
@@ -60,7 +65,8 @@ impl Runs {
         });
         let timeline = timeline.context("there were more runs than a timeline holds; use fewer samples")?;
         let first = 1 + samples.len().div_ceil(batch);
-        let together = (in_flight > 1).then(|| timeline.part(first..timeline.requests.len()));
+        let second = first + warm.len().div_ceil(batch);
+        let together = (in_flight > 1).then(|| timeline.part(second..timeline.requests.len()));
         Ok(Runs { session, outputs, alone: timeline.part(1..first), together, in_flight, batch })
     }
 

@@ -89,14 +89,14 @@ pub fn below(text: &mut String, axis: &Axis, (top, bottom): (f64, f64), unit: &s
             text,
             "<line x1=\"{x:.1}\" y1=\"{top:.1}\" x2=\"{x:.1}\" y2=\"{bottom:.1}\" stroke=\"#ddd\"/>\
              <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#444\">{label}</text>",
-            bottom + 16.0
+            bottom + 18.0
         );
     }
     let _ = writeln!(
         text,
         "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#222\">{}</text>",
         (axis.from + axis.to) / 2.0,
-        bottom + 34.0,
+        bottom + 36.0,
         escaped(title)
     );
 }

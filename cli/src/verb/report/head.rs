@@ -32,9 +32,8 @@ pub fn title(facts: &Facts<'_>) -> String {
         format!("{}, {threads} threads, {} on {}", backend::processor(), std::env::consts::OS, std::env::consts::ARCH),
     );
     for (index, name) in facts.names().iter().enumerate().skip(1) {
-        if let Some(accelerator) = facts.accelerator(index) {
-            row(&format!("Device {name}"), configuration(facts, accelerator));
-        }
+        let what = facts.accelerator(index).map_or_else(|| "no accelerator".to_owned(), |a| configuration(facts, a));
+        row(&format!("Device {name}"), what);
     }
     let part = match (options.device.device.is_planned(), facts.costs.devices.len()) {
         (_, 1) => "everything, as no other device was asked for",
@@ -45,7 +44,8 @@ pub fn title(facts: &Facts<'_>) -> String {
     row("Device cpu", format!("the machine above: {part}"));
     let seed = facts.session().accelerator().and_then(|a| a.simulation.as_ref()).and_then(|s| s.stress());
     let seed = seed.map_or_else(|| "no seed, as nothing is drawn at random".to_owned(), |s| format!("stress seed {s}"));
-    row("Version", format!("tandem {}, {seed}", env!("CARGO_PKG_VERSION")));
+    let build = if cfg!(debug_assertions) { ", built for development, whose CPU kernels are slower" } else { "" };
+    row("Version", format!("tandem {}, {seed}{build}", env!("CARGO_PKG_VERSION")));
     row("Samples", samples(facts));
     rows.extend(provenance(facts));
     let mut html = format!("<h1>{}</h1>\n", escaped(&facts.title));
@@ -99,7 +99,10 @@ fn provenance(facts: &Facts<'_>) -> Vec<(String, String)> {
     row("Measured", format!("nodes on the CPU{copies}, on this host's clock"));
     let clock = facts.options.device.clock_mhz;
     for (index, name) in facts.names().iter().enumerate().skip(1) {
-        let Some(accelerator) = facts.accelerator(index) else { continue };
+        let Some(accelerator) = facts.accelerator(index) else {
+            row("Measured", format!("runs of {name}, on this host's clock"));
+            continue;
+        };
         let (what, text) = match accelerator.cycles {
             CycleSource::Estimated => (
                 "Estimated",

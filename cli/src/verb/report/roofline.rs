@@ -6,6 +6,7 @@ use crate::machine::CycleSource;
 use crate::svg::{self, Axis, colour, escaped, quantity};
 use std::fmt::Write;
 use tandem_graph::{Graph, Node};
+use tandem_plan::Device;
 use tandem_sim::tsim::DramModel;
 use tandem_tensor::DType;
 
@@ -130,7 +131,11 @@ fn points(facts: &Facts<'_>, device: usize) -> Vec<Point> {
 /// What a device can do at most, and where that is known from.
 fn roofs(facts: &Facts<'_>, device: usize) -> (Vec<Roof>, String) {
     let roof = |name: &str, rate: f64, is_memory: bool| Roof { name: name.to_owned(), rate, is_memory };
-    let Some(accelerator) = facts.accelerator(device) else { return host_roofs(facts) };
+    let accelerator = match facts.accelerator(device) {
+        Some(accelerator) => accelerator,
+        None if facts.costs.devices[device].device == Device::Cpu => return host_roofs(facts),
+        None => return (Vec::new(), "Without roofs: what this device can do at most is not known here.".to_owned()),
+    };
     let config = &accelerator.config;
     let clock_hz = facts.options.device.clock_hz();
     let lanes = (config.batch() * config.block_out()) as f64;
