@@ -236,6 +236,7 @@ fn what_cannot_be_reported_is_refused_and_leaves_nothing() {
     let this = folder.path(".");
     refused(&["report", &model, "--output", &none], &["no/r.html", "cannot be written"]);
     refused(&["report", &model, "--output", &this], &["no file"]);
+    refused(&["report", &model, "--output", "-"], &["--output -", "give a file"]);
     let with = |more: &[&str], words: &[&str]| refused(&[&["report", &model, "--output", &out], more].concat(), words);
     with(&["--inputs", &inputs, "--labels", &few], &["few.csv", "labels 2 samples", "360"]);
     with(&["--inputs", &inputs, "--labels", &far], &["far.csv", "line 360", "class 10"]);

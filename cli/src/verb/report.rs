@@ -90,6 +90,9 @@ struct Facts<'a> {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
+    if options.output.as_os_str() == "-" {
+        bail!("--output -: standard output has one sentence on the page; give a file");
+    }
     file::probe(&options.output)?;
     let facts = gather(options)?;
     let html = page::html(&facts);
