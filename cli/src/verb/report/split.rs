@@ -18,7 +18,7 @@ pub fn html(facts: &Facts<'_>) -> String {
     }
     html += &note(
         "A box is a node with the time that it takes on its device; amber lines cross devices, with the bytes and the time of \
-         the transfer.",
+         the transfer. Pictures and tables that do not fit scroll sideways.",
     );
     html += &tall(&drawing::svg(&facts.title, &facts.placed, &facts.costs), "Picture of the partition");
     let _ = write!(
