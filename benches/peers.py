@@ -1,4 +1,4 @@
-"""Measures the MLPerf Tiny int8 networks on one CPU thread: LiteRT, onnxruntime and Tandem.
+"""Measures the MLPerf Tiny int8 networks on one CPU thread: LiteRT, onnxruntime, OpenVINO, tract and Tandem.
 
     TANDEM_MODELS=path/to/models python benches/peers.py
 
@@ -110,6 +110,42 @@ class OnnxRuntime:
         return median_us(lambda: self.session.run(None, self.feed), seconds)
 
 
+class OpenVino:
+    """OpenVINO's CPU device in this process, one stream of one thread, for latency. It reads the TFLite file; the batch becomes 1."""
+
+    def __init__(self, model, inputs):
+        import openvino
+
+        core = openvino.Core()
+        network = core.read_model(str(model))
+        network.reshape([d.get_length() if d.is_static else 1 for d in network.inputs[0].get_partial_shape()])
+        options = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        self.request = core.compile_model(network, "CPU", options).create_infer_request()
+        taken = self.request.get_input_tensor(0)
+        taken.data[:] = inputs[0].reshape(taken.shape).astype(taken.element_type.to_dtype())
+
+    def round(self, seconds):
+        return median_us(self.request.infer, seconds)
+
+
+class Tract:
+    """tract in this process, which runs on one thread; the batch becomes 1."""
+
+    def __init__(self, model, inputs):
+        import tract
+
+        network = tract.onnx().load(str(model))
+        extents = str(network.input_fact(0)).split(",")
+        network.set_input_fact(0, ",".join(["1", *extents[1:]]))
+        self.state = network.into_model().into_runnable().spawn_state()
+        kinds = {"i8": "int8", "f32": "float32"}
+        shape = [1, *map(int, extents[1:-1])]
+        self.feed = [tract.Tensor.from_numpy(inputs[0].reshape(shape).astype(kinds[extents[-1]]))]
+
+    def round(self, seconds):
+        return median_us(lambda: self.state.run(self.feed), seconds)
+
+
 class Tandem:
     """The tandem binary: one process a round, several samples a process."""
 
@@ -159,6 +195,8 @@ def engines(chosen, stem, folder, notes):
         makers["LiteRT built-in"] = lambda: LiteRt(tflite, "builtin", inputs)
         makers["LiteRT reference"] = lambda: LiteRt(tflite, "reference", inputs)
     makers["onnxruntime QDQ"] = lambda: OnnxRuntime(onnx, inputs)
+    makers["OpenVINO"] = lambda: OpenVino(tflite, inputs)
+    makers["tract QDQ"] = lambda: Tract(onnx, inputs)
     if chosen.tandem.is_file():
         for device in filter(None, chosen.devices.split(",")):
             # A simulated sample takes milliseconds, so fewer of them fill a round.
@@ -253,7 +291,7 @@ def machine():
 def versions(tandem):
     from importlib.metadata import version
 
-    found = {package: version(package) for package in ("ai-edge-litert", "onnxruntime", "numpy")}
+    found = {package: version(package) for package in ("ai-edge-litert", "onnxruntime", "openvino", "tract", "numpy")}
     found["python"] = platform.python_version()
     if tandem.is_file():
         done = subprocess.run([str(tandem), "--version"], capture_output=True, text=True)

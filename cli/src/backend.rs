@@ -66,6 +66,11 @@ impl Backend {
         }
     }
 
+    /// Where CUDA kernels run, or would: to ask for forms.
+    pub fn into_device(self) -> Option<Device> {
+        self.device
+    }
+
     /// Where CUDA kernels run.
     pub fn device(&self) -> Option<&Device> {
         self.device.as_ref()
@@ -96,7 +101,7 @@ pub fn forms(kind: BackendKind) -> Backend {
 pub fn forms_on(kind: BackendKind, facts: Facts) -> Backend {
     let none = Compiler::absent(GpuError::Unavailable("grades need no compiler".to_owned()));
     let device = Device::sim(Arc::new(none), Simulation { facts, ..Simulation::default() });
-    Backend { kind, kernels: tandem_gpu::kernels(&device), device: None }
+    Backend { kind, kernels: tandem_gpu::kernels(&device), device: Some(device) }
 }
 
 /// A backend that runs here; the seed chooses the order of events where that is open.

@@ -2,7 +2,7 @@
 
 use crate::file;
 use anyhow::{Context, Result, anyhow};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;
 use tandem_gpu::Device;
@@ -16,7 +16,7 @@ use tandem_tensor::DType;
 const PEAK_TIME: Duration = Duration::from_millis(300);
 
 /// What a machine can do at most, a second.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Limits {
     /// Where the figures are from.
     pub source: String,

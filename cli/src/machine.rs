@@ -1,24 +1,30 @@
 //! The devices of the command line, opened: what a model can run on.
 
+use crate::backend;
 use crate::hardware;
 use crate::link::{Link, LinkKind};
 use crate::options::{DeviceKind, DeviceOptions};
 use crate::remote::Remote;
-use crate::simulation::Simulation;
+use crate::simulation::Simulation as SimulatedHardware;
 use anyhow::{Result, anyhow, bail};
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_driver::remote::Clock;
 use tandem_driver::serial::TcpPort;
 use tandem_driver::{Bus, Device as VtaDevice, RemoteBus};
+use tandem_gpu::{Device as Gpu, Simulation};
+use tandem_graph::Graph;
 use tandem_isa::HwConfig;
-use tandem_plan::Device;
-use tandem_runtime::{Backend, CpuBackend, Span, VtaBackend};
+use tandem_plan::{Device, Segment};
+use tandem_runtime::{Backend, Copied, CpuBackend, GpuBackend, Span, VtaBackend};
 use tandem_sim::tsim::Model;
 use tandem_sim::{FsimBus, Options};
 
 /// Memory that a simulated device may grow to, in bytes.
 pub const DRAM_LIMIT: u64 = 3 << 30;
+/// A copy to a GPU, as it is told and not measured.
+const TOLD_LATENCY_S: f64 = 8e-6;
+const TOLD_BYTES_PER_S: f64 = 50e9;
 /// Wall-clock time for one run of simulated hardware, whose own watchdog finds out when it hangs.
 const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -28,6 +34,8 @@ pub struct Machine {
     pub backends: Vec<Box<dyn Backend>>,
     /// What is known of the accelerators among them.
     pub accelerators: Vec<Accelerator>,
+    /// What is known of the GPUs among them.
+    pub gpus: Vec<GpuFacts>,
     /// Names of all devices on the command line.
     names: Vec<(Device, String)>,
     /// Whether a device that fails is left to others.
@@ -45,9 +53,19 @@ pub struct Accelerator {
     /// Where its cycles come from.
     pub cycles: CycleSource,
     /// The simulated hardware, where the device is one.
-    pub simulation: Option<Simulation>,
+    pub simulation: Option<SimulatedHardware>,
     /// The link to a device of another machine, where the device is one.
     pub remote: Option<Remote>,
+}
+
+/// A GPU under way.
+pub struct GpuFacts {
+    /// Which one of a plan.
+    pub device: Device,
+    /// What it is.
+    pub name: String,
+    /// Whether it is simulated, so that its times are projections.
+    pub simulated: bool,
 }
 
 /// Where an accelerator's cycles come from.
@@ -65,6 +83,15 @@ impl CycleSource {
     /// Whether they are counted and no estimate.
     pub fn is_counted(self) -> bool {
         self != CycleSource::Estimated
+    }
+
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            CycleSource::Estimated => "estimates of the functional simulator",
+            CycleSource::Simulated => "those that the simulated hardware counted",
+            CycleSource::Hardware => "those that the hardware counted",
+        }
     }
 
     /// For programs.
@@ -105,7 +132,7 @@ impl Machine {
     }
 
     fn empty() -> Machine {
-        Machine { backends: Vec::new(), accelerators: Vec::new(), names: Vec::new(), spared: false }
+        Machine { backends: Vec::new(), accelerators: Vec::new(), gpus: Vec::new(), names: Vec::new(), spared: false }
     }
 
     fn with(options: &DeviceOptions, model: Option<&Arc<Model>>) -> Result<Machine> {
@@ -116,7 +143,8 @@ impl Machine {
                 DeviceKind::Fsim => machine.add_fsim(options)?,
                 DeviceKind::Tsim => machine.add_tsim(options, model)?,
                 DeviceKind::Link(link) => machine.add_link(options, link)?,
-                DeviceKind::Cuda(_) | DeviceKind::Ptx => machine.add_gpu(kind)?,
+                DeviceKind::Cuda(index) => machine.add_cuda(options, *index)?,
+                DeviceKind::Ptx => machine.add_ptx()?,
             }
         }
         Ok(machine.with_cpu())
@@ -187,8 +215,25 @@ impl Machine {
         Ok(())
     }
 
-    fn add_gpu(&mut self, kind: &DeviceKind) -> Result<()> {
-        bail!("--device {}: models do not run on GPUs yet", kind.name())
+    fn add_cuda(&mut self, options: &DeviceOptions, index: usize) -> Result<()> {
+        self.spared |= options.device.is_planned();
+        let gpu = Gpu::cuda(index, backend::compiler()?)?;
+        self.add_gpu(&DeviceKind::Cuda(index), gpu, false);
+        Ok(())
+    }
+
+    fn add_ptx(&mut self) -> Result<()> {
+        let gpu = Gpu::sim(backend::compiler()?, Simulation::default());
+        self.add_gpu(&DeviceKind::Ptx, gpu, true);
+        Ok(())
+    }
+
+    fn add_gpu(&mut self, kind: &DeviceKind, gpu: Gpu, simulated: bool) {
+        let index = self.gpus.len();
+        let device = Device::Gpu(index);
+        self.gpus.push(GpuFacts { device, name: gpu.facts().name.clone(), simulated });
+        self.backends.push(Box::new(GpuBackend::new(gpu).with_index(index)));
+        self.names.push((device, kind.name()));
     }
 
     fn add(&mut self, name: &str, hw: &str, device: VtaDevice, cycles: CycleSource, patient: bool) {
@@ -219,6 +264,20 @@ impl Machine {
         self.accelerators.iter().find(|accelerator| accelerator.device == device)
     }
 
+    /// Whether a device's times are projections.
+    pub fn is_projected(&self, device: Device) -> bool {
+        self.gpus.iter().any(|gpu| gpu.device == device && gpu.simulated)
+    }
+
+    /// What a segment would take on a device whose times are projections, copies included, in seconds. `None` on any other device.
+    pub fn project(&self, graph: &Graph, segment: &Segment) -> Option<f64> {
+        let backend = self.backends.iter().find(|backend| backend.device() == segment.device)?;
+        let nodes = segment.nodes.iter().filter_map(|n| graph.nodes.get(n.0));
+        let computing: Duration = nodes.filter_map(|node| backend.project(graph, node)).sum();
+        let moved = segment.inputs.iter().chain(&segment.outputs).map(|&id| told_copy(graph.ty(id).bytes()).wall);
+        self.is_projected(segment.device).then(|| (computing + moved.sum::<Duration>()).as_secs_f64())
+    }
+
     /// The links to devices of other machines.
     pub fn remotes_mut(&mut self) -> impl Iterator<Item = &mut Remote> {
         self.accelerators.iter_mut().filter_map(|accelerator| accelerator.remote.as_mut())
@@ -243,6 +302,12 @@ impl Machine {
         };
         [stage, compute, collect]
     }
+}
+
+/// A copy between this host and a GPU over PCI Express 5.0 x16, as it is told: some microseconds for the call, and about 50 GB/s.
+pub fn told_copy(bytes: usize) -> Copied {
+    let wall = Duration::from_secs_f64(TOLD_LATENCY_S + bytes as f64 / TOLD_BYTES_PER_S);
+    Copied { bytes: bytes as u64, count: 1, wall }
 }
 
 /// A connection to a device of another machine, whose configuration is the one of the options where they name one.

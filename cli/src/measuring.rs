@@ -55,7 +55,7 @@ impl Runs {
         let profile = session.executor.profile();
         let timeline = profile.replay(&|span| {
             let device = profile.segments.get(span.row).map_or(Device::Cpu, |segment| segment.device);
-            let [stage, compute, collect] = session.machine.seconds(device, span, clock_hz);
+            let [stage, compute, collect] = session.seconds(span);
             let compute = match (device, cycles.get(&span.segment)) {
                 (Device::Cpu, _) => compute * cpu_times,
                 (_, Some(cycles)) => cycles * span.samples as f64 / clock_hz,

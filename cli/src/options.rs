@@ -290,6 +290,11 @@ impl DeviceKind {
         }
     }
 
+    /// Whether its cycles or times are those of a simulation.
+    pub fn is_simulated(&self) -> bool {
+        matches!(self, DeviceKind::Fsim | DeviceKind::Tsim | DeviceKind::Ptx)
+    }
+
     /// Whether it is an accelerator.
     pub fn is_vta(&self) -> bool {
         matches!(self, DeviceKind::Fsim | DeviceKind::Tsim | DeviceKind::Link(_))

@@ -1,19 +1,19 @@
 //! What a model's nodes take on the devices at hand, and the problem of placing them.
 
-use crate::machine::{CycleSource, DRAM_LIMIT, Machine};
+use crate::machine::{CycleSource, DRAM_LIMIT, Machine, told_copy};
 use crate::options::{DeviceKind, DeviceOptions, Split};
 use crate::power::Watts;
+use crate::profile;
+use crate::request::PlaceOptions;
 use crate::session::bar;
 use crate::simulation::SimulationOptions;
 use anyhow::{Result, anyhow};
-use clap::ValueEnum;
 use std::collections::HashMap;
 use tandem_graph::{Graph, NodeId, ValueId};
-use tandem_plan::place::{
-    self, Candidate, Cost, Explanation, Link, Objective, Placement, Price, Problem, Proof, Request,
-};
+use tandem_isa::HwConfig;
+use tandem_plan::place::{self, Candidate, Cost, Explanation, Link, Placement, Price, Problem, Proof, Request};
 use tandem_plan::{Choice, Device, Plan, alone, assign, problem};
-use tandem_runtime::{Copied, RuntimeError, Taken};
+use tandem_runtime::{Backend, Copied, RuntimeError, Taken};
 
 /// Memory that the host is taken to have.
 const HOST_MEMORY: u64 = 16 << 30;
@@ -40,14 +40,43 @@ pub struct Measured {
     pub taken: Vec<Result<Taken, String>>,
     /// Where its cycles come from, and cycles a second, where it counts any that are its time.
     pub cycles: Option<(CycleSource, f64)>,
+    /// Whether its times are projections.
+    pub projected: bool,
+    /// The machine, of an accelerator.
+    pub config: Option<HwConfig>,
 }
 
-/// Objectives on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Aim {
-    Latency,
-    Throughput,
-    Energy,
+/// Where the times of a device come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Source {
+    /// They were measured on this host's clock.
+    Measured,
+    /// Cycles, at so many a second.
+    Cycles(CycleSource, f64),
+    /// They are projections.
+    Projected,
+}
+
+impl Source {
+    /// For programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Measured => "measured",
+            Source::Cycles(source, _) => source.name(),
+            Source::Projected => "projected",
+        }
+    }
+}
+
+impl Measured {
+    /// Where its times come from.
+    pub fn source(&self) -> Source {
+        match self.cycles {
+            Some((source, clock_hz)) => Source::Cycles(source, clock_hz),
+            None if self.projected => Source::Projected,
+            None => Source::Measured,
+        }
+    }
 }
 
 /// A placement with everything that explains it.
@@ -65,6 +94,20 @@ pub struct Placed {
 }
 
 impl Costs {
+    /// What is known of every node: what was stored, where the options name that, or else what is measured now.
+    ///
+    /// # Errors
+    /// As [`Costs::measure`], and a file that is not what it is to be.
+    pub fn of(graph: &Graph, options: &DeviceOptions, place: &PlaceOptions) -> Result<Costs> {
+        let mut costs = match &place.costs {
+            Some(path) => profile::Stored::read(path)?.costs(graph, options)?,
+            None => Costs::measure(graph, options)?,
+        };
+        costs.cpu_times = place.cpu_times;
+        costs.watts = place.watts(&costs.names())?;
+        Ok(costs)
+    }
+
     /// Measures every node on this host and on the devices of the options.
     ///
     /// # Errors
@@ -79,11 +122,16 @@ impl Costs {
         machine.backends.rotate_right(1);
         let mut backends = std::mem::take(&mut machine.backends);
         for backend in &mut backends {
-            let taken = backend.measure(graph, &mut || bar.inc(1)).map_err(failed)?;
             let device = backend.device();
-            let source = machine.accelerator(device).map(|accelerator| accelerator.cycles);
-            let cycles = source.map(|source| (source, options.clock_hz()));
-            devices.push(Measured { device, name: machine.name(device), taken, cycles });
+            let projected = machine.is_projected(device);
+            let taken = match projected {
+                true => project(graph, &**backend),
+                false => backend.measure(graph, &mut || bar.inc(1)).map_err(failed)?,
+            };
+            let accelerator = machine.accelerator(device);
+            let cycles = accelerator.map(|accelerator| (accelerator.cycles, options.clock_hz()));
+            let config = accelerator.map(|accelerator| accelerator.config.clone());
+            devices.push(Measured { device, name: machine.name(device), taken, cycles, projected, config });
         }
         bar.finish_and_clear();
         if let Some(beside) = beside(options) {
@@ -106,7 +154,7 @@ impl Costs {
     }
 
     /// Keeps nodes from the CPU that another device runs.
-    fn leave_out_cpu(&mut self) {
+    pub fn leave_out_cpu(&mut self) {
         let Some((host, others)) = self.devices.split_first_mut() else { return };
         for (n, taken) in host.taken.iter_mut().enumerate() {
             if others.iter().any(|other| other.taken.get(n).is_some_and(Result::is_ok)) {
@@ -145,7 +193,8 @@ impl Costs {
         let devices = self.devices.iter().enumerate().map(device).collect();
         // What goes from one device to another goes through the host, which each of them has a link with.
         let line_of = |measured: &Measured| {
-            line(measured.taken.iter().flatten().flat_map(|t| t.copies.iter().copied()), self.cpu_times)
+            let times = if measured.projected { 1.0 } else { self.cpu_times };
+            line(measured.taken.iter().flatten().flat_map(|t| t.copies.iter().copied()), times)
         };
         let lines: Vec<(f64, f64)> = self.devices.iter().map(line_of).collect();
         let mut links = Vec::new();
@@ -263,14 +312,16 @@ impl Placed {
     }
 }
 
-impl From<Aim> for Objective {
-    fn from(aim: Aim) -> Objective {
-        match aim {
-            Aim::Latency => Objective::Latency,
-            Aim::Throughput => Objective::Period,
-            Aim::Energy => Objective::Energy,
-        }
-    }
+/// What nodes would take on a device that is simulated without a clock, copies included.
+fn project(graph: &Graph, backend: &dyn Backend) -> Vec<Result<Taken, String>> {
+    let of = |(n, node)| {
+        backend.supports(graph, node)?;
+        let wall = backend.project(graph, node).ok_or("nothing is known of what the device can do")?;
+        let alone = alone(graph, NodeId(n));
+        let moved = alone.inputs.iter().chain(&alone.outputs).map(|&id| told_copy(graph.ty(id).bytes()));
+        Ok(Taken { wall, cycles: None, copies: moved.collect() })
+    };
+    graph.nodes.iter().enumerate().map(of).collect()
 }
 
 /// What the host's own part, kernels and copies, is measured beside in place of the hardware's simulation, which takes so much of the
@@ -304,7 +355,7 @@ pub fn shortened(name: &str, most: usize) -> String {
 }
 
 /// The latency of a copy and the bytes a second that fit the copies best, by least squares, on a host that is `times` slower.
-fn line(copies: impl Iterator<Item = Copied>, times: f64) -> (f64, f64) {
+pub fn line(copies: impl Iterator<Item = Copied>, times: f64) -> (f64, f64) {
     let (mut nn, mut nb, mut bb, mut nt, mut bt) = (0.0, 0.0, 0.0, 0.0, 0.0);
     let (mut bytes, mut wall) = (0.0, 0.0);
     for copied in copies {

@@ -77,6 +77,12 @@ pub fn counters(session: &Session) -> String {
         let (hw, digest) = (&accelerator.hw, digest(accelerator));
         let _ = writeln!(text, "{source}MACs count padding lanes too. Configuration {hw} ({digest}).");
     }
+    for gpu in session.machine.gpus.iter().filter(|gpu| session.plan.segments.iter().any(|s| s.device == gpu.device)) {
+        let _ = match gpu.simulated {
+            true => writeln!(text, "{} is a simulated {}: its time here says nothing of a GPU", gpu.device, gpu.name),
+            false => writeln!(text, "{} is {}", gpu.device, gpu.name),
+        };
+    }
     if text.is_empty() { "nothing ran on the VTA\n".to_owned() } else { text }
 }
 
@@ -118,8 +124,12 @@ fn pipeline(session: &Session) -> Option<(usize, Timeline)> {
 /// Whose time a timeline is in.
 pub fn clocks(session: &Session) -> String {
     let simulated = |accelerator: &Accelerator| accelerator.cycles != CycleSource::Hardware;
+    let mhz = session.clock_hz() / 1e6;
     match session.machine.accelerators.iter().any(simulated) {
-        true => format!("simulated accelerators at {} MHz, all else as measured here", session.clock_hz() / 1e6),
+        _ if session.machine.gpus.iter().any(|gpu| gpu.simulated) => {
+            format!("simulated accelerators at {mhz} MHz, simulated GPUs as projected, all else as measured here")
+        }
+        true => format!("simulated accelerators at {mhz} MHz, all else as measured here"),
         false => "as measured here".to_owned(),
     }
 }

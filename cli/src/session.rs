@@ -4,6 +4,7 @@ use crate::machine::{Accelerator, Machine};
 use crate::options::{DeviceKind, DeviceOptions};
 use crate::placing::Costs;
 use crate::remote::Remote;
+use crate::request::PlaceOptions;
 use crate::{file, stdout, timeline};
 use anyhow::{Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,7 +14,6 @@ use tandem_driver::Bus;
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
 use tandem_jit::JitError;
-use tandem_plan::place::Request;
 use tandem_plan::{Assignment, Choice, Device, Plan, assign, on_cpu, partition};
 use tandem_runtime::{Executor, RuntimeError, Span, Timeline};
 use tandem_sim::tsim::Model;
@@ -29,6 +29,8 @@ pub struct Session {
     pub executor: Executor,
     /// The devices, without those that run.
     pub machine: Machine,
+    /// Seconds of segments on devices whose times are projections.
+    projected: HashMap<usize, f64>,
     /// The devices of the command line.
     options: DeviceOptions,
     /// Failures of devices that were told.
@@ -39,14 +41,15 @@ pub struct Session {
 type Planner<'a> = &'a dyn Fn(&Graph, &Machine, &HashMap<String, String>) -> Plan;
 
 impl Session {
-    /// Plans and compiles a graph; for the least latency, where the options ask for that.
+    /// Plans and compiles a graph. A list of devices is split as it is asked for; else the device has all that it can run.
     ///
     /// # Errors
     /// One sentence naming the segment, the option, or the tool that is missing; a configuration that does not exist.
-    pub fn open(graph: Graph, options: &DeviceOptions) -> Result<Session> {
+    pub fn open(graph: Graph, options: &DeviceOptions, place: &PlaceOptions) -> Result<Session> {
         options.check()?;
+        place.check(options.device.is_planned())?;
         if options.device.is_planned() {
-            let placed = Costs::measure(&graph, options)?.place(&graph, &Request::default())?;
+            let placed = Costs::of(&graph, options, place)?.place(&graph, &place.request())?;
             return Session::planned(placed.plan, graph, options);
         }
         Session::compile(graph, options, &greedy, &|| Machine::open(options))
@@ -110,10 +113,12 @@ impl Session {
             let plan = planner(&graph, &machine, &refused);
             match Executor::new(&graph, &plan, &mut machine.backends) {
                 Ok(executor) => {
+                    let project = |(s, segment)| Some((s, machine.project(&graph, segment)?));
+                    let projected = plan.segments.iter().enumerate().filter_map(project).collect();
                     let executor = executor.with_spares(machine.take_spares());
                     machine.remotes_mut().for_each(Remote::begin);
                     let options = options.clone();
-                    return Ok(Session { graph, plan, executor, machine, options, told: 0 });
+                    return Ok(Session { graph, plan, executor, machine, projected, options, told: 0 });
                 }
                 Err(error) => match refusal(&error) {
                     // What the compiler refuses only when it sees it goes to the CPU, as if it had said so before.
@@ -204,8 +209,19 @@ impl Session {
     /// All runs on one clock: simulated devices on their own, everything else on that of this host.
     pub fn timeline(&self) -> Option<Timeline> {
         let profile = self.executor.profile();
-        let device = |span: &Span| profile.segments.get(span.row).map_or(Device::Cpu, |segment| segment.device);
-        profile.replay(&|span| self.machine.seconds(device(span), span, self.clock_hz()))
+        profile.replay(&|span| self.seconds(span))
+    }
+}
+
+impl Session {
+    /// What a run of a segment took: bringing inputs there, computing, and bringing results back, in seconds. A simulated device
+    /// computes on its own clock, or by a projection; everything else is of this host's.
+    pub fn seconds(&self, span: &Span) -> [f64; 3] {
+        let device = self.executor.profile().segments.get(span.row).map_or(Device::Cpu, |segment| segment.device);
+        match self.projected.get(&span.segment) {
+            Some(projected) if self.machine.is_projected(device) => [0.0, projected * span.samples as f64, 0.0],
+            _ => self.machine.seconds(device, span, self.clock_hz()),
+        }
     }
 }
 

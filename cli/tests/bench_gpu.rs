@@ -5,33 +5,10 @@
 #[allow(dead_code, reason = "no model is needed here")]
 mod command;
 
-use command::{Folder, stderr, stdout, tandem_with};
+use command::{Folder, driver, nvrtc, stderr, stdout, tandem_with};
 use serde_json::Value;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-
-/// The folder of NVRTC's wheel; `None` where it is absent, unless `TANDEM_REQUIRE` names it.
-fn tools() -> Option<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folder = std::env::var_os("TANDEM_TOOLS").map_or_else(|| root.join(".tools"), PathBuf::from);
-    if folder.join("nvidia/cu13/lib/libnvrtc.so.13").exists() {
-        return Some(folder.display().to_string());
-    }
-    let why = format!("nvrtc is not in {}; run `cargo x setup` or set TANDEM_TOOLS", folder.display());
-    let required = std::env::var("TANDEM_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|tool| tool == "nvrtc"), "TANDEM_REQUIRE asks for nvrtc, but {why}");
-    eprintln!("skipped: {why}");
-    None
-}
-
-/// A folder in which the loader finds the stand-in as the driver.
-fn driver(folder: &Folder) -> String {
-    let beside = std::env::current_exe().unwrap().parent().unwrap().to_owned();
-    let name = format!("{}tandem_standin{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    std::fs::create_dir(folder.path("driver")).unwrap();
-    symlink(beside.join(name), folder.path("driver/libcuda.so")).unwrap();
-    folder.path("driver")
-}
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 fn script(folder: &Folder, name: &str, text: &str) -> String {
     let path = folder.file(name, format!("#!/bin/sh\n{text}"));
@@ -49,7 +26,7 @@ fn rows(value: &Value) -> Vec<Value> {
 
 #[test]
 fn a_machine_without_a_driver_is_told_what_to_do_and_gets_no_file() {
-    let Some(tools) = tools() else { return };
+    let Some(tools) = nvrtc() else { return };
     let folder = Folder::new("bench_gpu_none");
     let out = folder.path("h200.json");
     // Names of a library that is no driver, so that none of the machine's is found.
@@ -76,7 +53,7 @@ fn a_machine_without_a_driver_is_told_what_to_do_and_gets_no_file() {
 
 #[test]
 fn one_command_measures_everything_and_a_rival_that_fails_is_a_row() {
-    let Some(tools) = tools() else { return };
+    let Some(tools) = nvrtc() else { return };
     let folder = Folder::new("bench_gpu_standin");
     let (out, driver) = (folder.path("standin.json"), driver(&folder));
     // A torch that knows one kernel and is gone at the next.
@@ -170,7 +147,7 @@ fn one_command_measures_everything_and_a_rival_that_fails_is_a_row() {
 
 #[test]
 fn a_file_that_cannot_be_written_is_told_before_anything_is_measured() {
-    let Some(tools) = tools() else { return };
+    let Some(tools) = nvrtc() else { return };
     let folder = Folder::new("bench_gpu_unwritable");
     let driver = driver(&folder);
     let variables = [("TANDEM_TOOLS", tools.as_str()), ("LD_LIBRARY_PATH", driver.as_str())];

@@ -2,12 +2,8 @@
 
 mod command;
 
-use command::{Folder, digits, good, refused};
+use command::{Folder, digits, good, json, refused};
 use serde_json::Value;
-
-fn json(arguments: &[&str]) -> Value {
-    serde_json::from_str(&good(arguments)).unwrap()
-}
 
 #[test]
 fn every_node_is_placed_with_a_reason_and_a_price_for_every_device() {

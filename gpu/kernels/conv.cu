@@ -4,12 +4,19 @@
 // Outside the input stands the code of zero, whose products, like those of the input's zero point everywhere, are taken off the
 // bias beforehand. Where tiles are few, several blocks share the sum of one.
 //
+// ROW_SUMS: whether the code of zero in the weights is not 0. Then the sum of each row is computed along with the products, by a
+// right operand of ones, and what the zero point makes of it taken off them.
+//
 // TN: output channels of a tile. STAGES: slots of shared memory. WIDTH: bytes that are copied at a time, 16, 8 or 4: a
 // divisor of the channels, so that they lie under one tap. Where there is none, channels are padded beforehand.
 #define DTYPE 2
 #define TM 128
 #include "mma_tile.cuh"
 #include "window.cuh"
+
+#ifndef ROW_SUMS
+#define ROW_SUMS 0
+#endif
 
 // Rows of the tile whose pieces one thread copies, all at the same place along the sum.
 #define COPIES (TM / (THREADS / PIECES))
@@ -21,8 +28,8 @@ struct Shape {
     int images, channels, outputs;
 };
 
-// Rows of codes, each of `from`, with zeros behind them, so that each has `to`, a multiple of 4.
-extern "C" __global__ void __launch_bounds__(256) conv_pad(const u8* x, u32* out, i64 rows, int from, int to) {
+// Rows of codes, each of `from`, with the code `fill` behind them, so that each has `to`, a multiple of 4.
+extern "C" __global__ void __launch_bounds__(256) conv_pad(const u8* x, u32* out, i64 rows, int from, int to, int fill) {
     const i64 words = rows * (to / 4);
     for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < words; i += (i64)gridDim.x * 256) {
         const i64 row = i / (to / 4);
@@ -30,15 +37,16 @@ extern "C" __global__ void __launch_bounds__(256) conv_pad(const u8* x, u32* out
         u32 word = 0;
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            if (at + j < from) word |= (u32)x[row * from + at + j] << j * 8;
+            word |= (u32)(at + j < from ? x[row * from + at + j] : fill & 0xff) << j * 8;
         }
         out[i] = word;
     }
 }
 
-// bias - input_zero_point times the sum of the weights; a warp an output channel.
+// bias - input_zero_point times the sum of the weights, less `whole` times their zero point; a warp an output channel.
 extern "C" __global__ void __launch_bounds__(128)
-conv_fold(const i8* weight, const int* bias, int* folded, int outputs, int length, int input_zero_point) {
+conv_fold(const i8* weight, const int* bias, int* folded, int outputs, int length, int input_zero_point, int weight_zero_point,
+          int whole) {
     const int output = blockIdx.x * 4 + threadIdx.x / 32, lane = lane_id();
     if (output >= outputs) return;
     const i8* row = weight + (size_t)output * length;
@@ -50,7 +58,8 @@ conv_fold(const i8* weight, const int* bias, int* folded, int outputs, int lengt
     }
 #pragma unroll
     for (int mask = 16; mask > 0; mask >>= 1) sum += __shfl_xor_sync(FULL_WARP, sum, mask);
-    if (lane == 0) folded[output] = (int)((u32)bias[output] - (u32)input_zero_point * (u32)sum);
+    const u32 centred = (u32)sum - (u32)weight_zero_point * (u32)whole;
+    if (lane == 0) folded[output] = (int)((u32)bias[output] - (u32)input_zero_point * centred);
 }
 
 // Where a row's window lies: its image's first pixel, and its first tap relative to the image.
@@ -85,6 +94,21 @@ DEVICE const i8* code_at(const i8* x, const Shape& shape, const Pixel& pixel, co
     return inside ? x + (size_t)(pixel.image + y * shape.wide.input + z) * shape.channels + place.channel : nullptr;
 }
 
+// Adds to the sums of the rows of a warp, every lane those of its own rows.
+DEVICE void add_rows(int (&sums)[ROWS][4], u32 slot, int row) {
+    const int lane = lane_id();
+    const u32 ones[2] = {0x01010101u, 0x01010101u};
+#pragma unroll
+    for (int part = 0; part < TK_BYTES / 32; part++) {
+#pragma unroll
+        for (int i = 0; i < ROWS; i++) {
+            u32 a[4];
+            ldmatrix_x4(a, piece(slot, row + i * 16 + lane % 16, part * 2 + lane / 16));
+            mma_s8(sums[i], a, ones);
+        }
+    }
+}
+
 DEVICE void copy_async(u32 to, const i8* from) {
 #if WIDTH == 16
     cp_async_16(to, from, 16);
@@ -95,7 +119,7 @@ DEVICE void copy_async(u32 to, const i8* from) {
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 conv_mma(const i8* x, const i8* weight, i8* out, int* partials, const __grid_constant__ Epilogue epilogue,
-         const __grid_constant__ Shape shape, int input_zero_point) {
+         const __grid_constant__ Shape shape, int input_zero_point, int weight_zero_point) {
     extern __shared__ u8 dynamic_shared[];
     const u32 stages = (shared_address(dynamic_shared) + 127) & ~127u;
     const int pixels = shape.images * shape.high.output * shape.wide.output, outputs = shape.outputs;
@@ -127,6 +151,9 @@ conv_mma(const i8* x, const i8* weight, i8* out, int* partials, const __grid_con
 #endif
 
     int sums[ROWS][4][4] = {};
+#if ROW_SUMS
+    int rows_of_codes[ROWS][4] = {};
+#endif
     // Called for one step after the other. A group is committed for every one, also where there is none to copy, so that waiting
     // counts steps.
     auto copy = [&](int step) {
@@ -175,8 +202,18 @@ conv_mma(const i8* x, const i8* weight, i8* out, int* partials, const __grid_con
         __syncthreads();
         copy(step + STAGES - 1);
         add_products(sums, stages + (step - begin) % STAGES * STAGE_BYTES, warp_row, warp_column);
+#if ROW_SUMS
+        add_rows(rows_of_codes, stages + (step - begin) % STAGES * STAGE_BYTES, warp_row);
+#endif
     }
     cp_async_wait<0>();
+#if ROW_SUMS
+#pragma unroll
+    for (int at = 0; at < ROWS * 16; at++) {
+        const u32 row_sum = (u32)rows_of_codes[at / 16][at / 2 % 2 * 2];
+        sums[at / 16][at / 4 % 4][at % 4] = (int)((u32)sums[at / 16][at / 4 % 4][at % 4] - (u32)weight_zero_point * row_sum);
+    }
+#endif
     if (splits > 1) {
         int* part = partials + (size_t)split * pixels * outputs;
 #pragma unroll
@@ -196,19 +233,19 @@ conv_mma(const i8* x, const i8* weight, i8* out, int* partials, const __grid_con
     for (int j = 0; j < 4; j++) {
         const int c = warp_column + j * 8 + lane % 4 * 2;
         int start[2];
-        float scales[2];
+        Factor factors[2];
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             start[i] = column + c + i < outputs ? epilogue.bias[column + c + i] : 0;
-            scales[i] = column + c + i < outputs ? epilogue.scale[column + c + i] : 0.0f;
+            factors[i] = factor_at(epilogue.factors, column + c + i, column + c + i < outputs);
         }
 #pragma unroll
         for (int i = 0; i < ROWS; i++) {
 #pragma unroll
             for (int half = 0; half < 2; half++) {
                 const int r = warp_row + i * 16 + lane / 4 + half * 8;
-                u32 pair = finish(epilogue, sums[i][j][half * 2], start[0], scales[0])
-                         | finish(epilogue, sums[i][j][half * 2 + 1], start[1], scales[1]) << 8;
+                u32 pair = finish(epilogue, sums[i][j][half * 2], start[0], factors[0])
+                         | finish(epilogue, sums[i][j][half * 2 + 1], start[1], factors[1]) << 8;
                 store_shared_2(stages + r * OUT_ROW + c, (u16)pair);
             }
         }

@@ -66,9 +66,9 @@ DEVICE void transpose(u32 (&x)[4]) {
     x[2] = __byte_perm(c, d, 0x5410), x[3] = __byte_perm(c, d, 0x7632);
 }
 
-// Channels are a multiple of 4, and each has one output.
+// Channels are a multiple of 4, and each has one output. The weights' zero point is 0.
 extern "C" __global__ void __launch_bounds__(256)
-depthwise(const i8* x, const i8* weight, const int* bias, const float* scale, i8* out, const __grid_constant__ Shape shape,
+depthwise(const i8* x, const i8* weight, const int* bias, Factors factors, i8* out, const __grid_constant__ Shape shape,
           const __grid_constant__ Tiling tiling, Requant requant, int input_zero_point) {
     extern __shared__ uint4 dynamic_shared[];
     const Window &high = shape.high, &wide = shape.wide;
@@ -124,9 +124,10 @@ depthwise(const i8* x, const i8* weight, const int* bias, const float* scale, i8
     int start[4] = {};
     const bool inside = channel < channels;
     const int4 added = inside ? *(const int4*)(bias + channel) : make_int4(0, 0, 0, 0);
-    const float4 scaled = inside ? *(const float4*)(scale + channel) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     const int biases[4] = {added.x, added.y, added.z, added.w};
-    const float scales[4] = {scaled.x, scaled.y, scaled.z, scaled.w};
+    const uint4 m = inside ? *(const uint4*)(factors.multiplier + channel) : make_uint4(0, 0, 0, 0);
+    const int4 s = ROUNDING && inside ? *(const int4*)(factors.shift + channel) : make_int4(0, 0, 0, 0);
+    const Factor own[4] = {{m.x, s.x}, {m.y, s.y}, {m.z, s.z}, {m.w, s.w}};
     for (int i = 0; i < high.kernel * tiling.groups; i++) {
         const uint4 w = load_shared_16(weights + i * 2 * CHUNK * 4 + lane * 16);
         const u32 words[4] = {w.x, w.y, w.z, w.w};
@@ -174,17 +175,17 @@ depthwise(const i8* x, const i8* weight, const int* bias, const float* scale, i8
                 const int z = (first + i / 2 * step) * 2 + i % 2;
                 u32 codes = 0;
 #pragma unroll
-                for (int j = 0; j < 4; j++) codes |= code_of(requant, sums[i / 2][i % 2][j], scales[j]) << j * 8;
+                for (int j = 0; j < 4; j++) codes |= code_of(requant, sums[i / 2][i % 2][j], own[j]) << j * 8;
                 if (z < width && inside) *(u32*)(line + (size_t)z * channels) = codes;
             }
         }
     }
 }
 
-// One output a thread: any number of channels and of outputs of each, and windows of any size.
+// One output a thread: any number of channels and of outputs of each, windows of any size, and weights with a zero point.
 extern "C" __global__ void __launch_bounds__(ANY_THREADS)
-depthwise_any(const i8* x, const i8* weight, const int* bias, const float* scale, i8* out, const __grid_constant__ Shape shape,
-              Requant requant, int input_zero_point) {
+depthwise_any(const i8* x, const i8* weight, const int* bias, Factors factors, i8* out, const __grid_constant__ Shape shape,
+              Requant requant, int input_zero_point, int weight_zero_point) {
     const Window &high = shape.high, &wide = shape.wide;
     const int outputs = shape.channels * shape.multiplier;
     const u32 items = (u32)shape.images * high.output * wide.output * outputs;
@@ -201,9 +202,9 @@ depthwise_any(const i8* x, const i8* weight, const int* bias, const float* scale
             const i8* w = weight + (size_t)(output * high.kernel + th) * wide.kernel;
             for (int tw = columns.begin; tw < columns.end; tw++) {
                 const int code = x[(size_t)(start + tw * wide.dilation) * shape.channels + channel];
-                sum += (u32)((code - input_zero_point) * w[tw]);
+                sum += (u32)((code - input_zero_point) * (w[tw] - weight_zero_point));
             }
         }
-        out[item] = (i8)code_of(requant, (int)sum, scale[output]);
+        out[item] = (i8)code_of(requant, (int)sum, factor_at(factors, output, true));
     }
 }

@@ -1,6 +1,6 @@
 // Element by element: activations of bfloat16, gated ones, and sums of codes. A thread takes 16 bytes of results at a time.
 //
-// KIND: of the activation, by its number in the definition. What has no KIND is compiled with the first.
+// KIND: of the activation, by its number in the definition. What has no KIND is compiled with the first. ROUNDING: of sums of codes.
 #include "prelude.cuh"
 
 #define THREADS 256
@@ -70,15 +70,24 @@ extern "C" __global__ void __launch_bounds__(THREADS) silu_mul(const u16* x, u16
 }
 
 struct Sum {
-    int a_zero_point, b_zero_point, a_multiplier, b_multiplier, shift, zero_point, lo, hi;
+    int a_zero_point, b_zero_point;
+    Factor a, b, sum;
+    Requant requant;
 };
 
-// (a_multiplier (a - a_zero_point) + b_multiplier (b - b_zero_point)) / 2^shift, half up, + zero_point, clamped.
+// ROUNDING 0: (a_multiplier (a - a_zero_point) + b_multiplier (b - b_zero_point)) / 2^shift, half up, + zero_point, clamped.
+// ROUNDING 1: both sides with 20 more bits, and their sum, are each multiplied and rounded twice.
 DEVICE u32 sum_code(const Sum& s, int a, int b) {
-    u32 sum = (u32)(a - s.a_zero_point) * (u32)s.a_multiplier + (u32)(b - s.b_zero_point) * (u32)s.b_multiplier;
+#if ROUNDING
+    u32 left = (u32)rounded((int)((u32)(a - s.a_zero_point) << 20), s.a, 31);
+    u32 right = (u32)rounded((int)((u32)(b - s.b_zero_point) << 20), s.b, 31);
+    return clamped_code(s.requant, rounded((int)(left + right), s.sum, 31));
+#else
+    u32 sum = (u32)(a - s.a_zero_point) * s.a.multiplier + (u32)(b - s.b_zero_point) * s.b.multiplier;
     // The bit below the last one that stays is the carry; clamping first keeps the sum with the zero point in 32 bits.
-    int rounded = ((int)sum >> s.shift) + (s.shift > 0 ? (int)sum >> (s.shift - 1) & 1 : 0);
-    return (u32)(min_of(max_of(rounded, s.lo - s.zero_point), s.hi - s.zero_point) + s.zero_point) & 0xff;
+    int shift = s.sum.shift, real = ((int)sum >> shift) + (shift > 0 ? (int)sum >> (shift - 1) & 1 : 0);
+    return (u32)(min_of(max_of(real, s.requant.lowest), s.requant.highest) + s.requant.zero_point) & 0xff;
+#endif
 }
 
 DEVICE u32 sum_codes(const Sum& s, u32 a, u32 b) {

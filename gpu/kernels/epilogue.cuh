@@ -23,16 +23,16 @@ typedef float Bias;
 // Made by the host; the order is that of its arguments.
 struct Epilogue {
     const Bias* bias;
-    // Of codes alone: the scale of a column.
-    const float* scale;
+    // Of codes alone.
+    Factors factors;
     Requant requant;
     // Of floating-point results alone.
     int act;
 };
 
 #if DTYPE == 2
-DEVICE u32 finish(const Epilogue& epilogue, int sum, int bias, float scale) {
-    return code_of(epilogue.requant, (int)((u32)sum + (u32)bias), scale);
+DEVICE u32 finish(const Epilogue& epilogue, int sum, int bias, Factor factor) {
+    return code_of(epilogue.requant, (int)((u32)sum + (u32)bias), factor);
 }
 #else
 DEVICE float finish(const Epilogue& epilogue, float sum, float bias) { return activate(epilogue.act, sum + bias); }
@@ -43,8 +43,8 @@ DEVICE u32 finish_pair(const Epilogue& epilogue, Sum first, Sum second, int colu
     int next = column + 1;
     Bias bias0 = column < n ? epilogue.bias[column] : 0, bias1 = next < n ? epilogue.bias[next] : 0;
 #if DTYPE == 2
-    float scale0 = column < n ? epilogue.scale[column] : 0.0f, scale1 = next < n ? epilogue.scale[next] : 0.0f;
-    return finish(epilogue, first, bias0, scale0) | finish(epilogue, second, bias1, scale1) << 8;
+    Factor factor0 = factor_at(epilogue.factors, column, column < n), factor1 = factor_at(epilogue.factors, next, next < n);
+    return finish(epilogue, first, bias0, factor0) | finish(epilogue, second, bias1, factor1) << 8;
 #elif DTYPE == 1
     return pack_f16(finish(epilogue, first, bias0), finish(epilogue, second, bias1));
 #else
@@ -55,7 +55,7 @@ DEVICE u32 finish_pair(const Epilogue& epilogue, Sum first, Sum second, int colu
 // Writes one result.
 DEVICE void store_result(const Epilogue& epilogue, u8* out, size_t at, Sum sum, int column) {
 #if DTYPE == 2
-    out[at] = finish(epilogue, sum, epilogue.bias[column], epilogue.scale[column]);
+    out[at] = finish(epilogue, sum, epilogue.bias[column], factor_at(epilogue.factors, column, true));
 #elif DTYPE == 3
     ((float*)out)[at] = finish(epilogue, sum, epilogue.bias[column]);
 #elif DTYPE == 1

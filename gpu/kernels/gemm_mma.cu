@@ -24,6 +24,46 @@ gemm_reduce(const Sum* partials, u8* out, const __grid_constant__ Epilogue epilo
 
 #if DTYPE == 3
 
+// Rows that a warp multiplies with its column, and the warps of a block.
+#define FEW 4
+#define COLUMNS 8
+
+// Few rows: a warp takes a column, which is read once. `vectors`: k is a multiple of 4.
+extern "C" __global__ void __launch_bounds__(COLUMNS * 32)
+gemv_f32(const float* a, const float* b, u8* out, const __grid_constant__ Epilogue epilogue, int m, int n, int k, int vectors) {
+    const int column = blockIdx.x * COLUMNS + threadIdx.x / 32, first = blockIdx.y * FEW, lane = lane_id();
+    if (column >= n) return;
+    const float* weights = b + (size_t)column * k;
+    float sums[FEW] = {};
+    if (vectors) {
+        for (int at = lane * 4; at < k; at += 128) {
+            const uint4 w = load_streaming_16(weights + at);
+#pragma unroll
+            for (int i = 0; i < FEW; i++) {
+                if (first + i >= m) continue;
+                const float4 x = *(const float4*)(a + (size_t)(first + i) * k + at);
+                sums[i] = fmaf(x.x, bits_to_float(w.x), sums[i]);
+                sums[i] = fmaf(x.y, bits_to_float(w.y), sums[i]);
+                sums[i] = fmaf(x.z, bits_to_float(w.z), sums[i]);
+                sums[i] = fmaf(x.w, bits_to_float(w.w), sums[i]);
+            }
+        }
+    } else {
+        for (int at = lane; at < k; at += 32) {
+            const float w = weights[at];
+#pragma unroll
+            for (int i = 0; i < FEW; i++) {
+                if (first + i < m) sums[i] = fmaf(a[(size_t)(first + i) * k + at], w, sums[i]);
+            }
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < FEW; i++) {
+        const float sum = warp_sum(sums[i]);
+        if (lane == i && first + i < m) store_result(epilogue, out, (size_t)(first + i) * n + column, sum, column);
+    }
+}
+
 #define SIDE 64
 #define DEPTH 16
 // Steps of DEPTH whose products are summed apart: a sum of sums rounds less than one long sum.

@@ -11,6 +11,8 @@ struct Pool {
     int images, channels, lo, hi;
     // Whether padding counts, what its code is, and how much of it there is behind the input.
     int counted, zero_point, below, right;
+    // The code that codes are counted from.
+    int least;
 };
 
 DEVICE void load_codes(u32 (&x)[WORDS], const i8* from) {
@@ -104,11 +106,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) pool(const i8* x, i8* out,
 #else
         const int inside = max_of(rows.end - rows.begin, 0) * max_of(columns.end - columns.begin, 0);
         const int counted = padded_taps(p.high, p.below, row) * padded_taps(p.wide, p.right, column);
-        const int count = max_of(p.counted ? counted : inside, 1), more = p.counted ? (counted - inside) * p.zero_point : 0;
+        const int all = p.counted ? counted : inside, count = max_of(all, 1);
+        const int more = (all - inside) * p.zero_point - all * p.least;
         const float reciprocal = 0.5f / (float)count;
 #pragma unroll
         for (int i = 0; i < WIDTH; i++) {
-            int code = min_of(max_of(mean(sums[i] + more, count, reciprocal), p.lo), p.hi);
+            int code = min_of(max_of(mean(sums[i] + more, count, reciprocal) + p.least, p.lo), p.hi);
             codes[i / 4] |= (u32)(code & 0xff) << i % 4 * 8;
         }
 #endif

@@ -68,15 +68,52 @@ DEVICE int float_to_int(float x) {
     return y;
 }
 
+// ROUNDING: how sums become codes: 0 by a scale in binary32, 1 by an integer multiplier and two roundings.
+#ifndef ROUNDING
+#define ROUNDING 0
+#endif
+
 // How a sum becomes a code; made by the host.
 struct Requant {
     // The lowest and the highest integer whose code is not clamped, and the code of zero.
     int lowest, highest, zero_point;
+    // The bits that the first of two roundings takes off.
+    int first;
 };
-// The code of a sum: (f32(sum) scale, half to even) + zero point, clamped. Clamping first keeps the sum of the two in 32 bits.
-DEVICE u32 code_of(const Requant& requant, int sum, float scale) {
-    int real = float_to_int((float)sum * scale);
+// What a sum is multiplied by: the bits of a scale in binary32, or an integer and the bits that the last of two roundings takes off.
+struct Factor {
+    u32 multiplier;
+    int shift;
+};
+// Those of all columns; made by the host.
+struct Factors {
+    const u32* multiplier;
+    const int* shift;
+};
+DEVICE Factor factor_at(const Factors& factors, int column, bool inside) {
+    return {inside ? factors.multiplier[column] : 0, ROUNDING && inside ? factors.shift[column] : 0};
+}
+// x multiplier / 2^first, half up, then / 2^shift, half away from zero. Where the shift is negative, x goes left beforehand.
+DEVICE i64 rounded(int x, Factor factor, int first) {
+    i64 product = (i64)(int)((u32)x << max_of(-factor.shift, 0)) * (int)factor.multiplier;
+    i64 high = (product + (((i64)1 << first) >> 1)) >> first;
+    int shift = max_of(factor.shift, 0);
+    i64 magnitude = ((high < 0 ? -high : high) + (((i64)1 << shift) >> 1)) >> shift;
+    return high < 0 ? -magnitude : magnitude;
+}
+// The code of an integer that is yet to be moved by the zero point. Clamping first keeps the sum of the two in 32 bits.
+DEVICE u32 clamped_code(const Requant& requant, i64 real) {
+    real = real < requant.lowest ? requant.lowest : real;
+    return (u32)((int)(real < requant.highest ? real : requant.highest) + requant.zero_point) & 0xff;
+}
+// The code of a sum: rounded, + zero point, clamped. In binary32, halves are rounded to even.
+DEVICE u32 code_of(const Requant& requant, int sum, Factor factor) {
+#if ROUNDING
+    return clamped_code(requant, rounded(sum, factor, requant.first));
+#else
+    int real = float_to_int((float)sum * bits_to_float(factor.multiplier));
     return (u32)(min_of(max_of(real, requant.lowest), requant.highest) + requant.zero_point) & 0xff;
+#endif
 }
 
 DEVICE float exp2_approx(float x) {

@@ -128,12 +128,20 @@ impl Function {
     }
 }
 
-/// Elements in the memory of a device, freed at the end.
+/// Elements in the memory of a device. Clones and parts share the memory, which is freed with the last of them.
+#[derive(Clone)]
 pub struct Buffer {
     device: Device,
+    memory: Arc<Room>,
     address: u64,
     dtype: DType,
     elements: usize,
+}
+
+/// Memory of a device, freed at the end.
+struct Room {
+    device: Device,
+    address: u64,
 }
 
 /// A point in the order of a device's work.
@@ -255,7 +263,8 @@ impl Device {
             Backend::Cuda(driver) => driver.alloc(bytes.max(1))?,
             Backend::Sim(simulator) => simulator.alloc(bytes.max(1))?,
         };
-        Ok(Buffer { device: self.clone(), address, dtype, elements })
+        let memory = Arc::new(Room { device: self.clone(), address });
+        Ok(Buffer { device: self.clone(), memory, address, dtype, elements })
     }
 
     /// Room for elements that are zero.
@@ -398,6 +407,23 @@ impl Buffer {
         self.elements == 0
     }
 
+    /// So many elements from a byte of this buffer on, in the same memory.
+    ///
+    /// # Errors
+    /// Invalid, where they do not lie in the buffer.
+    pub fn part(&self, byte: usize, dtype: DType, elements: usize) -> Result<Buffer> {
+        let end = elements.checked_mul(dtype.bytes()).and_then(|bytes| bytes.checked_add(byte));
+        if end.is_none_or(|end| end > self.bytes()) {
+            let text = format!(
+                "{elements} elements of {dtype} from byte {byte} on are not in a buffer of {} bytes",
+                self.bytes()
+            );
+            return Err(GpuError::Invalid(text));
+        }
+        let memory = Arc::clone(&self.memory);
+        Ok(Buffer { device: self.device.clone(), memory, address: self.address + byte as u64, dtype, elements })
+    }
+
     /// Writes all bytes.
     ///
     /// # Errors
@@ -445,7 +471,7 @@ impl Buffer {
     }
 }
 
-impl Drop for Buffer {
+impl Drop for Room {
     fn drop(&mut self) {
         self.device.free(self.address);
     }

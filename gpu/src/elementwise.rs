@@ -10,6 +10,7 @@
 
 use crate::device::{Args, Device, Launch};
 use crate::error::Result;
+use crate::gemm::{Rounding, clamps};
 use crate::nvrtc::{Arch, Instance, Source};
 use crate::planned::{Operands, Planned, Steps};
 use tandem_ops::ACTIVATIONS;
@@ -60,17 +61,22 @@ fn silu_mul(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> 
 
 fn add(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let mut constants = Args::new();
-    for name in ["a_zero_point", "b_zero_point", "a_multiplier", "b_multiplier", "shift", "zero_point", "lo", "hi"] {
+    let factors = ["a_multiplier", "a_shift", "b_multiplier", "b_shift", "multiplier", "shift"];
+    for name in ["a_zero_point", "b_zero_point"].into_iter().chain(factors) {
         constants = constants.i32(operands.scalar(name)?);
     }
+    let [zero_point, lo, hi] = ["zero_point", "lo", "hi"].map(|name| operands.scalar(name));
+    let constants = constants.block(&clamps([zero_point?, lo?, hi?]).i32(0));
+    let rounding = Rounding::chosen(dims);
     let args = Args::new().buffer(operands.buffer("a")?).buffer(operands.buffer("b")?);
     let args = args.buffer(operands.buffer("out")?).block(&constants).u64(dims["len"] as u64);
     let mut steps = Steps::none();
-    steps.step(device, &instance("add_i8", 0), spread(device, dims["len"].div_ceil(16), args))?;
+    steps.step(device, &rounding.of(instance("add_i8", 0)), spread(device, dims["len"].div_ceil(16), args))?;
     Ok(steps)
 }
 
 pub(crate) fn instances() -> Vec<Instance> {
     let activations = (0..ACTIVATIONS.len()).map(|kind| instance("activation_bf16", kind));
-    activations.chain([instance("silu_mul", 0), instance("add_i8", 0)]).collect()
+    let integers = instance("add_i8", 0).define("ROUNDING", 1);
+    activations.chain([instance("silu_mul", 0), instance("add_i8", 0), integers]).collect()
 }

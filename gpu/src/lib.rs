@@ -36,5 +36,5 @@ pub use error::{GpuError, Result};
 pub use kernel::{instances, kernels};
 pub use limits::Limits;
 pub use nvrtc::{Arch, Compiled, Compiler, Instance, PRELUDE, Source, Usage};
-pub use planned::{Operands, Steps, steps};
+pub use planned::{Operands, Steps, grade, steps};
 pub use timing::{Times, Timing};

@@ -34,6 +34,11 @@ impl Operands {
         Ok(operands)
     }
 
+    /// Operands that are on the device already, and room for the results, by port; scalars stay on the host.
+    pub fn of(buffers: Vec<(&'static str, Buffer)>, scalars: Tensors) -> Operands {
+        Operands { buffers, scalars }
+    }
+
     /// The buffer of a port.
     ///
     /// # Errors
@@ -69,7 +74,8 @@ impl Operands {
 /// Launches in their order, ready to be made many times.
 #[derive(Default)]
 pub struct Steps {
-    steps: Vec<(Function, Launch)>,
+    /// With whether it reads nothing but weights.
+    steps: Vec<(Function, Launch, bool)>,
     scratch: Vec<Buffer>,
 }
 
@@ -81,7 +87,13 @@ impl Steps {
 
     /// One more launch of a kernel, which is made ready here.
     pub(crate) fn step(&mut self, device: &Device, instance: &Instance, launch: Launch) -> Result<()> {
-        self.steps.push((device.function(instance)?, launch));
+        self.steps.push((device.function(instance)?, launch, false));
+        Ok(())
+    }
+
+    /// One more launch, which reads nothing but weights: what it computes stays as long as they do.
+    pub(crate) fn step_of_weights(&mut self, device: &Device, instance: &Instance, launch: Launch) -> Result<()> {
+        self.steps.push((device.function(instance)?, launch, true));
         Ok(())
     }
 
@@ -103,7 +115,26 @@ impl Steps {
     /// # Errors
     /// Those of [`Device::launch`].
     pub fn launch(&self, device: &Device) -> Result<()> {
-        self.steps.iter().try_for_each(|(function, launch)| device.launch(function, launch))
+        self.steps.iter().try_for_each(|(function, launch, _)| device.launch(function, launch))
+    }
+
+    /// Makes the launches that read nothing but weights, after which [`Steps::launch_prepared`] may be called as long as the weights
+    /// stay as they are.
+    ///
+    /// # Errors
+    /// Those of [`Device::launch`].
+    pub fn prepare(&self, device: &Device) -> Result<()> {
+        let mut weights = self.steps.iter().filter(|(.., weights)| *weights);
+        weights.try_for_each(|(function, launch, _)| device.launch(function, launch))
+    }
+
+    /// Makes the other launches; they may still be running when this returns.
+    ///
+    /// # Errors
+    /// Those of [`Device::launch`].
+    pub fn launch_prepared(&self, device: &Device) -> Result<()> {
+        let mut others = self.steps.iter().filter(|(.., weights)| !*weights);
+        others.try_for_each(|(function, launch, _)| device.launch(function, launch))
     }
 }
 
@@ -129,6 +160,14 @@ fn planned() -> impl Iterator<Item = &'static Planned> {
 pub fn steps(device: &Device, def: &OpDef, dims: &Dims, operands: &Operands) -> Result<Option<Steps>> {
     let planned = planned().find(|planned| planned.name == def.name);
     planned.map(|planned| unless_empty(def, dims, || (planned.steps)(device, dims, operands))).transpose()
+}
+
+/// How far a device goes with the kernels whose launches [`steps`] gives.
+pub fn grade(device: &Device, def: &OpDef) -> Grade {
+    match planned().find(|planned| planned.name == def.name) {
+        Some(planned) => device.facts().grade(planned.least),
+        None => Grade::ReferenceOnly("there is no kernel of the definition"),
+    }
 }
 
 fn unless_empty(def: &OpDef, dims: &Dims, steps: impl FnOnce() -> Result<Steps>) -> Result<Steps> {

@@ -65,9 +65,9 @@ fn windows(dims: &Dims, [high, wide]: [usize; 2]) -> Args {
 }
 
 /// How sums become codes.
-fn requant(operands: &Operands) -> Result<Requant> {
+fn requant<'a>(dims: &Dims, operands: &'a Operands) -> Result<Requant<'a>> {
     let [zero_point, lo, hi] = ["zero_point", "lo", "hi"].map(|name| operands.scalar(name));
-    Ok(Requant { zero_point: zero_point?, lo: lo?, hi: hi? })
+    Requant::new(dims, operands, [zero_point?, lo?, hi?])
 }
 
 /// A tile of a convolution.
@@ -139,50 +139,62 @@ fn beside(kernel: &'static str) -> Instance {
     Instance { kernel, ..tile.instance(COPIES[0]) }
 }
 
-/// Rows of codes with zeros behind them, on the device.
-fn pad(device: &Device, steps: &mut Steps, from: &Buffer, [channels, padded]: [usize; 2]) -> Result<Buffer> {
+/// The launch that copies rows of codes with the code `fill` behind them, and where it copies them to.
+fn pad(device: &Device, from: &Buffer, [channels, padded]: [usize; 2], fill: i32) -> Result<(Buffer, Launch)> {
     let rows = from.len() / channels.max(1);
     let to = device.alloc(DType::I8, rows * padded)?;
-    let args = Args::new().buffer(from).buffer(&to).u64(rows as u64).i32(channels as i32).i32(padded as i32);
-    steps.step(device, &beside("conv_pad"), spread(device, rows * padded / 4, args))?;
-    Ok(to)
+    let args = Args::new().buffer(from).buffer(&to).u64(rows as u64).i32(channels as i32).i32(padded as i32).i32(fill);
+    Ok((to, spread(device, rows * padded / 4, args)))
 }
 
 fn conv(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let [high, wide] = outputs(dims)?;
     let (images, o, pixels) = (dims["n"], dims["o"], dims["n"] * high * wide);
     let channels = padded(dims["c"], pointwise(dims));
-    let (x, weight, scale) = (operands.buffer("x")?, operands.buffer("weight")?, operands.buffer("scale")?);
+    let (x, weight) = (operands.buffer("x")?, operands.buffer("weight")?);
     let input_zero_point: i32 = operands.scalar("input_zero_point")?;
+    let weight_zero_point: i32 = operands.scalar("weight_zero_point")?;
     let mut steps = Steps::none();
-    // Zeros among the weights make codes between the channels count for nothing.
+    // Zeros among the weights make codes between the channels count for nothing, and those of zero do so in the sums of rows.
     let widened = match [dims["c"], channels] {
         [plain, wider] if plain == wider => None,
-        both => Some([pad(device, &mut steps, x, both)?, pad(device, &mut steps, weight, both)?]),
+        both => {
+            let (x, copy_x) = pad(device, x, both, input_zero_point)?;
+            let (weight, copy_weight) = pad(device, weight, both, 0)?;
+            steps.step(device, &beside("conv_pad"), copy_x)?;
+            steps.step_of_weights(device, &beside("conv_pad"), copy_weight)?;
+            Some([x, weight])
+        }
     };
     let [x, weight] = widened.as_ref().map_or([x, weight], |[x, weight]| [x, weight]);
     let length = dims["kh"] * dims["kw"] * channels;
     let folded = device.alloc(DType::I32, o)?;
     let args = Args::new().buffer(weight).buffer(operands.buffer("bias")?).buffer(&folded).i32(o as i32);
-    let args = args.i32(length as i32).i32(input_zero_point);
-    steps.step(device, &beside("conv_fold"), Launch::new([o.div_ceil(4) as u32, 1, 1], [128, 1, 1], args))?;
+    // The sum of a row counts the codes of whole slots.
+    let whole = length.next_multiple_of(TILE_K);
+    let args = args.i32(length as i32).i32(input_zero_point).i32(weight_zero_point).i32(whole as i32);
+    let launch = Launch::new([o.div_ceil(4) as u32, 1, 1], [128, 1, 1], args);
+    steps.step_of_weights(device, &beside("conv_fold"), launch)?;
 
-    let finish = Finish { bias: &folded, requant: Some((scale, requant(operands)?)), act: 0 };
+    let finish = Finish { bias: &folded, requant: Some(requant(dims, operands)?), act: 0 };
     let factors = Factors { a: x, b: weight, out: operands.buffer("out")?, finish };
     let problem = Problem { dtype: DType::I8, m: pixels, n: o, k: length };
-    if pointwise(dims) {
+    if pointwise(dims) && weight_zero_point == 0 {
         steps.extend(gemm::product(device, &problem, Wish::default(), &factors)?);
     } else {
         let multiprocessors = device.facts().shares();
-        let tile = Tile::of(pixels, o, multiprocessors);
+        let tile = if weight_zero_point == 0 { Tile::of(pixels, o, multiprocessors) } else { TILES[0] };
         let tiles = pixels.div_ceil(TILE_M) * o.div_ceil(tile.columns);
         let splits = tile.splits(tiles, length, multiprocessors);
         let partials = if splits > 1 { Some(device.alloc(DType::I32, splits * pixels * o)?) } else { None };
         let shape = windows(dims, [high, wide]).i32(images as i32).i32(channels as i32).i32(o as i32);
         let args = Args::new().buffer(x).buffer(weight).buffer(factors.out).optional(partials.as_ref());
-        let args = args.block(&finish.args()).block(&shape).i32(input_zero_point);
+        let args = args.block(&finish.args()).block(&shape).i32(input_zero_point).i32(weight_zero_point);
         let launch = Launch::new([tiles as u32, splits as u32, 1], [2 * tile.columns as u32, 1, 1], args);
-        steps.step(device, &tile.instance(widest(COPIES, channels)), launch.shared(tile.shared() as u32))?;
+        let instance = tile.instance(widest(COPIES, channels));
+        let instance = if weight_zero_point == 0 { instance } else { instance.define("ROW_SUMS", 1) };
+        let instance = if splits > 1 { instance } else { finish.rounding(instance) };
+        steps.step(device, &instance, launch.shared(tile.shared() as u32))?;
         if let Some(partials) = partials {
             gemm::reduce(device, &mut steps, &problem, partials, splits, &factors)?;
         }
@@ -267,24 +279,27 @@ fn depthwise(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps>
     let [images, channels, multiplier] = ["n", "c", "multiplier"].map(|axis| dims[axis]);
     let shape = windows(dims, outputs).i32(images as i32).i32(channels as i32).i32(multiplier as i32);
     let mut args = Args::new();
-    for name in ["x", "weight", "bias", "scale", "out"] {
+    for name in ["x", "weight", "bias"] {
         args = args.buffer(operands.buffer(name)?);
     }
-    let args = args.block(&shape);
-    let (requant, zero_point) = (requant(operands)?.args(), operands.scalar("input_zero_point")?);
-    let strips = (channels.is_multiple_of(4) && multiplier == 1)
+    let requant = requant(dims, operands)?;
+    let args = args.block(&requant.factors()).buffer(operands.buffer("out")?).block(&shape);
+    let (zero_point, weight_zero_point) =
+        (operands.scalar("input_zero_point")?, operands.scalar::<i32>("weight_zero_point")?);
+    let strips = (channels.is_multiple_of(4) && multiplier == 1 && weight_zero_point == 0)
         .then(|| Strips::of(dims, outputs, device.facts().shares()))
         .flatten();
     let mut steps = Steps::none();
     if let Some(strips) = strips {
         let grid = [strips.strips * strips.bands * images, channels.div_ceil(4 * strips.lanes)];
-        let args = args.block(&strips.args()).block(&requant).i32(zero_point);
+        let args = args.block(&strips.args()).block(&requant.args()).i32(zero_point);
         let launch = Launch::new([grid[0] as u32, grid[1] as u32, 1], [strips.threads() as u32, 1, 1], args);
-        steps.step(device, &depthwise_instance("depthwise", strips.lanes), launch.shared(strips.shared as u32))?;
+        let instance = requant.rounding().of(depthwise_instance("depthwise", strips.lanes));
+        steps.step(device, &instance, launch.shared(strips.shared as u32))?;
     } else {
         let items = outputs[0] * outputs[1] * images * channels * multiplier;
-        let launch = spread(device, items, args.block(&requant).i32(zero_point));
-        steps.step(device, &depthwise_instance("depthwise_any", 8), launch)?;
+        let launch = spread(device, items, args.block(&requant.args()).i32(zero_point).i32(weight_zero_point));
+        steps.step(device, &requant.rounding().of(depthwise_instance("depthwise_any", 8)), launch)?;
     }
     Ok(steps)
 }
@@ -311,7 +326,8 @@ fn pool(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let constants = windows(dims, [high, wide]).i32(images as i32).i32(channels as i32);
     let constants = constants.i32(operands.scalar("lo")?).i32(operands.scalar("hi")?);
     let constants = constants.i32(counted.into()).i32(zero_point);
-    let constants = constants.i32(dims["pad_bottom"] as i32).i32(dims["pad_right"] as i32);
+    let least = if average && dims["codes"] == 1 { -128 } else { 0 };
+    let constants = constants.i32(dims["pad_bottom"] as i32).i32(dims["pad_right"] as i32).i32(least);
     let args = Args::new().buffer(operands.buffer("x")?).buffer(operands.buffer("out")?).block(&constants);
     let width = widest(WIDTHS, channels);
     let items = images * high * wide * channels / width;
@@ -321,10 +337,14 @@ fn pool(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
 }
 
 pub(crate) fn instances() -> Vec<Instance> {
-    let mut all = ["conv_fold", "conv_pad"].map(beside).to_vec();
-    all.extend(TILES.into_iter().flat_map(|tile| COPIES.map(|width| tile.instance(width))));
-    all.extend([8, 16, 32].map(|lanes| depthwise_instance("depthwise", lanes)));
-    all.push(depthwise_instance("depthwise_any", 8));
+    let mut rounding: Vec<Instance> =
+        TILES.into_iter().flat_map(|tile| COPIES.map(|width| tile.instance(width))).collect();
+    rounding.extend(COPIES.map(|width| TILES[0].instance(width).define("ROW_SUMS", 1)));
+    rounding.extend([8, 16, 32].map(|lanes| depthwise_instance("depthwise", lanes)));
+    rounding.push(depthwise_instance("depthwise_any", 8));
+    let integers = rounding.clone().into_iter().map(|instance| instance.define("ROUNDING", 1));
+    let mut all: Vec<Instance> = ["conv_fold", "conv_pad"].map(beside).into_iter().chain(integers).collect();
+    all.extend(rounding);
     all.extend(WIDTHS.into_iter().flat_map(|width| [false, true].map(|average| pool_instance(average, width))));
     all
 }

@@ -1,6 +1,6 @@
 //! The reference interpreter: the oracle.
 
-use crate::{Graph, GraphError, Node, NodeId, ValueId};
+use crate::{Graph, GraphError, Node, NodeId, Value, ValueId};
 use tandem_ops::{Operand, Prepared, reference};
 use tandem_tensor::Tensor;
 
@@ -21,6 +21,15 @@ impl Kernels {
     /// The kernels of a verified graph.
     pub fn new(graph: &Graph) -> Self {
         Kernels { kernels: graph.nodes.iter().map(|node| prepare(graph, node)).collect(), uses: uses(graph) }
+    }
+
+    /// The kernel of every node that has one.
+    pub(crate) fn list(&self) -> &[Option<Prepared>] {
+        &self.kernels
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Option<Prepared>> {
+        self.kernels
     }
 }
 
@@ -44,6 +53,35 @@ fn prepare(graph: &Graph, node: &Node) -> Option<Prepared> {
         .collect::<Option<Vec<_>>>()?;
     let &[result] = node.outputs.as_slice() else { return None };
     Prepared::new(&node.op, graph.arith, graph.ty(x), &weights, graph.ty(result))
+}
+
+/// Whether inputs have the types of these values.
+///
+/// # Errors
+/// When they do not.
+pub(crate) fn check_inputs<'g>(
+    values: impl ExactSizeIterator<Item = &'g Value>,
+    inputs: &[Tensor],
+) -> Result<(), GraphError> {
+    if inputs.len() != values.len() {
+        return Err(GraphError::Input(format!(
+            "the model has {} inputs but {} were given",
+            values.len(),
+            inputs.len()
+        )));
+    }
+    for (value, tensor) in values.zip(inputs) {
+        if tensor.shape() != &value.ty.shape || tensor.dtype() != value.ty.dtype {
+            return Err(GraphError::Input(format!(
+                "input '{}' is {}{} but the model needs {}",
+                value.name,
+                tensor.dtype(),
+                tensor.shape(),
+                value.ty
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl<'g> Interpreter<'g> {
@@ -75,25 +113,9 @@ impl<'g> Interpreter<'g> {
         mut observe: impl FnMut(NodeId, &[Tensor]),
     ) -> Result<Vec<Tensor>, GraphError> {
         let graph = self.graph;
-        if inputs.len() != graph.inputs.len() {
-            return Err(GraphError::Input(format!(
-                "the model has {} inputs but {} were given",
-                graph.inputs.len(),
-                inputs.len()
-            )));
-        }
+        check_inputs(graph.inputs.iter().map(|&id| graph.value(id)), inputs)?;
         let mut env: Vec<Option<Tensor>> = vec![None; graph.values.len()];
         for (&id, tensor) in graph.inputs.iter().zip(inputs) {
-            let value = graph.value(id);
-            if tensor.shape() != &value.ty.shape || tensor.dtype() != value.ty.dtype {
-                return Err(GraphError::Input(format!(
-                    "input '{}' is {}{} but the model needs {}",
-                    value.name,
-                    tensor.dtype(),
-                    tensor.shape(),
-                    value.ty
-                )));
-            }
             env[id.0] = Some(tensor.clone());
         }
         let mut uses = self.kernels.map_or_else(|| uses(graph), |kernels| kernels.uses.clone());

@@ -4,6 +4,7 @@
 //! every device is compared. This crate does no I/O.
 #![forbid(unsafe_code)]
 
+mod compiled;
 mod dot;
 mod evaluate;
 mod interpret;
@@ -16,6 +17,7 @@ mod sample;
 mod text;
 mod verify;
 
+pub use compiled::Compiled;
 pub use dot::dot;
 pub use evaluate::Budget;
 pub use interpret::{Interpreter, Kernels, interpret};

@@ -23,7 +23,8 @@ pub use error::OpError;
 pub use infer::infer;
 pub use op::*;
 pub use operation::{
-    ACTIVATIONS, ACTS, activate, attention, definition, operation, operations, rope_turns, window_outputs,
+    ACTIVATIONS, ACTS, Defined, Source, activate, attention, defined, operation, operations, rope_turns, signed,
+    unsigned, window_outputs,
 };
-pub use quantized::Prepared;
+pub use quantized::{Prepared, code_bytes};
 pub use reference::{Operand, reference};

@@ -1,10 +1,9 @@
 //! The definitions of kernels compute what the operators of graphs compute, to the last bit where they are of codes.
 
-use tandem_ops::arith::{Requant, activation_range, add_params};
-use tandem_ops::def::{Dims, Operation, Random, Tensors, accept};
+use tandem_ops::def::{Dims, Random, accept};
 use tandem_ops::{
-    ACTIVATIONS, Act, Arith, BinaryKind, Conv, Op, Operand, Pool, PoolKind, Prepared, UnaryKind, definition, infer,
-    operation, reference,
+    ACTIVATIONS, Act, Arith, BinaryKind, Conv, Op, Operand, Pool, PoolKind, Prepared, UnaryKind, defined, infer,
+    operation, reference, unsigned,
 };
 use tandem_tensor::{DType, QuantParams, Shape, Tensor, TensorType};
 
@@ -14,78 +13,122 @@ fn ty(dtype: DType, shape: &Shape, quant: Option<&QuantParams>) -> TensorType {
     TensorType { dtype, shape: shape.clone(), quant: quant.cloned() }
 }
 
-/// The result of the graph's operator, and its type.
-fn graph(op: &Op, operands: &[(&Tensor, Option<&QuantParams>)], quant: Option<&QuantParams>) -> Tensor {
+type Quantised<'a> = (&'a Tensor, Option<&'a QuantParams>);
+
+/// The result of the graph's operator, and that of the definition, whose name is given too.
+fn both(
+    op: &Op,
+    arith: Arith,
+    operands: &[Quantised<'_>],
+    quant: Option<&QuantParams>,
+) -> (Tensor, Tensor, &'static str) {
     let types: Vec<TensorType> = operands.iter().map(|(t, q)| ty(t.dtype(), t.shape(), *q)).collect();
-    let shapes = infer(op, &types.iter().collect::<Vec<_>>()).unwrap();
+    let all = types.iter().collect::<Vec<_>>();
+    let shapes = infer(op, &all).unwrap();
     let result = ty(types[0].dtype, &shapes[0], quant);
     let list: Vec<Operand<'_>> = operands.iter().zip(&types).map(|(&(tensor, _), ty)| Operand { tensor, ty }).collect();
-    let found = reference(op, Arith::Xnnpack, &list, &[&result]).unwrap().remove(0);
-    let all = types.iter().collect::<Vec<_>>();
-    let prepared = Prepared::new(op, Arith::Xnnpack, &types[0], &list[1..], &result)
-        .or_else(|| Prepared::without_weights(op, Arith::Xnnpack, &all, &result));
+    let expected = reference(op, arith, &list, &[&result]).unwrap().remove(0);
+    let prepared = Prepared::new(op, arith, &types[0], &list[1..], &result)
+        .or_else(|| Prepared::without_weights(op, arith, &all, &result));
+    let tensors: Vec<&Tensor> = operands.iter().map(|operand| operand.0).collect();
     if let Some(prepared) = prepared {
-        let inputs: Vec<&Tensor> = operands.iter().take(prepared.inputs()).map(|operand| operand.0).collect();
-        assert_eq!(prepared.run(&inputs).unwrap(), found);
+        assert_eq!(prepared.run(&tensors[..prepared.inputs()]).unwrap(), expected);
     }
-    found
+    let instance = defined(op, arith, &all, &result).unwrap_or_else(|why| panic!("{op:?}: {why}"));
+    let inputs = instance.inputs(&tensors).unwrap();
+    let dims = accept(instance.operation, &instance.dims, &inputs).unwrap();
+    let found = instance.operation.reference(&dims, &inputs).unwrap();
+    (unsigned(found.get("out").unwrap(), &result).unwrap(), expected, instance.operation.def().name)
 }
 
-fn by_definition(operation: &dyn Operation, dims: &Dims, inputs: &Tensors) -> Tensor {
-    let dims = accept(operation, dims, inputs).unwrap();
-    operation.reference(&dims, inputs).unwrap().get("out").unwrap().clone()
-}
-
-fn with_range(inputs: Tensors, act: Act, output: &QuantParams) -> Tensors {
-    let (lo, hi) = activation_range(act, DType::I8, output);
-    inputs.with("lo", Tensor::scalar(lo)).with("hi", Tensor::scalar(hi))
-}
+const FAMILIES: [Arith; 2] = [Arith::TfliteRef, Arith::Xnnpack];
 
 fn pads(dims: &Dims) -> Vec<(usize, usize)> {
     vec![(dims["pad_top"], dims["pad_bottom"]), (dims["pad_left"], dims["pad_right"])]
 }
 
+/// The same codes, of `u8` where that is asked for.
+fn codes(tensor: &Tensor, u8s: bool) -> Tensor {
+    let bytes = tensor.to_le_bytes();
+    Tensor::from_le_bytes(if u8s { DType::U8 } else { DType::I8 }, tensor.shape().clone(), &bytes).unwrap()
+}
+
+/// Zero points of all sizes, of codes of either kind.
+fn zero(random: &mut Random, u8s: bool) -> i32 {
+    random.within(0, 256) as i32 - if u8s { 0 } else { 128 }
+}
+
 #[test]
-fn convolutions_are_those_of_the_graph() {
+fn convolutions_are_those_of_the_graph_in_both_families_and_of_both_kinds_of_codes() {
     for name in ["conv2d.i8", "depthwise.i8"] {
         let operation = operation(name).unwrap();
         for (at, sample) in operation.samples().into_iter().enumerate() {
-            let (dims, act) = (&sample.dims, ACTS[at % 4]);
-            let mut random = Random::new(at as u64);
-            let inputs = operation.sample(sample.name, dims, 5).unwrap();
-            let (x, weight) = (inputs.get("x").unwrap(), inputs.get("weight").unwrap());
-            let outputs = weight.shape()[0];
-            let mut scale = |middle: f64| (middle * (0.5 + random.unit())) as f32;
-            let xq = QuantParams::per_tensor(scale(0.04), inputs.scalar("input_zero_point").unwrap());
-            let taps = (weight.len() / outputs.max(1)).max(1) as f64;
-            let yq = QuantParams::per_tensor(scale(0.02 * taps.sqrt()), inputs.scalar("zero_point").unwrap());
-            let wq = QuantParams {
-                scale: (0..outputs).map(|_| scale(0.006)).collect(),
-                zero_point: vec![0; outputs],
-                axis: Some(0),
-            };
-            let factors: Vec<f32> = wq.scale.iter().map(|w| xq.scale() * w / yq.scale()).collect();
-            let channels = if name == "conv2d.i8" { dims["c"] } else { 1 };
-            if dims["c"] == 0 && name == "depthwise.i8" {
-                continue; // A graph's convolution has at least one group.
+            for (arith, u8s) in [(FAMILIES[0], false), (FAMILIES[1], false), (FAMILIES[at % 2], true)] {
+                let (dims, act) = (&sample.dims, ACTS[at % 4]);
+                let mut random = Random::new(at as u64);
+                let inputs = operation.sample(sample.name, dims, 5).unwrap();
+                let [x, weight, bias] = ["x", "weight", "bias"].map(|name| inputs.get(name).unwrap());
+                let outputs = weight.shape()[0];
+                if x.is_empty() || weight.is_empty() {
+                    continue; // Nothing to compute, and a graph's convolution has at least one group.
+                }
+                let channels = if name == "conv2d.i8" { dims["c"] } else { 1 };
+                let weight = weight.clone().reshaped([outputs, dims["kh"], dims["kw"], channels]).unwrap();
+                let (x, weight) = (codes(x, u8s), codes(&weight, u8s));
+                let mut scale = |middle: f64| (middle * (0.5 + random.unit())) as f32;
+                let taps = (weight.len() / outputs.max(1)).max(1) as f64;
+                let (xs, ys) = (scale(0.04), scale(0.02 * taps.sqrt()));
+                // Weights have one scale and zero point as often as a scale for every output.
+                let axis = (at % 2 == 0).then_some(0);
+                let scales = (0..if axis.is_some() { outputs } else { 1 }).map(|_| scale(0.006)).collect::<Vec<_>>();
+                let xq = QuantParams::per_tensor(xs, zero(&mut random, u8s));
+                let yq = QuantParams::per_tensor(ys, zero(&mut random, u8s));
+                let wzero = if u8s { zero(&mut random, u8s) } else { 0 };
+                let wq = QuantParams { zero_point: vec![wzero; scales.len()], scale: scales, axis };
+                let op = Op::Conv(Conv {
+                    stride: vec![dims["stride_h"], dims["stride_w"]],
+                    dilation: vec![dims["dilation_h"], dims["dilation_w"]],
+                    pad: pads(dims),
+                    groups: if name == "conv2d.i8" { 1 } else { dims["c"] },
+                    act,
+                });
+                let (found, expected, of) =
+                    both(&op, arith, &[(&x, Some(&xq)), (&weight, Some(&wq)), (bias, None)], Some(&yq));
+                assert_eq!(found, expected, "{name} {} {arith:?} {u8s}", sample.name);
+                // With one channel both are the same convolution.
+                assert!(of == name || dims["c"] == 1);
             }
-            let weight = weight.clone().reshaped([outputs, dims["kh"], dims["kw"], channels]).unwrap();
-            let op = Op::Conv(Conv {
-                stride: vec![dims["stride_h"], dims["stride_w"]],
-                dilation: vec![dims["dilation_h"], dims["dilation_w"]],
-                pad: pads(dims),
-                groups: if name == "conv2d.i8" { 1 } else { dims["c"] },
-                act,
-            });
-            let bias = inputs.get("bias").unwrap();
-            let expected = graph(&op, &[(x, Some(&xq)), (&weight, Some(&wq)), (bias, None)], Some(&yq));
-            let inputs =
-                with_range(inputs.clone(), act, &yq).with("scale", Tensor::from_vec([outputs], factors).unwrap());
-            assert_eq!(by_definition(operation, dims, &inputs), expected, "{name} {}", sample.name);
-            // With one channel both are the same convolution.
-            let types = [ty(DType::I8, x.shape(), Some(&xq)), ty(DType::I8, weight.shape(), Some(&wq))];
-            assert_eq!(definition(&op, &[&types[0], &types[1]]).unwrap().name, name);
         }
+    }
+}
+
+#[test]
+fn dense_layers_are_convolutions_of_one_pixel() {
+    let mut random = Random::new(3);
+    for at in 0..24 {
+        let (arith, u8s) = (FAMILIES[at % 2], at % 3 == 0);
+        let (m, n, k) = (random.within(1, 5), random.within(1, 40), random.within(1, 300));
+        let (x, w) = (codes(&random.codes([m, k]), u8s), codes(&random.codes([n, k]), u8s));
+        let bias = Tensor::from_vec([n], (0..n).map(|_| random.within(0, 9000) as i32 - 4500).collect()).unwrap();
+        let xq = QuantParams::per_tensor(0.05, zero(&mut random, u8s));
+        let wq = QuantParams::per_tensor(0.007 * (0.5 + random.unit()) as f32, if u8s { 131 } else { 0 });
+        let yq = QuantParams::per_tensor(0.02 * (k as f32).sqrt(), zero(&mut random, u8s));
+        let op = Op::Dense { act: ACTS[at / 2 % 4] };
+        let (found, expected, of) = both(&op, arith, &[(&x, Some(&xq)), (&w, Some(&wq)), (&bias, None)], Some(&yq));
+        assert_eq!((found, of), (expected, "conv2d.i8"), "{arith:?} {u8s} {m} {n} {k}");
+    }
+}
+
+#[test]
+fn products_of_codes_around_0_are_those_of_the_graph() {
+    let mut random = Random::new(4);
+    let op = Op::MatMul { transpose_a: false, transpose_b: true };
+    for arith in FAMILIES {
+        let (a, b) = (random.codes([7, 50]), random.codes([9, 50]));
+        let (aq, bq) = (QuantParams::per_tensor(0.05, 0), QuantParams::per_tensor(0.03, 0));
+        let yq = QuantParams::per_tensor(0.7, -4);
+        let (found, expected, of) = both(&op, arith, &[(&a, Some(&aq)), (&b, Some(&bq))], Some(&yq));
+        assert_eq!((found, of), (expected, "gemm.i8"), "{arith:?}");
     }
 }
 
@@ -96,58 +139,44 @@ fn pools_are_those_of_the_graph() {
         for (at, sample) in operation.samples().into_iter().enumerate() {
             let (dims, act) = (&sample.dims, ACTS[at % 4]);
             let inputs = operation.sample(sample.name, dims, 5).unwrap();
-            let zero_point = inputs.find("zero_point").map_or(3, |t| t.as_slice::<i32>().unwrap()[0]);
-            let q = QuantParams::per_tensor(0.11, zero_point);
-            let op = Op::Pool(Pool {
-                kind,
-                kernel: vec![dims["kh"], dims["kw"]],
-                stride: vec![dims["stride_h"], dims["stride_w"]],
-                dilation: vec![dims["dilation_h"], dims["dilation_w"]],
-                pad: pads(dims),
-                ceil: dims["extent"] == 1,
-                count_include_pad: dims.find("padding") == Some(1),
-                act,
-            });
-            let x = inputs.get("x").unwrap();
-            let expected = graph(&op, &[(x, Some(&q))], Some(&q));
-            let inputs = with_range(inputs.clone(), act, &q);
-            assert_eq!(by_definition(operation, dims, &inputs), expected, "{name} {}", sample.name);
-            assert_eq!(definition(&op, &[&ty(DType::I8, x.shape(), Some(&q))]).unwrap().name, name);
+            for u8s in [false, true] {
+                let zero_point = inputs.find("zero_point").map_or(3, |t| t.as_slice::<i32>().unwrap()[0]);
+                let q = QuantParams::per_tensor(0.11, zero_point + if u8s { 128 } else { 0 });
+                let op = Op::Pool(Pool {
+                    kind,
+                    kernel: vec![dims["kh"], dims["kw"]],
+                    stride: vec![dims["stride_h"], dims["stride_w"]],
+                    dilation: vec![dims["dilation_h"], dims["dilation_w"]],
+                    pad: pads(dims),
+                    ceil: dims["extent"] == 1,
+                    count_include_pad: dims.find("padding") == Some(1),
+                    act,
+                });
+                let x = codes(inputs.get("x").unwrap(), u8s);
+                if x.is_empty() {
+                    continue; // Nothing to compute.
+                }
+                let (found, expected, of) = both(&op, Arith::Xnnpack, &[(&x, Some(&q))], Some(&q));
+                assert_eq!((found, of), (expected, name), "{} {u8s}", sample.name);
+            }
         }
     }
 }
 
 #[test]
-fn sums_are_those_of_the_graph() {
-    let operation = operation("add.i8").unwrap();
+fn sums_are_those_of_the_graph_in_both_families_and_of_both_kinds_of_codes() {
     let mut random = Random::new(8);
-    for at in 0..40 {
-        let act = ACTS[at % 4];
+    for at in 0..80 {
+        let (act, arith, u8s) = (ACTS[at % 4], FAMILIES[at / 4 % 2], at % 3 == 0);
         let mut quant = |middle: f64| {
             let scale = middle * 4f64.powf(4.0 * random.unit() - 2.0);
-            QuantParams::per_tensor(scale as f32, random.within(0, 256) as i32 - 128)
+            QuantParams::per_tensor(scale as f32, zero(&mut random, u8s))
         };
         let (aq, bq, yq) = (quant(0.05), quant(0.03), quant(0.06));
         let op = Op::Binary { kind: BinaryKind::Add, act };
-        let dims = operation.samples()[2].dims.clone();
-        let inputs = operation.sample("usual", &dims, at as u64).unwrap();
-        let (a, b) = (inputs.get("a").unwrap(), inputs.get("b").unwrap());
-        let expected = graph(&op, &[(a, Some(&aq)), (b, Some(&bq))], Some(&yq));
-        let params = add_params(Arith::Xnnpack, &aq, &bq, &yq, DType::I8, act, false);
-        let single = |requant| match requant {
-            Requant::SingleRounding { multiplier, shift } => (multiplier, shift as i32),
-            other => panic!("{other:?}"),
-        };
-        let inputs = with_range(inputs.clone(), act, &yq)
-            .with("a_zero_point", Tensor::scalar(aq.zero_point()))
-            .with("b_zero_point", Tensor::scalar(bq.zero_point()))
-            .with("a_multiplier", Tensor::scalar(single(params.a.requant).0))
-            .with("b_multiplier", Tensor::scalar(single(params.b.requant).0))
-            .with("shift", Tensor::scalar(single(params.output).1))
-            .with("zero_point", Tensor::scalar(yq.zero_point()));
-        assert_eq!(by_definition(operation, &dims, &inputs), expected, "{aq:?} {bq:?} {yq:?}");
-        let types = [ty(DType::I8, a.shape(), Some(&aq)), ty(DType::I8, b.shape(), Some(&bq))];
-        assert_eq!(definition(&op, &[&types[0], &types[1]]).unwrap().name, "add.i8");
+        let (a, b) = (codes(&random.codes([7, 143]), u8s), codes(&random.codes([7, 143]), u8s));
+        let (found, expected, of) = both(&op, arith, &[(&a, Some(&aq)), (&b, Some(&bq))], Some(&yq));
+        assert_eq!((found, of), (expected, "add.i8"), "{arith:?} {aq:?} {bq:?} {yq:?}");
     }
 }
 
@@ -158,10 +187,13 @@ fn softmax_and_activations_are_those_of_the_graph() {
         for sample in operation.samples() {
             let inputs = operation.sample(sample.name, &sample.dims, 5).unwrap();
             let (x, beta) = (inputs.get("x").unwrap(), inputs.scalar("beta").unwrap());
+            if x.is_empty() {
+                continue; // Nothing to compute.
+            }
             let op = Op::Softmax { axis: 1, beta, log: sample.dims["log"] == 1 };
-            let (found, expected) = (by_definition(operation, &sample.dims, &inputs), graph(&op, &[(x, None)], None));
+            let (found, expected, of) = both(&op, Arith::Xnnpack, &[(x, None)], None);
             same(&found, &expected, sample.name);
-            assert_eq!(definition(&op, &[&ty(x.dtype(), x.shape(), None)]).unwrap().name, name);
+            assert_eq!(of, name);
         }
     }
     let operation = operation("activation.bf16").unwrap();
@@ -179,8 +211,11 @@ fn softmax_and_activations_are_those_of_the_graph() {
     for sample in operation.samples() {
         let inputs = operation.sample(sample.name, &sample.dims, 5).unwrap();
         let (x, op) = (inputs.get("x").unwrap(), Op::Unary(kinds[sample.dims["kind"]]));
-        same(&by_definition(operation, &sample.dims, &inputs), &graph(&op, &[(x, None)], None), sample.name);
-        assert_eq!(definition(&op, &[&ty(x.dtype(), x.shape(), None)]).unwrap().name, "activation.bf16");
+        if !x.is_empty() {
+            let (found, expected, of) = both(&op, Arith::Xnnpack, &[(x, None)], None);
+            same(&found, &expected, sample.name);
+            assert_eq!(of, "activation.bf16");
+        }
     }
 }
 
@@ -193,33 +228,43 @@ fn same(found: &Tensor, expected: &Tensor, context: &str) {
 }
 
 #[test]
-fn an_operator_without_a_definition_has_none() {
-    let q = QuantParams::per_tensor(0.1, 3);
-    let codes = |shape: &[usize]| TensorType::new(DType::I8, shape).with_quant(q.clone());
-    let centred = |shape: &[usize]| TensorType::new(DType::I8, shape).with_quant(QuantParams::per_tensor(0.1, 0));
+fn an_operator_without_a_definition_is_refused_with_the_reason() {
+    let quant = |zero| QuantParams::per_tensor(0.1, zero);
+    let codes = |shape: &[usize]| TensorType::new(DType::I8, shape).with_quant(quant(3));
     let plain = |dtype, shape: &[usize]| TensorType::new(dtype, shape);
-    let name = |op: &Op, operands: &[&TensorType]| definition(op, operands).map(|def| def.name);
-    let conv = |groups| {
-        Op::Conv(Conv { stride: vec![1; 2], dilation: vec![1; 2], pad: vec![(0, 0); 2], groups, act: Act::None })
+    let why = |op: &Op, operands: &[&TensorType], result: &TensorType| {
+        defined(op, Arith::TfliteRef, operands, result).map_or_else(|why| why, |instance| format!("{instance:?}"))
+    };
+    let conv = |kernel: usize, groups| {
+        let pad = vec![(kernel / 2, kernel / 2); 2];
+        Op::Conv(Conv { stride: vec![1; 2], dilation: vec![1; 2], pad, groups, act: Act::None })
     };
     let x = codes(&[1, 4, 4, 8]);
-    assert_eq!(name(&conv(1), &[&x, &centred(&[8, 1, 1, 8])]), Some("conv2d.i8"));
-    assert_eq!(name(&conv(8), &[&x, &centred(&[8, 1, 1, 1])]), Some("depthwise.i8"));
-    assert_eq!(name(&conv(2), &[&x, &centred(&[8, 1, 1, 4])]), None, "groups");
-    assert_eq!(name(&conv(1), &[&x, &codes(&[8, 1, 1, 8])]), None, "weights that are not centred");
-    let f32s = plain(DType::F32, &[1, 4, 4, 8]);
-    assert_eq!(name(&conv(1), &[&f32s, &plain(DType::F32, &[8, 1, 1, 8])]), None, "floats");
+    assert!(why(&conv(1, 1), &[&x, &codes(&[8, 1, 1, 8])], &x).starts_with("conv2d.i8"));
+    assert!(why(&conv(1, 8), &[&x, &codes(&[8, 1, 1, 1])], &x).starts_with("depthwise.i8"));
+    assert!(why(&conv(1, 2), &[&x, &codes(&[8, 1, 1, 4])], &x).contains("in groups of several channels"));
+    let wide = TensorType::new(DType::I8, [8, 1, 1, 8]).with_quant(quant(300));
+    assert!(why(&conv(1, 1), &[&x, &wide], &x).contains("weight_zero_point is 300"));
+    let (f32s, result) = (plain(DType::F32, &[1, 4, 4, 8]), plain(DType::F32, &[1, 4, 4, 6]));
+    assert!(why(&conv(1, 1), &[&f32s, &plain(DType::F32, &[6, 1, 1, 8])], &result).starts_with("gemm.f32"));
+    assert!(why(&conv(3, 1), &[&f32s, &plain(DType::F32, &[6, 3, 3, 8])], &result).contains("convolves floats"));
     let dense = Op::Dense { act: Act::Relu };
-    assert_eq!(name(&dense, &[&codes(&[5, 8]), &centred(&[3, 8])]), Some("gemm.i8"));
-    assert_eq!(name(&dense, &[&plain(DType::BF16, &[5, 8]), &plain(DType::BF16, &[3, 8])]), Some("gemm.bf16"));
-    assert_eq!(name(&Op::Dense { act: Act::Relu6 }, &[&codes(&[5, 8]), &centred(&[3, 8])]), None);
-    let product = Op::MatMul { transpose_a: false, transpose_b: true };
-    assert_eq!(name(&product, &[&plain(DType::F32, &[5, 8]), &plain(DType::F32, &[3, 8])]), Some("gemm.f32"));
+    let half = |shape: &[usize]| plain(DType::BF16, shape);
+    assert!(why(&dense, &[&half(&[5, 8]), &half(&[3, 8])], &half(&[5, 3])).starts_with("gemm.bf16"));
+    let cut = Op::Dense { act: Act::Relu6 };
+    assert!(why(&cut, &[&half(&[5, 8]), &half(&[3, 8])], &half(&[5, 3])).contains("no activation Relu6"));
+    let product = |transpose_b| Op::MatMul { transpose_a: false, transpose_b };
+    let f32s = |shape: &[usize]| plain(DType::F32, shape);
+    assert!(why(&product(true), &[&f32s(&[5, 8]), &f32s(&[3, 8])], &f32s(&[5, 3])).starts_with("gemm.f32"));
+    assert!(why(&product(false), &[&f32s(&[5, 8]), &f32s(&[8, 3])], &f32s(&[5, 3])).contains("has to be transposed"));
     let add = Op::Binary { kind: BinaryKind::Add, act: Act::None };
-    assert_eq!(name(&add, &[&x, &codes(&[8])]), None, "broadcast");
-    assert_eq!(name(&Op::Softmax { axis: 1, beta: 1.0, log: false }, &[&f32s]), None, "not the last axis");
-    assert_eq!(name(&Op::Unary(UnaryKind::Exp), &[&plain(DType::BF16, &[4])]), None);
-    assert_eq!(name(&conv(1), &[]), None);
+    assert!(why(&add, &[&x, &codes(&[8])], &x).contains("of one shape"));
+    let softmax = Op::Softmax { axis: 1, beta: 1.0, log: false };
+    assert!(why(&softmax, &[&f32s(&[1, 4, 8])], &f32s(&[1, 4, 8])).contains("last axis"));
+    assert!(why(&softmax, &[&codes(&[1, 4])], &codes(&[1, 4])).contains("softmax of i8"));
+    assert!(why(&Op::Unary(UnaryKind::Exp), &[&half(&[4])], &half(&[4])).contains("of bf16"));
+    assert!(why(&conv(1, 1), &[], &x).contains("no operand"));
+    assert!(why(&add, &[&codes(&[0]), &codes(&[0])], &codes(&[0])).contains("empty"));
 }
 
 #[test]
@@ -229,7 +274,9 @@ fn scalars_that_are_no_codes_are_refused() {
         ("depthwise.i8", "zero_point", -129),
         ("max_pool.i8", "lo", 200),
         ("average_pool.i8", "zero_point", 1000),
+        ("conv2d.i8", "weight_zero_point", 200),
         ("add.i8", "shift", 32),
+        ("add.i8", "multiplier", 2),
         ("add.i8", "hi", -128),
     ] {
         let operation = operation(name).unwrap();

@@ -26,6 +26,12 @@ pub trait Backend: Send {
         tandem_ops::cost(&node.op, &operands).ok()
     }
 
+    /// What a node would take on the device at the least, projected from what the device can do; `None` where that is not known, or
+    /// the node does not run here.
+    fn project(&self, _graph: &Graph, _node: &Node) -> Option<Duration> {
+        None
+    }
+
     /// Gets a segment, as a graph of its own, ready to run.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use crate::profile::median;
 use crate::{Backend, Executable, RuntimeError, Taken};
 use std::time::{Duration, Instant};
-use tandem_graph::{Graph, Interpreter, Kernels, Node, NodeId};
+use tandem_graph::{Compiled, Graph, GraphError, Interpreter, Kernels, Node, NodeId};
 use tandem_plan::Device;
 use tandem_tensor::Tensor;
 
@@ -25,19 +25,18 @@ impl Backend for CpuBackend {
     }
 
     fn compile(&mut self, segment: &Graph) -> Result<Box<dyn Executable>, RuntimeError> {
-        Ok(Box::new(CpuSegment { kernels: Kernels::new(segment), graph: segment.clone() }))
+        Ok(Box::new(CpuSegment::new(segment)))
     }
 
     /// The median time of a node in runs of the whole graph: with the caches as its neighbours leave them.
     fn measure(&mut self, graph: &Graph, done: &mut dyn FnMut()) -> Result<Vec<Result<Taken, String>>, RuntimeError> {
-        let kernels = Kernels::new(graph);
-        let interpreter = Interpreter::with_kernels(graph, &kernels);
+        let mut segment = CpuSegment::new(graph);
         let inputs = graph.zero_inputs();
         let mut walls: Vec<Vec<Duration>> = vec![Vec::new(); graph.nodes.len()];
         let start = Instant::now();
         for run in 0..RUNS {
             let mut last = Instant::now();
-            interpreter.run_observed(&inputs, |NodeId(n), _| {
+            segment.run_observed(&inputs, |NodeId(n)| {
                 let now = Instant::now();
                 walls[n].push(now - last);
                 last = now;
@@ -56,14 +55,36 @@ impl Backend for CpuBackend {
     }
 }
 
-struct CpuSegment {
-    graph: Graph,
-    kernels: Kernels,
+/// A segment with its kernels prepared.
+enum CpuSegment {
+    Compiled(Box<Compiled>),
+    /// Of which some nodes have no prepared kernel.
+    Interpreted {
+        graph: Graph,
+        kernels: Kernels,
+    },
+}
+
+impl CpuSegment {
+    fn new(graph: &Graph) -> CpuSegment {
+        match Compiled::new(graph, Kernels::new(graph)) {
+            Ok(compiled) => CpuSegment::Compiled(Box::new(compiled)),
+            Err(kernels) => CpuSegment::Interpreted { graph: graph.clone(), kernels },
+        }
+    }
+
+    fn run_observed(&mut self, inputs: &[Tensor], mut observe: impl FnMut(NodeId)) -> Result<Vec<Tensor>, GraphError> {
+        match self {
+            CpuSegment::Compiled(compiled) => compiled.run_observed(inputs, observe),
+            CpuSegment::Interpreted { graph, kernels } => {
+                Interpreter::with_kernels(graph, kernels).run_observed(inputs, |node, _| observe(node))
+            }
+        }
+    }
 }
 
 impl Executable for CpuSegment {
     fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
-        let interpreter = Interpreter::with_kernels(&self.graph, &self.kernels);
-        samples.iter().map(|inputs| Ok(interpreter.run(inputs)?)).collect()
+        samples.iter().map(|inputs| Ok(self.run_observed(inputs, |_| {})?)).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The errors of a run, sorted by what a caller should do about them.
 
 use tandem_driver::DriverError;
+use tandem_gpu::GpuError;
 use tandem_graph::GraphError;
 use tandem_jit::JitError;
 use tandem_plan::Device;
@@ -41,6 +42,9 @@ pub enum RuntimeError {
     /// The device or the way to it failed; the class is the driver's.
     #[error(transparent)]
     Device(#[from] DriverError),
+    /// A kernel of a GPU, its compiler or the device refused or failed; the class is theirs.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
     /// A kernel or the graph refused (Invalid or Unsupported).
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -64,6 +68,13 @@ impl RuntimeError {
             }
             RuntimeError::Compile(_) | RuntimeError::Graph(_) | RuntimeError::Invalid(_) => ErrorClass::Invalid,
             RuntimeError::NoBackend(_) => ErrorClass::Unavailable,
+            RuntimeError::Gpu(error) => match error {
+                GpuError::Unsupported(_) => ErrorClass::Unsupported,
+                GpuError::Invalid(_) => ErrorClass::Invalid,
+                GpuError::Exhausted(_) => ErrorClass::Exhausted,
+                GpuError::Fault(_) => ErrorClass::Fault,
+                GpuError::Unavailable(_) => ErrorClass::Unavailable,
+            },
             RuntimeError::Device(error) => match error.class() {
                 tandem_driver::ErrorClass::Unsupported => ErrorClass::Unsupported,
                 tandem_driver::ErrorClass::Invalid => ErrorClass::Invalid,

@@ -1,15 +1,16 @@
-//! A profile on another clock: what was run, in the order in which each device ran it, as it would have gone with other durations.
+//! A profile on another clock: what was run, as the executor would have run it had everything taken other durations.
 //!
 //! A simulated device takes this host's time for its simulation, and its own time in cycles. The replay gives every run the time of its
-//! device, keeps all that orders runs, and so puts all devices on one time axis:
+//! device, follows the executor's rules, and so puts all devices on one time axis:
 //!
-//! - a segment is staged once what it reads is on the host, and computes once it is staged and the run before it has ended;
+//! - a segment is staged once what it reads is on the host, the oldest request's first, and computes once it is staged and the run
+//!   before it has ended;
 //! - staging and collecting of a device take turns, beside its computing, and two runs of a device are under way at most;
 //! - as many requests are under way as in the run: the next one is let in when one ends, and what was handed in together begins when
 //!   all before it has ended.
 
 use crate::{Profile, Round, Span};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use tandem_plan::Device;
 
@@ -112,16 +113,25 @@ impl Timeline {
     }
 }
 
-/// The jobs of a device, in order, and how far they are.
+/// A device, and how far it is.
 struct Lane {
     device: Device,
-    jobs: Vec<usize>,
-    staged: usize,
-    collected: usize,
+    /// Spans that can be staged, and since when.
+    ready: Vec<(usize, f64)>,
+    /// Spans that were staged and not collected, by their indices in the runs.
+    under_way: VecDeque<usize>,
     /// When the host has done the copy before, and when the device the run before.
     copies_end: f64,
     compute_end: f64,
     load: Load,
+}
+
+/// What can be done next.
+#[derive(Clone, Copy, PartialEq)]
+enum Action {
+    Collect,
+    /// A place in [`Lane::ready`].
+    Stage(usize),
 }
 
 /// Lets requests in.
@@ -152,6 +162,21 @@ impl<'a> Gate<'a> {
     }
 }
 
+/// A replay under way.
+struct Replay<'a> {
+    profile: &'a Profile,
+    /// The span of a request and a segment.
+    span_of: HashMap<(u64, usize), usize>,
+    /// For every segment those that read what it makes.
+    feeds: Vec<Vec<usize>>,
+    lanes: Vec<Lane>,
+    runs: Vec<Replayed>,
+    /// By span: how many segments it waits for, and when the last of those that are done was.
+    missing: Vec<(usize, f64)>,
+    /// By request: spans that are left, when it came in, when it ended.
+    requests: HashMap<u64, (usize, f64, f64)>,
+}
+
 impl Profile {
     /// The runs of the profile with these durations of stage, compute and collect, in seconds. `None` where the profile does not hold all
     /// runs, as it is limited.
@@ -159,95 +184,144 @@ impl Profile {
         if self.is_cut() {
             return None;
         }
-        let mut lanes: Vec<Lane> = Vec::new();
-        let mut index_of: HashMap<(u64, usize), usize> = HashMap::new();
-        let mut left: HashMap<u64, usize> = HashMap::new();
-        let mut order: Vec<usize> = (0..self.spans.len()).collect();
-        order.sort_by_key(|&i| self.spans[i].phases.compute.begin);
-        for i in order {
-            let span = &self.spans[i];
-            let device = self.segments.get(span.row)?.device;
-            index_of.insert((span.request, span.segment), i);
-            *left.entry(span.request).or_default() += 1;
-            match lanes.iter_mut().find(|lane| lane.device == device) {
-                Some(lane) => lane.jobs.push(i),
-                None => lanes.push(Lane::new(device, i)),
-            }
-        }
-        let mut numbers: Vec<u64> = left.keys().copied().collect();
+        let mut replay = Replay::new(self)?;
+        let mut numbers: Vec<u64> = replay.requests.keys().copied().collect();
         numbers.sort_unstable();
-        let samples_of: HashMap<u64, u64> = self.spans.iter().map(|span| (span.request, span.samples)).collect();
         let mut gate = Gate { rounds: &self.rounds, waiting: &numbers, under_way: 0, round: 0 };
-        let mut admitted: HashMap<u64, f64> = HashMap::new();
-        admitted.extend(gate.admit().map(|&request| (request, 0.0)));
-        let (mut ends, mut last): (HashMap<u64, f64>, f64) = (HashMap::new(), 0.0);
-        let mut done: Vec<Option<f64>> = vec![None; self.spans.len()];
-        let mut runs: Vec<Replayed> = Vec::with_capacity(self.spans.len());
-        let mut run_of: Vec<Option<usize>> = vec![None; self.spans.len()];
+        let mut last = 0f64;
+        gate.admit().try_for_each(|&request| replay.begin(request, 0.0))?;
         // Whatever can be done first is done next; what it makes possible comes later than itself.
-        while runs.len() < self.spans.len() || lanes.iter().any(|lane| lane.collected < lane.jobs.len()) {
-            let ready = |i: usize| {
-                let span = &self.spans[i];
-                let needs = self.needs.get(span.segment).map(Vec::as_slice).unwrap_or_default();
-                let made = needs.iter().map(|&need| done[*index_of.get(&(span.request, need))?]);
-                made.fold(admitted.get(&span.request).copied(), |latest, made| Some(latest?.max(made?)))
+        while let Some((begin, action, lane)) = replay.next() {
+            let ended = match action {
+                Action::Stage(at) => {
+                    replay.stage(lane, at, begin, seconds);
+                    None
+                }
+                Action::Collect => replay.collect(lane, begin, seconds)?,
             };
-            let next = lanes.iter().enumerate().flat_map(|(l, lane)| {
-                let collect = lane.jobs.get(lane.collected).filter(|_| lane.collected < lane.staged);
-                let collect = collect.and_then(|&i| Some((runs[run_of[i]?].compute.1.max(lane.copies_end), false, l)));
-                let stage = lane.jobs.get(lane.staged).filter(|_| lane.staged < lane.collected + 2);
-                let stage = stage.and_then(|&i| Some((ready(i)?.max(lane.copies_end), true, l)));
-                [collect, stage].into_iter().flatten()
-            });
-            let (begin, stages, l) = next.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
-            let lane = &mut lanes[l];
-            if stages {
-                let i = lane.jobs[lane.staged];
-                let [stage, compute, _] = seconds(&self.spans[i]);
-                lane.copies_end = begin + stage;
-                let start = lane.copies_end.max(lane.compute_end);
-                lane.compute_end = start + compute;
-                lane.staged += 1;
-                (lane.load.copy_seconds, lane.load.compute_seconds) =
-                    (lane.load.copy_seconds + stage, lane.load.compute_seconds + compute);
-                run_of[i] = Some(runs.len());
-                let (stage, compute) = ((begin, lane.copies_end), (start, lane.compute_end));
-                runs.push(Replayed { span: self.spans[i], device: lane.device, stage, compute, collect: (0.0, 0.0) });
-                continue;
-            }
-            let i = lane.jobs[lane.collected];
-            let [_, _, collect] = seconds(&self.spans[i]);
-            let end = begin + collect;
-            (lane.copies_end, lane.collected) = (end, lane.collected + 1);
-            lane.load.copy_seconds += collect;
-            runs[run_of[i]?].collect = (begin, end);
-            done[i] = Some(end);
-            let request = self.spans[i].request;
-            let latest = ends.entry(request).or_insert(end);
-            *latest = latest.max(end);
-            let left = left.get_mut(&request)?;
-            *left -= 1;
-            if *left == 0 {
-                let latest = *latest;
+            if let Some(end) = ended {
                 gate.under_way -= 1;
-                last = last.max(latest);
+                last = last.max(end);
                 // A round begins when all of the one before have ended.
-                let since = if gate.under_way == 0 { last } else { latest };
-                admitted.extend(gate.admit().map(|&request| (request, since)));
+                let since = if gate.under_way == 0 { last } else { end };
+                gate.admit().try_for_each(|&request| replay.begin(request, since))?;
             }
         }
-        let requests: Option<Vec<(f64, f64)>> =
-            numbers.iter().map(|r| Some((*admitted.get(r)?, *ends.get(r)?))).collect();
-        let requests = requests?;
-        let loads = lanes.into_iter().map(|lane| lane.load).collect();
-        Some(Timeline { runs, requests, loads, samples: samples_of.values().sum(), seconds: last })
+        let samples: HashMap<u64, u64> = self.spans.iter().map(|span| (span.request, span.samples)).collect();
+        let whole =
+            |number| replay.requests.get(number).filter(|(left, ..)| *left == 0).map(|&(_, begin, end)| (begin, end));
+        let requests: Option<Vec<(f64, f64)>> = numbers.iter().map(whole).collect();
+        let (requests, loads) = (requests?, replay.lanes.iter().map(|lane| lane.load).collect());
+        Some(Timeline { runs: replay.runs, requests, loads, samples: samples.values().sum(), seconds: last })
+    }
+}
+
+impl<'a> Replay<'a> {
+    fn new(profile: &'a Profile) -> Option<Replay<'a>> {
+        let mut replay = Replay {
+            profile,
+            span_of: HashMap::new(),
+            feeds: vec![Vec::new(); profile.needs.len()],
+            lanes: Vec::new(),
+            runs: Vec::with_capacity(profile.spans.len()),
+            missing: Vec::with_capacity(profile.spans.len()),
+            requests: HashMap::new(),
+        };
+        for (segment, needs) in profile.needs.iter().enumerate() {
+            needs.iter().for_each(|&need| replay.feeds[need].push(segment));
+        }
+        for (i, span) in profile.spans.iter().enumerate() {
+            let device = profile.segments.get(span.row)?.device;
+            if !replay.lanes.iter().any(|lane| lane.device == device) {
+                replay.lanes.push(Lane::new(device));
+            }
+            replay.span_of.insert((span.request, span.segment), i);
+            replay.missing.push((profile.needs.get(span.segment)?.len(), 0.0));
+            replay.requests.entry(span.request).or_insert((0, 0.0, 0.0)).0 += 1;
+        }
+        Some(replay)
+    }
+
+    /// Lets a request in.
+    fn begin(&mut self, request: u64, since: f64) -> Option<()> {
+        self.requests.get_mut(&request)?.1 = since;
+        let first = (0..self.profile.needs.len()).filter(|&segment| self.profile.needs[segment].is_empty());
+        let first: Vec<usize> = first.filter_map(|s| self.span_of.get(&(request, s)).copied()).collect();
+        first.into_iter().try_for_each(|span| self.make_ready(span, since))
+    }
+
+    fn make_ready(&mut self, span: usize, since: f64) -> Option<()> {
+        let device = self.profile.segments.get(self.profile.spans[span].row)?.device;
+        self.lanes.iter_mut().find(|lane| lane.device == device)?.ready.push((span, since));
+        Some(())
+    }
+
+    /// What can be done first, on which lane. Of several runs that a device could stage, the oldest request's goes first, and the
+    /// plan's order decides within it.
+    fn next(&self) -> Option<(f64, Action, usize)> {
+        let of = |(l, lane): (usize, &Lane)| {
+            let collect =
+                lane.under_way.front().map(|&run| (self.runs[run].compute.1.max(lane.copies_end), Action::Collect, l));
+            let room = lane.under_way.len() < 2;
+            let order = |&(at, begin): &(usize, f64)| {
+                let span = &self.profile.spans[lane.ready[at].0];
+                (begin, span.request, span.segment)
+            };
+            let begins =
+                lane.ready.iter().enumerate().filter(|_| room).map(|(at, (_, since))| (at, since.max(lane.copies_end)));
+            let stage = begins.min_by(|a, b| {
+                let ((begin, request, segment), other) = (order(a), order(b));
+                begin.total_cmp(&other.0).then((request, segment).cmp(&(other.1, other.2)))
+            });
+            [collect, stage.map(|(at, begin)| (begin, Action::Stage(at), l))]
+        };
+        let all = self.lanes.iter().enumerate().flat_map(of).flatten();
+        all.min_by(|a, b| a.0.total_cmp(&b.0).then((a.1 != Action::Collect).cmp(&(b.1 != Action::Collect))))
+    }
+
+    fn stage(&mut self, lane: usize, at: usize, begin: f64, seconds: &dyn Fn(&Span) -> [f64; 3]) {
+        let lane = &mut self.lanes[lane];
+        let span = self.profile.spans[lane.ready.swap_remove(at).0];
+        let [stage, compute, _] = seconds(&span);
+        lane.copies_end = begin + stage;
+        let start = lane.copies_end.max(lane.compute_end);
+        lane.compute_end = start + compute;
+        lane.load.copy_seconds += stage;
+        lane.load.compute_seconds += compute;
+        lane.under_way.push_back(self.runs.len());
+        let (stage, compute) = ((begin, lane.copies_end), (start, lane.compute_end));
+        self.runs.push(Replayed { span, device: lane.device, stage, compute, collect: (0.0, 0.0) });
+    }
+
+    /// Gives when the request ended, where this was the last of it.
+    fn collect(&mut self, lane: usize, begin: f64, seconds: &dyn Fn(&Span) -> [f64; 3]) -> Option<Option<f64>> {
+        let lane = &mut self.lanes[lane];
+        let run = lane.under_way.pop_front()?;
+        let span = self.runs[run].span;
+        let [_, _, collect] = seconds(&span);
+        let end = begin + collect;
+        lane.copies_end = end;
+        lane.load.copy_seconds += collect;
+        self.runs[run].collect = (begin, end);
+        for reader in self.feeds.get(span.segment)?.clone() {
+            let Some(&i) = self.span_of.get(&(span.request, reader)) else { continue };
+            let (missing, since) = &mut self.missing[i];
+            (*missing, *since) = (*missing - 1, since.max(end));
+            if *missing == 0 {
+                let since = *since;
+                self.make_ready(i, since)?;
+            }
+        }
+        let (left, _, latest) = self.requests.get_mut(&span.request)?;
+        (*left, *latest) = (*left - 1, latest.max(end));
+        Some((*left == 0).then_some(*latest))
     }
 }
 
 impl Lane {
-    fn new(device: Device, first: usize) -> Lane {
+    fn new(device: Device) -> Lane {
         let load = Load { device, compute_seconds: 0.0, copy_seconds: 0.0 };
-        Lane { device, jobs: vec![first], staged: 0, collected: 0, copies_end: 0.0, compute_end: 0.0, load }
+        Lane { device, ready: Vec::new(), under_way: VecDeque::new(), copies_end: 0.0, compute_end: 0.0, load }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Where the tools are that `cargo x setup` installs: `TANDEM_TOOLS`, else `.tools` at the root of the workspace.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use tandem_gpu::{Cache, Compiler};
 use tandem_sim::tsim::Tools;
 
 /// The folder of the tools, if it holds `marker`, a path of the tool within it.
@@ -30,6 +32,16 @@ pub fn verilator() -> Option<Tools> {
         // The workspace itself does not build without a compiler, so this is no reason to skip.
         Err(error) => panic!("{error}"),
     }
+}
+
+/// The compiler of CUDA kernels, with a cache of what it has compiled that is kept between runs.
+///
+/// `None` as for [`folder`].
+pub fn nvrtc() -> Option<Arc<Compiler>> {
+    let libraries = folder("nvrtc", "nvidia/cu13/lib/libnvrtc.so.13")?.join("nvidia/cu13/lib");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let cache = Cache::new(target.join("tandem-kernels"));
+    Some(Arc::new(Compiler::open(&libraries, Some(cache)).expect("the folder of NVRTC has a compiler that works")))
 }
 
 /// A folder for what tests build, kept between runs.

@@ -10,7 +10,7 @@ use tandem_hw::shell::{Memory, Sdram, Shell, board_cells, board_verilog};
 use tandem_import::{ImportOptions, import};
 use tandem_isa::{HwConfig, parse};
 use tandem_ops::Arith;
-use tandem_plan::{Device, partition};
+use tandem_plan::{Device as Placed, partition};
 use tandem_runtime::{Backend, CpuBackend, Executor, VtaBackend};
 use tandem_sim::FsimBus;
 use tandem_sim::board::{BoardModel, BoardOptions, BoardPort, BoardSim, Cable, CableFaults, chip_of};
@@ -132,7 +132,7 @@ fn a_device_for_another_configuration_is_refused_with_both_digests() {
 
 /// The codes of samples on a bus.
 fn run(graph: &Graph, config: &HwConfig, bus: Box<dyn Bus + Send>, samples: &[Vec<Tensor>]) -> Vec<u8> {
-    let plan = partition(graph, Device::Vta(0), |node| tandem_jit::supports(graph, node, config));
+    let plan = partition(graph, Placed::Vta(0), |node| tandem_jit::supports(graph, node, config));
     let device = Device::open(bus, config).unwrap();
     let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(VtaBackend::new(device)), Box::new(CpuBackend)];
     let mut executor = Executor::new(graph, &plan, &mut backends).unwrap();

@@ -2,6 +2,7 @@
 
 use crate::machine::Accelerator;
 use crate::options::{DeviceKind, DeviceOptions, Format};
+use crate::request::PlaceOptions;
 use crate::session::Session;
 use crate::table::grouped;
 use crate::{Outcome, expect, labels, report, stdout};
@@ -27,6 +28,8 @@ const INK: [&str; 6] = ["  ", "··", "░░", "▒▒", "▓▓", "██"];
 pub struct Options {
     #[command(flatten)]
     device: DeviceOptions,
+    #[command(flatten)]
+    place: PlaceOptions,
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -44,7 +47,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         .collect();
     let samples = samples.map_err(|e| anyhow!("built-in inputs: {e}"))?;
 
-    let mut session = Session::open(graph, &options.device)?;
+    let mut session = Session::open(graph, &options.device, &options.place)?;
     let outputs = session.run(&samples, None, 1)?;
     let compared = expect::compare_bytes(EXPECTED, &session.graph, &outputs, false)
         .map_err(|e| anyhow!("built-in expected outputs: {e}"))?;

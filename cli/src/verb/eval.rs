@@ -4,6 +4,7 @@ use super::run::at_least_one;
 use crate::labels::Labelled;
 use crate::options::{DeviceOptions, Format, InputOptions, ModelOptions};
 use crate::placing::shown;
+use crate::request::PlaceOptions;
 use crate::session::Session;
 use crate::{Outcome, labels, model, power, report, stdout};
 use anyhow::Result;
@@ -28,15 +29,14 @@ pub struct Options {
     input: InputOptions,
     #[command(flatten)]
     device: DeviceOptions,
+    #[command(flatten)]
+    place: PlaceOptions,
     /// Only the first samples.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<usize>,
     /// Requests that are under way at once, so that every device works on another one; with 1 each waits for the one before.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     in_flight: usize,
-    /// Power of a device when busy and when idle, for the energy of a sample; may be repeated.
-    #[arg(long, value_name = "DEVICE=BUSY:IDLE", value_parser = power::parse)]
-    watts: Vec<(String, (f64, f64))>,
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -47,8 +47,8 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::ready(&options.model)?;
     let Labelled { samples, truth, .. } =
         labels::load(&graph, &options.inputs, &options.labels, &options.input, options.limit)?;
-    let mut session = Session::open(graph, &options.device)?;
-    let watts = power::of(&options.watts, &session.machine.names())?;
+    let mut session = Session::open(graph, &options.device, &options.place)?;
+    let watts = options.place.watts(&session.machine.names())?;
     let outputs = session.run(&samples, None, options.in_flight)?;
     let right = outputs.iter().zip(&truth).filter(|(output, label)| labels::answer(output) == Some(label.class));
     let (correct, count) = (right.count(), truth.len());

@@ -4,6 +4,7 @@ mod whole;
 
 use crate::built::Built;
 use crate::options::{DeviceKind, DeviceOptions, Format, InputOptions, ModelOptions};
+use crate::request::PlaceOptions;
 use crate::session::Session;
 use crate::simulation::SimulationOptions;
 use crate::table::{grouped, table};
@@ -312,7 +313,8 @@ fn network(
         || model::ready(&ModelOptions { model: path.clone(), arith: None, cut_at: None, dim: Vec::new(), pass: None });
     let graph = load()?;
     let samples = input::samples(&graph, files, &options.inputs, Some(options.limit))?;
-    let on_cpu = Session::open(load()?, &DeviceOptions::default().on(DeviceKind::Cpu))?.run(&samples, None, 1)?;
+    let on_cpu = Session::open(load()?, &DeviceOptions::default().on(DeviceKind::Cpu), &PlaceOptions::default())?
+        .run(&samples, None, 1)?;
     let found = run(load()?, &samples)?;
     let compared = expect::compare_bytes(&expect::bytes(&on_cpu), &graph, &found, false)?;
     let name = path.file_stem().map_or_else(|| graph.name.clone(), |stem| stem.to_string_lossy().into_owned());

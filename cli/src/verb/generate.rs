@@ -2,6 +2,7 @@
 
 use super::run::at_least_one;
 use crate::options::{DeviceOptions, Format, Passes};
+use crate::request::PlaceOptions;
 use crate::session::Session;
 use crate::{Outcome, file, report, stdout};
 use anyhow::{Result, anyhow, bail};
@@ -39,6 +40,8 @@ pub struct Options {
     seed: u64,
     #[command(flatten)]
     device: DeviceOptions,
+    #[command(flatten)]
+    place: PlaceOptions,
     /// Form of the result. table: the text on stdout as it comes, and then the figures on stderr.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -76,7 +79,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let graph = checkpoint.step(context).map_err(|e| anyhow!("{name}: {e}"))?;
     let Passes(exact) = Passes::exact();
     let (graph, _) = pass::run(&graph, exact).map_err(|e| anyhow!("{name}: {e}"))?;
-    let mut session = Session::open(graph, &options.device)?;
+    let mut session = Session::open(graph, &options.device, &options.place)?;
     let state = State::new(config, context);
     let made = generate(options, &mut session, state, &tokenizer, &prompt, steps);
     let finished = session.finish();

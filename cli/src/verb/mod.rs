@@ -19,6 +19,7 @@ mod import;
 mod isa;
 mod kernels;
 mod partition;
+mod profile;
 mod ptx;
 mod quantize;
 mod report;
@@ -45,6 +46,8 @@ pub enum Verb {
     Partition(partition::Options),
     /// Write a page with what a model does on its devices: the split, rooflines, timelines, accuracy.
     Report(report::Options),
+    /// Measure what every node takes on devices, and store it for plans.
+    Profile(profile::Options),
     /// Import a model and write its graph, or show a summary.
     Import(import::Options),
     /// Quantise a float model to int8 on samples, and measure what it costs.
@@ -105,6 +108,7 @@ impl Verb {
             Verb::Generate(options) => generate::run(&options),
             Verb::Partition(options) => partition::run(&options),
             Verb::Report(options) => report::run(&options),
+            Verb::Profile(options) => profile::run(&options),
             Verb::Import(options) => import::run(&options),
             Verb::Quantize(options) => quantize::run(&options),
             Verb::Graph(verb) => graph::run(&verb),

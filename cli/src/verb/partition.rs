@@ -1,12 +1,12 @@
 //! `tandem partition`: the best split of a model between devices, with the reasons.
 
-use crate::machine::CycleSource;
 use crate::measuring::{self, Cycles, Runs};
-use crate::options::{DeviceOptions, Format, ModelOptions, positive};
-use crate::placing::{Aim, Costs, Placed, beside, shortened, shown};
+use crate::options::{DeviceOptions, Format, ModelOptions};
+use crate::placing::{Costs, Placed, Source, beside, shortened, shown};
+use crate::request::{Aim, PlaceOptions};
 use crate::session::Session;
 use crate::table::table;
-use crate::{Outcome, drawing, file, model, placing, power, report, stdout};
+use crate::{Outcome, drawing, file, model, placing, report, stdout};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use tandem_graph::Graph;
 use tandem_import::onnx;
 use tandem_plan::Device;
-use tandem_plan::place::{self, Price, Request};
+use tandem_plan::place::{self, Price};
 
 /// Samples whose cycles are counted on simulated hardware, which is slow, and samples of a measurement.
 const COUNTED: usize = 4;
@@ -30,27 +30,8 @@ pub struct Options {
     model: ModelOptions,
     #[command(flatten)]
     device: DeviceOptions,
-    /// Take the CPU to be so many times slower than this host: a projection for a smaller one.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
-    cpu_times: f64,
-    /// What is to be small: the time of one input, the time between inputs of a pipeline, or the energy of one input.
-    #[arg(long, value_enum, default_value = "latency")]
-    objective: Aim,
-    /// Run a node on a device; may be repeated.
-    #[arg(long, value_name = "NODE=DEVICE", value_parser = assignment)]
-    pin: Vec<(String, String)>,
-    /// Run nothing on a device; may be repeated.
-    #[arg(long, value_name = "DEVICE")]
-    forbid: Vec<String>,
-    /// Use at most so much memory of a device; may be repeated.
-    #[arg(long, value_name = "DEVICE=BYTES", value_parser = limit)]
-    memory: Vec<(String, u64)>,
-    /// Let an input take at most so long, whatever is to be small.
-    #[arg(long, value_name = "MS", value_parser = positive)]
-    latency_ms: Option<f64>,
-    /// Power of a device when busy and when idle, for energy; may be repeated.
-    #[arg(long, value_name = "DEVICE=BUSY:IDLE", value_parser = power::parse)]
-    watts: Vec<(String, (f64, f64))>,
+    #[command(flatten)]
+    place: PlaceOptions,
     /// List every node with what it takes on each device and what another choice would have cost.
     #[arg(long)]
     explain: bool,
@@ -90,10 +71,8 @@ struct Measured {
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::ready(&options.model)?;
-    let mut costs = Costs::measure(&graph, &options.device)?;
-    costs.watts = power::for_aim(&options.watts, &costs.names(), options.objective)?;
-    costs.cpu_times = options.cpu_times;
-    let placed = costs.place(&graph, &request(options))?;
+    let costs = Costs::of(&graph, &options.device, &options.place)?;
+    let placed = costs.place(&graph, &options.place.request())?;
     let measured = if options.measure { Some(measure(&graph, options, &placed, &costs)?) } else { None };
     if let Some(path) = &options.plot {
         file::write(path, drawing::svg(&title(options), &placed, &costs).as_bytes())?;
@@ -118,16 +97,6 @@ pub fn run(options: &Options) -> Result<Outcome> {
 /// The file, which tells more than the name that its exporter gave the graph.
 fn title(options: &Options) -> String {
     options.model.model.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn request(options: &Options) -> Request {
-    Request {
-        objective: options.objective.into(),
-        pins: options.pin.iter().cloned().collect(),
-        forbidden: options.forbid.iter().cloned().collect(),
-        memory_bytes: options.memory.iter().cloned().collect(),
-        latency_seconds: options.latency_ms.map(|ms| ms / 1e3),
-    }
 }
 
 /// What the metadata of an ONNX model tells of the plan.
@@ -170,7 +139,7 @@ fn measure(graph: &Graph, options: &Options, placed: &Placed, costs: &Costs) -> 
     let session = Session::planned(placed.plan.clone(), graph.clone(), host.as_ref().unwrap_or(device))?;
     let batch = session.executor.samples();
     let samples = SAMPLES.next_multiple_of(batch);
-    let in_flight = if options.objective == Aim::Throughput { 2 * costs.devices.len() + 2 } else { 1 };
+    let in_flight = if options.place.objective == Aim::Throughput { 2 * costs.devices.len() + 2 } else { 1 };
     let runs = Runs::of(session, &zeros(samples), in_flight, costs.cpu_times, &cycles)?;
     Ok(Measured {
         samples,
@@ -230,8 +199,7 @@ fn json(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measure
         json!({
             "name": device.name,
             "busy_s": load.busy_seconds,
-            "cycles": costs.devices[costs.names().iter().position(|name| *name == device.name).unwrap_or(0)]
-                .cycles.map(|(source, _)| source.name()),
+            "times": costs.devices.iter().find(|d| d.name == device.name).map(|d| d.source().name()),
             "needed_bytes": load.needed_bytes(),
             "memory_bytes": device.memory_bytes,
             "busy_watts": device.busy_watts,
@@ -335,18 +303,20 @@ fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>
     }
     let used = |measured: &&placing::Measured| plan.segments.iter().any(|s| s.device == measured.device);
     for measured in costs.devices.iter().filter(used) {
-        let Some((source, clock_hz)) = measured.cycles else { continue };
-        let cycles = match source {
-            CycleSource::Estimated => "estimates of the functional simulator",
-            CycleSource::Simulated => "those that the simulated hardware counted",
-            CycleSource::Hardware => "those that the hardware counted",
+        let name = &measured.name;
+        let _ = match measured.source() {
+            Source::Measured => continue,
+            Source::Projected => writeln!(
+                text,
+                "Times of {name} are projections, by what the GPU can do at most and copies over PCI Express as they are told."
+            ),
+            Source::Cycles(source, clock_hz) => writeln!(
+                text,
+                "Cycles of {name} are {}, at {} MHz; times of the CPU and of copies were measured on this host.",
+                source.words(),
+                clock_hz / 1e6
+            ),
         };
-        let _ = writeln!(
-            text,
-            "Cycles of {} are {cycles}, at {} MHz; times of the CPU and of copies were measured on this host.",
-            measured.name,
-            clock_hz / 1e6
-        );
     }
     if costs.cpu_times != 1.0 {
         let _ = writeln!(
@@ -356,15 +326,4 @@ fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>
         );
     }
     text
-}
-
-fn assignment(text: &str) -> Result<(String, String), String> {
-    // Names of nodes may hold the sign.
-    let parts = text.rsplit_once('=').filter(|(name, device)| !name.is_empty() && !device.is_empty());
-    parts.map(|(name, device)| (name.to_owned(), device.to_owned())).ok_or_else(|| "write NAME=DEVICE".to_owned())
-}
-
-fn limit(text: &str) -> Result<(String, u64), String> {
-    let (name, bytes) = assignment(text)?;
-    Ok((name, bytes.parse().map_err(|_| "write DEVICE=BYTES with a whole number".to_owned())?))
 }

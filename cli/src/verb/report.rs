@@ -15,8 +15,9 @@ use crate::labels::{Label, Labelled};
 use crate::limits::Limits;
 use crate::machine::{Accelerator, CycleSource};
 use crate::measuring::{self, Cycles, Runs};
-use crate::options::{DeviceOptions, InputOptions, ModelOptions, positive};
-use crate::placing::{Aim, Costs, Placed, beside, shown};
+use crate::options::{DeviceOptions, InputOptions, ModelOptions};
+use crate::placing::{Costs, Placed, beside, shown};
+use crate::request::PlaceOptions;
 use crate::session::Session;
 use crate::{Outcome, file, input, labels, model, power, stdout};
 use anyhow::{Result, bail};
@@ -25,7 +26,6 @@ use std::path::PathBuf;
 use tandem_graph::Graph;
 use tandem_ops::cpu::Level;
 use tandem_plan::Device;
-use tandem_plan::place::Request;
 use tandem_tensor::Tensor;
 
 /// Samples where none are given: of the host, and of simulated hardware, which is slow.
@@ -56,16 +56,8 @@ pub struct Options {
     /// Run the samples once more with so many requests under way at once; with 1 they run one after the other only.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     in_flight: usize,
-    /// What is to be small where a list of devices is split: the time of one input, the time between inputs of a pipeline, or the
-    /// energy of one input [default: latency].
-    #[arg(long, value_enum)]
-    objective: Option<Aim>,
-    /// Take the CPU to be so many times slower than this host: a projection for a smaller one.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
-    cpu_times: f64,
-    /// Power of a device when busy and when idle, for the energy of an input; may be repeated.
-    #[arg(long, value_name = "DEVICE=BUSY:IDLE", value_parser = power::parse)]
-    watts: Vec<(String, (f64, f64))>,
+    #[command(flatten)]
+    place: PlaceOptions,
     /// The page.
     #[arg(long, short, value_name = "OUT.html", default_value = "report.html")]
     output: PathBuf,
@@ -104,23 +96,15 @@ pub fn run(options: &Options) -> Result<Outcome> {
 /// Measures and runs.
 fn gather(options: &Options) -> Result<Facts<'_>> {
     let device = &options.device;
-    if options.objective.is_some() && !device.device.is_planned() {
-        bail!(
-            "--objective: {} alone gets all that it can run, so nothing is chosen; give a list such as fsim,cpu",
-            device.device.name()
-        );
-    }
-    let aim = options.objective.unwrap_or(Aim::Latency);
+    options.place.check(device.device.is_planned())?;
     let graph = model::ready(&options.model)?;
     let (samples, truth) = samples(options, &graph)?;
-    let mut costs = Costs::measure(&graph, device)?;
-    costs.watts = power::for_aim(&options.watts, &costs.names(), aim)?;
-    costs.cpu_times = options.cpu_times;
+    let costs = Costs::of(&graph, device, &options.place)?;
     // Before simulators take the caches.
     let limits = Limits::of_processor(Level::best(), rayon::current_num_threads()).map_err(|e| e.to_string());
     let placed = match device.device.is_planned() {
-        true => costs.place(&graph, &Request::of(aim.into()))?,
-        false => costs.as_planned(&graph, &Session::open(graph.clone(), device)?.plan)?,
+        true => costs.place(&graph, &options.place.request())?,
+        false => costs.as_planned(&graph, &Session::open(graph.clone(), device, &options.place)?.plan)?,
     };
     let open = |device: &DeviceOptions| Session::planned(placed.plan.clone(), graph.clone(), device);
     let (mut hardware, mut cycles, mut outputs) = (None, Cycles::new(), None);
@@ -135,8 +119,13 @@ fn gather(options: &Options) -> Result<Facts<'_>> {
         hardware = Some(session);
     }
     let samples = samples.unwrap_or_else(|| vec![graph.zero_inputs(); SAMPLES]);
-    let mut runs =
-        Runs::of(open(host.as_ref().unwrap_or(device))?, &samples, options.in_flight, options.cpu_times, &cycles)?;
+    let mut runs = Runs::of(
+        open(host.as_ref().unwrap_or(device))?,
+        &samples,
+        options.in_flight,
+        options.place.cpu_times,
+        &cycles,
+    )?;
     let outputs = outputs.unwrap_or_else(|| std::mem::take(&mut runs.outputs));
     let title = options.model.model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Facts { options, title, graph, costs, placed, runs, hardware, outputs, truth, limits })
@@ -214,8 +203,11 @@ impl Facts<'_> {
         if has(CycleSource::Simulated) {
             words.push("simulated cycles");
         }
+        if self.used().into_iter().any(|index| self.costs.devices[index].projected) {
+            words.push("a projected GPU");
+        }
         // The host copies for every accelerator.
-        words.push(match self.options.cpu_times != 1.0 {
+        words.push(match self.options.place.cpu_times != 1.0 {
             true => "a projected host",
             false if words.is_empty() => "measured",
             false => "a measured host",

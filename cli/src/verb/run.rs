@@ -1,6 +1,7 @@
 //! `tandem run`: a model on inputs.
 
 use crate::options::{DeviceOptions, Format, InputOptions, ModelOptions};
+use crate::request::PlaceOptions;
 use crate::session::Session;
 use crate::{Outcome, expect, file, input, model, report, stdout};
 use anyhow::{Result, anyhow, bail};
@@ -23,6 +24,8 @@ pub struct Options {
     inputs: InputOptions,
     #[command(flatten)]
     device: DeviceOptions,
+    #[command(flatten)]
+    place: PlaceOptions,
     /// Run this plan, which `tandem partition --save` wrote for the model, and not one that gives the accelerator all it takes.
     #[arg(long, value_name = "PLAN.json")]
     plan: Option<PathBuf>,
@@ -58,7 +61,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let samples = input::samples(&graph, &options.input, &options.inputs, options.limit)?;
     let mut session = match &options.plan {
         Some(path) => Session::planned(plan(path, &graph)?, graph, &options.device)?,
-        None => Session::open(graph, &options.device)?,
+        None => Session::open(graph, &options.device, &options.place)?,
     };
     let outputs = session.run(&samples, options.batch_inputs, options.in_flight)?;
     let compared = match &options.expect {

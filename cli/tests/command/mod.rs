@@ -128,3 +128,35 @@ pub fn refused(arguments: &[&str], words: &[&str]) {
         assert!(text.contains(word), "{arguments:?}: '{word}' is not in: {text}");
     }
 }
+
+/// The folder of NVRTC's wheel; `None` where it is absent, unless `TANDEM_REQUIRE` names it.
+#[allow(dead_code, reason = "not every test file needs it")]
+pub fn nvrtc() -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = std::env::var_os("TANDEM_TOOLS").map_or_else(|| root.join(".tools"), PathBuf::from);
+    if folder.join("nvidia/cu13/lib/libnvrtc.so.13").exists() {
+        return Some(folder.display().to_string());
+    }
+    let why = format!("nvrtc is not in {}; run `cargo x setup` or set TANDEM_TOOLS", folder.display());
+    let required = std::env::var("TANDEM_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|tool| tool == "nvrtc"), "TANDEM_REQUIRE asks for nvrtc, but {why}");
+    eprintln!("skipped: {why}");
+    None
+}
+
+/// A folder in which the loader finds, as the driver, the library that stands in for it and runs kernels on the simulator.
+#[cfg(unix)]
+#[allow(dead_code, reason = "not every test file needs it")]
+pub fn driver(folder: &Folder) -> String {
+    let beside = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    let name = format!("{}tandem_standin{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    std::fs::create_dir(folder.path("driver")).unwrap();
+    std::os::unix::fs::symlink(beside.join(name), folder.path("driver/libcuda.so")).unwrap();
+    folder.path("driver")
+}
+
+/// Runs the binary, which must succeed and print JSON.
+#[allow(dead_code, reason = "not every test file needs it")]
+pub fn json(arguments: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&good(arguments)).unwrap()
+}

@@ -9,7 +9,7 @@ pub(crate) use plan::{HOPPER, MMA, instances};
 use crate::device::{Args, Buffer, Device, Launch, Swizzle, TensorMap};
 use crate::elementwise::spread;
 use crate::error::Result;
-use crate::nvrtc::Arch;
+use crate::nvrtc::{Arch, Instance};
 use crate::planned::{self, Operands, Planned, Steps};
 use tandem_ops::OpError;
 use tandem_ops::def::{Dims, Grade, Kernel, Operation, Tensors};
@@ -39,37 +39,95 @@ pub(crate) struct Factors<'a> {
 pub(crate) struct Finish<'a> {
     /// `[n]`, added: binary32, or 32-bit integers for codes.
     pub(crate) bias: &'a Buffer,
-    /// `[n]`, binary32, and how a sum becomes a code, where results are codes.
-    pub(crate) requant: Option<(&'a Buffer, Requant)>,
+    /// How a sum becomes a code, where results are codes.
+    pub(crate) requant: Option<Requant<'a>>,
     /// An activation of other results, by its number in [`tandem_ops::ACTS`].
     pub(crate) act: usize,
 }
 
 impl Finish<'_> {
     pub(crate) fn args(&self) -> Args {
-        let args = Args::new().buffer(self.bias).optional(self.requant.map(|(scale, _)| scale));
-        let requant = self.requant.map_or(Requant::default(), |(_, requant)| requant);
-        args.block(&requant.args()).i32(self.act as i32)
+        let args = Args::new().buffer(self.bias);
+        let (factors, requant) = match self.requant {
+            Some(requant) => (requant.factors(), requant.args()),
+            None => (Args::new().address(0).address(0), Args::new().i32(0).i32(0).i32(0).i32(0)),
+        };
+        args.block(&factors).block(&requant).i32(self.act as i32)
+    }
+
+    fn integers(&self) -> bool {
+        self.requant.is_some_and(|requant| requant.rounding != Rounding::Float)
+    }
+
+    /// The kernel as it finishes sums like this.
+    pub(crate) fn rounding(&self, instance: Instance) -> Instance {
+        self.requant.map_or(instance.clone(), |requant| requant.rounding.of(instance))
     }
 }
 
-/// How a sum, times the scale of its column, becomes a code: the structure `Requant` of the kernels.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Requant {
-    /// The code of zero.
-    pub(crate) zero_point: i32,
-    /// The lowest code.
-    pub(crate) lo: i32,
-    /// The highest code.
-    pub(crate) hi: i32,
+/// How kernels round sums of codes: by a scale in binary32, or by an integer and two roundings, of which the first takes off so many
+/// bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rounding {
+    Float,
+    Integer { first: i32 },
 }
 
-impl Requant {
-    pub(crate) fn args(self) -> Args {
-        // Where these saturate, no integer of 32 bits is clamped on that side.
-        let [lowest, highest] = [self.lo, self.hi].map(|code| code.saturating_sub(self.zero_point));
-        Args::new().i32(lowest).i32(highest).i32(self.zero_point)
+impl Rounding {
+    /// That of the choice of the definitions.
+    pub(crate) fn chosen(dims: &Dims) -> Rounding {
+        match dims["rounding"] {
+            0 => Rounding::Float,
+            1 => Rounding::Integer { first: 31 },
+            _ => Rounding::Integer { first: 0 },
+        }
     }
+
+    /// The kernel that rounds so.
+    pub(crate) fn of(self, instance: Instance) -> Instance {
+        if self == Rounding::Float { instance } else { instance.define("ROUNDING", 1) }
+    }
+}
+
+/// How a sum becomes a code: the structures `Factors` and `Requant` of the kernels.
+#[derive(Clone, Copy)]
+pub(crate) struct Requant<'a> {
+    rounding: Rounding,
+    /// `[n]`: scales in binary32, or integers.
+    multiplier: &'a Buffer,
+    /// `[n]`, empty for scales.
+    shift: &'a Buffer,
+    /// The code of zero, the lowest code and the highest.
+    codes: [i32; 3],
+}
+
+impl<'a> Requant<'a> {
+    /// Of operands of a definition with the choice `rounding`, and these codes: of zero, the lowest and the highest.
+    pub(crate) fn new(dims: &Dims, operands: &'a Operands, codes: [i32; 3]) -> Result<Requant<'a>> {
+        let rounding = Rounding::chosen(dims);
+        let multiplier = if rounding == Rounding::Float { "scale" } else { "multiplier" };
+        Ok(Requant { rounding, multiplier: operands.buffer(multiplier)?, shift: operands.buffer("shift")?, codes })
+    }
+
+    pub(crate) fn rounding(&self) -> Rounding {
+        self.rounding
+    }
+
+    pub(crate) fn factors(&self) -> Args {
+        Args::new().buffer(self.multiplier).buffer(self.shift)
+    }
+
+    pub(crate) fn args(&self) -> Args {
+        let first = if let Rounding::Integer { first } = self.rounding { first } else { 0 };
+        clamps(self.codes).i32(first)
+    }
+}
+
+/// The lowest and the highest integer whose code is not clamped, and the code of zero, of the codes of zero, lowest and highest.
+pub(crate) fn clamps([zero_point, lo, hi]: [i32; 3]) -> Args {
+    // Where these saturate, no integer of 32 bits is clamped on that side.
+    let [lowest, highest] = [lo, hi].map(|code| code.saturating_sub(zero_point));
+    Args::new().i32(lowest).i32(highest).i32(zero_point)
 }
 
 /// The launches of a product with a plan that follows a wish.
@@ -77,7 +135,11 @@ impl Requant {
 /// # Errors
 /// Those of [`Plan::with`] and of making kernels ready.
 pub(crate) fn product(device: &Device, problem: &Problem, wish: Wish, factors: &Factors<'_>) -> Result<Steps> {
-    let plan = Plan::with(problem, device.facts(), wish)?;
+    let mut plan = Plan::with(problem, device.facts(), wish)?;
+    // Rounding integers takes registers that the sums of a tile of 256 columns do not leave.
+    if plan.path == Path::Tma && plan.tile_n == 256 && factors.finish.integers() {
+        plan = Plan::with(problem, device.facts(), Wish { tile_n: Some(128), ..wish })?;
+    }
     let mut steps = Steps::none();
     let Some(instance) = plan.instance(problem.dtype) else { return Ok(steps) };
     let Plan { path, tile_n, splits, grid, threads, cluster, shared, .. } = plan;
@@ -91,6 +153,7 @@ pub(crate) fn product(device: &Device, problem: &Problem, wish: Wish, factors: &
     let extents = |args: Args| args.block(&finish.args()).i32(m as i32).i32(n as i32).i32(k as i32);
     let args = match path {
         Path::Nothing | Path::Simt => extents(plain),
+        Path::Vector => extents(plain).i32(k.is_multiple_of(4).into()),
         Path::Mma | Path::Ragged => extents(plain.optional(partials.as_ref())).i32(splits as i32),
         Path::Tma => {
             let size = dtype.bytes();
@@ -112,6 +175,7 @@ pub(crate) fn product(device: &Device, problem: &Problem, wish: Wish, factors: &
         }
     };
     let launch = Launch::new(grid, [threads, 1, 1], args).shared(shared as u32).cluster([cluster as u32, 1, 1]);
+    let instance = if partials.is_some() { instance } else { finish.rounding(instance) };
     steps.step(device, &instance, launch)?;
     if let Some(partials) = partials {
         reduce(device, &mut steps, problem, partials, splits, factors)?;
@@ -131,7 +195,7 @@ pub(crate) fn reduce(
     let Some(instance) = plan::reduction(dtype) else { return Ok(()) };
     let args = Args::new().buffer(&partials).buffer(factors.out).block(&factors.finish.args());
     let args = args.i32(m as i32).i32(n as i32).i32(splits as i32);
-    steps.step(device, &instance, spread(device, m * n, args))?;
+    steps.step(device, &factors.finish.rounding(instance), spread(device, m * n, args))?;
     steps.keep(partials);
     Ok(())
 }
@@ -148,8 +212,8 @@ fn wished(device: &Device, dims: &Dims, operands: &Operands, wish: Wish) -> Resu
         DType::I8 => {
             let zero_point: i32 = operands.scalar("zero_point")?;
             let lo = if dims["act"] == 1 { zero_point.clamp(-128, 127) } else { -128 };
-            let requant = Requant { zero_point, lo, hi: 127 };
-            Finish { bias, requant: Some((operands.buffer("scale")?, requant)), act: 0 }
+            let requant = Requant::new(dims, operands, [zero_point, lo, 127])?;
+            Finish { bias, requant: Some(requant), act: 0 }
         }
         _ => Finish { bias, requant: None, act: dims["act"] },
     };

@@ -26,7 +26,8 @@
 //! 4.0 cycles of the banks (simulated), which is the least. Rows that are not aligned are put together from five words for each
 //! 16 bytes, without copies on their way: 8.8 times the bytes of the operands and results of a product of 250 x 250 x 252, most
 //! of them from the first-level cache (simulated). `gemm_f32` reads eight words of shared memory for 16 multiply-adds, which
-//! bounds it to half of the 67 TFLOP/s.
+//! bounds it to half of the 67 TFLOP/s. For up to four rows a warp takes a column instead, so that weights are read once: memory is
+//! the limit, with 16 bytes of each lane on their way, 20 kB of five blocks of a multiprocessor.
 //!
 //! Where rows of tiles are few, the sum is split so that all multiprocessors have work; partial products are added in the order
 //! of the splits, so that results do not depend on timing.
@@ -46,6 +47,10 @@ const STEP_BYTES: usize = 128;
 /// Shared memory of the chunks of results on their way out, and the slack for alignment to 1024.
 const CHUNKS_BYTES: usize = 4 * 64 * 128;
 const ALIGN_BYTES: usize = 1024;
+
+/// Rows that a warp of `gemv_f32` multiplies with its column, and the warps of a block.
+const FEW: usize = 4;
+const COLUMNS: usize = 8;
 
 /// A product of `[m, k]` and `[n, k]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +79,8 @@ pub enum Path {
     Ragged,
     /// `gemm_f32`: plain arithmetic.
     Simt,
+    /// `gemv_f32`: the same for few rows, by a warp a column.
+    Vector,
 }
 
 /// How it is computed.
@@ -140,6 +147,7 @@ impl Plan {
         let hopper = facts.arch(Arch::Sm90a).is_some() && aligned && (n * size).is_multiple_of(16) && k > 0;
         let allowed: &[Path] = match dtype {
             _ if m == 0 || n == 0 => &[Path::Nothing],
+            DType::F32 if m <= FEW => &[Path::Vector, Path::Simt],
             DType::F32 => &[Path::Simt],
             _ if hopper => &[Path::Tma, Path::Mma, Path::Ragged],
             _ if aligned => &[Path::Mma, Path::Ragged],
@@ -174,6 +182,22 @@ impl Plan {
                     items: tiles[0] * tiles[1],
                     grid: [tiles[0] as u32, tiles[1] as u32, 1],
                     threads: 256,
+                    shared: 0,
+                };
+                plan.in_grid()
+            }
+            Path::Vector => {
+                let tiles = [n.div_ceil(COLUMNS), m.div_ceil(FEW)];
+                let plan = Plan {
+                    path,
+                    tile_m: FEW,
+                    tile_n: COLUMNS,
+                    stages: 1,
+                    splits: 1,
+                    cluster: 1,
+                    items: tiles[0] * tiles[1],
+                    grid: [tiles[0] as u32, tiles[1] as u32, 1],
+                    threads: 32 * COLUMNS as u32,
                     shared: 0,
                 };
                 plan.in_grid()
@@ -264,7 +288,7 @@ impl Plan {
             // The consumers hold one slot, and release another when they have waited for the products before.
             Path::Tma => (self.stages - 2) * STEP_BYTES * (self.tile_m + self.tile_n),
             Path::Mma => (self.stages - 1) * STEP_BYTES * (self.tile_m + self.tile_n),
-            Path::Nothing | Path::Ragged | Path::Simt => 0,
+            Path::Nothing | Path::Ragged | Path::Simt | Path::Vector => 0,
         }
     }
 
@@ -291,6 +315,7 @@ impl Plan {
             Path::Mma => Some(mma(dtype, self.tile_n, self.stages, true)),
             Path::Ragged => Some(mma(dtype, self.tile_n, self.stages, false)),
             Path::Simt => Some(Instance::new(&MMA, "gemm_f32", Arch::Sm80).define("DTYPE", dtype)),
+            Path::Vector => Some(Instance::new(&MMA, "gemv_f32", Arch::Sm80).define("DTYPE", dtype)),
         }
     }
 }
@@ -336,7 +361,8 @@ fn mma(dtype: usize, tile: usize, stages: usize, aligned: bool) -> Instance {
 
 /// Every instance that a plan can ask for.
 pub(crate) fn instances() -> Vec<Instance> {
-    let mut all = vec![Instance::new(&MMA, "gemm_f32", Arch::Sm80).define("DTYPE", 3)];
+    let float = |kernel| Instance::new(&MMA, kernel, Arch::Sm80).define("DTYPE", 3);
+    let mut all = vec![float("gemm_f32"), float("gemv_f32")];
     for dtype in 0..3 {
         for (tile_n, stages) in [(128, 6), (256, 4)] {
             all.extend([1, 2].map(|cluster| tma(dtype, tile_n, stages, cluster)));
@@ -346,5 +372,13 @@ pub(crate) fn instances() -> Vec<Instance> {
         }
     }
     all.extend([DType::BF16, DType::F16, DType::I8].into_iter().filter_map(reduction));
+    // Products of codes round by integers too, but for the tiles that leave no registers for it.
+    let has = |instance: &Instance, name, value: &str| {
+        instance.defines.iter().any(|define| *define == (name, value.to_owned()))
+    };
+    let codes = |instance: &&Instance| has(instance, "DTYPE", "2") && !has(instance, "TN", "256");
+    let integers: Vec<Instance> =
+        all.iter().filter(codes).map(|instance| instance.clone().define("ROUNDING", 1)).collect();
+    all.extend(integers);
     all
 }

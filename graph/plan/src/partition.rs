@@ -193,7 +193,7 @@ fn build(graph: &Graph, choices: &[Choice], groups: Vec<Group>) -> Plan {
     }
     let assignments = graph.nodes.iter().enumerate().map(|(n, node)| Assignment {
         node: node.name.clone(),
-        op: op_name(graph, node).to_owned(),
+        op: kind(graph, node).to_owned(),
         device: segments.get(segment_of[n]).map_or(Device::Cpu, |s| s.device),
         segment: segment_of[n],
         macs: graph.macs(node),
@@ -204,7 +204,7 @@ fn build(graph: &Graph, choices: &[Choice], groups: Vec<Group>) -> Plan {
 }
 
 /// The operator's name, telling kinds of convolution apart: they have very different costs on an array of lanes.
-fn op_name(graph: &Graph, node: &Node) -> &'static str {
+pub fn kind(graph: &Graph, node: &Node) -> &'static str {
     let channels = node.inputs.first().and_then(|&x| graph.ty(x).shape.last().copied());
     match &node.op {
         Op::Conv(conv) if conv.groups > 1 && Some(conv.groups) == channels => "depthwise_conv",
@@ -218,7 +218,7 @@ fn reason(graph: &Graph, choices: &[Choice], device: Device, nodes: &[NodeId]) -
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for n in nodes {
         let why = choices[n.0].reason.as_str();
-        let op = op_name(graph, &graph.nodes[n.0]);
+        let op = kind(graph, &graph.nodes[n.0]);
         match reasons.iter_mut().find(|(r, _)| *r == why) {
             Some((_, ops)) => ops.push(op),
             None => reasons.push((why, vec![op])),

@@ -3,7 +3,9 @@
 use super::Level;
 use super::rows::task;
 use super::vectorised::{Vectorised, vectorised_at};
+use crate::arith::AddParams;
 use crate::def::{Dims, Kernel, Operation, Tensors};
+use crate::operation::add_params_of;
 use crate::{OpError, operation};
 use rayon::prelude::*;
 use tandem_tensor::Tensor;
@@ -24,6 +26,14 @@ impl Kernel for Add {
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
         let (a, b) = (inputs.slice::<i8>("a")?, inputs.slice::<i8>("b")?);
+        let mut out = vec![0i8; dims["len"]];
+        let task = task(1);
+        let parts = out.par_chunks_mut(task).zip(a.par_chunks(task).zip(b.par_chunks(task)));
+        if dims["rounding"] == 1 {
+            let params = add_params_of(dims, inputs)?;
+            parts.for_each(|(out, (a, b))| vectorised_at(self.level, Double { params, a, b, out }));
+            return Ok(Tensors::new().with("out", Tensor::from_vec([dims["len"]], out)?));
+        }
         let scalar = |name| inputs.scalar::<i32>(name);
         let zero_point = scalar("zero_point")?;
         let constants = Constants {
@@ -33,11 +43,7 @@ impl Kernel for Add {
             zero_point,
             range: [scalar("lo")? - zero_point, scalar("hi")? - zero_point],
         };
-        let mut out = vec![0i8; dims["len"]];
-        let task = task(1);
-        out.par_chunks_mut(task).zip(a.par_chunks(task).zip(b.par_chunks(task))).for_each(|(out, (a, b))| {
-            vectorised_at(self.level, Part { constants, a, b, out });
-        });
+        parts.for_each(|(out, (a, b))| vectorised_at(self.level, Part { constants, a, b, out }));
         Ok(Tensors::new().with("out", Tensor::from_vec([dims["len"]], out)?))
     }
 }
@@ -50,6 +56,23 @@ struct Constants {
     zero_point: i32,
     /// The codes of the activation, less the zero point.
     range: [i32; 2],
+}
+
+/// Sums of which both sides and the sum are rounded, twice each.
+struct Double<'a> {
+    params: AddParams,
+    a: &'a [i8],
+    b: &'a [i8],
+    out: &'a mut [i8],
+}
+
+impl Vectorised<()> for Double<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for (out, (&a, &b)) in self.out.iter_mut().zip(self.a.iter().zip(self.b)) {
+            *out = self.params.apply(a.into(), b.into()) as i8;
+        }
+    }
 }
 
 struct Part<'a> {

@@ -6,9 +6,11 @@
 
 use super::Level;
 use super::depthwise::Depthwise;
-use super::int8::{Codes, Form, Layout, Matrix, Place, Source, Weights, convert, multiply, pitch, product};
+use super::int8::{Codes, Form, Layout, Matrix, Place, Source, Weights, convert, pitch, place_product};
+use super::shared;
 use crate::infer::Window;
 use crate::quantized::stage::Stage;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// A convolution with up to three spatial axes, all brought to three.
@@ -144,36 +146,60 @@ impl Convolution {
     }
 
     /// The codes of the result.
+    #[allow(unsafe_code)]
     pub(crate) fn run(&self, codes: Codes<'_>) -> Vec<u8> {
+        // SAFETY: every code is written.
+        unsafe { shared::written(self.sizes()[1], |out| self.fill(codes, out)) }
+    }
+
+    /// Writes the codes of the result.
+    ///
+    /// # Panics
+    /// When there are more or fewer codes, or places for results, than the geometry says.
+    #[allow(unsafe_code)]
+    pub(crate) fn write(&self, codes: Codes<'_>, out: &mut [u8]) {
+        // SAFETY: codes alone are written.
+        self.fill(codes, unsafe { shared::places(out) });
+    }
+
+    fn fill(&self, codes: Codes<'_>, out: &mut [MaybeUninit<u8>]) {
+        assert!([codes.bytes.len(), out.len()] == self.sizes(), "an input or a result of another shape");
         match self {
-            Convolution::Product(product) => product.run(codes),
-            Convolution::Depthwise(depthwise) => depthwise.run(codes),
+            _ if out.is_empty() => {}
+            Convolution::Product(product) => product.fill(codes, out),
+            Convolution::Depthwise(depthwise) => depthwise.fill(codes, out),
         }
+    }
+
+    /// Codes of input and result.
+    fn sizes(&self) -> [usize; 2] {
+        let (geometry, channels) = match self {
+            Convolution::Product(product) => (&product.geometry, product.geometry.channels),
+            // Its own geometry may have as many channels as outputs.
+            Convolution::Depthwise(depthwise) => (depthwise.geometry(), depthwise.geometry().groups),
+        };
+        let inputs = geometry.windows.iter().map(|w| w.input).product::<usize>() * geometry.batch;
+        [inputs * channels, geometry.pixels() * geometry.outputs]
     }
 }
 
 impl Product {
-    fn run(&self, codes: Codes<'_>) -> Vec<u8> {
+    fn fill(&self, codes: Codes<'_>, out: &mut [MaybeUninit<u8>]) {
         let Product { geometry, input_zero: zero, ref order, ref stage } = *self;
-        let len = geometry.pixels() * geometry.outputs;
-        if len == 0 {
-            return Vec::new();
-        }
+        let place = Place { first: 0, stride: geometry.outputs };
         match order {
             Order::Pointwise(weights) => {
                 let source = Matrix { codes, zero, rows: geometry.pixels(), k: geometry.channels };
-                product(weights, &source, stage)
+                place_product(weights, &source, stage, place, out);
             }
-            Order::Strided(weights) => product(weights, &Pixels { geometry, codes, zero }, stage),
-            Order::Image(weights) => product(weights, &Image { geometry, codes, zero }, stage),
+            Order::Strided(weights) => place_product(weights, &Pixels { geometry, codes, zero }, stage, place, out),
+            Order::Image(weights) => place_product(weights, &Image { geometry, codes, zero }, stage, place, out),
             Order::Gathered(groups) => {
-                let (each, stride) = (geometry.outputs / geometry.groups, geometry.outputs);
-                let mut out = vec![0; len];
+                let each = geometry.outputs / geometry.groups;
                 for (group, weights) in groups.iter().enumerate() {
                     let source = Gather { geometry, group, codes, zero };
-                    multiply(weights, &source, stage, Place { first: group * each, stride }, &mut out);
+                    place_product(weights, &source, stage, Place { first: group * each, ..place }, out);
                 }
-                out
             }
         }
     }

@@ -3,9 +3,9 @@
 use super::conv::{Convolution, Geometry};
 use super::int8::Codes;
 use super::{Level, shared};
-use crate::arith::Requant;
 use crate::def::{Dims, Kernel, Operation, Tensors};
 use crate::infer::Window;
+use crate::operation::rounding::requants;
 use crate::operation::windows;
 use crate::quantized::stage::Stage;
 use crate::{OpError, operation};
@@ -29,7 +29,7 @@ impl Kernel for Conv {
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
         let [h, w] = windows(dims).ok_or_else(|| OpError::invalid(format!("no window fits for {dims}")))?;
         let (x, weight) = (inputs.slice::<i8>("x")?, inputs.slice::<i8>("weight")?);
-        let (bias, scale) = (inputs.slice::<i32>("bias")?, inputs.slice::<f32>("scale")?);
+        let bias = inputs.slice::<i32>("bias")?;
         let scalar = |name| inputs.scalar::<i32>(name);
         let range = (scalar("lo")?, scalar("hi")?);
         // The depthwise definition has no axis of outputs: every channel is a group of its own.
@@ -41,9 +41,16 @@ impl Kernel for Conv {
             let geometry = Geometry { batch, channels, outputs, groups, windows: [Window::UNIT, h, w] };
             let codes = |codes| Codes { bytes: shared::bytes(codes), signed: true };
             let input_zero = scalar("input_zero_point")? as u8 ^ 0x80;
-            let requants = scale.iter().map(|&scale| Requant::Float { scale }).collect();
+            let requants = requants(dims, inputs)?;
             let stage = Stage::of(bias.to_vec(), requants, scalar("zero_point")?, range);
-            let convolution = Convolution::new(self.level, geometry, codes(weight), &[0], input_zero, stage);
+            let convolution = Convolution::new(
+                self.level,
+                geometry,
+                codes(weight),
+                &[scalar("weight_zero_point")?],
+                input_zero,
+                stage,
+            );
             out = shared::signed(convolution.run(codes(x)));
         }
         Ok(Tensors::new().with("out", Tensor::from_vec(shape, out)?))

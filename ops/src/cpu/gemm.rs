@@ -3,8 +3,8 @@
 use super::float::{Bf16, Epilogue, F32, Form, Packed, Rows, multiply};
 use super::int8::{self, Codes as Bytes, Layout, Matrix, Weights};
 use super::{Level, shared};
-use crate::arith::Requant;
 use crate::def::{Dims, Kernel, Operation, Tensors};
+use crate::operation::rounding::requants;
 use crate::quantized::stage::Stage;
 use crate::{OpError, operation};
 use half::slice::HalfFloatSliceExt;
@@ -117,14 +117,14 @@ impl Kernel for Codes {
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
         let (m, n, k) = (dims["m"], dims["n"], dims["k"]);
         let (a, b) = (inputs.slice::<i8>("a")?, inputs.slice::<i8>("b")?);
-        let (bias, scale) = (inputs.slice::<i32>("bias")?, inputs.slice::<f32>("scale")?);
+        let bias = inputs.slice::<i32>("bias")?;
         let zero_point: i32 = inputs.scalar("zero_point")?;
         let lo = if dims["act"] == 1 { zero_point.clamp(-128, 127) } else { -128 };
         let codes = |codes| Bytes { bytes: shared::bytes(codes), signed: true };
         // The codes have zero point 0, of rank 128.
         let zero = 0x80;
         let weights = Weights::new(self.level, codes(b), &[0], n, Layout::plain(k), zero);
-        let requants = scale.iter().map(|&scale| Requant::Float { scale }).collect();
+        let requants = requants(dims, inputs)?;
         let mut stage = Stage::of(bias.to_vec(), requants, zero_point, (lo, 127));
         stage.fold(0, weights.fold());
         let source = Matrix { codes: codes(a), zero, rows: m, k };

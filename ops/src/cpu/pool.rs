@@ -32,11 +32,13 @@ impl Kernel for Pool {
             true => Some(inputs.scalar::<i32>("zero_point")?),
             false => None,
         };
+        let least = if average && dims["codes"] == 1 { -128 } else { 0 };
         let line = Line {
             channels: dims["c"],
             windows: [high, wide],
             average,
             padding,
+            least,
             range: [inputs.scalar("lo")?, inputs.scalar("hi")?],
             x: inputs.slice::<i8>("x")?,
             index: 0,
@@ -59,6 +61,8 @@ struct Line<'a> {
     average: bool,
     /// The code of padding, where it counts.
     padding: Option<i32>,
+    /// The code that codes are counted from.
+    least: i32,
     range: [i32; 2],
     x: &'a [i8],
     /// Of all rows of all images.
@@ -69,7 +73,7 @@ struct Line<'a> {
 impl Vectorised<()> for Line<'_> {
     #[inline(always)]
     fn run(self) {
-        let Line { channels, windows: [high, wide], average, padding, range, x, index, out } = self;
+        let Line { channels, windows: [high, wide], average, padding, least, range, x, index, out } = self;
         let (image, row) = (index / high.output, index % high.output);
         let [lo, hi] = range.map(|code| code as i8);
         let mut sums = vec![0i32; if average { channels } else { 0 }];
@@ -95,7 +99,7 @@ impl Vectorised<()> for Line<'_> {
                 count = high.padded_taps(row) * wide.padded_taps(column);
                 start = (count - inside) as i32 * code;
             }
-            sums.fill(start);
+            sums.fill(start - count as i32 * least);
             for th in rows {
                 for tw in columns.clone() {
                     sums.iter_mut().zip(pixel(th, column, tw)).for_each(|(sum, &code)| *sum += i32::from(code));
@@ -106,7 +110,7 @@ impl Vectorised<()> for Line<'_> {
                 // The magnitude fits 31 bits and the multiplier as well.
                 let size = u64::from(sum.unsigned_abs()) * multiplier as u64;
                 let mean = ((size + (1 << (shift - 1))) >> shift) as i32;
-                let mean = if sum < 0 { -mean } else { mean };
+                let mean = if sum < 0 { -mean } else { mean } + least;
                 *out = mean.max(range[0]).min(range[1]) as i8;
             }
         }

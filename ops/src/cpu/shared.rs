@@ -54,6 +54,15 @@ pub(crate) unsafe fn written<T>(len: usize, write: impl FnOnce(&mut [MaybeUninit
     list
 }
 
+/// Codes as places that are written to.
+///
+/// # Safety
+/// Nothing but codes is written there.
+pub(crate) unsafe fn places(codes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
+    // SAFETY: both types are one byte, and every place holds a code, before and after.
+    unsafe { std::slice::from_raw_parts_mut(codes.as_mut_ptr().cast(), codes.len()) }
+}
+
 /// Codes with a sign, of their bytes.
 pub(crate) fn signed(bytes: Vec<u8>) -> Vec<i8> {
     let mut bytes = std::mem::ManuallyDrop::new(bytes);

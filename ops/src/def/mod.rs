@@ -41,7 +41,7 @@ pub struct OpDef {
 }
 
 /// An operand or a result.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Port {
     /// Name, one word.
     pub name: &'static str,

@@ -1,14 +1,15 @@
 //! Convolutions of 8-bit codes: over all channels, and over each channel by itself.
 //!
 //! Padding stands for the real 0, whose code is the input's zero point, so that taps outside the input contribute nothing. The
-//! arithmetic is that of the graph's operator in the family [`Arith::Xnnpack`](crate::Arith::Xnnpack).
+//! arithmetic is that of the graph's operator: the rounding is `float` in the family [`Arith::Xnnpack`](crate::Arith::Xnnpack) and
+//! `double` in [`Arith::TfliteRef`](crate::Arith::TfliteRef).
 
+use super::rounding::{self, ROUNDING, multipliers, scales};
 use super::window::{
     C, CHANNELS, FITS, H, HEIGHT, HI, IMAGES, INPUT_ZERO_POINT, KH, KW, LO, N, NUMBERS, OUT_H, OUT_W, W, WIDTH,
     ZERO_POINT, check_codes, countable, few, fitting, kernel, square,
 };
 use crate::OpError;
-use crate::arith::Requant;
 use crate::def::{
     Agree, Axis, AxisKind, Constraint, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work,
 };
@@ -28,14 +29,21 @@ const fn bias(dims: &'static [Dim]) -> Port {
     Port { name: "bias", dtype: DType::I32, dims, doc: "added to the sum, which wraps" }
 }
 
-const fn scale(dims: &'static [Dim]) -> Port {
-    Port { name: "scale", dtype: DType::F32, dims, doc: "real value of an accumulator's unit, in output codes" }
-}
+const FACTORS: [Port; 3] = rounding::ports(
+    &[Dim::Of("o where rounding is float", |dims| scales(dims, dims["o"]))],
+    &[Dim::Of("o where rounding is not float", |dims| multipliers(dims, dims["o"]))],
+);
+const DEPTHWISE_FACTORS: [Port; 3] = rounding::ports(
+    &[Dim::Of("c multiplier where rounding is float", |dims| scales(dims, CM.extent(dims)))],
+    &[Dim::Of("c multiplier where rounding is not float", |dims| multipliers(dims, CM.extent(dims)))],
+);
+const WEIGHT_ZERO_POINT: Port =
+    Port { name: "weight_zero_point", dtype: DType::I32, dims: &[], doc: "the code of zero in the weights" };
 
 static CONV2D: OpDef = OpDef {
     name: "conv2d.i8",
-    summary: "codes of a convolution: (f32(bias + sum (x - input_zero_point) weight) scale, half to even) + zero_point, clamped",
-    axes: &Axis::joined::<15>(&[
+    summary: "codes of a convolution: sum = bias + sum (x - input_zero_point) (weight - weight_zero_point), rounded to codes, + zero_point, clamped",
+    axes: &Axis::joined::<16>(&[
         &[
             IMAGES,
             HEIGHT,
@@ -45,18 +53,17 @@ static CONV2D: OpDef = OpDef {
         ],
         &KERNEL,
         &NUMBERS,
+        &[ROUNDING],
     ]),
     inputs: &[
         X,
-        Port {
-            name: "weight",
-            dtype: DType::I8,
-            dims: &[O, KH, KW, C],
-            doc: "codes with zero point 0, a window an output channel",
-        },
+        Port { name: "weight", dtype: DType::I8, dims: &[O, KH, KW, C], doc: "codes, a window an output channel" },
         bias(&[O]),
-        scale(&[O]),
+        FACTORS[0],
+        FACTORS[1],
+        FACTORS[2],
         INPUT_ZERO_POINT,
+        WEIGHT_ZERO_POINT,
         ZERO_POINT,
         LO,
         HI,
@@ -76,7 +83,7 @@ static CONV2D: OpDef = OpDef {
 static DEPTHWISE: OpDef = OpDef {
     name: "depthwise.i8",
     summary: "codes of a convolution of each channel by itself, with the arithmetic of conv2d.i8",
-    axes: &Axis::joined::<15>(&[
+    axes: &Axis::joined::<16>(&[
         &[
             IMAGES,
             HEIGHT,
@@ -86,6 +93,7 @@ static DEPTHWISE: OpDef = OpDef {
         ],
         &KERNEL,
         &NUMBERS,
+        &[ROUNDING],
     ]),
     inputs: &[
         X,
@@ -93,11 +101,14 @@ static DEPTHWISE: OpDef = OpDef {
             name: "weight",
             dtype: DType::I8,
             dims: &[CM, KH, KW],
-            doc: "codes with zero point 0, a window an output channel; those of one input channel follow each other",
+            doc: "codes, a window an output channel; those of one input channel follow each other",
         },
         bias(&[CM]),
-        scale(&[CM]),
+        DEPTHWISE_FACTORS[0],
+        DEPTHWISE_FACTORS[1],
+        DEPTHWISE_FACTORS[2],
         INPUT_ZERO_POINT,
+        WEIGHT_ZERO_POINT,
         ZERO_POINT,
         LO,
         HI,
@@ -162,6 +173,13 @@ impl Operation for Convolution {
             sample("pixels_apart", image(2, 7, 8, 21), &[("kh", 1), ("kw", 1), ("stride_h", 2), ("stride_w", 3)]),
             sample("relu", image(1, 6, 7, 32), &same),
             sample("extreme_codes", image(1, 5, 6, 48), &same),
+            sample("zeroed_weights", image(2, 7, 6, 32), &with(&[("stride_h", 2)])),
+            sample("zeroed_weights_ragged", image(1, 6, 5, 19), &with(&[("pad_left", 3), ("rounding", 1)])),
+            sample("two_roundings", image(1, 9, 8, 32), &with(&[("rounding", 1)])),
+            sample("two_roundings_ragged", image(2, 5, 6, 19), &with(&[("rounding", 1), ("dilation_w", 2)])),
+            sample("half_away", image(1, 6, 7, 48), &with(&[("rounding", 2)])),
+            sample("shifts", image(1, 6, 7, 64), &with(&[("rounding", 1)])),
+            sample("shifts_half_away", image(1, 6, 7, 64), &with(&[("rounding", 2)])),
         ];
         if self.depthwise() {
             all.push(sample("two_outputs_a_channel", image(1, 7, 6, 24), &with(&[("multiplier", 2)])));
@@ -174,6 +192,13 @@ impl Operation for Convolution {
             all.push(sample("one_output", image(1, 4, 5, 20), &with(&[("o", 1)])));
             all.push(sample("deep", image(1, 7, 7, 128), &with(&[("o", 40)])));
             all.push(sample("whole_tiles", image(1, 16, 16, 64), &with(&[("o", 128)])));
+            let point = |more: &[(&'static str, usize)]| [&[("kh", 1), ("kw", 1)], more].concat();
+            all.push(sample("pointwise_two_roundings", image(2, 6, 5, 64), &point(&[("o", 96), ("rounding", 1)])));
+            all.push(sample("pointwise_half_away", image(3, 1, 1, 100), &point(&[("o", 10), ("rounding", 2)])));
+            all.push(sample("zeroed_weights_pointwise", image(1, 4, 5, 24), &point(&[("rounding", 1)])));
+            all.push(sample("zeroed_weights_deep", image(1, 7, 7, 128), &with(&[("o", 40), ("rounding", 1)])));
+            all.push(sample("deep_two_roundings", image(1, 7, 7, 128), &with(&[("o", 40), ("rounding", 1)])));
+            all.push(sample("whole_tiles_two_roundings", image(1, 16, 16, 64), &with(&[("o", 128), ("rounding", 1)])));
         }
         all
     }
@@ -227,22 +252,24 @@ impl Operation for Convolution {
         let bias: Vec<i32> = (0..outputs).map(|_| random.within(0, 20_001) as i32 - 10_000).collect();
         // A deviation of about 40 codes.
         let unit = 40.0 / (75.0 * 73.0 * ((kh * kw * channels).max(1) as f64).sqrt());
-        let scale: Vec<f32> = (0..outputs).map(|_| (unit * (0.5 + random.unit())) as f32).collect();
+        let factors = rounding::sample(name, dims, outputs, unit, &mut random);
+        let weight_zero_point = if name.starts_with("zeroed") { random.within(0, 256) as i32 - 128 } else { 0 };
         let lo = if name == "relu" { zero_point } else { -128 };
         let hi = if name == "relu" { (zero_point + 90).min(127) } else { 127 };
-        Ok(Tensors::new()
-            .with("x", x)
-            .with("weight", weight)
-            .with("bias", Tensor::from_vec([outputs], bias)?)
-            .with("scale", Tensor::from_vec([outputs], scale)?)
+        let all = Tensors::new().with("x", x).with("weight", weight).with("bias", Tensor::from_vec([outputs], bias)?);
+        Ok(factors
+            .iter()
+            .fold(all, |all, (name, list)| all.with(name, list.clone()))
             .with("input_zero_point", Tensor::scalar(input_zero_point))
+            .with("weight_zero_point", Tensor::scalar(weight_zero_point))
             .with("zero_point", Tensor::scalar(zero_point))
             .with("lo", Tensor::scalar(lo))
             .with("hi", Tensor::scalar(hi)))
     }
 
-    fn check(&self, _: &Dims, inputs: &Tensors) -> Result<(), OpError> {
-        check_codes(inputs, &["input_zero_point", "zero_point", "lo", "hi"])
+    fn check(&self, dims: &Dims, inputs: &Tensors) -> Result<(), OpError> {
+        rounding::check(dims, inputs)?;
+        check_codes(inputs, &["input_zero_point", "weight_zero_point", "zero_point", "lo", "hi"])
     }
 
     fn reference(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
@@ -250,7 +277,8 @@ impl Operation for Convolution {
         let (outputs, channels) = self.channels(dims);
         let all = dims["c"];
         let (x, weight) = (inputs.slice::<i8>("x")?, inputs.slice::<i8>("weight")?);
-        let (bias, scale) = (inputs.slice::<i32>("bias")?, inputs.slice::<f32>("scale")?);
+        let (bias, requants) = (inputs.slice::<i32>("bias")?, rounding::requants(dims, inputs)?);
+        let weight_zero_point: i32 = inputs.scalar("weight_zero_point")?;
         let [input_zero_point, zero_point, lo, hi] =
             ["input_zero_point", "zero_point", "lo", "hi"].map(|name| inputs.scalar::<i32>(name));
         let (input_zero_point, zero_point, lo, hi) = (input_zero_point?, zero_point?, lo?, hi?);
@@ -268,11 +296,12 @@ impl Operation for Convolution {
                             let tap = (output * high.kernel + th) * wide.kernel + tw;
                             let codes = &x[pixel * all + first..][..channels];
                             for (&code, &w) in codes.iter().zip(&weight[tap * channels..]) {
-                                acc = acc.wrapping_add((i32::from(code) - input_zero_point) * i32::from(w));
+                                let w = i32::from(w) - weight_zero_point;
+                                acc = acc.wrapping_add((i32::from(code) - input_zero_point) * w);
                             }
                         }
                     }
-                    out.push(Requant::Float { scale: scale[output] }.code(acc, zero_point, lo, hi) as i8);
+                    out.push(requants[output].code(acc, zero_point, lo, hi) as i8);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Matrix products with a fused epilogue: `out = act(a bᵀ + bias)`, and its form on 8-bit codes.
 
+use super::rounding::{self, ROUNDING, multipliers, scales};
 use crate::OpError;
-use crate::arith::Requant;
 use crate::def::{
     Agree, Axis, AxisKind, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work,
 };
@@ -120,7 +120,12 @@ impl Operation for Float {
     }
 
     fn samples(&self) -> Vec<Sample> {
-        let more = [("silu", [33, 40, 64], 2), ("gelu", [33, 40, 64], 3), ("nan_and_inf", [20, 24, 32], 1)];
+        let more = [
+            ("few_rows", [3, 50, 37], 2),
+            ("silu", [33, 40, 64], 2),
+            ("gelu", [33, 40, 64], 3),
+            ("nan_and_inf", [20, 24, 32], 1),
+        ];
         samples(self.0, &more)
     }
 
@@ -170,28 +175,33 @@ impl Operation for Float {
 /// Products of 8-bit codes.
 struct Codes;
 
+const FACTORS: [Port; 3] = rounding::ports(
+    &[Dim::Of("n where rounding is float", |dims| scales(dims, dims["n"]))],
+    &[Dim::Of("n where rounding is not float", |dims| multipliers(dims, dims["n"]))],
+);
+
 static CODES: OpDef = OpDef {
     name: "gemm.i8",
-    summary: "codes of a bᵀ + bias: (f32(acc) scale, half to even) + zero_point, clamped",
-    axes: &Axis::joined::<4>(&[
+    summary: "codes of a bᵀ + bias: rounded, + zero_point, clamped",
+    axes: &Axis::joined::<5>(&[
         &EXTENTS,
-        &[Axis {
-            name: "act",
-            kind: AxisKind::Choice(&["none", "relu"]),
-            default: 0,
-            doc: "relu clamps at the zero point",
-        }],
+        &[
+            Axis {
+                name: "act",
+                kind: AxisKind::Choice(&["none", "relu"]),
+                default: 0,
+                doc: "relu clamps at the zero point",
+            },
+            ROUNDING,
+        ],
     ]),
     inputs: &[
         Port { name: "a", dtype: DType::I8, dims: &[M, K], doc: "rows of codes with zero point 0" },
         Port { name: "b", dtype: DType::I8, dims: &[N, K], doc: "weights, a row an output feature" },
         Port { name: "bias", dtype: DType::I32, dims: &[N], doc: "added to the sum, which wraps" },
-        Port {
-            name: "scale",
-            dtype: DType::F32,
-            dims: &[N],
-            doc: "real value of an accumulator's unit, in output codes",
-        },
+        FACTORS[0],
+        FACTORS[1],
+        FACTORS[2],
         Port { name: "zero_point", dtype: DType::I32, dims: &[], doc: "the output code of zero" },
     ],
     outputs: &[Port { name: "out", dtype: DType::I8, dims: &[M, N], doc: "codes" }],
@@ -210,7 +220,20 @@ impl Operation for Codes {
     }
 
     fn samples(&self) -> Vec<Sample> {
-        samples(&CODES, &[("extreme_codes", [20, 24, 512], 0)])
+        let mut all = samples(&CODES, &[("extreme_codes", [20, 24, 512], 0)]);
+        let rounded: [(&'static str, [usize; 3], usize, usize); 7] = [
+            ("two_roundings", [67, 48, 96], 1, 1),
+            ("two_roundings_ragged", [67, 41, 88], 0, 1),
+            ("two_roundings_odd_sum", [9, 10, 37], 1, 1),
+            ("two_roundings_deep", [16, 32, 1040], 1, 1),
+            ("half_away", [5, 128, 640], 1, 2),
+            ("shifts", [33, 64, 64], 0, 1),
+            ("shifts_half_away", [33, 64, 64], 0, 2),
+        ];
+        all.extend(rounded.map(|(name, [m, n, k], act, rounding)| {
+            Sample::new(&CODES, name, &[("m", m), ("n", n), ("k", k), ("act", act), ("rounding", rounding)])
+        }));
+        all
     }
 
     fn sample(&self, name: &str, dims: &Dims, seed: u64) -> Result<Tensors, OpError> {
@@ -224,20 +247,21 @@ impl Operation for Codes {
         let bias: Vec<i32> = (0..n).map(|_| random.within(0, 20_001) as i32 - 10_000).collect();
         // A deviation of about 40 codes.
         let unit = 40.0 / (73.0 * 73.0 * (k.max(1) as f64).sqrt());
-        let scale: Vec<f32> = (0..n).map(|_| (unit * (0.5 + random.unit())) as f32).collect();
+        let factors = rounding::sample(name, dims, n, unit, &mut random);
         let zero_point = random.within(0, 41) as i32 - 20;
-        Ok(Tensors::new()
-            .with("a", a)
-            .with("b", b)
-            .with("bias", Tensor::from_vec([n], bias)?)
-            .with("scale", Tensor::from_vec([n], scale)?)
-            .with("zero_point", Tensor::scalar(zero_point)))
+        let all = Tensors::new().with("a", a).with("b", b).with("bias", Tensor::from_vec([n], bias)?);
+        let all = factors.iter().fold(all, |all, (name, list)| all.with(name, list.clone()));
+        Ok(all.with("zero_point", Tensor::scalar(zero_point)))
+    }
+
+    fn check(&self, dims: &Dims, inputs: &Tensors) -> Result<(), OpError> {
+        rounding::check(dims, inputs)
     }
 
     fn reference(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
         let (m, n, k) = (dims["m"], dims["n"], dims["k"]);
         let (a, b) = (inputs.slice::<i8>("a")?, inputs.slice::<i8>("b")?);
-        let (bias, scale) = (inputs.slice::<i32>("bias")?, inputs.slice::<f32>("scale")?);
+        let (bias, requants) = (inputs.slice::<i32>("bias")?, rounding::requants(dims, inputs)?);
         let zero_point: i32 = inputs.scalar("zero_point")?;
         let lo = if dims["act"] == 1 { zero_point.clamp(-128, 127) } else { -128 };
         let mut out = Vec::with_capacity(m * n);
@@ -246,7 +270,7 @@ impl Operation for Codes {
             out.extend((0..n).map(|column| {
                 let products = x.iter().zip(&b[column * k..][..k]).map(|(&x, &w)| i32::from(x) * i32::from(w));
                 let acc = products.fold(bias[column], i32::wrapping_add);
-                Requant::Float { scale: scale[column] }.code(acc, zero_point, lo, 127) as i8
+                requants[column].code(acc, zero_point, lo, 127) as i8
             }));
         }
         Ok([("out", Tensor::from_vec([m, n], out)?)].into_iter().collect())

@@ -9,6 +9,7 @@ mod graph;
 mod norm;
 mod pool;
 mod rope;
+pub(crate) mod rounding;
 mod rows;
 mod softmax;
 mod window;
@@ -17,8 +18,9 @@ use crate::def::Operation;
 
 pub use activation::ACTIVATIONS;
 pub(crate) use activation::activation as activation_of;
+pub(crate) use add::params as add_params_of;
 pub use gemm::{ACTS, activate};
-pub use graph::definition;
+pub use graph::{Defined, Source, defined, signed, unsigned};
 pub use rope::rope_turns;
 pub use window::window_outputs;
 pub(crate) use window::windows;

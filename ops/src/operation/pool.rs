@@ -41,8 +41,8 @@ static MAX: OpDef = OpDef {
 
 static AVERAGE: OpDef = OpDef {
     name: "average_pool.i8",
-    summary: "the mean of the codes under a window, half away from zero, 0 where none counts; then a clamp",
-    axes: &Axis::joined::<16>(&[
+    summary: "the mean of the codes under a window, half away from zero, the code 0 where none counts; then a clamp",
+    axes: &Axis::joined::<17>(&[
         &[IMAGES, HEIGHT, WIDTH, CHANNELS],
         &KERNEL,
         &NUMBERS,
@@ -53,6 +53,12 @@ static AVERAGE: OpDef = OpDef {
                 kind: AxisKind::Choice(&["left_out", "counted"]),
                 default: 0,
                 doc: "whether padding counts as elements, with the code zero_point",
+            },
+            Axis {
+                name: "codes",
+                kind: AxisKind::Choice(&["signed", "unsigned"]),
+                default: 0,
+                doc: "unsigned: they are those of 0..=255 less 128, whose halves are rounded up",
             },
         ],
     ]),
@@ -111,6 +117,9 @@ impl Operation for Pool {
                 image(1, 7, 8, 16),
                 &with(&[("padding", 1), ("stride_h", 2), ("stride_w", 2), ("extent", 1)]),
             ));
+            all.push(sample("unsigned", image(2, 7, 9, 19), &[("codes", 1), ("stride_h", 2)]));
+            all.push(sample("unsigned_padding", image(1, 0, 3, 5), &with(&[("kh", 2), ("codes", 1)])));
+            all.push(sample("unsigned_padding_counts", image(1, 6, 5, 20), &with(&[("padding", 1), ("codes", 1)])));
         }
         all
     }
@@ -158,6 +167,7 @@ impl Operation for Pool {
         let average = std::ptr::eq(self.0, &AVERAGE);
         let counted = average && dims["padding"] == 1;
         let padding = if counted { inputs.scalar("zero_point")? } else { 0 };
+        let least = if average && dims["codes"] == 1 { -128 } else { 0 };
         let mut out = Vec::with_capacity(dims["n"] * high.output * wide.output * channels);
         for image in 0..dims["n"] {
             for (row, column) in (0..high.output).flat_map(|row| (0..wide.output).map(move |column| (row, column))) {
@@ -174,7 +184,7 @@ impl Operation for Pool {
                         let count =
                             if counted { high.padded_taps(row) * wide.padded_taps(column) } else { pixels.len() };
                         let sum = codes.sum::<i32>() + (count - pixels.len()) as i32 * padding;
-                        average_requant(count as u32).apply(sum)
+                        average_requant(count as u32).apply(sum - count as i32 * least) + least
                     } else {
                         codes.max().unwrap_or(lo)
                     };

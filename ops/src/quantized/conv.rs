@@ -4,6 +4,7 @@ use super::codes;
 use super::stage::Stage;
 use crate::cpu::Level;
 use crate::cpu::conv::{Convolution, Geometry};
+use crate::cpu::int8::Codes;
 use crate::infer::Window;
 use crate::{Arith, Conv, Op, OpError, Operand};
 use tandem_tensor::{Tensor, TensorType};
@@ -41,5 +42,10 @@ impl Kernel {
 
     pub(super) fn run(&self, x: &Tensor) -> Result<Tensor, OpError> {
         Ok(codes::tensor(self.result.dtype, &self.result.shape, self.convolution.run(codes::bytes(x)))?)
+    }
+
+    /// Writes the codes of the result.
+    pub(super) fn write(&self, x: Codes<'_>, out: &mut [u8]) {
+        self.convolution.write(x, out);
     }
 }

@@ -21,7 +21,7 @@ pub(crate) mod stage;
 mod sum;
 mod unary;
 
-pub use prepared::Prepared;
+pub use prepared::{Prepared, code_bytes};
 
 use crate::{Act, Arith, BinaryKind, Op, OpError, Operand, ReduceKind, UnaryKind};
 use tandem_tensor::{Tensor, TensorType};

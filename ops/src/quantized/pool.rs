@@ -47,8 +47,13 @@ impl Kernel {
 
     pub(super) fn run(&self, x: &Tensor) -> Result<Tensor, OpError> {
         let mut out = vec![0u8; self.result.elements()];
-        vectorised(Pass { kernel: self, codes: codes::bytes(x), out: &mut out });
+        self.write(codes::bytes(x), &mut out);
         Ok(codes::tensor(self.result.dtype, &self.result.shape, out)?)
+    }
+
+    /// Writes the codes of the result.
+    pub(super) fn write(&self, codes: Codes<'_>, out: &mut [u8]) {
+        vectorised(Pass { kernel: self, codes, out });
     }
 }
 

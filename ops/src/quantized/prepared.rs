@@ -2,15 +2,18 @@
 
 use super::{codes, conv, pool, product, softmax, sum};
 use crate::arith::add_params;
+use crate::cpu::int8::Codes;
 use crate::reference::MAX_ELEMENTS;
 use crate::{Arith, BinaryKind, Op, OpError, Operand, infer};
-use tandem_tensor::{Tensor, TensorError, TensorType};
+use tandem_tensor::{DType, Tensor, TensorError, TensorType};
 
 /// An 8-bit operator whose weights lie in the order in which its loops read them, and whose other constants are known.
 ///
 /// It computes what [`reference`](crate::reference()) computes; only the preparation is saved on every run.
 pub struct Prepared {
     inputs: Vec<TensorType>,
+    /// Elements of the inputs and of the result.
+    sizes: Vec<usize>,
     kernel: Kernel,
 }
 
@@ -49,7 +52,7 @@ impl Prepared {
             }
             _ => return None,
         };
-        Some(Prepared { inputs: vec![x.clone()], kernel })
+        Some(Prepared::with(vec![x.clone()], result, kernel))
     }
 
     /// The kernel of an operator without weights on inputs of these types; `None` as for [`Prepared::new`].
@@ -71,7 +74,12 @@ impl Prepared {
             }
             _ => return None,
         };
-        Some(Prepared { inputs: inputs.iter().map(|&t| t.clone()).collect(), kernel })
+        Some(Prepared::with(inputs.iter().map(|&t| t.clone()).collect(), result, kernel))
+    }
+
+    fn with(inputs: Vec<TensorType>, result: &TensorType, kernel: Kernel) -> Prepared {
+        let sizes = inputs.iter().chain([result]).map(TensorType::elements).collect();
+        Prepared { inputs, sizes, kernel }
     }
 
     /// How many inputs the kernel takes: those before the weights.
@@ -108,6 +116,30 @@ impl Prepared {
             _ => Err(OpError::invalid("the kernel is made for other inputs".to_owned())),
         }
     }
+
+    /// Writes the codes of the result over others, for codes of the inputs: both as bytes, in the order of their elements.
+    ///
+    /// # Errors
+    /// When the inputs or the result have other numbers of codes than were prepared for.
+    pub fn write(&self, inputs: &[&[u8]], out: &mut [u8]) -> Result<(), OpError> {
+        if !inputs.iter().map(|codes| codes.len()).chain([out.len()]).eq(self.sizes.iter().copied()) {
+            return Err(OpError::invalid("the kernel is made for other numbers of codes".to_owned()));
+        }
+        let codes = |at: usize| Codes { bytes: inputs[at], signed: self.inputs[at].dtype == DType::I8 };
+        match &self.kernel {
+            Kernel::Sum(k) => k.write([codes(0), codes(1)], out),
+            Kernel::Conv(k) => k.write(codes(0), out),
+            Kernel::Dense(k) => k.write(codes(0), out),
+            Kernel::Pool(k) => k.write(codes(0), out),
+            Kernel::Softmax(k) => k.write(codes(0), out),
+        }
+        Ok(())
+    }
+}
+
+/// The codes of an 8-bit tensor as bytes; none of any other tensor.
+pub fn code_bytes(tensor: &Tensor) -> &[u8] {
+    codes::bytes(tensor).bytes
 }
 
 #[cfg(test)]
@@ -128,6 +160,11 @@ mod tests {
         let prepared = Prepared::new(&op, Arith::Xnnpack, &tx, &[weights], &ty_).unwrap();
         let expected = reference(&op, Arith::Xnnpack, &[Operand { tensor: &x, ty: &tx }, weights], &[&ty_]).unwrap();
         assert_eq!(prepared.run(&[&x]).unwrap(), expected[0]);
+        let mut codes = vec![1; 15];
+        prepared.write(&[code_bytes(&x)], &mut codes).unwrap();
+        assert_eq!(codes, code_bytes(&expected[0]));
+        assert!(prepared.write(&[code_bytes(&w)], &mut codes).is_err() && prepared.write(&[], &mut codes).is_err());
+        assert!(prepared.write(&[code_bytes(&x)], &mut codes[1..]).is_err());
         assert!(prepared.run(&[&w]).is_err() && prepared.run(&[]).is_err());
         assert!(Prepared::new(&op, Arith::Xnnpack, &tx, &[weights], &tx).is_none());
     }

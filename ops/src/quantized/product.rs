@@ -18,7 +18,8 @@ pub(super) struct Kernel {
     outputs: usize,
     k: usize,
     stage: Stage,
-    input_zero_point: i32,
+    /// Zero point of the input, counted from the smallest code.
+    input_zero: u8,
     result: TensorType,
 }
 
@@ -49,43 +50,56 @@ impl Kernel {
         let (outputs, k) = (w.ty.shape[0], w.ty.shape[1]);
         let bias = codes::bias(op.name(), weights.get(1), outputs)?;
         let mut stage = Stage::new(op, arith, [x, w.ty, result], act, bias)?;
-        let input_zero_point = codes::whole(op.name(), x)?.zero_point();
+        let input_zero = codes::rank(x.dtype, codes::whole(op.name(), x)?.zero_point());
         let quant = codes::per_output(op.name(), w.ty)?;
         let rows = result.elements() / outputs.max(1);
         let weights = if rows < if once { PACK_FROM } else { pack_from() } {
             Form::Rows(codes::centred_by_output(w.tensor, quant))
         } else {
-            let zero = codes::rank(x.dtype, input_zero_point);
             let (bytes, layout) = (codes::bytes(w.tensor), Layout::plain(k));
-            let packed = Weights::new(Level::best(), bytes, &quant.zero_point, outputs, layout, zero);
+            let packed = Weights::new(Level::best(), bytes, &quant.zero_point, outputs, layout, input_zero);
             stage.fold(0, packed.fold());
             Form::Packed(packed)
         };
-        Ok(Kernel { weights, outputs, k, stage, input_zero_point, result: result.clone() })
+        Ok(Kernel { weights, outputs, k, stage, input_zero, result: result.clone() })
     }
 
     pub(super) fn run(&self, x: &Tensor) -> Result<Tensor, OpError> {
-        let (outputs, k) = (self.outputs, self.k);
         let len = self.result.elements();
         let out = match &self.weights {
             _ if len == 0 => Vec::new(),
-            Form::Rows(weights) => {
+            Form::Packed(weights) => int8::product(weights, &self.source(codes::bytes(x)), &self.stage),
+            Form::Rows(_) => {
                 let mut out = vec![0u8; len];
-                let input = codes::centred(x, self.input_zero_point);
+                self.write(codes::bytes(x), &mut out);
+                out
+            }
+        };
+        Ok(codes::tensor(self.result.dtype, &self.result.shape, out)?)
+    }
+
+    /// Writes the codes of the result.
+    pub(super) fn write(&self, x: Codes<'_>, out: &mut [u8]) {
+        let (outputs, k) = (self.outputs, self.k);
+        match &self.weights {
+            _ if out.is_empty() => {}
+            Form::Rows(weights) => {
+                let zero = i16::from(self.input_zero);
+                let input: Vec<i16> = x.bytes.iter().map(|&code| i16::from(code ^ x.flip()) - zero).collect();
                 let mut sums = vec![0i32; outputs];
                 for (r, out) in out.chunks_exact_mut(outputs).enumerate() {
                     vectorised(Dots { row: &input[r * k..(r + 1) * k], weights, sums: &mut sums });
                     self.stage.apply(&sums, out);
                 }
-                out
             }
             Form::Packed(weights) => {
-                let zero = codes::rank(x.dtype(), self.input_zero_point);
-                let source = Matrix { codes: codes::bytes(x), zero, rows: len / outputs, k };
-                int8::product(weights, &source, &self.stage)
+                multiply(weights, &self.source(x), &self.stage, Place { first: 0, stride: outputs }, out);
             }
-        };
-        Ok(codes::tensor(self.result.dtype, &self.result.shape, out)?)
+        }
+    }
+
+    fn source<'a>(&self, codes: Codes<'a>) -> Matrix<'a> {
+        Matrix { codes, zero: self.input_zero, rows: self.result.elements() / self.outputs, k: self.k }
     }
 }
 

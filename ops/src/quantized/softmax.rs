@@ -2,6 +2,7 @@
 
 use super::codes;
 use crate::arith::{SoftmaxParams, code_range};
+use crate::cpu::int8::Codes;
 use crate::{Arith, Op, OpError};
 use tandem_tensor::{QuantParams, Tensor, TensorType};
 
@@ -47,37 +48,37 @@ impl Kernel {
     }
 
     pub(super) fn run(&self, x: &Tensor) -> Result<Tensor, OpError> {
-        softmax(self, x)
+        let mut out = vec![0u8; x.len()];
+        self.write(codes::bytes(x), &mut out);
+        Ok(codes::tensor(self.result.dtype, &self.result.shape, out)?)
     }
-}
 
-fn softmax(kernel: &Kernel, x: &Tensor) -> Result<Tensor, OpError> {
-    let Kernel { axis, ref result, ref output, .. } = *kernel;
-    let (lo, hi) = code_range(result.dtype);
-    let (extent, inner) = (result.shape[axis], result.shape[axis + 1..].iter().product::<usize>());
-    let codes_in: Vec<i32> = codes::wide(x);
-    let mut out = vec![0u8; codes_in.len()];
-    let (mut row, mut results) = (vec![0u8; extent], vec![0i32; extent]);
-    for first in (0..codes_in.len()).step_by((extent * inner).max(1)) {
-        for lane in first..first + inner {
-            let at = |k: usize| lane + k * inner;
-            let top = (0..extent).map(|k| codes_in[at(k)]).max().unwrap_or(lo);
-            for (k, difference) in row.iter_mut().enumerate() {
-                *difference = (top - codes_in[at(k)]) as u8;
-            }
-            results.clear();
-            match &kernel.exponentials {
-                Exponentials::Fixed(params, table) => {
-                    params.row(row.iter().copied(), &mut |code| results.push((code + lo).min(hi)), table);
+    /// Writes the codes of the result.
+    pub(super) fn write(&self, codes: Codes<'_>, out: &mut [u8]) {
+        let Kernel { axis, ref result, ref output, .. } = *self;
+        let (lo, hi) = code_range(result.dtype);
+        let (extent, inner) = (result.shape[axis], result.shape[axis + 1..].iter().product::<usize>());
+        let (mut row, mut results) = (vec![0u8; extent], Vec::with_capacity(extent));
+        for first in (0..codes.bytes.len()).step_by((extent * inner).max(1)) {
+            for lane in first..first + inner {
+                let at = |k: usize| lane + k * inner;
+                let top = (0..extent).map(|k| codes.rank(at(k))).max().unwrap_or(0);
+                for (k, difference) in row.iter_mut().enumerate() {
+                    *difference = top - codes.rank(at(k));
                 }
-                Exponentials::Real(table) => real_row(&row, table, output, (lo, hi), &mut results),
-            }
-            for (k, &code) in results.iter().enumerate() {
-                out[at(k)] = code as u8;
+                results.clear();
+                match &self.exponentials {
+                    Exponentials::Fixed(params, table) => {
+                        params.row(row.iter().copied(), &mut |code| results.push((code + lo).min(hi)), table);
+                    }
+                    Exponentials::Real(table) => real_row(&row, table, output, (lo, hi), &mut results),
+                }
+                for (k, &code) in results.iter().enumerate() {
+                    out[at(k)] = code as u8;
+                }
             }
         }
     }
-    Ok(codes::tensor(result.dtype, &result.shape, out)?)
 }
 
 /// `exp(-scale * beta * d)` of a difference d from 0 to 255.

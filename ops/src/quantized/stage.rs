@@ -15,7 +15,13 @@ pub(crate) struct Stage {
     pub(crate) zero_point: i32,
     pub(crate) lo: i32,
     pub(crate) hi: i32,
+    /// Real factors below [`TAME`], so that no product leaves 32 bits; for other factors, biases below 2^29 in magnitude.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "the SIMD files of x86-64 read it"))]
+    pub(crate) tame: bool,
 }
+
+/// Sums of 32 bits times a factor of a smaller magnitude stay in 32 bits.
+pub(crate) const TAME: f64 = 0.99;
 
 /// One requantiser for each channel, as lists that a loop over channels reads in order.
 pub(crate) enum Scale {
@@ -76,6 +82,7 @@ impl Stage {
         for (bias, more) in self.bias[first..].iter_mut().zip(more) {
             *bias = bias.wrapping_add(*more);
         }
+        self.tame &= self.scale.is_real() || tame(&self.bias[first..][..more.len()]);
     }
 
     /// Whether codes have eight bits, and sums that have saturated to 16 bits may be moved by the zero point.
@@ -98,7 +105,12 @@ impl Stage {
             Scale::Dense(list) => list.resize(len, 0.0),
             Scale::Any(list) => list.resize(len, Requant::Float { scale: 0.0 }),
         }
-        Stage { bias, scale, zero_point, lo, hi }
+        let tame = match &scale {
+            Scale::Float(list) => list.iter().all(|scale| scale.abs() < TAME as f32),
+            Scale::Dense(list) => list.iter().all(|scale| (0.0..TAME).contains(scale)),
+            _ => tame(&bias),
+        };
+        Stage { bias, scale, zero_point, lo, hi, tame }
     }
 
     /// The low bytes of the codes of the sums of all channels.
@@ -196,7 +208,15 @@ pub(crate) fn lanes<T>(list: &[T], first: usize) -> &[T; LANES] {
     &list[first..].as_chunks::<LANES>().0[0]
 }
 
+fn tame(bias: &[i32]) -> bool {
+    bias.iter().all(|bias| bias.unsigned_abs() < 1 << 29)
+}
+
 impl Scale {
+    fn is_real(&self) -> bool {
+        matches!(self, Scale::Float(_) | Scale::Dense(_))
+    }
+
     fn of(requants: Vec<Requant>) -> Scale {
         let double: Option<Vec<(i32, i32)>> = requants
             .iter()

@@ -70,11 +70,16 @@ impl Sum {
     pub(super) fn run(&self, operands: [&Tensor; 2]) -> Result<Tensor, OpError> {
         let [a, b] = operands.map(codes::bytes);
         let mut out = vec![0; a.bytes.len()];
-        match &self.kind {
-            Kind::Double(sum) => sum.run(Level::best(), a, b, &mut out),
-            Kind::Shift(sum) => vectorised(Pass { sum, operands: [a, b], out: &mut out }),
-        }
+        self.write([a, b], &mut out);
         Ok(codes::tensor(self.result.dtype, &self.result.shape, out)?)
+    }
+
+    /// Writes the codes of the result.
+    pub(super) fn write(&self, [a, b]: [Codes<'_>; 2], out: &mut [u8]) {
+        match &self.kind {
+            Kind::Double(sum) => sum.run(Level::best(), a, b, out),
+            Kind::Shift(sum) => vectorised(Pass { sum, operands: [a, b], out }),
+        }
     }
 }
 
@@ -118,6 +123,12 @@ mod tests {
                 ((0.05, 3), (0.02, -7), (0.06, 1)),
                 ((0.02, -128), (0.05, 127), (0.01, -5)),
                 ((0.1, 0), (0.1, 0), (0.1, 0)),
+                // Every second sum is half way between two codes.
+                ((0.1, 0), (0.1, 0), (0.2, 4)),
+                ((0.03, -7), (0.09, 12), (0.06, 0)),
+                // Neighbours of what is half way, and a small operand.
+                ((0.1, 0), (0.100_000_1, 0), (0.2, 0)),
+                ((1.7, 100), (0.000_3, -100), (1.1, 90)),
             ] {
                 for subtract in [false, true] {
                     let (a, b, y) = (ty(a), ty(b), ty(y));

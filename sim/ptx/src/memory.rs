@@ -17,7 +17,16 @@ const ALIGN: u64 = 256;
 pub(crate) const POISON: u8 = 0xff;
 
 /// At most eight bytes as a number, the lowest first.
+#[inline(always)]
 pub(crate) fn word(bytes: &[u8]) -> u64 {
+    // The usual sizes without a copy of so many bytes, which processors are slow to read back as a whole.
+    match *bytes {
+        [a] => return a.into(),
+        [a, b] => return u16::from_le_bytes([a, b]).into(),
+        [a, b, c, d] => return u32::from_le_bytes([a, b, c, d]).into(),
+        [a, b, c, d, e, f, g, h] => return u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => {}
+    }
     let mut out = [0; 8];
     out[..bytes.len()].copy_from_slice(bytes);
     u64::from_le_bytes(out)

@@ -2,6 +2,7 @@
 
 use super::target::ModelTarget;
 use crate::options::{DeviceOptions, ModelOptions};
+use crate::request::PlaceOptions;
 use crate::session::Session;
 use crate::{Outcome, link, model, stdout};
 use anyhow::{Context, Result};
@@ -26,6 +27,8 @@ pub struct Options {
     model: ModelOptions,
     #[command(flatten)]
     device: DeviceOptions,
+    #[command(flatten)]
+    place: PlaceOptions,
     /// Where the runner is: pty: at a new pseudo-terminal, whose path is the first line of stdout; stdio: at stdin and stdout; or
     /// the path of a serial port.
     #[arg(long, value_name = "pty|stdio|PATH", default_value = "pty")]
@@ -41,7 +44,7 @@ pub struct Options {
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::ready(&options.model)?;
-    let session = Session::open(graph, &options.device)?;
+    let session = Session::open(graph, &options.device, &options.place)?;
     let name = format!("Tandem {}", options.device.device.name());
     let target = ModelTarget::new(session, name, options.id.clone())?;
     let mut runner = Runner::new(target);

@@ -24,7 +24,7 @@ pub enum Verb {
     #[cfg(unix)]
     Sim(sim::Options),
     /// Answer the MLPerf Tiny runner with a model on a device.
-    Mlperf(mlperf::Options),
+    Mlperf(Box<mlperf::Options>),
 }
 
 /// Runs the verb.

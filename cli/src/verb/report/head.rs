@@ -32,7 +32,10 @@ pub fn title(facts: &Facts<'_>) -> String {
         format!("{}, {threads} threads, {} on {}", backend::processor(), std::env::consts::OS, std::env::consts::ARCH),
     );
     for (index, name) in facts.names().iter().enumerate().skip(1) {
-        let what = facts.accelerator(index).map_or_else(|| "no accelerator".to_owned(), |a| configuration(facts, a));
+        let device = facts.costs.devices[index].device;
+        let gpu = facts.session().machine.gpus.iter().find(|gpu| gpu.device == device).map(|gpu| gpu.name.clone());
+        let what = facts.accelerator(index).map(|accelerator| configuration(facts, accelerator)).or(gpu);
+        let what = what.unwrap_or_else(|| "nothing more is known of it".to_owned());
         row(&format!("Device {name}"), what);
     }
     let part = match (options.device.device.is_planned(), facts.costs.devices.len()) {
@@ -100,7 +103,12 @@ fn provenance(facts: &Facts<'_>) -> Vec<(String, String)> {
     let clock = facts.options.device.clock_mhz;
     for (index, name) in facts.names().iter().enumerate().skip(1) {
         let Some(accelerator) = facts.accelerator(index) else {
-            row("Measured", format!("runs of {name}, on this host's clock"));
+            match facts.costs.devices[index].projected {
+                true => {
+                    row("Projected", format!("times of {name}, by what such a device is told to do, copies included"))
+                }
+                false => row("Measured", format!("runs of {name}, on this host's clock")),
+            }
             continue;
         };
         let (what, text) = match accelerator.cycles {
@@ -125,8 +133,9 @@ fn provenance(facts: &Facts<'_>) -> Vec<(String, String)> {
                     whose simulation would take the host's caches";
         row("Measured apart", text.to_owned());
     }
-    if facts.options.cpu_times != 1.0 {
-        let text = format!("times of the CPU and of copies, {} times those of this host", facts.options.cpu_times);
+    if facts.options.place.cpu_times != 1.0 {
+        let text =
+            format!("times of the CPU and of copies, {} times those of this host", facts.options.place.cpu_times);
         row("Projected", text);
     }
     let mut stated: Vec<String> = Vec::new();

@@ -168,7 +168,7 @@ fn host_roofs(facts: &Facts<'_>) -> (Vec<Roof>, String) {
         Ok(limits) => limits,
         Err(error) => return (Vec::new(), format!("Without roofs: {error}.")),
     };
-    if facts.options.cpu_times != 1.0 {
+    if facts.options.place.cpu_times != 1.0 {
         return (Vec::new(), "Without roofs: the times are projected, and nobody measured that processor.".to_owned());
     }
     let dtypes = |float: bool| {

@@ -34,7 +34,7 @@ pub fn html(facts: &Facts<'_>) -> String {
          operators under the pointer.",
         clocks(&runs.session)
     ));
-    if facts.options.cpu_times != 1.0 {
+    if facts.options.place.cpu_times != 1.0 {
         html += &note("The times of the CPU and of copies are projected.");
     }
     html += &legend([

@@ -10,6 +10,7 @@ use super::vectorised::{Vectorised, vectorised_at};
 use crate::infer::Window;
 use crate::quantized::stage::Stage;
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// A depthwise convolution with its weights in the order in which the loops read them, and its output stage.
 pub(crate) enum Depthwise {
@@ -63,23 +64,27 @@ impl Depthwise {
         Depthwise::Lines(Lines { level, geometry, columns, by_tap, width, zero: input_zero, stage })
     }
 
-    /// The codes of the result.
-    pub(super) fn run(&self, codes: Codes<'_>) -> Vec<u8> {
+    pub(super) fn geometry(&self) -> &Geometry {
         match self {
-            Depthwise::Lines(lines) => lines.run(codes),
+            Depthwise::Lines(lines) => &lines.geometry,
             #[cfg(target_arch = "x86_64")]
-            Depthwise::Quads(quads) => quads.run(codes),
+            Depthwise::Quads(quads) => quads.geometry(),
+        }
+    }
+
+    /// Writes all codes of the result, which has as many.
+    pub(super) fn fill(&self, codes: Codes<'_>, out: &mut [MaybeUninit<u8>]) {
+        match self {
+            Depthwise::Lines(lines) => lines.fill(codes, out),
+            #[cfg(target_arch = "x86_64")]
+            Depthwise::Quads(quads) => quads.fill(codes, out),
         }
     }
 }
 
 impl Lines {
-    fn run(&self, codes: Codes<'_>) -> Vec<u8> {
+    fn fill(&self, codes: Codes<'_>, out: &mut [MaybeUninit<u8>]) {
         let geometry = &self.geometry;
-        let mut out = vec![0; geometry.pixels() * geometry.outputs];
-        if out.is_empty() {
-            return out;
-        }
         let multiplier = geometry.outputs / geometry.groups;
         let centre = |&code: &u8| i16::from(code ^ codes.flip()) - i16::from(self.zero);
         let mut input: Vec<i16> = if multiplier == 1 {
@@ -90,7 +95,7 @@ impl Lines {
         // Whole blocks are read at the end too.
         input.resize(input.len() + LANES, 0);
         let line = geometry.windows[2].output * geometry.channels;
-        let body = |(line, out): (usize, &mut [u8])| {
+        let body = |(line, out): (usize, &mut [MaybeUninit<u8>])| {
             vectorised_at(self.level, Line { lines: self, input: &input, line, out });
         };
         if rayon::current_num_threads() == 1 || input.len() * self.by_tap.len() / self.width < 1 << 17 {
@@ -98,7 +103,6 @@ impl Lines {
         } else {
             out.par_chunks_exact_mut(line).enumerate().for_each(body);
         }
-        out
     }
 }
 
@@ -125,7 +129,7 @@ struct Line<'a> {
     lines: &'a Lines,
     input: &'a [i16],
     line: usize,
-    out: &'a mut [u8],
+    out: &'a mut [MaybeUninit<u8>],
 }
 
 impl Vectorised<()> for Line<'_> {
@@ -160,8 +164,8 @@ impl Vectorised<()> for Line<'_> {
                 }
                 let codes = stage.block(first, &acc);
                 match out.as_mut_array::<LANES>() {
-                    Some(out) => *out = codes,
-                    None => out.copy_from_slice(&codes[..out.len()]),
+                    Some(out) => *out = codes.map(MaybeUninit::new),
+                    None => _ = out.write_copy_of_slice(&codes[..out.len()]),
                 }
             }
         }
@@ -177,6 +181,7 @@ fn lanes(list: &[i16], first: usize) -> &[i16; LANES] {
 mod tests {
     use super::*;
     use crate::arith::Requant;
+    use crate::cpu::conv::Convolution;
     use crate::def::Random;
 
     #[test]
@@ -208,7 +213,7 @@ mod tests {
                 for (signed, zero) in [(true, 0), (false, 119)] {
                     let run = |level| {
                         let codes = |bytes| Codes { bytes, signed };
-                        Depthwise::new(level, geometry, codes(&weights), &[zero], 131, stage()).run(codes(&x))
+                        Convolution::new(level, geometry, codes(&weights), &[zero], 131, stage()).run(codes(&x))
                     };
                     assert!(run(Level::best()) == run(Level::Portable), "{geometry:?} {requant:?} {signed}");
                 }

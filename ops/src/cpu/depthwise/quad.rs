@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::cpu::conv::Geometry;
-use crate::cpu::int8::{Aligned, Codes, SMALL, TAME, rounded_twice};
+use crate::cpu::int8::{Aligned, Codes, SMALL, Twice, interleaved};
 use crate::cpu::shared::Shared;
 use crate::cpu::vectorised::{Vectorised, vectorised};
 use crate::infer::Window;
@@ -34,7 +34,7 @@ struct Block {
 
 #[expect(clippy::large_enum_variant, reason = "a block has one, which its loops read")]
 enum Factors {
-    Double { multiplier: List<i32>, half: List<i32>, shift: List<i32> },
+    Double([Twice; 4]),
     Float(List<f32>),
 }
 
@@ -98,14 +98,14 @@ impl Quads {
             let (weights, more) =
                 if bytes { (part(|w| w), Vec::new()) } else { (part(|w| w / 2), part(|w| w - w / 2)) };
             let scale = match &stage.scale {
-                Scale::Double { multiplier, shift } => Factors::Double {
-                    multiplier: list(|at| multiplier[of(at)]),
-                    half: list(|at| (1i32 << shift[of(at)]) >> 1 & i32::MAX),
-                    shift: list(|at| shift[of(at)]),
-                },
-                Scale::Float(scale) if scale.iter().all(|scale| scale.abs() < TAME as f32) => {
-                    Factors::Float(list(|at| scale[of(at)]))
+                Scale::Double { multiplier, shift } => {
+                    let multiplier: List<i32> = list(|at| multiplier[of(at)]);
+                    let shift: List<i32> = list(|at| shift[of(at)]);
+                    // SAFETY: this form is made where the processor has the features alone.
+                    let twice = |v: usize| unsafe { Twice::new(whole(&multiplier[v]), whole(&shift[v])) };
+                    Factors::Double(std::array::from_fn(twice))
                 }
+                Scale::Float(scale) if stage.tame => Factors::Float(list(|at| scale[of(at)])),
                 _ => return None,
             };
             Some(Block { weights, more, bias: list(|at| biases[of(at)]), scale })
@@ -122,33 +122,30 @@ impl Quads {
         Some(Quads { geometry: *geometry, blocks, offsets, zero, zero_point: zero_point as i16, lo, hi })
     }
 
-    /// The codes of the result.
-    pub(super) fn run(&self, codes: Codes<'_>) -> Vec<u8> {
+    pub(super) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Writes all codes of the result, which has as many.
+    pub(super) fn fill(&self, codes: Codes<'_>, out: &mut [MaybeUninit<u8>]) {
         let geometry = &self.geometry;
         let [_, h, w] = geometry.windows;
         let (copy, line) = (Copy::new(geometry), w.output * geometry.channels);
-        let len = geometry.batch * h.output * line;
         let image = h.input * w.input * geometry.channels;
-        assert!(codes.bytes.len() == geometry.batch * image, "an input of another shape");
-        let body = |out: &mut [MaybeUninit<u8>]| {
-            with_buffer(copy.size(geometry), |to| {
-                for (from, out) in codes.bytes.chunks_exact(image).zip(out.chunks_exact_mut(h.output * line)) {
-                    vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero: self.zero, to });
-                    let image = &*to;
-                    let body = |(at, out): (usize, &mut [MaybeUninit<u8>])| {
-                        self.line(&image[at * h.stride * copy.pitch..], out);
-                    };
-                    if rayon::current_num_threads() == 1 || out.len() * self.offsets.len() < SMALL {
-                        out.chunks_exact_mut(line).enumerate().for_each(body);
-                    } else {
-                        out.par_chunks_exact_mut(line).enumerate().for_each(body);
-                    }
+        with_buffer(copy.size(geometry), |to| {
+            for (from, out) in codes.bytes.chunks_exact(image).zip(out.chunks_exact_mut(h.output * line)) {
+                vectorised(Fill { copy: &copy, geometry, from, flip: codes.flip(), zero: self.zero, to });
+                let image = &*to;
+                let body = |(at, out): (usize, &mut [MaybeUninit<u8>])| {
+                    self.line(&image[at * h.stride * copy.pitch..], out);
+                };
+                if rayon::current_num_threads() == 1 || out.len() * self.offsets.len() < SMALL {
+                    out.chunks_exact_mut(line).enumerate().for_each(body);
+                } else {
+                    out.par_chunks_exact_mut(line).enumerate().for_each(body);
                 }
-            });
-        };
-        // SAFETY: there are as many images of input as of results, as the assertion has seen, so that every line of every image is
-        // written, and every code of a line.
-        unsafe { crate::cpu::shared::written(len, body) }
+            }
+        });
     }
 
     fn line(&self, image: &[u8], out: &mut [MaybeUninit<u8>]) {
@@ -180,23 +177,21 @@ impl Quads {
                 // SAFETY: the line's reach is inside the image.
                 let sums = unsafe { self.sums::<GROUPS>(block, image.as_ptr().add(at)) };
                 let sums: [__m512i; 4] = match &block.scale {
-                    Factors::Double { multiplier, half, shift } => std::array::from_fn(|v| {
-                        let [multiplier, half, shift] = [multiplier, half, shift].map(|list| whole(&list[v]));
-                        // SAFETY: this function is compiled for the same processor.
-                        unsafe { rounded_twice(sums[v], multiplier, half, shift) }
-                    }),
+                    // SAFETY: this function is compiled for the same processor.
+                    Factors::Double(twice) => std::array::from_fn(|v| unsafe { twice[v].apply(sums[v]) }),
                     Factors::Float(scale) => std::array::from_fn(|v| {
                         // SAFETY: both types are 64 bytes.
                         let scale = unsafe { _mm512_load_ps(scale[v].0.as_ptr()) };
                         _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[v]), scale))
                     }),
                 };
-                let low = _mm512_adds_epi16(_mm512_packs_epi32(sums[0], sums[1]), zero);
-                let high = _mm512_adds_epi16(_mm512_packs_epi32(sums[2], sums[3]), zero);
-                let codes = if self.lo < 0 {
-                    _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
-                } else {
-                    _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
+                // SAFETY: this function is compiled for the same processor.
+                let codes = unsafe {
+                    if self.lo < 0 {
+                        interleaved::<true>(sums, [zero, lo, hi])
+                    } else {
+                        interleaved::<false>(sums, [zero, lo, hi])
+                    }
                 };
                 // SAFETY: `lanes` elements from here on are the line's.
                 unsafe {

@@ -3,14 +3,12 @@
 #![allow(clippy::needless_range_loop, reason = "registers are named by constants, which iterators would hide")]
 
 use super::LANES;
+use super::factor::Factor;
 use super::pack::{Form, Quad};
 use super::tile::Tiles;
 use crate::arith::BELOW_HALF;
 use crate::quantized::stage::{Scale, Stage, lanes};
 use std::arch::x86_64::*;
-
-/// Sums of 32 bits times a factor of a smaller magnitude stay in 32 bits.
-pub(crate) const TAME: f64 = 0.99;
 
 /// Sixteen constants.
 #[target_feature(enable = "avx512f")]
@@ -65,8 +63,8 @@ pub(super) unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
             Scale::Double { multiplier, shift } if let Some(run) = &write.run => {
                 let multiplier: [__m512i; VECTORS] = std::array::from_fn(|v| load(multiplier, first + v * LANES));
                 let shift: [__m512i; VECTORS] = std::array::from_fn(|v| load(shift, first + v * LANES));
-                let half: [__m512i; VECTORS] = std::array::from_fn(|v| half_of(shift[v]));
-                let round = Twice { multiplier, half, shift };
+                let factor: [Factor; VECTORS] = std::array::from_fn(|v| Factor::new(multiplier[v], shift[v]));
+                let round = Twice { factor };
                 write.panel(tiles, run, begin, acc, round);
             }
             Scale::Double { multiplier, shift } => {
@@ -136,25 +134,12 @@ impl Write {
     pub(super) fn new(tiles: &Tiles<'_, Quad>) -> Write {
         let Stage { zero_point, lo, hi, ref scale, .. } = *tiles.stage;
         let narrow = tiles.stage.is_narrow();
-        let first = tiles.place.first + tiles.first;
-        let count = tiles.vectors * LANES;
-        let tame = match scale {
-            Scale::Float(scale) => {
-                // As numbers without sign, bits of magnitudes have the order of the magnitudes.
-                let most = scale[first..][..count].iter().fold(0, |most, scale| scale.abs().to_bits().max(most));
-                most < (TAME as f32).to_bits()
-            }
-            // Every product of a sum is in 32 bits.
-            Scale::Dense(scale) => {
-                scale[first..][..count].iter().fold(true, |all, scale| all & (*scale >= 0.0) & (*scale < TAME))
-            }
-            _ => {
-                let most =
-                    tiles.stage.bias[first..][..count].iter().fold(0, |most, bias| bias.unsigned_abs().max(most));
+        let tame = tiles.stage.tame
+            && match scale {
+                Scale::Float(_) | Scale::Dense(_) => true,
                 // A product is of 8 bits without sign and 7 bits and a sign.
-                most < 1 << 29 && tiles.offsets.len() * Quad::GROUP < 1 << (29 - 15)
-            }
-        };
+                _ => tiles.offsets.len() * Quad::GROUP < 1 << (29 - 15),
+            };
         let run = Run::new(tiles).filter(|_| narrow && tame && tiles.sums.is_empty());
         let whole = narrow && (tiles.outputs == 4 * LANES || run.is_some());
         let most = _mm512_set1_ps(hi.saturating_sub(zero_point) as f32);
@@ -197,23 +182,10 @@ impl Write {
     /// # Safety
     /// As for [`counted`].
     #[inline(always)]
-    unsafe fn codes<const VECTORS: usize, const SIGNED: bool>(
-        &self,
-        rounded: [__m512i; VECTORS],
-        order: __m512i,
-    ) -> __m512i {
+    unsafe fn codes<const SIGNED: bool>(&self, rounded: [__m512i; 4], order: __m512i) -> __m512i {
         let Write { zero, lo, hi, .. } = *self;
         // SAFETY: the caller's.
-        unsafe {
-            let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
-            let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
-            let codes = if SIGNED {
-                _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
-            } else {
-                _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
-            };
-            _mm512_permutexvar_epi32(order, codes)
-        }
+        unsafe { _mm512_permutexvar_epi32(order, interleaved::<SIGNED>(rounded, [zero, lo, hi])) }
     }
 
     /// The codes of a tile in the usual case, four vectors at a time.
@@ -264,7 +236,7 @@ impl Write {
                     rounded_at(&acc, &round, 4 * group + 2, self.zero),
                     rounded_at(&acc, &round, 4 * group + 3, self.zero),
                 ];
-                let codes = self.codes::<4, SIGNED>(rounded, run.order);
+                let codes = self.codes::<SIGNED>(rounded, run.order);
                 let to = out.add(group * run.step);
                 if 4 * group + 4 <= ROWS * VECTORS && run.vector == LANES {
                     _mm512_storeu_si512(to.cast(), codes);
@@ -283,10 +255,13 @@ impl Write {
         let Write { whole, signed, zero, lo, hi, .. } = *self;
         // SAFETY: the caller's; the 64 codes are 64 outputs of the row, and codes of a vector are 16 bytes of plain integers.
         unsafe {
-            if VECTORS == 4 && whole && tiles.outputs == 4 * LANES {
+            if let Some(&rounded) = rounded.first_chunk::<4>()
+                && whole
+                && tiles.outputs == 4 * LANES
+            {
                 let order = order(4);
                 let codes =
-                    if signed { self.codes::<_, true>(rounded, order) } else { self.codes::<_, false>(rounded, order) };
+                    if signed { self.codes::<true>(rounded, order) } else { self.codes::<false>(rounded, order) };
                 _mm512_storeu_si512(tiles.outputs(at, 0, 4 * LANES).as_mut_ptr().cast(), codes);
                 return;
             }
@@ -299,25 +274,42 @@ impl Write {
     }
 }
 
+/// Four vectors of rounded sums as codes: moved by a zero point in 16 bits, clamped to codes of eight bits. Every quarter of the
+/// register holds four codes of each vector.
+///
+/// # Safety
+/// As for [`counted`].
+#[inline(always)]
+pub(crate) unsafe fn interleaved<const SIGNED: bool>(rounded: [__m512i; 4], [zero, lo, hi]: [__m512i; 3]) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe {
+        let low = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero);
+        let high = _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero);
+        if SIGNED {
+            _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi)
+        } else {
+            _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi)
+        }
+    }
+}
+
 /// How a vector of sums becomes one of codes counted from the zero point.
-trait Round {
+pub(super) trait Round {
     /// # Safety
     /// As for [`counted`].
     unsafe fn round(&self, acc: __m512i, vector: usize) -> __m512i;
 }
 
-struct Single<const VECTORS: usize> {
-    scale: [__m512; VECTORS],
+pub(super) struct Single<const VECTORS: usize> {
+    pub(super) scale: [__m512; VECTORS],
 }
 
-struct Twice<const VECTORS: usize> {
-    multiplier: [__m512i; VECTORS],
-    half: [__m512i; VECTORS],
-    shift: [__m512i; VECTORS],
+pub(super) struct Twice<const VECTORS: usize> {
+    pub(super) factor: [Factor; VECTORS],
 }
 
-struct Real<'a, const VECTORS: usize> {
-    scale: [&'a [f64; LANES]; VECTORS],
+pub(super) struct Real<'a, const VECTORS: usize> {
+    pub(super) scale: [&'a [f64; LANES]; VECTORS],
 }
 
 impl<const VECTORS: usize> Round for Single<VECTORS> {
@@ -332,7 +324,7 @@ impl<const VECTORS: usize> Round for Twice<VECTORS> {
     #[inline(always)]
     unsafe fn round(&self, acc: __m512i, vector: usize) -> __m512i {
         // SAFETY: the caller's.
-        unsafe { rounded_twice(acc, self.multiplier[vector], self.half[vector], self.shift[vector]) }
+        unsafe { self.factor[vector].apply(acc) }
     }
 }
 
@@ -394,7 +386,7 @@ impl Run {
 /// which so many quarters are wanted.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn order(quarters: usize) -> __m512i {
+pub(super) fn order(quarters: usize) -> __m512i {
     match quarters {
         1 => _mm512_setr_epi32(0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
         2 => _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 0, 0, 0, 0, 0, 0, 0, 0),
@@ -415,36 +407,6 @@ unsafe fn rounded_real(acc: __m256i, scale: *const f64) -> __m256i {
         let sign = _mm512_and_pd(real, _mm512_set1_pd(-0.0));
         let addend = _mm512_or_pd(sign, _mm512_set1_pd(BELOW_HALF));
         _mm512_cvttpd_epi32(_mm512_add_pd(real, addend))
-    }
-}
-
-/// Half of what a shift divides by, and 0 without a shift.
-#[target_feature(enable = "avx512f")]
-#[inline]
-pub(super) fn half_of(shift: __m512i) -> __m512i {
-    _mm512_srli_epi32::<1>(_mm512_sllv_epi32(_mm512_set1_epi32(1), shift))
-}
-
-/// The rounding doubling high multiply, then the rounding shift, of sums below 2^30 in magnitude. `half` is half of what the shift
-/// divides by, and 0 without a shift.
-///
-/// # Safety
-/// As for [`counted`].
-#[inline(always)]
-pub(crate) unsafe fn rounded_twice(acc: __m512i, multiplier: __m512i, half: __m512i, shift: __m512i) -> __m512i {
-    // SAFETY: the caller's.
-    unsafe {
-        let nudge = _mm512_set1_epi64(1 << 31);
-        let acc = _mm512_slli_epi32::<1>(acc);
-        let even = _mm512_add_epi64(_mm512_mul_epi32(acc, multiplier), nudge);
-        let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), _mm512_srli_epi64::<32>(multiplier));
-        let odd = _mm512_add_epi64(odd, nudge);
-        // The upper half of each product.
-        let high = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
-        // A negative number's half goes down; without a shift there is no half.
-        let one = _mm512_min_epi32(half, _mm512_set1_epi32(1));
-        let down = _mm512_and_si512(_mm512_srli_epi32::<31>(high), one);
-        _mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, half), down), shift)
     }
 }
 

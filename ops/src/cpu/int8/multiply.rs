@@ -1,7 +1,7 @@
 //! Blocks and threads of a product.
 
 use super::LANES;
-use super::pack::{Form, Packed, Pair, Quad, Weights};
+use super::pack::{Codes, Form, Packed, Pair, Panel, Quad, Weights};
 use super::source::Source;
 use super::tile::{Place, Tiles};
 use crate::cpu::share::{HEIGHT, share_product};
@@ -23,6 +23,20 @@ pub(crate) const SMALL: usize = 1 << 22;
 const CHUNKS: usize = 8;
 const CHUNK: usize = 1 << 18;
 
+/// Writes the codes of all rows times all weights at a place among other results.
+pub(crate) fn place_product(
+    weights: &Weights,
+    source: &impl Source,
+    stage: &Stage,
+    place: Place,
+    out: &mut [MaybeUninit<u8>],
+) {
+    match weights {
+        Weights::Quad(packed) => spread(packed, source, stage, place, out),
+        Weights::Pair(packed) => spread(packed, source, stage, place, out),
+    }
+}
+
 /// The codes of all rows times all weights, `[rows, outputs]`.
 #[allow(unsafe_code)]
 pub(crate) fn product(weights: &Weights, source: &impl Source, stage: &Stage) -> Vec<u8> {
@@ -32,24 +46,20 @@ pub(crate) fn product(weights: &Weights, source: &impl Source, stage: &Stage) ->
     unsafe { shared::written(source.rows() * outputs, |out| place_product(weights, source, stage, place, out)) }
 }
 
-/// The same at a place among other results.
+/// The same in a place that is there.
 #[allow(unsafe_code)]
 pub(crate) fn multiply(weights: &Weights, source: &impl Source, stage: &Stage, place: Place, out: &mut [u8]) {
-    // SAFETY: codes alone are written to it.
-    let out = unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast(), out.len()) };
-    place_product(weights, source, stage, place, out);
-}
-
-fn place_product(weights: &Weights, source: &impl Source, stage: &Stage, place: Place, out: &mut [MaybeUninit<u8>]) {
-    match weights {
-        Weights::Quad(packed) => spread(packed, source, stage, place, out),
-        Weights::Pair(packed) => spread(packed, source, stage, place, out),
-    }
+    // SAFETY: a product writes codes alone.
+    place_product(weights, source, stage, place, unsafe { shared::places(out) });
 }
 
 /// A form with the inner loops that read it.
 trait Inner: Form {
     fn panel(tiles: &Tiles<'_, Self>, packed: &Packed<Self>);
+    /// Writes the codes of one row that is its own activations, where there is a shorter way for that; whether there is.
+    fn row(_row: Codes<'_>, _packed: &Packed<Self>, _stage: &Stage, _out: &mut [MaybeUninit<u8>]) -> bool {
+        false
+    }
     /// Takes the buffers of this thread, for activations and for the bases of rows.
     fn buffer<T>(body: impl FnOnce(&mut (Vec<Self::X>, Vec<usize>)) -> T) -> T;
 }
@@ -64,6 +74,13 @@ impl Inner for Quad {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = tiles;
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code)]
+    fn row(row: Codes<'_>, packed: &Packed<Quad>, stage: &Stage, out: &mut [MaybeUninit<u8>]) -> bool {
+        // SAFETY: as above.
+        unsafe { super::row::row_avx512(row, packed, stage, out) }
     }
 
     fn buffer<T>(body: impl FnOnce(&mut (Vec<u8>, Vec<usize>)) -> T) -> T {
@@ -117,6 +134,12 @@ fn spread<F: Inner>(
     if rows == 0 || panels == 0 {
         return;
     }
+    if rows == 1
+        && let Some(row) = source.row()
+        && F::row(row, packed, stage, &mut out[place.first..][..packed.n])
+    {
+        return;
+    }
     let product = Product { packed, source, stage, place, out: Shared::new(out) };
     let k = packed.layout.segments.len() * packed.layout.length;
     let products = packed.n * k.max(1);
@@ -153,7 +176,7 @@ impl<F: Inner, S: Source> Product<'_, F, S> {
         let Block { activations, bases, sums, .. } = block;
         bases.clear();
         // The inner loops read whole steps; behind the last activation they meet weights of zero.
-        let size = self.source.size::<F>(rows.clone()) + self.packed.reach();
+        let size = self.source.size::<F>(rows.clone()) + self.packed.reach;
         if activations.len() < size {
             activations.resize(size, F::X::default());
         }
@@ -164,23 +187,27 @@ impl<F: Inner, S: Source> Product<'_, F, S> {
 
     fn run(&self, block: &Block<'_, F>, panels: Range<usize>) {
         for &panel in &self.packed.panels[panels] {
-            let outputs = (panel.vectors * LANES).min(self.packed.n - panel.first);
-            let tiles = Tiles {
-                activations: block.activations,
-                bases: block.bases,
-                offsets: &self.packed.offsets,
-                lines: self.packed.lines(panel),
-                vectors: panel.vectors,
-                first: panel.first,
-                outputs,
-                zeros: &self.packed.zeros,
-                sums: &block.sums,
-                stage: self.stage,
-                place: self.place,
-                row: block.rows.start,
-                out: self.out,
-            };
-            F::panel(&tiles, self.packed);
+            F::panel(&self.tiles(block, panel), self.packed);
+        }
+    }
+
+    /// A panel times a block.
+    fn tiles<'b>(&'b self, block: &'b Block<'_, F>, panel: Panel) -> Tiles<'b, F> {
+        Tiles {
+            activations: block.activations,
+            bases: block.bases,
+            offsets: &self.packed.offsets,
+            reach: self.packed.reach,
+            lines: self.packed.lines(panel),
+            vectors: panel.vectors,
+            first: panel.first,
+            outputs: (panel.vectors * LANES).min(self.packed.n - panel.first),
+            zeros: &self.packed.zeros,
+            sums: &block.sums,
+            stage: self.stage,
+            place: self.place,
+            row: block.rows.start,
+            out: self.out,
         }
     }
 

@@ -129,6 +129,8 @@ pub(crate) struct Packed<F: Form> {
     pub(super) layout: Layout,
     /// First activation of each step, from the base of a row.
     pub(super) offsets: Vec<usize>,
+    /// Activations that the inner loops read behind a base.
+    pub(super) reach: usize,
     pub(super) lines: Vec<F::Line>,
     pub(super) panels: Vec<Panel>,
     /// Zero point of each output, from which sums are still to be counted; empty where all are zero.
@@ -209,6 +211,7 @@ impl<F: Form> Packed<F> {
         let steps = 0..layout.length.div_ceil(F::GROUP);
         let offset = |&segment: &usize| steps.clone().map(move |step| segment + step * F::GROUP);
         let offsets: Vec<usize> = layout.segments.iter().flat_map(offset).collect();
+        let reach = offsets.iter().max().map_or(0, |furthest| furthest + F::GROUP);
         let vectors = n.div_ceil(LANES);
         // Panels of nearly the same width: the last one shall not be a narrow rest.
         let count = vectors.div_ceil(widest);
@@ -250,17 +253,12 @@ impl<F: Form> Packed<F> {
             }
         });
         let zeros = if F::RAW && zeros[..n].iter().any(|&zero| zero != 0) { zeros } else { Vec::new() };
-        Packed { level, n, layout, offsets, lines, panels, zeros, fold }
+        Packed { level, n, layout, offsets, reach, lines, panels, zeros, fold }
     }
 
     /// Lines of a panel.
     pub(super) fn lines(&self, panel: Panel) -> &[F::Line] {
         &self.lines[panel.line..][..panel.vectors * self.offsets.len()]
-    }
-
-    /// Activations that the inner loops read behind a base.
-    pub(super) fn reach(&self) -> usize {
-        self.offsets.iter().max().map_or(0, |furthest| furthest + F::GROUP)
     }
 }
 

@@ -29,6 +29,11 @@ pub(crate) trait Source: Sync {
         (begin + most.max(1)).min(self.rows())
     }
 
+    /// The only row, where its activations are codes as they lie.
+    fn row(&self) -> Option<Codes<'_>> {
+        None
+    }
+
     /// About how many activations a row adds to a block.
     fn row_size(&self) -> usize;
 
@@ -50,6 +55,10 @@ pub(crate) struct Matrix<'a> {
 impl Source for Matrix<'_> {
     fn rows(&self) -> usize {
         self.rows
+    }
+
+    fn row(&self) -> Option<Codes<'_>> {
+        (self.rows == 1).then_some(self.codes)
     }
 
     fn row_size(&self) -> usize {

@@ -20,6 +20,8 @@ pub(super) struct Tiles<'a, F: Form> {
     pub(super) bases: &'a [usize],
     /// First activation of each step, from the base of a row.
     pub(super) offsets: &'a [usize],
+    /// Activations that these reach behind a base.
+    pub(super) reach: usize,
     pub(super) lines: &'a [F::Line],
     /// Vectors of the panel.
     pub(super) vectors: usize,
@@ -42,7 +44,7 @@ impl<F: Form> Tiles<'_, F> {
     pub(super) fn check(&self) {
         // A fold over plain numbers is vectorised.
         let most = |list: &[usize]| list.iter().fold(0, |most, &at| if at > most { at } else { most });
-        let reach = if self.offsets.is_empty() { 0 } else { most(self.bases) + most(self.offsets) + F::GROUP };
+        let reach = most(self.bases) + self.reach;
         assert!(reach <= self.activations.len(), "a row reaches beyond the block");
         assert!(self.offsets.len() * self.vectors <= self.lines.len(), "a panel of too few lines");
     }

@@ -127,6 +127,11 @@ impl Numbers {
             }
             // The hardware ignores the lower bits of a tf32.
             (Self::Float(v), _) => v[at] = f64::from(f32::from_bits(word & !0x1fff)),
+            (Self::Int(v), Element::Int { bits: 8, signed }) => {
+                for (v, byte) in v[at..at + 4].iter_mut().zip(word.to_le_bytes()) {
+                    *v = if signed { (byte as i8).into() } else { byte.into() };
+                }
+            }
             (Self::Int(v), Element::Int { bits, signed }) => {
                 for (i, v) in v[at..at + (32 / bits) as usize].iter_mut().enumerate() {
                     let value = word >> (i as u32 * bits) & ((1 << bits) - 1);
@@ -197,7 +202,9 @@ fn dot(d: Accumulator, xor: bool, a: &Numbers, b: &Numbers, at: (usize, usize, u
         }
         (Numbers::Int(a), Numbers::Int(b)) => {
             let (a, b) = (&a[row * k..(row + 1) * k], &b[column * k..(column + 1) * k]);
-            let sum = a.iter().zip(b).fold(i64::from(c as i32), |s, (x, y)| s + i64::from(x * y));
+            // The elements have at most 8 bits and k is at most 256, so that the products sum up in 32.
+            let products: i32 = a.iter().zip(b).map(|(x, y)| x * y).sum();
+            let sum = i64::from(c as i32) + i64::from(products);
             match d {
                 Accumulator::S32 { saturate: true } => sum.clamp(i32::MIN.into(), i32::MAX.into()) as i32 as u32,
                 _ => sum as u32,
