@@ -32,7 +32,7 @@ pub struct Session {
     /// Seconds of segments on devices whose times are projections.
     projected: HashMap<usize, f64>,
     /// How many times slower the host is taken to be.
-    pub cpu_times: f64,
+    cpu_times: f64,
     /// The devices of the command line.
     options: DeviceOptions,
     /// Failures of devices that were told.
@@ -52,8 +52,7 @@ impl Session {
         place.check(options.device.is_planned())?;
         if options.device.is_planned() {
             let placed = Costs::of(&graph, options, place)?.place(&graph, &place.request())?;
-            let planned = Session::planned(placed.plan, graph, options)?;
-            return Ok(Session { cpu_times: place.cpu_times, ..planned });
+            return Ok(Session::planned(placed.plan, graph, options)?.slower(place.cpu_times));
         }
         Session::compile(graph, options, &greedy, &|| Machine::open(options))
     }
@@ -78,6 +77,11 @@ impl Session {
     ) -> Result<Session> {
         let options = DeviceOptions::default().on(DeviceKind::Tsim);
         Session::compile(graph, &options, &greedy, &|| Machine::on_bus(open()?, config, name))
+    }
+
+    /// The same on a host that is taken to be so many times slower, for times on the devices' own clocks.
+    pub fn slower(self, cpu_times: f64) -> Session {
+        Session { cpu_times, ..self }
     }
 
     /// Compiles a graph for a plan that was made elsewhere.

@@ -11,6 +11,7 @@
 
 use crate::{Profile, Round, Span};
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use tandem_plan::Device;
 
 /// What a replay gives.
@@ -75,6 +76,40 @@ impl Timeline {
     /// The throughput as a part of what the slowest device alone would reach; `None` where nothing ran.
     pub fn efficiency(&self) -> Option<f64> {
         self.slowest().map(|load| load.stage_seconds() / self.seconds)
+    }
+
+    /// The requests of this range as a timeline of their own, which begins when the first of them is let in. Requests keep their
+    /// numbers in [`Span::request`], and the times of others that are under way beside them are left out.
+    pub fn part(&self, range: Range<usize>) -> Timeline {
+        let requests = self.requests.get(range.clone()).unwrap_or_default();
+        let zero = requests.iter().map(|(begin, _)| *begin).fold(f64::INFINITY, f64::min);
+        let shift = |(begin, end): (f64, f64)| (begin - zero, end - zero);
+        let requests: Vec<(f64, f64)> = requests.iter().copied().map(shift).collect();
+        let own = self.runs.iter().filter(|run| range.contains(&(run.span.request as usize)));
+        let runs: Vec<Replayed> = own
+            .map(|run| Replayed {
+                stage: shift(run.stage),
+                compute: shift(run.compute),
+                collect: shift(run.collect),
+                ..*run
+            })
+            .collect();
+        let mut loads: Vec<Load> = Vec::new();
+        let mut samples: HashMap<u64, u64> = HashMap::new();
+        let length = |(begin, end): (f64, f64)| end - begin;
+        for run in &runs {
+            samples.insert(run.span.request, run.span.samples);
+            let (compute_seconds, copy_seconds) = (length(run.compute), length(run.stage) + length(run.collect));
+            match loads.iter_mut().find(|load| load.device == run.device) {
+                Some(load) => {
+                    load.compute_seconds += compute_seconds;
+                    load.copy_seconds += copy_seconds;
+                }
+                None => loads.push(Load { device: run.device, compute_seconds, copy_seconds }),
+            }
+        }
+        let seconds = requests.iter().map(|(_, end)| *end).fold(0.0, f64::max);
+        Timeline { runs, requests, loads, samples: samples.values().sum(), seconds }
     }
 }
 
@@ -347,6 +382,19 @@ mod tests {
         assert!(timeline.efficiency().unwrap() > 0.98);
         let cpu = timeline.loads.iter().find(|load| load.device == Device::Cpu).unwrap();
         assert_eq!(cpu.compute_seconds, 128.0);
+    }
+
+    #[test]
+    fn a_part_of_a_timeline_begins_at_its_first_request_and_has_its_own_loads() {
+        let timeline = profile(5, 1).replay(&seconds).unwrap();
+        let part = timeline.part(2..4);
+        assert_eq!(part.requests, [(0.0, 7.5), (7.5, 15.0)]);
+        assert_eq!((part.seconds, part.samples, part.runs.len()), (15.0, 6, 4));
+        let vta = part.loads.iter().find(|load| load.device == Device::Vta(0)).unwrap();
+        assert_eq!((vta.compute_seconds, vta.copy_seconds), (8.0, 3.0));
+        assert_eq!(part.runs.iter().map(|run| run.compute.0).fold(f64::INFINITY, f64::min), 0.0);
+        assert_eq!(timeline.part(0..5).throughput(), timeline.throughput());
+        assert!(timeline.part(9..12).runs.is_empty());
     }
 
     #[test]
