@@ -32,12 +32,7 @@ impl Runs {
     ///
     /// # Errors
     /// One sentence: the segment that failed, or more runs than are recorded.
-    pub fn of(
-        mut session: Session,
-        samples: &[Vec<Tensor>],
-        in_flight: usize,
-        cycles: &Cycles,
-    ) -> Result<Runs> {
+    pub fn of(mut session: Session, samples: &[Vec<Tensor>], in_flight: usize, cycles: &Cycles) -> Result<Runs> {
         let batch = session.executor.samples();
         session.run(&samples[..batch.min(samples.len())], None, 1)?;
         let outputs = session.run(samples, None, 1)?;
