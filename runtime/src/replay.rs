@@ -5,10 +5,12 @@
 //!
 //! - a segment is staged once what it reads is on the host, the oldest request's first, and computes once it is staged and the run
 //!   before it has ended;
-//! - staging and collecting of a device take turns, beside its computing, and two runs of a device are under way at most;
+//! - staging and collecting of a device take turns, beside its computing; a queue that has nothing to stage waits for the end of the
+//!   run that computes; and [`SLOTS`] runs of a device are under way at most;
 //! - as many requests are under way as in the run: the next one is let in when one ends, and what was handed in together begins when
 //!   all before it has ended.
 
+use crate::backend::SLOTS;
 use crate::{Profile, Round, Span};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -262,13 +264,15 @@ impl<'a> Replay<'a> {
         let of = |(l, lane): (usize, &Lane)| {
             let collect =
                 lane.under_way.front().map(|&run| (self.runs[run].compute.1.max(lane.copies_end), Action::Collect, l));
-            let room = lane.under_way.len() < 2;
+            let room = lane.under_way.len() < SLOTS;
             let order = |&(at, begin): &(usize, f64)| {
                 let span = &self.profile.spans[lane.ready[at].0];
                 (begin, span.request, span.segment)
             };
-            let begins =
-                lane.ready.iter().enumerate().filter(|_| room).map(|(at, (_, since))| (at, since.max(lane.copies_end)));
+            // A queue that has nothing to stage waits for the run that computes, and does not look before its end.
+            let looks = |since: f64| room && (lane.under_way.is_empty() || since <= lane.copies_end);
+            let begins = lane.ready.iter().enumerate().filter(|(_, (_, since))| looks(*since));
+            let begins = begins.map(|(at, (_, since))| (at, since.max(lane.copies_end)));
             let stage = begins.min_by(|a, b| {
                 let ((begin, request, segment), other) = (order(a), order(b));
                 begin.total_cmp(&other.0).then((request, segment).cmp(&(other.1, other.2)))
@@ -375,10 +379,10 @@ mod tests {
     #[test]
     fn a_pipeline_settles_at_its_slowest_stage_and_copies_hide_behind_computing() {
         let timeline = profile(64, 4).replay(&seconds).unwrap();
-        // Fill: 2 + 1; then 4 a request; drain: 0.5.
-        assert_eq!(timeline.seconds, 3.0 + 64.0 * 4.0 + 0.5);
+        // The first one: 2, 1, 4, 0.5; the second is staged behind it: 1; then 4 a request; drain: 0.5.
+        assert_eq!(timeline.seconds, 7.5 + 1.0 + 63.0 * 4.0 + 0.5);
         let second = &timeline.runs.iter().find(|run| run.span.request == 1 && run.span.segment == 1).unwrap();
-        assert_eq!((second.stage, second.compute, second.collect), ((4.0, 5.0), (7.0, 11.0), (11.0, 11.5)));
+        assert_eq!((second.stage, second.compute, second.collect), ((7.5, 8.5), (8.5, 12.5), (12.5, 13.0)));
         assert!(timeline.efficiency().unwrap() > 0.98);
         let cpu = timeline.loads.iter().find(|load| load.device == Device::Cpu).unwrap();
         assert_eq!(cpu.compute_seconds, 128.0);
@@ -403,7 +407,7 @@ mod tests {
         let slower = |span: &Span| if span.segment == 0 { [0.0, 3.0, 0.0] } else { seconds(span) };
         let timeline = profile(64, 2).replay(&slower).unwrap();
         assert!(timeline.seconds > 64.0 * 4.25, "{}", timeline.seconds);
-        assert_eq!(profile(64, 3).replay(&slower).unwrap().seconds, 4.0 + 64.0 * 4.0 + 0.5);
+        assert_eq!(profile(64, 3).replay(&slower).unwrap().seconds, 8.5 + 1.0 + 63.0 * 4.0 + 0.5);
         assert!(timeline.requests.iter().zip(&timeline.requests[2..]).all(|(first, third)| third.0 >= first.1));
     }
 }
