@@ -159,6 +159,17 @@ impl<'a> Bounds<'a> {
         bound.is_finite().then_some(bound)
     }
 
+    /// Forgets what is known of the rest of the order, but for what touches placed nodes.
+    #[cfg(test)]
+    pub fn blind(&mut self) {
+        self.loads.clear();
+        self.chains.clear();
+        self.idling.clear();
+        self.joules = None;
+        self.tails.fill(0.0);
+        self.root = 0.0;
+    }
+
     /// Places of the numbers in which a settled state may be worse than another one with equal codes.
     pub fn compared(&self, placed: usize) -> Vec<usize> {
         let (layout, point) = (self.layout, &self.points[placed]);
