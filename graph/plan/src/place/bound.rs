@@ -117,6 +117,11 @@ impl<'a> Bounds<'a> {
         self.energy && !self.time
     }
 
+    /// Whether blocks that follow one another take sums of what each takes, and nothing else is bounded.
+    pub fn joins(&self) -> bool {
+        self.time && self.task.latency.is_none() && self.tight.is_empty()
+    }
+
     /// Brings a state to its normal form, in which numbers that cannot matter any more are equal, and bounds the objective of
     /// all that can follow. `None` when nothing that follows keeps the bounds of the request.
     pub fn settle(&self, placed: usize, state: &mut [f64], codes: &[Code]) -> Option<f64> {
