@@ -84,7 +84,7 @@ pub(super) fn enumerate(task: &Task, layout: &Layout) -> Option<f64> {
 }
 
 /// The best of all ways to place the nodes behind a place of the order.
-fn rest(task: &Task, layout: &Layout, placed: usize, state: &[f64], codes: &[Code]) -> Option<f64> {
+pub(super) fn rest(task: &Task, layout: &Layout, placed: usize, state: &[f64], codes: &[Code]) -> Option<f64> {
     let Some(&node) = task.problem.order().get(placed) else {
         let fits = (0..layout.devices).all(|d| layout.needed(state, d) <= task.memory[d] as f64);
         let kept = fits && task.latency.is_none_or(|limit| state[layout.end()] <= limit);
