@@ -172,8 +172,9 @@ mod tests {
                 let problem = problem(r, shape, nodes, devices);
                 for objective in [Objective::Latency, Objective::Energy] {
                     let mut request = Request::of(objective);
-                    if seed % 3 == 0 {
-                        request.pins.insert(format!("n{}", r.within(0, nodes)), format!("d{}", r.within(0, devices)));
+                    let (node, device) = (r.within(0, nodes), r.within(0, devices));
+                    if seed % 3 == 0 && problem.cost(node, device).is_some() {
+                        request.pins.insert(format!("n{node}"), format!("d{device}"));
                     }
                     let (task, layout) = (Task::new(&problem, &request).unwrap(), Layout::new(&problem));
                     let blocks = blocks(&layout, 1 + r.within(0, 3));
@@ -181,7 +182,6 @@ mod tests {
                         blocks.iter().cloned().flatten().collect::<Vec<usize>>(),
                         (0..nodes).collect::<Vec<_>>()
                     );
-                    // Energy without idling needs no time, and is no less a sum.
                     *joins += usize::from(blocks.len() > 1);
                     let joined = join(&task, &layout, &blocks, LABELS).unwrap();
                     let best = enumerate(&task, &layout).unwrap();
@@ -204,8 +204,11 @@ mod tests {
                 let request = Request::of(objective);
                 let (task, layout) = (Task::new(&problem, &request).unwrap(), Layout::new(&problem));
                 let blocks = blocks(&layout, 20);
-                let exact = search(&problem, &request, 10 * LABELS).unwrap();
-                assert!(exact.is_exact() && blocks.len() > 1 || layout.is_output[..59].contains(&true), "seed {seed}");
+                if blocks.len() == 1 {
+                    continue;
+                }
+                let exact = search(&problem, &request, LABELS).unwrap();
+                assert!(exact.is_exact(), "seed {seed}: {exact}");
                 let joined = join(&task, &layout, &blocks, 40).unwrap();
                 let value = score(&task, &layout, &joined.assignment.unwrap()).1;
                 assert!(joined.bound <= exact.value * (1.0 + 1e-9), "seed {seed}: {} and {exact}", joined.bound);

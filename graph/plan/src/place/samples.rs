@@ -59,7 +59,11 @@ pub(super) fn problem(r: &mut Random, shape: Shape, nodes: usize, devices: usize
     for n in 0..nodes {
         let read: Vec<usize> = reads(r, shape, n).iter().map(|m| m + 1).collect();
         values.push(Value { name: format!("v{n}"), bytes: r.within(0, 9) as u64, maker: Some(n) });
-        let candidates = (0..devices).map(|_| {
+        let runs = r.within(0, devices);
+        let candidates = (0..devices).map(|d| {
+            if d != runs && r.within(0, 6) == 0 {
+                return Candidate::Refuses("not there".into());
+            }
             Candidate::Runs(Cost {
                 seconds: 1.0 + small(r, 9),
                 held_bytes: r.within(0, 9) as u64,
