@@ -156,6 +156,7 @@ fn part(task: &Task, layout: &Layout, block: &Range<usize>, after: &[f64]) -> Op
 
 #[cfg(test)]
 mod tests {
+    use super::super::bound::Bounds;
     use super::super::descent::score;
     use super::super::samples::{SHAPES, enumerate, problem};
     use super::super::{LABELS, Request, search};
@@ -196,20 +197,40 @@ mod tests {
     }
 
     #[test]
+    fn inputs_may_be_on_any_device_at_the_beginning() {
+        for seed in 0..100 {
+            for shape in SHAPES {
+                let r = &mut Random::new(seed);
+                let (nodes, devices) = [(9, 2), (6, 3)][r.within(0, 2)];
+                let problem = problem(r, shape, nodes, devices);
+                for objective in [Objective::Latency, Objective::Period, Objective::Energy] {
+                    let source = r.within(0, devices);
+                    let (task, layout) = (Task::plain(&problem, objective), Layout::new(&problem).from(source));
+                    let best = enumerate(&task, &layout).unwrap();
+                    let root = Bounds::new(&task, &layout).root;
+                    assert!(root <= best * (1.0 + 1e-9), "seed {seed}, {shape:?}, {objective:?}: {root} of {best}");
+                    let Solved::Best(found) = solve(&task, &layout, LABELS) else { panic!("seed {seed}") };
+                    assert!((found.value - best).abs() <= 1e-9 * best, "seed {seed}, {shape:?}, {objective:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_budget_that_is_too_small_leaves_a_bound_that_holds() {
         let mut open = 0;
         for seed in 0..40 {
-            let problem = problem(&mut Random::new(seed), SHAPES[1], 60, 3);
+            let problem = problem(&mut Random::new(seed), SHAPES[1], 45, 3);
             for objective in [Objective::Latency, Objective::Energy] {
                 let request = Request::of(objective);
                 let (task, layout) = (Task::new(&problem, &request).unwrap(), Layout::new(&problem));
-                let blocks = blocks(&layout, 20);
+                let blocks = blocks(&layout, 5 + seed as usize % 3);
                 if blocks.len() == 1 {
                     continue;
                 }
                 let exact = search(&problem, &request, LABELS).unwrap();
                 assert!(exact.is_exact(), "seed {seed}: {exact}");
-                let joined = join(&task, &layout, &blocks, 40).unwrap();
+                let joined = join(&task, &layout, &blocks, seed as usize).unwrap();
                 let value = score(&task, &layout, &joined.assignment.unwrap()).1;
                 assert!(joined.bound <= exact.value * (1.0 + 1e-9), "seed {seed}: {} and {exact}", joined.bound);
                 assert!(value >= exact.bound * (1.0 - 1e-9), "seed {seed}: {value} and {exact}");

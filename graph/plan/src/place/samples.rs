@@ -54,7 +54,7 @@ pub(super) fn problem(r: &mut Random, shape: Shape, nodes: usize, devices: usize
         let (latency_seconds, joules_per_byte) = (small(r, 2), small(r, 3));
         links.push(Link { from, to, latency_seconds, bytes_per_second: 1.0 + small(r, 2), joules_per_byte });
     }
-    let mut values = vec![Value { name: "x".into(), bytes: 1, maker: None }];
+    let mut values = vec![Value { name: "x".into(), bytes: 6, maker: None }];
     let mut list = Vec::new();
     for n in 0..nodes {
         let read: Vec<usize> = reads(r, shape, n).iter().map(|m| m + 1).collect();
