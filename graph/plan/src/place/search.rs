@@ -204,7 +204,7 @@ pub(super) fn solve(task: &Task, layout: &Layout, labels: usize) -> Solved {
             break;
         }
         if way == Way::Blocks {
-            let Some(joined) = join(task, layout, &blocks, labels / share) else { continue };
+            let joined = join(task, layout, &blocks, labels / share);
             looked += joined.labels;
             if let Some(assignment) = joined.assignment {
                 let score = score(task, layout, &assignment);

@@ -97,7 +97,8 @@ fn compare_pairs(seed: u64, shape: Shape, objective: Objective, bounded: bool) -
                 bounds: vec![0.0; 2],
                 steps: vec![(0, 0); 2],
             };
-            if let [kept] = select(&both, &layout, &compared, 2, &mut f64::INFINITY)[..] {
+            let mut dropped_bound = f64::INFINITY;
+            if let [kept] = select(&both, &layout, &compared, 2, &mut dropped_bound)[..] {
                 let (kept, lost) = if kept == 0 { (a, b) } else { (b, a) };
                 let what = format!("seed {seed}, {shape:?}, {objective:?}, bounded {bounded}, {placed} placed");
                 assert!(kept.2 <= lost.2 * (1.0 + 1e-9), "{what}: {} is worse than {}", kept.2, lost.2);
