@@ -117,6 +117,11 @@ impl<'a> Bounds<'a> {
         self.energy && !self.time
     }
 
+    /// Whether blocks that follow one another take sums of what each takes, and nothing else is bounded.
+    pub fn joins(&self) -> bool {
+        self.time && self.task.latency.is_none() && self.tight.is_empty()
+    }
+
     /// Brings a state to its normal form, in which numbers that cannot matter any more are equal, and bounds the objective of
     /// all that can follow. `None` when nothing that follows keeps the bounds of the request.
     pub fn settle(&self, placed: usize, state: &mut [f64], codes: &[Code]) -> Option<f64> {
@@ -157,6 +162,17 @@ impl<'a> Bounds<'a> {
             }
         };
         bound.is_finite().then_some(bound)
+    }
+
+    /// Forgets what is known of the rest of the order, but for what touches placed nodes.
+    #[cfg(test)]
+    pub fn blind(&mut self) {
+        self.loads.clear();
+        self.chains.clear();
+        self.idling.clear();
+        self.joules = None;
+        self.tails.fill(0.0);
+        self.root = 0.0;
     }
 
     /// Places of the numbers in which a settled state may be worse than another one with equal codes.

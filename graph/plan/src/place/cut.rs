@@ -27,9 +27,9 @@ pub(super) fn cut(task: &Task, layout: &Layout, a: usize, b: usize) -> Option<Ve
     let vertices: Vec<usize> = problem.nodes().iter().map(|_| network.vertex()).collect();
     let place = |value: usize| match problem.values()[value].maker {
         Some(maker) => Some(vertices[maker]),
-        // A host that is neither of both devices is never with a node.
-        None if host == a => Some(on_a),
-        None if host == b => Some(on_b),
+        // A device with inputs that is neither of both devices is never with a node.
+        None if layout.source == a => Some(on_a),
+        None if layout.source == b => Some(on_b),
         None => None,
     };
     for (n, &vertex) in vertices.iter().enumerate() {
@@ -65,8 +65,8 @@ pub(super) fn cut(task: &Task, layout: &Layout, a: usize, b: usize) -> Option<Ve
                 network.any_to_one(&readers, maker, if paid(a) { 0.0 } else { send(v, b, a) });
             }
             None => {
-                network.any_to_one(&readers, on_b, send(v, host, a));
-                network.one_to_any(on_a, &readers, send(v, host, b));
+                network.any_to_one(&readers, on_b, send(v, layout.source, a));
+                network.one_to_any(on_a, &readers, send(v, layout.source, b));
             }
         }
     }

@@ -175,3 +175,6 @@ fn compact(layer: &Layer, layout: &Layout, kept: &[usize]) -> Layer {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

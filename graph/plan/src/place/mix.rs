@@ -188,7 +188,7 @@ pub(super) fn longest(layout: &Layout, stages: &Stages, assignment: &[usize], lo
         let mut begin: f64 = 0.0;
         for (k, &v) in layout.reads[n].iter().enumerate() {
             let maker = problem.values()[v].maker;
-            let from = maker.map_or(host, |m| assignment[m]);
+            let from = maker.map_or(layout.source, |m| assignment[m]);
             launches |= from != d;
             let wait = if from == d { 0.0 } else { layout.send_seconds(v, from, d)? };
             let arrival = maker.map_or(0.0, |m| ends[m]) + wait;
@@ -256,13 +256,13 @@ pub(super) fn stage_loads(layout: &Layout, stages: &Stages, assignment: &[usize]
     let mut loads = vec![0.0; stages.count * resources];
     let last = stages.count - 1;
     for (n, &d) in assignment.iter().enumerate().filter(|(n, _)| !stages.is_cut[*n]) {
-        let home = |v: usize| problem.values()[v].maker.map_or(host, |m| assignment[m]);
+        let home = |v: usize| problem.values()[v].maker.map_or(layout.source, |m| assignment[m]);
         let launches = layout.reads[n].is_empty() || layout.reads[n].iter().any(|&v| home(v) != d);
         let launch = if launches { problem.devices()[d].launch_seconds } else { 0.0 };
         loads[stages.of[n] * resources + d] += problem.cost(n, d)?.seconds + launch;
     }
     for (v, value) in problem.values().iter().enumerate() {
-        let (from, stage) = value.maker.map_or((host, 0), |m| (assignment[m], stages.after[m]));
+        let (from, stage) = value.maker.map_or((layout.source, 0), |m| (assignment[m], stages.after[m]));
         for to in (0..devices).filter(|&to| to != from) {
             let here = layout.readers[v].iter().any(|&r| stages.of[r] == stage && assignment[r] == to);
             let leaves = layout.is_output[v] && value.maker.is_some() && to == host;

@@ -6,6 +6,7 @@
 //! assignment and says how it is known to be the best, or how far from it it may be; [`explain()`] says what every other choice
 //! would have cost. All are pure functions; costs are handed in, and no device is known here.
 
+mod blocks;
 mod bound;
 mod cut;
 mod descent;
@@ -17,6 +18,8 @@ mod mix;
 mod problem;
 mod relax;
 mod request;
+#[cfg(test)]
+mod samples;
 mod search;
 mod state;
 

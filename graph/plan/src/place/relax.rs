@@ -168,13 +168,16 @@ impl Relaxation {
                 if sources == 0 {
                     cost += weights.launch(n, d);
                 }
-                if d != host {
+                if d != layout.source {
                     if !inputs.is_empty() {
                         cost += weights.launch(n, d) / sources as f64;
                     }
                     for &r in &inputs {
-                        cost += weights.share(layout.reads[n][r], n, host, d) + weights.wait(n, r, host, d);
+                        let source = layout.source;
+                        cost += weights.share(layout.reads[n][r], n, source, d) + weights.wait(n, r, source, d);
                     }
+                }
+                if d != host {
                     let outputs = layout.makes[n].iter().filter(|&&v| layout.is_output[v]);
                     cost += outputs.map(|&v| weights.leave(v, d)).sum::<f64>();
                 }

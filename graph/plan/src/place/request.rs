@@ -114,6 +114,13 @@ impl<'a> Task<'a> {
         Ok(Task { problem, objective: request.objective, pinned, forbidden, memory, latency })
     }
 
+    /// The task of an objective and nothing else.
+    pub fn plain(problem: &'a Problem, objective: Objective) -> Task<'a> {
+        let (nodes, devices) = (problem.nodes().len(), problem.devices().len());
+        let memory = vec![u64::MAX; devices];
+        Task { problem, objective, pinned: vec![None; nodes], forbidden: vec![false; devices], memory, latency: None }
+    }
+
     /// The task for another objective, without the latency bound; the memory bounds stay where `keep_memory`.
     pub fn relaxed(&self, objective: Objective, keep_memory: bool) -> Task<'a> {
         Task {

@@ -1,5 +1,6 @@
 //! The best assignment, with a proof or with how far from the best it may be.
 
+use super::blocks::{FEWEST, blocks, join};
 use super::bound::Bounds;
 use super::cut::cut;
 use super::descent::{Score, descend, less, score};
@@ -106,15 +107,15 @@ pub fn search(problem: &Problem, request: &Request, labels: usize) -> Result<Pla
     }
 }
 
-struct Best {
-    assignment: Vec<usize>,
-    value: f64,
-    bound: f64,
+pub(super) struct Best {
+    pub assignment: Vec<usize>,
+    pub value: f64,
+    pub bound: f64,
     proof: Proof,
-    labels: usize,
+    pub labels: usize,
 }
 
-enum Solved {
+pub(super) enum Solved {
     Best(Best),
     Nothing { proven: bool, labels: usize },
 }
@@ -134,7 +135,7 @@ fn finish(task: &Task, layout: &Layout, found: Best) -> Result<Placement, PlaceE
     })
 }
 
-fn solve(task: &Task, layout: &Layout, labels: usize) -> Solved {
+pub(super) fn solve(task: &Task, layout: &Layout, labels: usize) -> Solved {
     let nodes = task.problem.nodes().len();
     if (0..nodes).all(|n| task.choices(n).count() == 1) {
         let assignment: Vec<usize> = (0..nodes).filter_map(|n| task.choices(n).next()).collect();
@@ -192,10 +193,30 @@ fn solve(task: &Task, layout: &Layout, labels: usize) -> Solved {
     let mut looked = 0;
     let mut bound = root;
     // A narrow search first: what it finds, and improves to, makes the others drop more.
-    for (share, thorough) in [(8, false), (2, true), (2, false)] {
+    let blocks = if bounds.joins() { blocks(layout, FEWEST) } else { Vec::new() };
+    let ways = if blocks.len() > 1 {
+        [(8, Way::Narrow), (2, Way::Blocks), (2, Way::Thorough)]
+    } else {
+        [(8, Way::Narrow), (2, Way::Thorough), (2, Way::Narrow)]
+    };
+    for (share, way) in ways {
         if known(&best) <= bound * (1.0 + ROUNDING) {
             break;
         }
+        if way == Way::Blocks {
+            let joined = join(task, layout, &blocks, labels / share);
+            looked += joined.labels;
+            if let Some(assignment) = joined.assignment {
+                let score = score(task, layout, &assignment);
+                keep(assignment, score, &mut best);
+            }
+            bound = bound.max(joined.bound.min(known(&best)));
+            if known(&best) <= joined.bound * (1.0 + ROUNDING) {
+                return proven(best, Proof::Frontier, looked);
+            }
+            continue;
+        }
+        let thorough = way == Way::Thorough;
         let effort = if thorough { Effort::Proof(bound) } else { Effort::Even };
         let found = frontier::search(task, layout, &bounds, known(&best), labels / share, effort);
         looked += found.labels;
@@ -207,13 +228,7 @@ fn solve(task: &Task, layout: &Layout, labels: usize) -> Solved {
         }
         bound = bound.max(found.dropped.min(known(&best)));
         if found.dropped.is_infinite() {
-            return match best {
-                Some((assignment, value)) => {
-                    let proof = if is_chain(layout) { Proof::Chain } else { Proof::Frontier };
-                    Solved::Best(Best { assignment, value, bound: value, proof, labels: looked })
-                }
-                None => Solved::Nothing { proven: true, labels: looked },
-            };
+            return proven(best, if is_chain(layout) { Proof::Chain } else { Proof::Frontier }, looked);
         }
     }
     match best {
@@ -223,6 +238,24 @@ fn solve(task: &Task, layout: &Layout, labels: usize) -> Solved {
         }
         None => Solved::Nothing { proven: false, labels: looked },
     }
+}
+
+fn proven(best: Option<(Vec<usize>, f64)>, proof: Proof, labels: usize) -> Solved {
+    match best {
+        Some((assignment, value)) => Solved::Best(Best { assignment, value, bound: value, proof, labels }),
+        None => Solved::Nothing { proven: true, labels },
+    }
+}
+
+/// How a part of the budget is spent.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// Evenly over the order.
+    Narrow,
+    /// Block by block.
+    Blocks,
+    /// For a proof.
+    Thorough,
 }
 
 /// Devices that any node may go to.

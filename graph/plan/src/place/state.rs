@@ -43,6 +43,8 @@ impl Witness for () {}
 pub(super) struct Layout<'a> {
     pub problem: &'a Problem,
     pub devices: usize,
+    /// Device that has the inputs at the beginning: the host, unless the problem is a part of another one.
+    pub source: usize,
     pub slots: usize,
     /// Slot of each value.
     slot: Vec<usize>,
@@ -107,6 +109,7 @@ impl<'a> Layout<'a> {
         Layout {
             problem,
             devices,
+            source: spec.machine.host,
             slots,
             slot,
             reads,
@@ -119,6 +122,11 @@ impl<'a> Layout<'a> {
             active_watts,
             idle_watts,
         }
+    }
+
+    /// The layout where the inputs are on another device than the host.
+    pub fn from(self, source: usize) -> Layout<'a> {
+        Layout { source, ..self }
     }
 
     /// Slot of a value that has one.
@@ -198,7 +206,7 @@ impl<'a> Layout<'a> {
         self.idle_watts
     }
 
-    /// Nothing placed: inputs on the host, all devices and links free at 0.
+    /// Nothing placed: inputs on their device, all devices and links free at 0.
     pub fn begin(&self) -> (Vec<f64>, Vec<Code>) {
         let (mut state, mut codes) = (vec![0.0; self.len()], vec![0; self.slots]);
         for slot in 0..self.slots {
@@ -212,8 +220,8 @@ impl<'a> Layout<'a> {
                 state[self.held(host)] += value.bytes as f64;
             }
             if let (None, Some(slot)) = (value.maker, self.slot(v)) {
-                codes[slot] = code(host);
-                state[self.available(slot, host)] = 0.0;
+                codes[slot] = code(self.source);
+                state[self.available(slot, self.source)] = 0.0;
             }
         }
         (state, codes)

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use sample::Shape;
 use tandem_ops::def::Random;
 use tandem_plan::place::{
-    LABELS, Objective, PlaceError, Price, Problem, Proof, Request, check, explain, measure, search,
+    LABELS, Objective, PlaceError, Price, Problem, Proof, Request, Value, check, explain, measure, search,
 };
 
 const OBJECTIVES: [Objective; 3] = [Objective::Latency, Objective::Period, Objective::Energy];
@@ -114,7 +114,7 @@ proptest! {
         for n in 0..nodes {
             let before = spec.values.len().checked_sub(1);
             spec.nodes[n].reads = before.into_iter().collect();
-            spec.values.push(tandem_plan::place::Value { name: format!("v{n}"), bytes: 100, maker: Some(n) });
+            spec.values.push(Value { name: format!("v{n}"), bytes: 100, maker: Some(n) });
         }
         let mut turned = spec.clone();
         turned.nodes.reverse();
@@ -181,6 +181,40 @@ fn two_devices_are_placed_by_a_minimum_cut_and_as_well_as_by_the_frontier() {
         assert!(found.value <= frontier.value * (1.0 + 1e-9), "seed {seed}: {found} is not {frontier}");
     }
     assert!(cuts > 100, "{cuts} cuts");
+}
+
+#[test]
+fn wide_blocks_in_a_row_are_placed_exactly() {
+    // Blocks of four branches of two nodes, between nodes that all others come before or after.
+    let nodes = 1 + 9 * 20;
+    let shape = Shape { nodes, devices: 3, refusals_percent: 15, gaps_percent: 0, reach: 1, transfer: 1, idle: true };
+    for seed in 0..3 {
+        let mut spec = sample::spec(&mut Random::new(seed), shape);
+        let value = |n: usize, maker| Value { name: format!("v{n}"), bytes: 50 * (n as u64 % 5), maker };
+        spec.values = std::iter::once(value(0, None)).chain((0..nodes).map(|n| value(n + 1, Some(n)))).collect();
+        spec.outputs = vec![nodes];
+        spec.machine.devices.iter_mut().for_each(|d| (d.memory_bytes, d.idle_watts) = (1 << 40, d.idle_watts + 1.0));
+        spec.machine.devices.iter_mut().for_each(|d| d.busy_watts += 1.0);
+        for (n, node) in spec.nodes.iter_mut().enumerate() {
+            let base = n.saturating_sub(1) / 9 * 9 + 1;
+            node.reads = match n.checked_sub(1).map(|place| place % 9) {
+                None => vec![0],
+                Some(8) => (1..=4).map(|branch| base + 2 * branch).collect(),
+                Some(place) if place % 2 == 0 => vec![base],
+                Some(_) => vec![n],
+            };
+        }
+        let problem = Problem::new(spec).unwrap();
+        for objective in [Objective::Latency, Objective::Energy] {
+            let found = search(&problem, &Request::of(objective), LABELS).unwrap();
+            assert!(found.is_exact(), "seed {seed}: {found}");
+            // A search with more room that does not know blocks finds nothing better.
+            let bounded = Request { latency_seconds: Some(1e3), ..Request::of(objective) };
+            let whole = search(&problem, &bounded, LABELS).unwrap();
+            assert!(found.value <= whole.value * (1.0 + 1e-9), "seed {seed}: {found} and {whole}");
+            assert!(found.value >= whole.bound * (1.0 - 1e-9), "seed {seed}: {found} and {whole}");
+        }
+    }
 }
 
 #[test]

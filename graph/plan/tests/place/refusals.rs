@@ -132,7 +132,7 @@ fn a_node_without_a_device_is_named_with_each_reason() {
 fn the_constraint_that_leaves_nothing_is_named() {
     let late = Request { latency_seconds: Some(0.02), ..Request::of(Objective::Energy) };
     let text = asked(|_| (), &late).unwrap_err();
-    assert!(text.contains("the latency bound of 0.02 s is not met: the fastest placement takes 0.025"), "{text}");
+    assert!(text.contains("the latency bound of 20 ms is not met: the fastest placement takes 25 ms"), "{text}");
     let small = |s: &mut Spec| s.machine.devices.iter_mut().for_each(|d| d.memory_bytes = 150);
     let text = asked(small, &Request::default()).unwrap_err();
     assert!(text.contains("the memory bounds leave no placement") && text.contains("which has 150"), "{text}");
