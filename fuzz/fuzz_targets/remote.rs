@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tandem_driver::remote::{Facts, execute};
+use tandem_driver::remote::{BusService, Clock, Facts, reply};
 use tandem_driver::{Bus, Bytes, NullBus};
 use tandem_isa::HwConfig;
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use std::net::TcpListener;
 use std::time::Duration;
-use tandem_driver::remote::{Clock, Event, Facts, Limits, Token, serve};
+use tandem_driver::remote::{BusService, Clock, Event, Facts, Limits, Token, serve};
 use tandem_driver::{Bus, Bytes, DmaAddr, DmaBuf, identify};
 use tandem_isa::HwConfig;
 use tandem_sim::{FsimBus, Options as SimOptions};
@@ -87,7 +87,7 @@ fn export(options: &Options, exported: Exported, config: HwConfig, token: &Token
     let limits = Limits { idle: Duration::from_secs(options.idle.into()), ..Limits::default() };
     let at = LinkKind::Remote(address.to_string()).name();
     stdout::emit(&format!("{} ({:#010x}) is served: --device {at}\n", facts.name, facts.config.digest()))?;
-    serve(&listener, bus, &facts, token, &limits, &|event| {
+    serve(&listener, Box::new(BusService::new(bus, facts)), token, &limits, &|event| {
         stdout::complain(&match event {
             Event::Refused { peer, why } => format!("{peer} is refused: {why}"),
             Event::Joined { peer } => format!("{peer} has the device"),
