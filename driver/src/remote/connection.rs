@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::channel::{Channel, Frame, NoFrame};
 use super::greet::{Seals, because, greet};
 use super::message::{CHUNK, Cursor, MAX_PAYLOAD, Served, kind};
+use super::service::HEAD;
 use super::token::Token;
 use super::traffic::{Link, Traffic, TrafficMonitor};
 use crate::BusError;
@@ -105,12 +106,13 @@ impl<P: Port> Connection<P> {
     /// # Errors
     /// [`BusError::Transfer`] where the connection is lost.
     pub fn ask(&mut self, request: &[u8], most: usize, action: &str) -> Result<Answer, BusError> {
-        let (frame, waited) = self.exchange((kind::REQUEST, kind::REPLY), request, most, action)?;
-        let mut cursor = Cursor(&frame);
+        let (mut body, waited) = self.exchange((kind::REQUEST, kind::REPLY), request, most, action)?;
+        let mut cursor = Cursor(&body);
         let (Ok(status @ 0..=1), Ok(nanos)) = (cursor.u8(), cursor.u64()) else { return Err(self.lose(action)) };
         let device = Duration::from_nanos(nanos);
         self.monitor.add(|traffic| traffic.device += device);
-        Ok(Answer { done: status == 0, body: cursor.0.to_vec(), waited, device })
+        body.drain(..HEAD);
+        Ok(Answer { done: status == 0, body, waited, device })
     }
 
     /// Ends the conversation: what the server has answered has not the form that was asked for.

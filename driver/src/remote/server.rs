@@ -96,7 +96,7 @@ struct Shared<'a> {
     token: &'a Token,
     /// What a client is told first.
     facts: &'a [u8],
-    /// Most bytes of a request.
+    /// Most bytes of a message.
     most: usize,
     limits: &'a Limits,
     told: &'a (dyn Fn(&Event) + Sync),
@@ -119,7 +119,7 @@ impl<'a> Shared<'a> {
         Shared {
             token,
             facts,
-            most,
+            most: most.max(MAX_PAYLOAD),
             limits,
             told,
             connections: Mutex::new(0),

@@ -5,14 +5,14 @@ use std::time::Instant;
 use super::message::{Malformed, Served};
 
 /// Bytes of a reply before what was asked for, or the error: the status, and the time of the device.
-const HEAD: usize = 9;
+pub(super) const HEAD: usize = 9;
 
 /// Something that is exported to one client after the other.
 pub trait Service: Send {
     /// What is told to every client first.
     fn served(&self) -> Served;
 
-    /// Most bytes of a request.
+    /// Most bytes of a request that does not fit into one frame.
     fn most(&self) -> usize;
 
     /// Answers a request: appends what was asked for to the reply and says true, or an error and says false. What stands in the reply
