@@ -188,7 +188,8 @@ fn what_a_backend_says_of_nodes_arrives_and_graphs_are_told_apart() {
             let known = odd.supports(graph, node).ok().and_then(|()| odd.project(graph, node));
             assert_eq!(remote.project(graph, node), known);
         }
-        assert_eq!(remote.supports(graph, &Node { name: "other".into(), ..graph.nodes[0].clone() }).is_err(), true);
+        let stranger = Node { name: "other".into(), ..graph.nodes[0].clone() };
+        assert!(remote.supports(graph, &stranger).is_err());
     }
     assert_eq!(remote.monitor().traffic().round_trips - before, 3);
     let taken = remote.measure(&a, &mut || ()).unwrap();
