@@ -53,39 +53,34 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if device.device.kind().is_remote() {
         bail!("--device {}: it is exported already; clients connect to it themselves", device.device.name());
     }
-    if let Some((kind, model, backend)) = processor(device.device.kind())? {
+    let name = device.device.name();
+    let processor = |kind, model: String, backend: Box<dyn Backend>| {
         let bounds = Bounds::default();
         let bounds = Bounds { held: options.memory.unwrap_or(bounds.held), ..bounds };
-        let name = device.device.name();
-        let what = if kind == Kind::SimulatedGpu {
-            format!("{name} (a simulated {model})")
-        } else {
-            format!("{name} ({model})")
-        };
-        let facts = BackendFacts { kind, name, model, most: 0 };
-        return export(options, Box::new(BackendService::new(backend, facts, bounds)), &what, &token);
+        let simulated = if kind == Kind::SimulatedGpu { "a simulated " } else { "" };
+        let what = format!("{name} ({simulated}{model})");
+        let facts = BackendFacts { kind, name: name.clone(), model, most: 0 };
+        export(options, Box::new(BackendService::new(backend, facts, bounds)), &what, &token)
+    };
+    let gpu = |kind, gpu: Gpu| processor(kind, gpu.facts().name.clone(), Box::new(GpuBackend::new(gpu)));
+    match device.device.kind() {
+        DeviceKind::Cuda(index) => gpu(Kind::Gpu, Gpu::cuda(*index, backend::compiler()?)?),
+        DeviceKind::Ptx => gpu(Kind::SimulatedGpu, Gpu::sim(backend::compiler()?, Simulation::default())),
+        DeviceKind::Cpu => processor(Kind::Cpu, backend::processor(), Box::new(CpuBackend)),
+        DeviceKind::Fsim | DeviceKind::Tsim | DeviceKind::Link(_) => {
+            let memory = options.memory.map_or(Ok(MEMORY), u32::try_from);
+            let memory =
+                memory.map_err(|_| anyhow!("--memory: an accelerator addresses {} bytes at most", u32::MAX))?;
+            let config = hardware::resolve(device.hw(device.device.kind())?)?;
+            let Exported { bus, memory, clock } = open(&device, &config, Bytes(memory.into()))?;
+            let what = format!("{name} ({:#010x})", config.digest());
+            let facts = Facts { name, config, memory, clock };
+            export(options, Box::new(BusService::new(bus, facts)), &what, &token)
+        }
     }
-    let memory = options.memory.map_or(Ok(MEMORY), u32::try_from);
-    let memory = memory.map_err(|_| anyhow!("--memory: an accelerator addresses {} bytes at most", u32::MAX))?;
-    let config = hardware::resolve(device.hw(device.device.kind())?)?;
-    let Exported { bus, memory, clock } = open(&device, &config, Bytes(memory.into()))?;
-    let facts = Facts { name: device.device.name(), config, memory, clock };
-    let what = format!("{} ({:#010x})", facts.name, facts.config.digest());
-    export(options, Box::new(BusService::new(bus, facts)), &what, &token)
 }
 
-/// A device that takes graphs: its kind, what it is, and the backend.
-fn processor(device: &DeviceKind) -> Result<Option<(Kind, String, Box<dyn Backend>)>> {
-    let of = |kind, gpu: Gpu| (kind, gpu.facts().name.clone(), Box::new(GpuBackend::new(gpu)) as Box<dyn Backend>);
-    Ok(match device {
-        DeviceKind::Cuda(index) => Some(of(Kind::Gpu, Gpu::cuda(*index, backend::compiler()?)?)),
-        DeviceKind::Ptx => Some(of(Kind::SimulatedGpu, Gpu::sim(backend::compiler()?, Simulation::default()))),
-        DeviceKind::Cpu => Some((Kind::Cpu, backend::processor(), Box::new(CpuBackend))),
-        DeviceKind::Fsim | DeviceKind::Tsim | DeviceKind::Link(_) => None,
-    })
-}
-
-/// Opens the device and reserves the memory that is exported.
+/// Opens an accelerator and reserves the memory that is exported.
 fn open(device: &DeviceOptions, config: &HwConfig, bytes: Bytes) -> Result<Exported> {
     Ok(match device.device.kind() {
         DeviceKind::Tsim => {
