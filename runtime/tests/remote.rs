@@ -180,9 +180,15 @@ fn networks_are_the_same_on_the_simulator_of_kernels_there_and_here() {
 fn what_a_backend_says_of_nodes_arrives_and_graphs_are_told_apart() {
     let mut remote = client(served(Odd::default(), Bounds::default()));
     let (a, b) = (network(Arith::TfliteRef, DType::I8, 3).graph, small(1).graph);
+    // The same with a weight that comes from the caller.
+    let mut c = b.clone();
+    let weight = c.nodes[0].inputs[1];
+    c.values[weight.0].constant = None;
+    c.inputs.push(weight);
+    c.verify().unwrap();
     let odd = Odd::default();
     let before = remote.monitor().traffic().round_trips;
-    for graph in [&a, &b, &a] {
+    for graph in [&a, &b, &c, &a] {
         for node in &graph.nodes {
             assert_eq!(remote.supports(graph, node), odd.supports(graph, node));
             let known = odd.supports(graph, node).ok().and_then(|()| odd.project(graph, node));
@@ -191,7 +197,7 @@ fn what_a_backend_says_of_nodes_arrives_and_graphs_are_told_apart() {
         let stranger = Node { name: "other".into(), ..graph.nodes[0].clone() };
         assert!(remote.supports(graph, &stranger).is_err());
     }
-    assert_eq!(remote.monitor().traffic().round_trips - before, 3);
+    assert_eq!(remote.monitor().traffic().round_trips - before, 4);
     let taken = remote.measure(&a, &mut || ()).unwrap();
     for ((n, node), taken) in a.nodes.iter().enumerate().zip(taken) {
         let expected = odd.supports(&a, node).map(|()| (Duration::from_micros(n as u64), Some(5)));
@@ -254,13 +260,16 @@ fn what_a_client_holds_is_bounded_and_given_up_when_it_leaves() {
     assert_eq!(remote.compile(&m.graph).unwrap().samples(), 3);
     assert_eq!(odd.alive.load(Ordering::Relaxed), 1);
 
-    let mut remote = client(served(Odd::default(), Bounds { held: bytes * 3 / 2, ..Bounds::default() }));
+    let mut remote = client(served(Odd::default(), Bounds { held: bytes * 3 / 2, handles: 2, ..Bounds::default() }));
     let first = remote.compile(&m.graph).unwrap();
     let error = remote.compile(&m.graph).err().unwrap();
     assert_eq!(error.class(), ErrorClass::Exhausted);
     assert!(error.to_string().contains(&format!("{bytes} bytes")), "{error}");
     drop(first);
-    assert!(remote.compile(&m.graph).is_ok());
+    // What was given up does not add up.
+    for _ in 0..10 {
+        assert!(remote.compile(&m.graph).is_ok());
+    }
 
     let work: u64 = m.graph.nodes.iter().map(|node| m.graph.macs(node)).sum();
     let mut remote = client(served(Odd::default(), Bounds { work: 2 * work, ..Bounds::default() }));
@@ -425,6 +434,27 @@ fn a_request_that_is_cut_off_is_malformed_wherever_that_is() {
 }
 
 #[test]
+fn tensors_of_other_types_are_refused_by_either_side() {
+    let mut m = small(9);
+    let [inspect, compile, run, _] = <[_; 4]>::try_from(spoken(&mut m)).unwrap();
+    // The first byte of a tensor is its dtype: codes of a u8 have as many bytes.
+    let mut service = BackendService::new(Box::new(CpuBackend), facts(Kind::Gpu), Bounds::default());
+    assert_eq!(reply(&mut service, &compile.0).unwrap()[0], 0);
+    let mut wrong = run.0.clone();
+    wrong[4 + 1 + 4 + 4] = 2;
+    let answer = reply(&mut service, &wrong).unwrap();
+    assert!(answer[0] == 1 && String::from_utf8_lossy(&answer).contains("a sample does not fit: it has a u8"));
+    let mut wrong = run.1.clone();
+    wrong[24] = 2;
+    for (answer, right) in [(run.1, true), (wrong, false)] {
+        let mut remote = client(server(Liar(vec![answer, compile.1.clone(), inspect.1.clone()])));
+        assert!(remote.supports(&m.graph, &m.graph.nodes[0]).is_ok());
+        let found = remote.compile(&m.graph).unwrap().run(&m.samples(2));
+        assert_eq!((found.is_ok(), remote.monitor().lost().is_none()), (right, right), "{found:?}");
+    }
+}
+
+#[test]
 fn ten_thousand_wrong_requests_neither_stop_the_server_nor_take_more_than_they_may() {
     let bounds = Bounds { request: 1 << 20, held: 1 << 22, handles: 8, work: 1 << 22, samples: 64 };
     let odd = Odd::default();
@@ -436,7 +466,15 @@ fn ten_thousand_wrong_requests_neither_stop_the_server_nor_take_more_than_they_m
     let mut zeros = [0, 0, 0, 0, 1].to_vec();
     put_bytes(&mut zeros, text.as_bytes());
     zeros.extend([1, 0, 0, 0, 1, 0, 0, 0, 0]);
+    let answer = reply(&mut service, &zeros).unwrap();
+    assert!(String::from_utf8_lossy(&answer).contains("1073741825 bytes"), "{answer:?}");
+    // It is refused before its constants are read.
+    assert_eq!(reply(&mut service, &zeros[..zeros.len() - 9]).unwrap()[9..], answer[9..]);
     honest.push((zeros, Vec::new()));
+    // No more handles are released than there can be.
+    let released = |count: u32| [&count.to_le_bytes()[..], &vec![0; 4 * count as usize], &honest[0].0[4..]].concat();
+    assert_eq!(reply(&mut service, &released(8)).unwrap()[0], 0);
+    assert_eq!(reply(&mut service, &released(9)), Err(Malformed));
     let mut random = Random(Noise::new(77, 0));
     let (mut malformed, mut refused, mut done) = (0, 0, 0);
     for round in 0..10_000 {
@@ -507,7 +545,7 @@ fn a_server_that_lies_is_a_fault_and_never_a_panic() {
     let mut random = Random(Noise::new(78, 0));
     let samples = m.samples(2);
     let mut wrong = 0;
-    for _ in 0..300 {
+    for _ in 0..500 {
         let lie = random.below(honest.len());
         let mut answers = honest.clone();
         answers[lie] = random.mutated(answers[lie].clone());
@@ -521,6 +559,9 @@ fn a_server_that_lies_is_a_fault_and_never_a_panic() {
         for error in [ran.as_ref().err(), measured.as_ref().err()].into_iter().flatten() {
             assert_eq!(error.class(), ErrorClass::Fault, "{error}");
             assert!(lost.is_some());
+        }
+        for (ty, x) in ran.iter().flatten().flat_map(|sample| m.graph.outputs.iter().zip(sample)) {
+            assert_eq!((&m.graph.ty(*ty).shape, m.graph.ty(*ty).dtype), (x.shape(), x.dtype()));
         }
         assert!(changed || (supported.is_ok() && ran.is_ok() && measured.is_ok()));
         wrong += usize::from(lost.is_some());

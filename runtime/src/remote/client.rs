@@ -7,7 +7,7 @@ use std::time::Duration;
 use tandem_driver::BusError;
 use tandem_driver::remote::{Answer, Connection, Cursor, Link, Malformed, Served, TrafficMonitor};
 use tandem_driver::serial::Port;
-use tandem_graph::{Graph, Node, NodeId};
+use tandem_graph::{Graph, Node, NodeId, Value, ValueId};
 use tandem_plan::{Device, alone};
 use tandem_tensor::{Tensor, TensorType};
 
@@ -124,7 +124,7 @@ impl<P: Port + Send + 'static> Backend for RemoteBackend<P> {
         }();
         let (handle, samples) = parts.map_err(|Malformed| shared.connection.lose(ACTION))?;
         drop(shared);
-        let types = |ids: &[tandem_graph::ValueId]| ids.iter().map(|&id| segment.ty(id).clone()).collect();
+        let types = |ids: &[ValueId]| ids.iter().map(|&id| segment.ty(id).clone()).collect();
         Ok(Box::new(RemoteSegment {
             shared: Arc::clone(&self.shared),
             handle,
@@ -261,20 +261,12 @@ impl<P> Drop for RemoteSegment<P> {
     }
 }
 
-/// Whether two graphs are the same, as far as a look without reading constants tells.
+/// Whether two graphs are the same but for the elements of constants, about which nobody asks.
 fn same(a: &Graph, b: &Graph) -> bool {
-    let alike = |(a, b): (&tandem_graph::Value, &tandem_graph::Value)| {
-        let constants = match (&a.constant, &b.constant) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (None, None) => true,
-            _ => false,
-        };
-        constants && a.name == b.name && a.ty == b.ty
-    };
-    (&a.name, a.arith, &a.inputs, &a.outputs) == (&b.name, b.arith, &b.inputs, &b.outputs)
+    let alike = |(a, b): (&Value, &Value)| (&a.name, &a.ty) == (&b.name, &b.ty);
+    (&a.name, a.arith, &a.inputs, &a.outputs, &a.nodes) == (&b.name, b.arith, &b.inputs, &b.outputs, &b.nodes)
         && a.values.len() == b.values.len()
         && a.values.iter().zip(&b.values).all(alike)
-        && a.nodes == b.nodes
 }
 
 /// A panic of another thread that holds the lock leaves a connection that is in order or lost.

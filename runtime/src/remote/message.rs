@@ -114,29 +114,27 @@ pub(super) fn put_graph(out: &mut Vec<u8>, graph: &Graph, constants: bool) {
 /// A graph and what it takes: bytes of all its values. It is whole and legal, and has at most so many bytes.
 ///
 /// # Errors
-/// [`Malformed`] for bytes that are no graph; inside, what is wrong with the graph.
+/// [`Malformed`] for bytes that are no graph; inside, what is wrong with the graph. Of one that is too large nothing more is read.
 pub(super) fn graph(cursor: &mut Cursor, limit: u64) -> Result<Result<(Graph, u64), RuntimeError>, Malformed> {
     let text = std::str::from_utf8(cursor.bytes()?).map_err(|_| Malformed)?;
     let mut graph = tandem_graph::parse(text).map_err(|_| Malformed)?;
     let size = |sum: u64, value: &tandem_graph::Value| sum.saturating_add(value.ty.bytes() as u64);
     let bytes = graph.values.iter().fold(0, size);
+    if bytes > limit {
+        let text = format!("the values of the graph have {bytes} bytes, and the server has {limit} for this client");
+        return Ok(Err(RuntimeError::Remote { class: ErrorClass::Exhausted, text }));
+    }
     let count = cursor.u32()?;
     for _ in 0..count {
         let (id, whole) = (ValueId(cursor.u32()? as usize), cursor.u8()?);
         let value = graph.values.get_mut(id.0).filter(|value| value.constant.is_none()).ok_or(Malformed)?;
         let (dtype, shape) = (value.ty.dtype, value.ty.shape.clone());
         let tensor = match whole {
-            // Memory for zeros is taken only of a graph that may have it.
-            0 if bytes > limit => break,
             0 => Tensor::zeros(dtype, shape),
             1 => Tensor::from_le_bytes(dtype, shape, cursor.take(value.ty.bytes())?).map_err(|_| Malformed)?,
             _ => return Err(Malformed),
         };
         value.constant = Some(Arc::new(tensor));
-    }
-    if bytes > limit {
-        let text = format!("the values of the graph have {bytes} bytes, and the server has {limit} for this client");
-        return Ok(Err(RuntimeError::Remote { class: ErrorClass::Exhausted, text }));
     }
     if !cursor.is_empty() {
         return Err(Malformed);
