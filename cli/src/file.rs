@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow, bail};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = 4 << 30;
@@ -58,19 +58,38 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).map_err(|e| anyhow!("{}: it cannot be written ({e})", path.display()))
 }
 
+/// Whether [`replace`] can write there, for those who would find out only after long work.
+///
+/// # Errors
+/// One sentence naming the file.
+pub fn probe(path: &Path) -> Result<()> {
+    if std::fs::metadata(path).is_ok_and(|kind| !kind.is_file()) {
+        bail!("{}: it is no file that could be written; give another path", path.display());
+    }
+    let part = part_of(path)?;
+    let written = std::fs::write(&part, b"");
+    let _ = std::fs::remove_file(&part);
+    written.map_err(|e| anyhow!("{}: it cannot be written ({e})", path.display()))
+}
+
 /// Writes a file whole or not at all: beside its place first, and then put there in one step.
 ///
 /// # Errors
 /// One sentence naming the file.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().ok_or_else(|| anyhow!("{}: it names no file", path.display()))?.to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
+    let part = part_of(path)?;
     std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path)).map_err(|error| {
         // What is left of an attempt is of no use to anybody.
         let _ = std::fs::remove_file(&part);
         anyhow!("{}: it cannot be written ({error})", path.display())
     })
+}
+
+/// Where a file lies until it is whole.
+fn part_of(path: &Path) -> Result<PathBuf> {
+    let mut name = path.file_name().ok_or_else(|| anyhow!("{}: it names no file", path.display()))?.to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    Ok(path.with_file_name(name))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> anyhow::Error {

@@ -1,6 +1,11 @@
 //! Label files: one line a sample, `file,classes,label`, without a header.
 
-use anyhow::{Result, bail};
+use crate::options::InputOptions;
+use crate::{file, input};
+use anyhow::{Result, anyhow, bail};
+use std::path::Path;
+use tandem_graph::Graph;
+use tandem_tensor::Tensor;
 
 /// One labelled sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +36,60 @@ pub fn parse(text: &str) -> Result<Vec<Label>> {
         bail!("it has no lines; write one file,classes,label for every sample");
     }
     Ok(labels)
+}
+
+/// Samples with their labels, for a classifier.
+pub struct Labelled {
+    /// One tensor for every input of the model.
+    pub samples: Vec<Vec<Tensor>>,
+    /// One label a sample.
+    pub truth: Vec<Label>,
+    /// Number of classes, at least 2.
+    pub classes: usize,
+}
+
+/// Reads the samples of a file, or those of a directory that the labels name, with the labels.
+///
+/// # Errors
+/// One sentence naming the file, or what does not fit: numbers of samples, or a label the model has no class for.
+pub fn load(
+    graph: &Graph,
+    inputs: &str,
+    labels: &Path,
+    options: &InputOptions,
+    limit: Option<usize>,
+) -> Result<Labelled> {
+    let csv = labels.display();
+    let mut truth = parse(&file::read_text(labels)?).map_err(|e| anyhow!("{csv}: {e}"))?;
+    if let Some(limit) = limit {
+        truth.truncate(limit);
+    }
+    let directory = Path::new(inputs);
+    let samples = if directory.is_dir() {
+        let names: Vec<String> = truth.iter().map(|l| l.file.clone()).collect();
+        input::from_directory(graph, directory, &names, options)?
+    } else {
+        input::samples(graph, inputs, options, limit)?
+    };
+    if samples.len() != truth.len() {
+        bail!("{csv}: it labels {} samples but {inputs} holds {}", truth.len(), samples.len());
+    }
+    let classes = match graph.outputs.first() {
+        Some(&id) => graph.ty(id).elements(),
+        None => 0,
+    };
+    if classes < 2 {
+        bail!("the first output has {classes} elements; a classifier has one for each class");
+    }
+    if let Some((i, label)) = truth.iter().enumerate().find(|(_, l)| l.class >= classes) {
+        bail!("{csv}: line {}: class {} is not below the model's {classes} classes", i + 1, label.class);
+    }
+    Ok(Labelled { samples, truth, classes })
+}
+
+/// The class that a classifier tells.
+pub fn answer(outputs: &[Tensor]) -> Option<usize> {
+    outputs.first().and_then(Tensor::argmax)
 }
 
 #[cfg(test)]

@@ -310,10 +310,17 @@ impl Machine {
     /// Where the device is of another machine the link is added, as it was measured when the connection began: half a round trip,
     /// which what comes back shares with what goes there, and its bytes.
     pub fn told_copy(&self, device: Device, bytes: usize) -> Copied {
-        let link = self.remotes.iter().find(|(other, _)| *other == device).map(|(_, remote)| remote.link());
-        let way = link.map_or(0.0, |link| link.latency_s / 2.0 + bytes as f64 / link.bytes_per_s);
+        let way = self
+            .remote(device)
+            .map(Remote::link)
+            .map_or(0.0, |link| link.latency_s / 2.0 + bytes as f64 / link.bytes_per_s);
         let wall = Duration::from_secs_f64(TOLD_LATENCY_S + bytes as f64 / TOLD_BYTES_PER_S + way);
         Copied { bytes: bytes as u64, count: 1, wall }
+    }
+
+    /// The link to a device, where it is of another machine.
+    pub fn remote(&self, device: Device) -> Option<&Remote> {
+        self.remotes.iter().find(|(other, _)| *other == device).map(|(_, remote)| remote)
     }
 
     /// Refuses to go on without a device of another machine whose connection was lost before anything ran on it.

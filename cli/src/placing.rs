@@ -11,7 +11,9 @@ use anyhow::{Result, anyhow};
 use std::collections::HashMap;
 use tandem_graph::{Graph, NodeId, ValueId};
 use tandem_isa::HwConfig;
-use tandem_plan::place::{self, Candidate, Cost, Explanation, Link, Placement, Price, Problem, Request};
+use tandem_plan::place::{
+    self, Candidate, Cost, Explanation, Link, Objective, Placement, Price, Problem, Proof, Request,
+};
 use tandem_plan::{Choice, Device, Plan, alone, assign, problem};
 use tandem_runtime::{Backend, Copied, RuntimeError, Taken};
 
@@ -184,8 +186,11 @@ impl Costs {
         }
     }
 
-    /// The machine: devices, and links of which the copies that were measured tell the speed.
-    fn machine(&self) -> place::Machine {
+    /// The machine: devices, and links of which the copies that were measured tell the speed, for what is to be small.
+    fn machine(&self, objective: Objective) -> place::Machine {
+        // The queue of a device makes copies in both directions one by one, and the search has a link for each. A period counts the
+        // work of a link, which is that of the queue where each link takes twice as long and as much comes back as went there.
+        let queued = if objective == Objective::Period { 2.0 } else { 1.0 };
         let device = |(index, measured): (usize, &Measured)| {
             let (busy_watts, idle_watts) = self.watts.get(&measured.name).copied().unwrap_or_default();
             let memory_bytes = if index == 0 { HOST_MEMORY } else { DRAM_LIMIT };
@@ -203,7 +208,7 @@ impl Costs {
         for (from, to) in pairs.filter(|(from, to)| from != to) {
             let ends = [from, to].into_iter().filter(|&end| end != 0).map(|end| lines[end]);
             let (latency_seconds, each) =
-                ends.fold((0.0, 0.0), |(latency, each), (l, rate)| (latency + l, each + 1.0 / rate));
+                ends.fold((0.0, 0.0), |(latency, each), (l, rate)| (latency + queued * l, each + queued / rate));
             links.push(Link { from, to, latency_seconds, bytes_per_second: 1.0 / each, joules_per_byte: 0.0 });
         }
         place::Machine { devices, links, host: 0 }
@@ -221,15 +226,12 @@ impl Costs {
         packed
     }
 
-    /// The best placement for a request, and what all others would have cost.
-    ///
-    /// # Errors
-    /// One sentence: a name that is not there, or the constraint that leaves nothing.
-    pub fn place(&self, graph: &Graph, request: &Request) -> Result<Placed> {
+    /// The problem of placing a graph's nodes.
+    fn problem(&self, graph: &Graph, objective: Objective) -> Result<Problem> {
         let packed = self.packed(graph);
         let bytes = |id: ValueId| packed.get(&id).copied().unwrap_or(graph.ty(id).bytes() as u64);
-        let problem =
-            problem(graph, self.machine(), bytes, |id, node, device| match &self.devices[device].taken[id.0] {
+        let problem = problem(graph, self.machine(objective), bytes, |id, node, device| {
+            match &self.devices[device].taken[id.0] {
                 Ok(taken) => Candidate::Runs(Cost {
                     seconds: self.seconds(device, taken),
                     held_bytes: node
@@ -241,9 +243,18 @@ impl Costs {
                     ..Cost::default()
                 }),
                 Err(reason) => Candidate::Refuses(reason.clone()),
-            });
+            }
+        });
+        problem.map_err(|error| anyhow!("{}: {error}", graph.name))
+    }
+
+    /// The best placement for a request, and what all others would have cost.
+    ///
+    /// # Errors
+    /// One sentence: a name that is not there, or the constraint that leaves nothing.
+    pub fn place(&self, graph: &Graph, request: &Request) -> Result<Placed> {
         let failed = |error: place::PlaceError| anyhow!("{}: {error}", graph.name);
-        let problem = problem.map_err(failed)?;
+        let problem = self.problem(graph, request.objective)?;
         let placement = place::search(&problem, request, place::LABELS).map_err(failed)?;
         let explanation = place::explain(&problem, request, &placement.assignment).map_err(failed)?;
         let mut choices = vec![Choice { device: Device::Cpu, reason: String::new() }; graph.nodes.len()];
@@ -254,18 +265,58 @@ impl Costs {
         Ok(Placed { problem, request: request.clone(), placement, explanation, plan })
     }
 
+    /// A plan that was made elsewhere, with what its choices cost and how far they may be from the least latency.
+    ///
+    /// # Errors
+    /// One sentence, where a node runs nowhere.
+    pub fn as_planned(&self, graph: &Graph, plan: &Plan) -> Result<Placed> {
+        let failed = |error: place::PlaceError| anyhow!("{}: {error}", graph.name);
+        let request = Request::default();
+        let problem = self.problem(graph, request.objective)?;
+        let host = problem.machine().host;
+        let devices = plan.assignments.iter().enumerate().map(|(n, assigned)| {
+            let device = self.index(assigned.device);
+            if problem.cost(n, device).is_some() { device } else { host }
+        });
+        let assignment: Vec<usize> = devices.collect();
+        let measure = place::measure(&problem, &assignment).map_err(failed)?;
+        let best = place::search(&problem, &request, place::LABELS).map_err(failed)?;
+        let value = measure.latency_seconds;
+        let proof = if value <= best.value * (1.0 + 1e-9) { best.proof } else { Proof::None };
+        let explanation = place::explain(&problem, &request, &assignment).map_err(failed)?;
+        let placement = Placement { assignment, value, proof, measure, ..best };
+        Ok(Placed { problem, request, placement, explanation, plan: plan.clone() })
+    }
+
     /// Why a node is where it is: what every other device would have meant.
-    fn reason(&self, explanation: &Explanation, row: &place::NodeRow) -> String {
+    pub fn reason(&self, explanation: &Explanation, row: &place::NodeRow) -> String {
         let others = row.alternatives.iter().filter(|other| other.device != row.device);
         let phrases = others.map(|other| {
             let name = &self.devices[other.device].name;
             match &other.price {
-                Price::Costs { more, .. } => format!("{name} would add {}", shown(*more, explanation.objective.unit())),
+                Price::Costs { more, .. } => {
+                    let verb = if *more < 0.0 { "save" } else { "add" };
+                    format!("{name} would {verb} {}", shown(more.abs(), explanation.objective.unit()))
+                }
                 Price::Cannot(reason) => format!("not {name}: {reason}"),
             }
         });
         let reason = phrases.collect::<Vec<_>>().join("; ");
         if reason.is_empty() { "the only device".to_owned() } else { reason }
+    }
+}
+
+impl Placed {
+    /// The objective where all nodes that can be are on one device, and the rest on the host; `None` where that is not allowed.
+    pub fn baselines(&self) -> Vec<(usize, Option<f64>)> {
+        let Placed { problem, request, .. } = self;
+        let all_on = |device: usize| {
+            let host = problem.machine().host;
+            let choose = |n| if problem.cost(n, device).is_some() { device } else { host };
+            let assignment: Vec<usize> = (0..problem.nodes().len()).map(choose).collect();
+            place::check(problem, request, &assignment).ok().map(|m| m.value(request.objective))
+        };
+        (0..problem.devices().len()).map(|device| (device, all_on(device))).collect()
     }
 }
 

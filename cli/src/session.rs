@@ -30,6 +30,8 @@ pub struct Session {
     pub machine: Machine,
     /// Seconds of segments on devices whose times are projections.
     projected: HashMap<usize, f64>,
+    /// How many times slower the host is taken to be.
+    cpu_times: f64,
     /// The devices of the command line.
     options: DeviceOptions,
     /// Failures of devices that were told.
@@ -49,7 +51,7 @@ impl Session {
         place.check(options.device.is_planned())?;
         if options.device.is_planned() {
             let placed = Costs::of(&graph, options, place)?.place(&graph, &place.request())?;
-            return Session::planned(placed.plan, graph, options);
+            return Ok(Session::planned(placed.plan, graph, options)?.slower(place.cpu_times));
         }
         Session::compile(graph, options, &greedy, &|| Machine::open(options))
     }
@@ -74,6 +76,11 @@ impl Session {
     ) -> Result<Session> {
         let options = DeviceOptions::default().on(DeviceKind::Tsim);
         Session::compile(graph, &options, &greedy, &|| Machine::on_bus(open()?, config, name))
+    }
+
+    /// The same on a host that is taken to be so many times slower, for times on the devices' own clocks.
+    pub fn slower(self, cpu_times: f64) -> Session {
+        Session { cpu_times, ..self }
     }
 
     /// Compiles a graph for a plan that was made elsewhere.
@@ -118,7 +125,7 @@ impl Session {
                     let executor = executor.with_spares(machine.take_spares());
                     machine.remotes.iter_mut().for_each(|(_, remote)| remote.begin());
                     let options = options.clone();
-                    return Ok(Session { graph, plan, executor, machine, projected, options, told: 0 });
+                    return Ok(Session { graph, plan, executor, machine, projected, cpu_times: 1.0, options, told: 0 });
                 }
                 Err(error) => match refusal(&error) {
                     // What the compiler refuses only when it sees it goes to the CPU, as if it had said so before.
@@ -215,13 +222,15 @@ impl Session {
 
 impl Session {
     /// What a run of a segment took: bringing inputs there, computing, and bringing results back, in seconds. A simulated device
-    /// computes on its own clock, or by a projection; everything else is of this host's.
+    /// computes on its own clock, or by a projection; everything else is of this host's, or of one so many times slower.
     pub fn seconds(&self, span: &Span) -> [f64; 3] {
         let device = self.executor.profile().segments.get(span.row).map_or(Device::Cpu, |segment| segment.device);
-        match self.projected.get(&span.segment) {
-            Some(projected) if self.machine.is_projected(device) => [0.0, projected * span.samples as f64, 0.0],
-            _ => self.machine.seconds(device, span, self.clock_hz()),
+        if let Some(projected) = self.projected.get(&span.segment).filter(|_| self.machine.is_projected(device)) {
+            return [0.0, projected * span.samples as f64, 0.0];
         }
+        let [stage, compute, collect] = self.machine.seconds(device, span, self.clock_hz());
+        let computing = if device == Device::Cpu { self.cpu_times } else { 1.0 };
+        [stage * self.cpu_times, compute * computing, collect * self.cpu_times]
     }
 }
 

@@ -8,6 +8,10 @@ use tandem_ops::Cost;
 use tandem_plan::Device;
 use tandem_tensor::{Tensor, TensorType};
 
+/// Runs of a device that are under way at most: one computes, the inputs of two more are with it. Two would do where copies and
+/// computing of each run took equally long; where they do not, each waits for the longer of both.
+pub const SLOTS: usize = 3;
+
 /// A device that runs segments.
 pub trait Backend: Send {
     /// Which device of a plan it stands for.
@@ -105,7 +109,12 @@ pub trait Executable: Send {
     /// When samples do not fit or the device fails.
     fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError>;
 
-    /// The parts of a run one by one, where the device computes while the host does something else.
+    /// Gets ready for so many runs under way, and gives for how many there is room: none, where a run has no phases.
+    fn slots(&mut self, _most: usize) -> usize {
+        0
+    }
+
+    /// The phases of a run one by one, where the device computes while the host does something else.
     fn phased(&mut self) -> Option<&mut dyn Phased> {
         None
     }
@@ -121,12 +130,12 @@ pub trait Executable: Send {
     }
 }
 
-/// The parts of a run, in this order: stage, start, wait, collect. Two runs can be under way, each in a slot of its own: while one
-/// computes, the inputs of the other go to the device, and while that one computes, the results of the first come back.
+/// The phases of a run, in this order: stage, start, wait, collect. Several runs can be under way, each in a slot of its own: while one
+/// computes, the inputs of the next go to the device, and while that one computes, the results of the first come back.
 ///
 /// Only one run computes at a time on a device, whatever the segment: whoever starts one waits for it before starting the next.
 pub trait Phased {
-    /// Brings the inputs of at most [`Executable::samples`] samples to a slot of the device, 0 or 1, that holds no run.
+    /// Brings the inputs of at most [`Executable::samples`] samples to a slot of the device that holds no run.
     ///
     /// # Errors
     /// When samples do not fit or the device fails.

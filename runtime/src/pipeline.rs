@@ -1,5 +1,6 @@
 //! Many requests under way at once, on all devices at once: one queue a device, fed as values are made.
 
+use crate::backend::SLOTS;
 use crate::executor::{Batch, Executor};
 use crate::flow::Flow;
 use crate::profile::Clock;
@@ -13,9 +14,6 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 use tandem_plan::Device;
 use tandem_tensor::Tensor;
-
-/// Jobs that a queue holds: one that runs, and one whose inputs are brought to the device meanwhile.
-const DEPTH: usize = 2;
 
 type Executables = BTreeMap<usize, Box<dyn Executable>>;
 
@@ -123,7 +121,7 @@ impl Executor {
                 return Ok(results.into_iter().flatten().collect());
             }
             for lane in &mut lanes.lanes {
-                while lane.jobs < DEPTH
+                while lane.jobs < SLOTS
                     && let Some((request, segment)) = flow.pick(|segment| self.segments[segment].device == lane.device)
                 {
                     let inputs = match returned.remove(&(request, segment)) {

@@ -1,11 +1,12 @@
 //! The queue of a device: a thread that runs what it is handed, one run after another.
 //!
-//! Where runs have phases, the inputs of the next run go to the device while the one before computes, and results come back while
-//! the next one computes. A device that has failed runs nothing more; it hands back what it is given.
+//! Where runs have phases, the inputs of the next runs go to the device while one computes, and results come back while the next
+//! one computes. A device that has failed runs nothing more; it hands back what it is given.
 
+use crate::backend::SLOTS;
 use crate::profile::{Clock, Phases};
 use crate::{Executable, RuntimeError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, Sender};
 use tandem_plan::Device;
 use tandem_tensor::Tensor;
@@ -52,7 +53,7 @@ pub(crate) fn run_once(
     clock: Clock,
 ) -> Result<(Vec<Vec<Tensor>>, Phases), RuntimeError> {
     let mut phases = Phases::default();
-    let fits = samples.len() <= executable.samples();
+    let fits = samples.len() <= executable.samples() && executable.slots(1) == 1;
     let results = match executable.phased().filter(|_| fits) {
         None => phases.compute.measure(clock, || executable.run(samples))?,
         Some(phased) => {
@@ -70,11 +71,12 @@ pub(crate) struct Queue {
     executables: BTreeMap<usize, Box<dyn Executable>>,
     reports: Sender<Report>,
     clock: Clock,
-    under_way: Option<UnderWay>,
+    /// The first one computes, the others are staged.
+    under_way: VecDeque<UnderWay>,
     failed: bool,
 }
 
-/// A run that the device computes.
+/// A run whose inputs are with the device.
 struct UnderWay {
     job: Job,
     slot: usize,
@@ -88,62 +90,71 @@ impl Queue {
         reports: Sender<Report>,
         clock: Clock,
     ) -> Queue {
-        Queue { device, executables, reports, clock, under_way: None, failed: false }
+        Queue { device, executables, reports, clock, under_way: VecDeque::new(), failed: false }
     }
 
     /// Follows orders until there are no more, and gives the executables back.
     pub(crate) fn work(mut self, orders: &Receiver<Order>) -> BTreeMap<usize, Box<dyn Executable>> {
+        // A job that the device has no room for yet.
+        let mut held: Option<Job> = None;
         loop {
-            let order = if self.under_way.is_some() {
-                orders.try_recv().ok()
-            } else {
-                match orders.recv() {
+            let order = match held.take() {
+                Some(job) => Some(Order::Run(job)),
+                None if self.under_way.is_empty() => match orders.recv() {
                     Ok(order) => Some(order),
                     Err(_) => break,
-                }
+                },
+                None => orders.try_recv().ok(),
             };
             match order {
                 Some(Order::Adopt(segment, executable)) => {
                     self.executables.insert(segment, executable);
                 }
                 Some(Order::Run(job)) if self.failed => self.fail(job, None),
-                Some(Order::Run(job)) => self.run(job),
-                None => {
-                    if let Some(running) = self.under_way.take() {
-                        self.end(running, None);
+                Some(Order::Run(job)) => {
+                    held = self.take_on(job);
+                    if held.is_some() {
+                        self.finish();
                     }
                 }
+                None => self.finish(),
             }
         }
         std::mem::take(&mut self.executables)
     }
 
-    /// Stages a job beside the one that runs, or runs it at once where there are no phases.
-    fn run(&mut self, job: Job) {
-        let slot = self.under_way.as_ref().map_or(0, |running| 1 - running.slot);
+    /// Stages a job, or runs it at once where there are no phases; gives it back where the device has no room for it.
+    fn take_on(&mut self, job: Job) -> Option<Job> {
         let Some(executable) = self.executables.get_mut(&job.segment) else {
-            return self.fail(job, Some(RuntimeError::NoBackend(self.device)));
+            self.fail(job, Some(RuntimeError::NoBackend(self.device)));
+            return None;
         };
         let fits = job.inputs.len() <= executable.samples();
-        let Some(phased) = executable.phased().filter(|_| fits) else {
-            if let Some(running) = self.under_way.take() {
-                self.end(running, None);
+        let slots = if fits { executable.slots(SLOTS) } else { 0 };
+        let used = |slot: usize| self.under_way.iter().any(|run| (run.job.segment, run.slot) == (job.segment, slot));
+        let free = (0..slots).find(|&slot| !used(slot));
+        let (slot, phased) = match (free, executable.phased()) {
+            (Some(slot), Some(phased)) if self.under_way.len() < SLOTS => (slot, phased),
+            (_, Some(_)) if slots > 0 => return Some(job),
+            _ => {
+                while !self.under_way.is_empty() {
+                    self.finish();
+                }
+                self.run_whole(job);
+                return None;
             }
-            return self.run_whole(job);
         };
         let mut phases = Phases::default();
-        let staged = phases.stage.measure(self.clock, || phased.stage(slot, &job.inputs));
-        let running = self.under_way.take();
-        match (staged, running) {
-            (Ok(()), None) => self.start(UnderWay { job, slot, phases }),
-            (Ok(()), Some(running)) => self.end(running, Some(UnderWay { job, slot, phases })),
-            (Err(error), running) => {
-                if let Some(running) = running {
-                    self.end(running, None);
+        match phases.stage.measure(self.clock, || phased.stage(slot, &job.inputs)) {
+            Ok(()) => {
+                self.under_way.push_back(UnderWay { job, slot, phases });
+                if self.under_way.len() == 1 {
+                    self.start();
                 }
-                self.fail(job, Some(error));
             }
+            Err(error) => self.fail(job, Some(error)),
         }
+        None
     }
 
     fn run_whole(&mut self, job: Job) {
@@ -154,35 +165,31 @@ impl Queue {
         }
     }
 
-    /// Has the device compute what is staged.
-    fn start(&mut self, mut next: UnderWay) {
+    /// Has the device compute what was staged first.
+    fn start(&mut self) {
+        let Some(next) = self.under_way.front_mut() else { return };
         next.phases.compute.begin = self.clock.now();
-        match self.phased(&next.job).map_or(Ok(()), |phased| phased.start(next.slot)) {
-            Ok(()) => self.under_way = Some(next),
-            Err(error) => self.fail(next.job, Some(error)),
+        let (segment, slot) = (next.job.segment, next.slot);
+        if let Err(error) = self.phased(segment).map_or(Ok(()), |phased| phased.start(slot)) {
+            self.fail_all(error);
         }
     }
 
-    /// Waits for the run under way, starts the next one, and brings the results of the first back.
-    fn end(&mut self, running: UnderWay, next: Option<UnderWay>) {
-        let UnderWay { job, slot, mut phases } = running;
-        let waited = self.phased(&job).map_or(Ok(None), |phased| phased.wait(slot));
-        phases.compute.end = self.clock.now();
-        match waited {
-            Ok(cycles) => phases.cycles = cycles,
-            Err(error) => {
-                self.fail(job, Some(error));
-                if let Some(next) = next {
-                    self.fail(next.job, None);
-                }
-                return;
-            }
-        }
-        if let Some(next) = next {
-            self.start(next);
-        }
+    /// Waits for the run that computes, starts the next one, and brings the results of the first back.
+    fn finish(&mut self) {
+        let Some(front) = self.under_way.front() else { return };
+        let (segment, slot) = (front.job.segment, front.slot);
+        let waited = self.phased(segment).map_or(Ok(None), |phased| phased.wait(slot));
+        let end = self.clock.now();
+        let cycles = match waited {
+            Ok(cycles) => cycles,
+            Err(error) => return self.fail_all(error),
+        };
+        let Some(UnderWay { job, mut phases, .. }) = self.under_way.pop_front() else { return };
+        (phases.compute.end, phases.cycles) = (end, cycles);
+        self.start();
         let clock = self.clock;
-        let collected = phases.collect.measure(clock, || match self.phased(&job) {
+        let collected = phases.collect.measure(clock, || match self.phased(segment) {
             Some(phased) => phased.collect(slot),
             None => Ok(Vec::new()),
         });
@@ -192,8 +199,16 @@ impl Queue {
         }
     }
 
-    fn phased(&mut self, job: &Job) -> Option<&mut dyn crate::Phased> {
-        self.executables.get_mut(&job.segment)?.phased()
+    fn phased(&mut self, segment: usize) -> Option<&mut dyn crate::Phased> {
+        self.executables.get_mut(&segment)?.phased()
+    }
+
+    /// What is under way will not end.
+    fn fail_all(&mut self, error: RuntimeError) {
+        let mut error = Some(error);
+        while let Some(UnderWay { job, .. }) = self.under_way.pop_front() {
+            self.fail(job, error.take());
+        }
     }
 
     fn fail(&mut self, job: Job, error: Option<RuntimeError>) {

@@ -5,12 +5,15 @@
 //!
 //! - a segment is staged once what it reads is on the host, the oldest request's first, and computes once it is staged and the run
 //!   before it has ended;
-//! - staging and collecting of a device take turns, beside its computing, and two runs of a device are under way at most;
+//! - staging and collecting of a device take turns, beside its computing; a queue that has nothing to stage waits for the end of the
+//!   run that computes; and [`SLOTS`] runs of a device are under way at most;
 //! - as many requests are under way as in the run: the next one is let in when one ends, and what was handed in together begins when
 //!   all before it has ended.
 
+use crate::backend::SLOTS;
 use crate::{Profile, Round, Span};
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use tandem_plan::Device;
 
 /// What a replay gives.
@@ -75,6 +78,40 @@ impl Timeline {
     /// The throughput as a part of what the slowest device alone would reach; `None` where nothing ran.
     pub fn efficiency(&self) -> Option<f64> {
         self.slowest().map(|load| load.stage_seconds() / self.seconds)
+    }
+
+    /// The requests of this range as a timeline of their own, which begins when the first of them is let in. Requests keep their
+    /// numbers in [`Span::request`], and the times of others that are under way beside them are left out.
+    pub fn part(&self, range: Range<usize>) -> Timeline {
+        let requests = self.requests.get(range.clone()).unwrap_or_default();
+        let zero = requests.iter().map(|(begin, _)| *begin).fold(f64::INFINITY, f64::min);
+        let shift = |(begin, end): (f64, f64)| (begin - zero, end - zero);
+        let requests: Vec<(f64, f64)> = requests.iter().copied().map(shift).collect();
+        let own = self.runs.iter().filter(|run| range.contains(&(run.span.request as usize)));
+        let runs: Vec<Replayed> = own
+            .map(|run| Replayed {
+                stage: shift(run.stage),
+                compute: shift(run.compute),
+                collect: shift(run.collect),
+                ..*run
+            })
+            .collect();
+        let mut loads: Vec<Load> = Vec::new();
+        let mut samples: HashMap<u64, u64> = HashMap::new();
+        let length = |(begin, end): (f64, f64)| end - begin;
+        for run in &runs {
+            samples.insert(run.span.request, run.span.samples);
+            let (compute_seconds, copy_seconds) = (length(run.compute), length(run.stage) + length(run.collect));
+            match loads.iter_mut().find(|load| load.device == run.device) {
+                Some(load) => {
+                    load.compute_seconds += compute_seconds;
+                    load.copy_seconds += copy_seconds;
+                }
+                None => loads.push(Load { device: run.device, compute_seconds, copy_seconds }),
+            }
+        }
+        let seconds = requests.iter().map(|(_, end)| *end).fold(0.0, f64::max);
+        Timeline { runs, requests, loads, samples: samples.values().sum(), seconds }
     }
 }
 
@@ -227,13 +264,15 @@ impl<'a> Replay<'a> {
         let of = |(l, lane): (usize, &Lane)| {
             let collect =
                 lane.under_way.front().map(|&run| (self.runs[run].compute.1.max(lane.copies_end), Action::Collect, l));
-            let room = lane.under_way.len() < 2;
+            let room = lane.under_way.len() < SLOTS;
             let order = |&(at, begin): &(usize, f64)| {
                 let span = &self.profile.spans[lane.ready[at].0];
                 (begin, span.request, span.segment)
             };
-            let begins =
-                lane.ready.iter().enumerate().filter(|_| room).map(|(at, (_, since))| (at, since.max(lane.copies_end)));
+            // A queue that has nothing to stage waits for the run that computes, and does not look before its end.
+            let looks = |since: f64| room && (lane.under_way.is_empty() || since <= lane.copies_end);
+            let begins = lane.ready.iter().enumerate().filter(|(_, (_, since))| looks(*since));
+            let begins = begins.map(|(at, (_, since))| (at, since.max(lane.copies_end)));
             let stage = begins.min_by(|a, b| {
                 let ((begin, request, segment), other) = (order(a), order(b));
                 begin.total_cmp(&other.0).then((request, segment).cmp(&(other.1, other.2)))
@@ -340,13 +379,26 @@ mod tests {
     #[test]
     fn a_pipeline_settles_at_its_slowest_stage_and_copies_hide_behind_computing() {
         let timeline = profile(64, 4).replay(&seconds).unwrap();
-        // Fill: 2 + 1; then 4 a request; drain: 0.5.
-        assert_eq!(timeline.seconds, 3.0 + 64.0 * 4.0 + 0.5);
+        // The first one: 2, 1, 4, 0.5; the second is staged behind it: 1; then 4 a request; drain: 0.5.
+        assert_eq!(timeline.seconds, 7.5 + 1.0 + 63.0 * 4.0 + 0.5);
         let second = &timeline.runs.iter().find(|run| run.span.request == 1 && run.span.segment == 1).unwrap();
-        assert_eq!((second.stage, second.compute, second.collect), ((4.0, 5.0), (7.0, 11.0), (11.0, 11.5)));
+        assert_eq!((second.stage, second.compute, second.collect), ((7.5, 8.5), (8.5, 12.5), (12.5, 13.0)));
         assert!(timeline.efficiency().unwrap() > 0.98);
         let cpu = timeline.loads.iter().find(|load| load.device == Device::Cpu).unwrap();
         assert_eq!(cpu.compute_seconds, 128.0);
+    }
+
+    #[test]
+    fn a_part_of_a_timeline_begins_at_its_first_request_and_has_its_own_loads() {
+        let timeline = profile(5, 1).replay(&seconds).unwrap();
+        let part = timeline.part(2..4);
+        assert_eq!(part.requests, [(0.0, 7.5), (7.5, 15.0)]);
+        assert_eq!((part.seconds, part.samples, part.runs.len()), (15.0, 6, 4));
+        let vta = part.loads.iter().find(|load| load.device == Device::Vta(0)).unwrap();
+        assert_eq!((vta.compute_seconds, vta.copy_seconds), (8.0, 3.0));
+        assert_eq!(part.runs.iter().map(|run| run.compute.0).fold(f64::INFINITY, f64::min), 0.0);
+        assert_eq!(timeline.part(0..5).throughput(), timeline.throughput());
+        assert!(timeline.part(9..12).runs.is_empty());
     }
 
     #[test]
@@ -355,7 +407,7 @@ mod tests {
         let slower = |span: &Span| if span.segment == 0 { [0.0, 3.0, 0.0] } else { seconds(span) };
         let timeline = profile(64, 2).replay(&slower).unwrap();
         assert!(timeline.seconds > 64.0 * 4.25, "{}", timeline.seconds);
-        assert_eq!(profile(64, 3).replay(&slower).unwrap().seconds, 4.0 + 64.0 * 4.0 + 0.5);
+        assert_eq!(profile(64, 3).replay(&slower).unwrap().seconds, 8.5 + 1.0 + 63.0 * 4.0 + 0.5);
         assert!(timeline.requests.iter().zip(&timeline.requests[2..]).all(|(first, third)| third.0 >= first.1));
     }
 }

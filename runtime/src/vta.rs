@@ -1,6 +1,6 @@
 //! The accelerator as a backend, on any bus.
 
-use crate::backend::Copied;
+use crate::backend::{Copied, SLOTS};
 use crate::profile::median;
 use crate::{Backend, Executable, Phased, RuntimeError, Taken};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -97,7 +97,7 @@ impl VtaBackend {
         Ok(VtaSegment {
             device: Arc::clone(&self.device),
             program: compiled.program,
-            slots: [Slot { loaded: Some(loaded), ..Slot::default() }, Slot::default()],
+            slots: [Slot { loaded: Some(loaded), ..Slot::default() }, Slot::default(), Slot::default()],
             copies: vec![Copied::default(); compiled.inputs.len() + compiled.outputs.len()],
             inputs: compiled.inputs,
             outputs: compiled.outputs,
@@ -138,7 +138,7 @@ impl VtaBackend {
 struct VtaSegment {
     device: Arc<Shared>,
     program: Program,
-    slots: [Slot; 2],
+    slots: [Slot; SLOTS],
     inputs: Vec<Binding>,
     outputs: Vec<Binding>,
     samples: usize,
@@ -151,7 +151,7 @@ struct VtaSegment {
 /// The program in the device's memory, once for each run that can be under way.
 #[derive(Default)]
 struct Slot {
-    /// The second one is loaded when it is first needed.
+    /// Those behind the first come when so many runs are to be under way.
     loaded: Option<Loaded>,
     /// Samples that are staged.
     samples: usize,
@@ -174,6 +174,17 @@ impl Executable for VtaSegment {
         Ok(results)
     }
 
+    /// A device without room for the program once more has fewer runs under way.
+    fn slots(&mut self, most: usize) -> usize {
+        for slot in self.slots.iter_mut().take(most).filter(|slot| slot.loaded.is_none()) {
+            match self.device.lock().load(&self.program) {
+                Ok(loaded) => slot.loaded = Some(loaded),
+                Err(_) => break,
+            }
+        }
+        self.slots.iter().take_while(|slot| slot.loaded.is_some()).count().min(most)
+    }
+
     fn phased(&mut self) -> Option<&mut dyn Phased> {
         Some(self)
     }
@@ -192,11 +203,8 @@ impl Executable for VtaSegment {
 
 impl Phased for VtaSegment {
     fn stage(&mut self, slot: usize, samples: &[Vec<Tensor>]) -> Result<(), RuntimeError> {
-        let slot = &mut self.slots[slot % 2];
-        if slot.loaded.is_none() {
-            slot.loaded = Some(self.device.lock().load(&self.program)?);
-        }
-        let Some(loaded) = &slot.loaded else { return Ok(()) };
+        let slot = &mut self.slots[slot % SLOTS];
+        let loaded = slot.loaded.as_ref().ok_or_else(empty)?;
         for (i, binding) in self.inputs.iter().enumerate() {
             let tensors: Option<Vec<&Tensor>> = samples.iter().map(|sample| sample.get(i)).collect();
             let missing = || RuntimeError::Invalid(format!("a sample has no tensor for input {i} of the segment"));
@@ -210,8 +218,8 @@ impl Phased for VtaSegment {
     }
 
     fn start(&mut self, slot: usize) -> Result<(), RuntimeError> {
-        let slot = &mut self.slots[slot % 2];
-        let Some(loaded) = &slot.loaded else { return Ok(()) };
+        let slot = &mut self.slots[slot % SLOTS];
+        let loaded = slot.loaded.as_ref().ok_or_else(empty)?;
         self.device.enter();
         slot.runs = true;
         self.device.lock().start(loaded).inspect_err(|_| slot.leave(&self.device))?;
@@ -219,8 +227,8 @@ impl Phased for VtaSegment {
     }
 
     fn wait(&mut self, slot: usize) -> Result<Option<u64>, RuntimeError> {
-        let slot = &mut self.slots[slot % 2];
-        let Some(loaded) = &slot.loaded else { return Ok(None) };
+        let slot = &mut self.slots[slot % SLOTS];
+        let loaded = slot.loaded.as_ref().ok_or_else(empty)?;
         let waited = self.device.lock().wait(loaded, self.timeout);
         slot.leave(&self.device);
         let counters = waited?;
@@ -229,10 +237,10 @@ impl Phased for VtaSegment {
     }
 
     fn collect(&mut self, slot: usize) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
-        let slot = &mut self.slots[slot % 2];
+        let slot = &mut self.slots[slot % SLOTS];
         let count = std::mem::take(&mut slot.samples);
+        let loaded = slot.loaded.as_ref().ok_or_else(empty)?;
         let mut results: Vec<Vec<Tensor>> = (0..count).map(|_| Vec::with_capacity(self.outputs.len())).collect();
-        let Some(loaded) = &slot.loaded else { return Ok(results) };
         for (i, binding) in self.outputs.iter().enumerate() {
             let begin = Instant::now();
             let bytes = self.device.lock().read(loaded, binding.section, 0, binding.bytes())?;
@@ -243,6 +251,10 @@ impl Phased for VtaSegment {
         }
         Ok(results)
     }
+}
+
+fn empty() -> RuntimeError {
+    RuntimeError::Invalid("the slot of the device holds no program".to_owned())
 }
 
 fn copy(bytes: usize, tensors: usize, begin: Instant) -> Copied {

@@ -63,6 +63,9 @@ impl Executable for CheckedSegment {
     fn run(&mut self, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
         panic!("{} samples were to run at once on a device with phases", samples.len());
     }
+    fn slots(&mut self, most: usize) -> usize {
+        most.min(self.slots.len())
+    }
     fn phased(&mut self) -> Option<&mut dyn Phased> {
         Some(self)
     }

@@ -1,5 +1,6 @@
-//! The chores of the project: `cargo x setup | test | gen | bless | tidy | bench`.
+//! The chores of the project: `cargo x setup | test | gen | bless | tidy | bench | report-check`.
 
+mod browse;
 mod generate;
 mod tidy;
 mod tools;
@@ -17,6 +18,8 @@ cargo x CHORE
   bless          rewrite the golden files from what the tests see now
   tidy           format, lints, generated files, and the rules of CONTRIBUTING.md
   bench [ARGS]   measure Tandem beside its peers (benches/peers.py)
+  report-check [PAGES]
+                 open pages of `tandem report`, or one of the digits network, in Chromium: nothing on the console, cut off or upon other text
 ";
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn run() -> Result<()> {
         "bless" => bless(),
         "tidy" => tidy::run(),
         "bench" => tools::bench(&rest),
+        "report-check" => browse::check(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -1,18 +1,18 @@
 //! `tandem eval`: a classifier's accuracy.
 
 use super::run::at_least_one;
+use crate::labels::Labelled;
 use crate::options::{DeviceOptions, Format, InputOptions, ModelOptions};
 use crate::placing::shown;
 use crate::request::PlaceOptions;
 use crate::session::Session;
-use crate::{Outcome, file, input, labels, model, power, report, stdout};
-use anyhow::{Result, anyhow, bail};
+use crate::{Outcome, labels, model, power, report, stdout};
+use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::PathBuf;
 use tandem_runtime::Timeline;
-use tandem_tensor::Tensor;
 
 /// Options of `tandem eval`.
 #[derive(Args)]
@@ -45,38 +45,12 @@ pub struct Options {
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::ready(&options.model)?;
-    let csv = options.labels.display();
-    let mut truth = labels::parse(&file::read_text(&options.labels)?).map_err(|e| anyhow!("{csv}: {e}"))?;
-    if let Some(limit) = options.limit {
-        truth.truncate(limit);
-    }
-    let directory = PathBuf::from(&options.inputs);
-    let samples = if directory.is_dir() {
-        let names: Vec<String> = truth.iter().map(|l| l.file.clone()).collect();
-        input::from_directory(&graph, &directory, &names, &options.input)?
-    } else {
-        input::samples(&graph, &options.inputs, &options.input, options.limit)?
-    };
-    if samples.len() != truth.len() {
-        bail!("{csv}: it labels {} samples but {} holds {}", truth.len(), options.inputs, samples.len());
-    }
-    let classes = match graph.outputs.first() {
-        Some(&id) => graph.ty(id).elements(),
-        None => 0,
-    };
-    if classes < 2 {
-        bail!("the first output has {classes} elements; a classifier has one for each class");
-    }
-    if let Some((i, label)) = truth.iter().enumerate().find(|(_, l)| l.class >= classes) {
-        bail!("{csv}: line {}: class {} is not below the model's {classes} classes", i + 1, label.class);
-    }
+    let Labelled { samples, truth, .. } =
+        labels::load(&graph, &options.inputs, &options.labels, &options.input, options.limit)?;
     let mut session = Session::open(graph, &options.device, &options.place)?;
     let watts = options.place.watts(&session.machine.names())?;
     let outputs = session.run(&samples, None, options.in_flight)?;
-    let right = outputs
-        .iter()
-        .zip(&truth)
-        .filter(|(output, label)| output.first().and_then(Tensor::argmax) == Some(label.class));
+    let right = outputs.iter().zip(&truth).filter(|(output, label)| labels::answer(output) == Some(label.class));
     let (correct, count) = (right.count(), truth.len());
     let accuracy = correct as f64 / count as f64;
     let timeline = session.timeline();

@@ -22,6 +22,7 @@ mod partition;
 mod profile;
 mod ptx;
 mod quantize;
+mod report;
 mod run;
 mod serve_device;
 mod verilog;
@@ -43,6 +44,8 @@ pub enum Verb {
     Generate(generate::Options),
     /// Find the best split of a model between devices, and say why.
     Partition(partition::Options),
+    /// Write a page with what a model does on its devices: the split, rooflines, timelines, accuracy.
+    Report(report::Options),
     /// Measure what every node takes on devices, and store it for plans.
     Profile(profile::Options),
     /// Import a model and write its graph, or show a summary.
@@ -104,6 +107,7 @@ impl Verb {
             Verb::Eval(options) => eval::run(&options),
             Verb::Generate(options) => generate::run(&options),
             Verb::Partition(options) => partition::run(&options),
+            Verb::Report(options) => report::run(&options),
             Verb::Profile(options) => profile::run(&options),
             Verb::Import(options) => import::run(&options),
             Verb::Quantize(options) => quantize::run(&options),

@@ -1,17 +1,15 @@
 //! `tandem partition`: the best split of a model between devices, with the reasons.
 
-mod drawing;
-
+use crate::measuring::{self, Cycles, Runs};
 use crate::options::{DeviceOptions, Format, ModelOptions};
 use crate::placing::{Costs, Placed, Source, beside, shortened, shown};
 use crate::request::{Aim, PlaceOptions};
 use crate::session::Session;
 use crate::table::table;
-use crate::{Outcome, file, model, placing, report, stdout};
-use anyhow::{Context, Result, anyhow};
+use crate::{Outcome, drawing, file, model, placing, report, stdout};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use tandem_graph::Graph;
@@ -129,66 +127,29 @@ fn notes(placed: &Placed, costs: &Costs, clock_hz: f64) -> onnx::Notes {
 
 fn measure(graph: &Graph, options: &Options, placed: &Placed, costs: &Costs) -> Result<Measured> {
     let device = &options.device;
-    let open = |device: &DeviceOptions| Session::planned(placed.plan.clone(), graph.clone(), device);
+    let zeros = |count: usize| vec![graph.zero_inputs(); count];
     // Cycles of simulated hardware beside times of a host that does not simulate it.
-    let mut cycles: HashMap<usize, f64> = HashMap::new();
     let host = beside(device);
+    let mut cycles = Cycles::new();
     if host.is_some() {
-        let mut session = open(device)?;
-        let samples = COUNTED.next_multiple_of(session.executor.samples());
-        session.run(&vec![graph.zero_inputs(); samples], None, 1)?;
-        for span in &session.executor.profile().spans {
-            if let Some(counted) = span.phases.cycles {
-                *cycles.entry(span.segment).or_default() += counted as f64 / samples as f64;
-            }
-        }
+        let mut session = Session::planned(placed.plan.clone(), graph.clone(), device)?;
+        session.run(&zeros(COUNTED.next_multiple_of(session.executor.samples())), None, 1)?;
+        cycles = measuring::cycles(&session);
     }
-    let mut session = open(host.as_ref().unwrap_or(device))?;
+    let session = Session::planned(placed.plan.clone(), graph.clone(), host.as_ref().unwrap_or(device))?;
+    let session = session.slower(costs.cpu_times);
     let batch = session.executor.samples();
     let samples = SAMPLES.next_multiple_of(batch);
-    let inputs = vec![graph.zero_inputs(); samples];
-    // The first run brings programs and weights to their places.
-    session.run(&inputs[..batch], None, 1)?;
-    session.run(&inputs, None, 1)?;
-    if options.place.objective == Aim::Throughput {
-        session.run(&inputs, None, 2 * costs.devices.len() + 2)?;
-    }
-    let profile = session.executor.profile();
-    let clock_hz = device.clock_hz();
-    let timeline = profile.replay(&|span| {
-        let device = profile.segments.get(span.row).map_or(Device::Cpu, |segment| segment.device);
-        let [stage, compute, collect] = session.seconds(span);
-        let compute = match (device, cycles.get(&span.segment)) {
-            (Device::Cpu, _) => compute * costs.cpu_times,
-            (_, Some(cycles)) => cycles * span.samples as f64 / clock_hz,
-            _ => compute,
-        };
-        [stage * costs.cpu_times, compute, collect * costs.cpu_times]
-    });
-    let timeline = timeline.context("--measure: there were more runs than a timeline holds")?;
-    let (alone, together) = timeline.requests.split_at(1 + samples / batch);
-    let latencies = alone[1..].iter().map(|(begin, end)| end - begin).collect();
-    let length = |(begin, end): (f64, f64)| end - begin;
-    let mut parts = vec![[0.0; 3]; alone.len()];
-    for run in &timeline.runs {
-        if let Some([cpu, elsewhere, copies]) = parts.get_mut(run.span.request as usize) {
-            *(if run.device == Device::Cpu { cpu } else { elsewhere }) += length(run.compute);
-            *copies += length(run.stage) + length(run.collect);
-        }
-    }
-    let [cpu, elsewhere, copies] =
-        [0, 1, 2].map(|part| middle(parts[1..].iter().map(|p| p[part]).collect()) / batch as f64);
-    let period = match together {
-        [(_, first), .., (_, last)] => Some((last - first) / (batch * (together.len() - 1)) as f64),
-        _ => None,
-    };
-    Ok(Measured { samples, latency: middle(latencies) / batch as f64, cpu, elsewhere, copies, period })
-}
-
-/// The middle one of these, 0 of none.
-fn middle(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    let in_flight = if options.place.objective == Aim::Throughput { 2 * costs.devices.len() + 2 } else { 1 };
+    let runs = Runs::of(session, &zeros(samples), in_flight, &cycles)?;
+    Ok(Measured {
+        samples,
+        latency: runs.latency(),
+        cpu: runs.computing(Device::Cpu),
+        elsewhere: runs.median(|run| if run.device == Device::Cpu { 0.0 } else { run.compute.1 - run.compute.0 }),
+        copies: runs.copying(),
+        period: runs.period(),
+    })
 }
 
 impl Measured {
@@ -200,18 +161,6 @@ impl Measured {
             None => (self.latency, predicted.latency_seconds),
         }
     }
-}
-
-/// The objective where all nodes that can be are on one device, and the rest on the host; `None` where that is not allowed.
-fn baselines(placed: &Placed) -> Vec<(usize, Option<f64>)> {
-    let Placed { problem, request, .. } = placed;
-    let all_on = |device: usize| {
-        let host = problem.machine().host;
-        let choose = |n| if problem.cost(n, device).is_some() { device } else { host };
-        let assignment: Vec<usize> = (0..problem.nodes().len()).map(choose).collect();
-        place::check(problem, request, &assignment).ok().map(|m| m.value(request.objective))
-    };
-    (0..problem.devices().len()).map(|device| (device, all_on(device))).collect()
 }
 
 fn json(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measured>, clock_hz: f64) -> Value {
@@ -264,7 +213,7 @@ fn json(graph: &Graph, placed: &Placed, costs: &Costs, measured: Option<&Measure
         json!({"value": value.name, "bytes": value.bytes, "from": from, "to": to, "begin_s": t.begin_seconds, "end_s": t.end_seconds})
     });
     let everything_on: serde_json::Map<String, Value> =
-        baselines(placed).into_iter().map(|(device, value)| (names[device].clone(), json!(value))).collect();
+        placed.baselines().into_iter().map(|(device, value)| (names[device].clone(), json!(value))).collect();
     json!({
         "model": graph.name,
         "objective": placement.objective.name(),
@@ -334,7 +283,7 @@ fn text(title: &str, placed: &Placed, costs: &Costs, measured: Option<&Measured>
         shown(placement.value, unit),
         placement.quality()
     );
-    for (device, value) in baselines(placed) {
+    for (device, value) in placed.baselines() {
         let all = if device == problem.machine().host { "everything" } else { "all that can be" };
         let value = value.map_or_else(|| "not allowed".to_owned(), |v| shown(v, unit));
         let _ = writeln!(text, "{all} on {}: {value}", names[device]);

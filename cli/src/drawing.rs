@@ -1,11 +1,10 @@
 //! A plan as a picture: a column for every device, nodes from the first to the last, and what moves between them.
 
 use crate::placing::{Costs, Placed, shortened, shown};
-use crate::svg::escaped;
+use crate::svg::{colour, escaped};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Colours of devices, dark enough for white text.
-const COLOURS: [&str; 4] = ["#33658a", "#b5523b", "#3c7a57", "#6b4e8e"];
 /// Sizes in pixels.
 const COLUMN: usize = 390;
 const ROW: usize = 46;
@@ -82,29 +81,38 @@ pub fn svg(title: &str, placed: &Placed, costs: &Costs) -> String {
             shown(seconds, "s")
         );
     }
+    // What comes to a box is told above it, and what goes from it to the host below it, each in one line.
+    let mut told: BTreeMap<(usize, bool), (usize, u64, f64, usize)> = BTreeMap::new();
     for transfer in &placement.measure.transfers {
         let value = &problem.values()[transfer.value];
-        let seconds = transfer.end_seconds - transfer.begin_seconds;
         let reader = problem
             .order()
             .iter()
             .find(|&&n| placement.assignment[n] == transfer.to && problem.nodes()[n].reads.contains(&transfer.value));
-        // A result goes to the host, and an input comes from it, beside the boxes.
-        let Some((x, y)) = reader.or(value.maker.as_ref()).map(|&n| place(n)) else { continue };
-        let arrow = if reader.is_some() { "\u{2190}" } else { "\u{2192} host" };
-        let label = format!("{arrow} {} B, {}", value.bytes, shown(seconds, "s"));
-        let y = if reader.is_some() { y - 3 } else { y + BOX.1 + 11 };
+        let Some(&n) = reader.or(value.maker.as_ref()) else { continue };
+        let (count, bytes, seconds, from) = told.entry((n, reader.is_some())).or_default();
+        *from = transfer.from;
+        *count += 1;
+        *bytes += value.bytes;
+        *seconds += transfer.end_seconds - transfer.begin_seconds;
+    }
+    for ((n, comes), (count, bytes, seconds, from)) in told {
+        let (x, y) = place(n);
+        let many = if count > 1 { format!("{count} values, ") } else { String::new() };
+        let what = format!("{many}{bytes} B, {}", shown(seconds, "s"));
+        let (x, y, anchor, label) = match comes {
+            // Lines end in the middle of a box; the label is on the side that they do not come from.
+            true if from < placement.assignment[n] => (x + BOX.0 / 2 + 8, y - 3, "start", format!("\u{2190} {what}")),
+            true => (x + BOX.0 / 2 - 8, y - 3, "end", format!("\u{2190} {what}")),
+            false => (x + BOX.0 - 4, y + BOX.1 + 11, "end", format!("\u{2192} host {what}")),
+        };
         let _ = writeln!(
             text,
-            "<text x=\"{}\" y=\"{y}\" font-size=\"11\" fill=\"#8a5d00\">{}</text>",
-            x + 4,
+            "<text x=\"{x}\" y=\"{y}\" font-size=\"11\" fill=\"#8a5d00\" text-anchor=\"{anchor}\" stroke=\"white\" \
+             stroke-width=\"3\" paint-order=\"stroke\">{}</text>",
             escaped(&label)
         );
     }
     text.push_str("</svg>\n");
     text
-}
-
-fn colour(device: usize) -> &'static str {
-    COLOURS[device % COLOURS.len()]
 }
