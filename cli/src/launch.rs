@@ -79,7 +79,7 @@ impl Host {
     /// # Errors
     /// Another configuration, memory that it does not have, a link that fails.
     pub fn board(mut link: Link, config: &HwConfig, bytes: u64) -> Result<Host> {
-        let remote = if let Link::Remote(bus) = &link { Some(Remote::of(bus)) } else { None };
+        let remote = if let Link::Remote(bus) = &link { Some(Remote::new(bus.link(), bus.monitor())) } else { None };
         identify(link.bus(), config)?;
         link.bus().write32(Reg::Control, control::RESET)?;
         link.map(DmaAddr(0), Bytes(bytes))?;

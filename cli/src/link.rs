@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tandem_boards::Host;
 use tandem_driver::RemoteBus;
-use tandem_driver::remote::Clock;
+use tandem_driver::remote::{Clock, Connection, Served};
 use tandem_driver::serial::{Port, SILENCE, SerialBus, TcpPort};
 use tandem_driver::{Bus, BusError, Bytes, DmaAddr, DmaBuf};
 
@@ -132,11 +132,26 @@ impl LinkKind {
     }
 
     fn open_remote(&self, address: &str, options: &LinkOptions) -> Result<Link> {
+        let connection = self.connect(address, options)?;
+        if connection.served().service == Served::BACKEND {
+            bail!(
+                "{}: a GPU or a CPU is served there, which runs models and no programs; use `tandem run`",
+                self.name()
+            );
+        }
+        let bus = RemoteBus::on(connection).map_err(|e| anyhow!("{}: {e}", self.name()))?;
+        Ok(Link::Remote(Box::new(bus)))
+    }
+
+    /// A connection to what `tandem serve-device` exports at an address, whatever that is.
+    ///
+    /// # Errors
+    /// As [`LinkKind::open`].
+    pub fn connect(&self, address: &str, options: &LinkOptions) -> Result<Connection<TcpPort>> {
         let token = token::of(options.token_file.as_deref())?;
         let port = TcpPort::connect(address).map_err(|e| anyhow!("{}: {e}", self.name()))?;
         let silence = Duration::from_secs(options.patience.unwrap_or(PATIENCE).into());
-        let bus = RemoteBus::open(port, &token, silence).map_err(|e| anyhow!("{}: {e}", self.name()))?;
-        Ok(Link::Remote(Box::new(bus)))
+        Connection::open(port, &token, silence).map_err(|e| anyhow!("{}: {e}", self.name()))
     }
 
     #[cfg(target_os = "linux")]

@@ -2,20 +2,21 @@
 
 use crate::backend;
 use crate::hardware;
-use crate::link::{Link, LinkKind};
+use crate::link::LinkKind;
 use crate::options::{DeviceKind, DeviceOptions};
 use crate::remote::Remote;
 use crate::simulation::Simulation as SimulatedHardware;
 use anyhow::{Result, anyhow, bail};
 use std::sync::Arc;
 use std::time::Duration;
-use tandem_driver::remote::Clock;
+use tandem_driver::remote::{Clock, Connection, Served};
 use tandem_driver::serial::TcpPort;
 use tandem_driver::{Bus, Device as VtaDevice, RemoteBus};
 use tandem_gpu::{Device as Gpu, Simulation};
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
 use tandem_plan::{Device, Segment};
+use tandem_runtime::remote::{Kind, RemoteBackend};
 use tandem_runtime::{Backend, Copied, CpuBackend, GpuBackend, Span, VtaBackend};
 use tandem_sim::tsim::Model;
 use tandem_sim::{FsimBus, Options};
@@ -34,8 +35,10 @@ pub struct Machine {
     pub backends: Vec<Box<dyn Backend>>,
     /// What is known of the accelerators among them.
     pub accelerators: Vec<Accelerator>,
-    /// What is known of the GPUs among them.
-    pub gpus: Vec<GpuFacts>,
+    /// What is known of the GPUs and CPUs of other machines among them.
+    pub processors: Vec<Processor>,
+    /// The links to devices of other machines.
+    pub remotes: Vec<(Device, Remote)>,
     /// Names of all devices on the command line.
     names: Vec<(Device, String)>,
     /// Whether a device that fails is left to others.
@@ -54,15 +57,13 @@ pub struct Accelerator {
     pub cycles: CycleSource,
     /// The simulated hardware, where the device is one.
     pub simulation: Option<SimulatedHardware>,
-    /// The link to a device of another machine, where the device is one.
-    pub remote: Option<Remote>,
 }
 
-/// A GPU under way.
-pub struct GpuFacts {
+/// A GPU, or the CPU of another machine, under way.
+pub struct Processor {
     /// Which one of a plan.
     pub device: Device,
-    /// What it is.
+    /// What it is, and where.
     pub name: String,
     /// Whether it is simulated, so that its times are projections.
     pub simulated: bool,
@@ -132,7 +133,14 @@ impl Machine {
     }
 
     fn empty() -> Machine {
-        Machine { backends: Vec::new(), accelerators: Vec::new(), gpus: Vec::new(), names: Vec::new(), spared: false }
+        Machine {
+            backends: Vec::new(),
+            accelerators: Vec::new(),
+            processors: Vec::new(),
+            remotes: Vec::new(),
+            names: Vec::new(),
+            spared: false,
+        }
     }
 
     fn with(options: &DeviceOptions, model: Option<&Arc<Model>>) -> Result<Machine> {
@@ -183,8 +191,12 @@ impl Machine {
 
     fn add_link(&mut self, options: &DeviceOptions, link: &LinkKind) -> Result<()> {
         self.spared |= matches!(link, LinkKind::Remote(_)) || options.device.is_planned();
-        if matches!(link, LinkKind::Remote(_)) {
-            return self.add_remote(options, link);
+        if let LinkKind::Remote(address) = link {
+            let connection = link.connect(address, &options.link)?;
+            return match connection.served().service {
+                Served::BACKEND => self.add_backend(link, connection),
+                _ => self.add_remote(options, link, connection),
+            };
         }
         let kind = DeviceKind::Link(link.clone());
         let hw = options.hw(&kind)?;
@@ -196,10 +208,11 @@ impl Machine {
         Ok(())
     }
 
-    /// A device of another machine tells its configuration.
-    fn add_remote(&mut self, options: &DeviceOptions, link: &LinkKind) -> Result<()> {
-        let bus = remote_bus(options, link)?;
-        let (config, clock, remote) = (bus.facts().config.clone(), bus.facts().clock, Remote::of(&bus));
+    /// An accelerator of another machine tells its configuration.
+    fn add_remote(&mut self, options: &DeviceOptions, link: &LinkKind, connection: Connection<TcpPort>) -> Result<()> {
+        let bus = remote_bus(options, link, connection)?;
+        let (config, clock) = (bus.facts().config.clone(), bus.facts().clock);
+        let remote = Remote::new(bus.link(), bus.monitor());
         let own = || config.name().map_or_else(|| bus.facts().name.clone(), str::to_owned);
         let hw = options.hw.clone().unwrap_or_else(own);
         let cycles = match clock {
@@ -209,9 +222,23 @@ impl Machine {
         };
         let device = VtaDevice::open(bus, &config).map_err(|e| anyhow!("{}: {e}", link.name()))?;
         self.add(&link.name(), &hw, device, cycles, clock == Clock::Simulated);
-        if let Some(accelerator) = self.accelerators.last_mut() {
-            accelerator.remote = Some(remote);
-        }
+        let device = self.accelerators.last().map(|accelerator| (accelerator.device, remote));
+        self.remotes.extend(device);
+        Ok(())
+    }
+
+    /// A GPU of another machine, or its CPU.
+    fn add_backend(&mut self, link: &LinkKind, connection: Connection<TcpPort>) -> Result<()> {
+        let backend = RemoteBackend::on(connection).map_err(|e| anyhow!("{}: {e}", link.name()))?;
+        let facts = backend.facts();
+        let (is_cpu, simulated) = (facts.kind == Kind::Cpu, facts.kind == Kind::SimulatedGpu);
+        let index = self.processors.iter().filter(|other| matches!(other.device, Device::FarCpu(_)) == is_cpu).count();
+        let device = if is_cpu { Device::FarCpu(index) } else { Device::Gpu(index) };
+        let name = format!("{}, {} of {}", facts.model, facts.name, link.name());
+        self.processors.push(Processor { device, name, simulated });
+        self.remotes.push((device, Remote::new(backend.link(), backend.monitor())));
+        self.backends.push(Box::new(backend.with_device(device)));
+        self.names.push((device, link.name()));
         Ok(())
     }
 
@@ -229,9 +256,9 @@ impl Machine {
     }
 
     fn add_gpu(&mut self, kind: &DeviceKind, gpu: Gpu, simulated: bool) {
-        let index = self.gpus.len();
+        let index = self.processors.iter().filter(|other| matches!(other.device, Device::Gpu(_))).count();
         let device = Device::Gpu(index);
-        self.gpus.push(GpuFacts { device, name: gpu.facts().name.clone(), simulated });
+        self.processors.push(Processor { device, name: gpu.facts().name.clone(), simulated });
         self.backends.push(Box::new(GpuBackend::new(gpu).with_index(index)));
         self.names.push((device, kind.name()));
     }
@@ -242,7 +269,7 @@ impl Machine {
         self.backends.push(Box::new(if patient { vta.with_timeout(PATIENCE) } else { vta }));
         let device = Device::Vta(index);
         let hw = hw.to_owned();
-        self.accelerators.push(Accelerator { device, config, hw, cycles, simulation: None, remote: None });
+        self.accelerators.push(Accelerator { device, config, hw, cycles, simulation: None });
         let taken = self.names.iter().filter(|(_, other)| other.split('#').next() == Some(name)).count();
         let name = if taken == 0 { name.to_owned() } else { format!("{name}#{}", taken + 1) };
         self.names.push((device, name));
@@ -266,7 +293,7 @@ impl Machine {
 
     /// Whether a device's times are projections.
     pub fn is_projected(&self, device: Device) -> bool {
-        self.gpus.iter().any(|gpu| gpu.device == device && gpu.simulated)
+        self.processors.iter().any(|processor| processor.device == device && processor.simulated)
     }
 
     /// What a segment would take on a device whose times are projections, copies included, in seconds. `None` on any other device.
@@ -274,13 +301,37 @@ impl Machine {
         let backend = self.backends.iter().find(|backend| backend.device() == segment.device)?;
         let nodes = segment.nodes.iter().filter_map(|n| graph.nodes.get(n.0));
         let computing: Duration = nodes.filter_map(|node| backend.project(graph, node)).sum();
-        let moved = segment.inputs.iter().chain(&segment.outputs).map(|&id| told_copy(graph.ty(id).bytes()).wall);
+        let moved = segment.inputs.iter().chain(&segment.outputs);
+        let moved = moved.map(|&id| self.told_copy(segment.device, graph.ty(id).bytes()).wall);
         self.is_projected(segment.device).then(|| (computing + moved.sum::<Duration>()).as_secs_f64())
     }
 
-    /// The links to devices of other machines.
-    pub fn remotes_mut(&mut self) -> impl Iterator<Item = &mut Remote> {
-        self.accelerators.iter_mut().filter_map(|accelerator| accelerator.remote.as_mut())
+    /// A copy between this host and a GPU over PCI Express 5.0 x16, as it is told: some microseconds for the call, and about 50 GB/s.
+    /// Where the device is of another machine the link is added, as it was measured when the connection began: half a round trip,
+    /// which what comes back shares with what goes there, and its bytes.
+    pub fn told_copy(&self, device: Device, bytes: usize) -> Copied {
+        let way = self
+            .remote(device)
+            .map(Remote::link)
+            .map_or(0.0, |link| link.latency_s / 2.0 + bytes as f64 / link.bytes_per_s);
+        let wall = Duration::from_secs_f64(TOLD_LATENCY_S + bytes as f64 / TOLD_BYTES_PER_S + way);
+        Copied { bytes: bytes as u64, count: 1, wall }
+    }
+
+    /// The link to a device, where it is of another machine.
+    pub fn remote(&self, device: Device) -> Option<&Remote> {
+        self.remotes.iter().find(|(other, _)| *other == device).map(|(_, remote)| remote)
+    }
+
+    /// Refuses to go on without a device of another machine whose connection was lost before anything ran on it.
+    ///
+    /// # Errors
+    /// One sentence naming the device.
+    pub fn check_links(&self) -> Result<()> {
+        match self.remotes.iter().find_map(|(device, remote)| Some((device, remote.lost()?))) {
+            Some((device, why)) => bail!("{}: the connection is lost: {why}", self.name(*device)),
+            None => Ok(()),
+        }
     }
 
     /// What takes over the work of devices that fail. A simulation that fails is to be looked at; hardware may go for reasons that
@@ -304,16 +355,14 @@ impl Machine {
     }
 }
 
-/// A copy between this host and a GPU over PCI Express 5.0 x16, as it is told: some microseconds for the call, and about 50 GB/s.
-pub fn told_copy(bytes: usize) -> Copied {
-    let wall = Duration::from_secs_f64(TOLD_LATENCY_S + bytes as f64 / TOLD_BYTES_PER_S);
-    Copied { bytes: bytes as u64, count: 1, wall }
-}
-
-/// A connection to a device of another machine, whose configuration is the one of the options where they name one.
-fn remote_bus(options: &DeviceOptions, link: &LinkKind) -> Result<Box<RemoteBus<TcpPort>>> {
+/// The bus of an accelerator of another machine, whose configuration is the one of the options where they name one.
+fn remote_bus(
+    options: &DeviceOptions,
+    link: &LinkKind,
+    connection: Connection<TcpPort>,
+) -> Result<Box<RemoteBus<TcpPort>>> {
     let name = link.name();
-    let Link::Remote(bus) = link.open(&options.link)? else { bail!("{name}: it is no device of another machine") };
+    let bus = Box::new(RemoteBus::on(connection).map_err(|e| anyhow!("{name}: {e}"))?);
     if let Some(hw) = &options.hw {
         let (asked, found) = (hardware::resolve(hw)?.digest(), bus.facts().config.digest());
         if asked != found {

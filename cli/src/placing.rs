@@ -1,6 +1,6 @@
 //! What a model's nodes take on the devices at hand, and the problem of placing them.
 
-use crate::machine::{CycleSource, DRAM_LIMIT, Machine, told_copy};
+use crate::machine::{CycleSource, DRAM_LIMIT, Machine};
 use crate::options::{DeviceKind, DeviceOptions, Split};
 use crate::power::Watts;
 use crate::profile;
@@ -127,9 +127,10 @@ impl Costs {
             let device = backend.device();
             let projected = machine.is_projected(device);
             let taken = match projected {
-                true => project(graph, &**backend),
+                true => project(graph, &**backend, &machine),
                 false => backend.measure(graph, &mut || bar.inc(1)).map_err(failed)?,
             };
+            machine.check_links()?;
             let accelerator = machine.accelerator(device);
             let cycles = accelerator.map(|accelerator| (accelerator.cycles, options.clock_hz()));
             let config = accelerator.map(|accelerator| accelerator.config.clone());
@@ -320,12 +321,16 @@ impl Placed {
 }
 
 /// What nodes would take on a device that is simulated without a clock, copies included.
-fn project(graph: &Graph, backend: &dyn Backend) -> Vec<Result<Taken, String>> {
+fn project(graph: &Graph, backend: &dyn Backend, machine: &Machine) -> Vec<Result<Taken, String>> {
     let of = |(n, node)| {
         backend.supports(graph, node)?;
         let wall = backend.project(graph, node).ok_or("nothing is known of what the device can do")?;
         let alone = alone(graph, NodeId(n));
-        let moved = alone.inputs.iter().chain(&alone.outputs).map(|&id| told_copy(graph.ty(id).bytes()));
+        let moved = alone
+            .inputs
+            .iter()
+            .chain(&alone.outputs)
+            .map(|&id| machine.told_copy(backend.device(), graph.ty(id).bytes()));
         Ok(Taken { wall, cycles: None, copies: moved.collect() })
     };
     graph.nodes.iter().enumerate().map(of).collect()

@@ -48,6 +48,9 @@ pub struct StoredDevice {
     pub times: String,
     /// The configuration of an accelerator, as TOML; its nodes are in cycles. Those of any other device are in seconds.
     pub config: Option<String>,
+    /// Whether it is the CPU of another machine.
+    #[serde(default)]
+    pub far_cpu: bool,
     /// Seconds of a copy to the device or from it, and bytes a second beyond that.
     pub copy: (f64, f64),
     /// The nodes.
@@ -124,7 +127,8 @@ impl Stored {
                 Some(_) => bail!("{}: another configuration of it is stored already; use another file", measured.name),
                 None => {
                     let (name, times) = (measured.name.clone(), measured.source().name().to_owned());
-                    self.devices.push(StoredDevice { name, times, config: text, copy: (0.0, 1e9), nodes: Vec::new() });
+                    let (far_cpu, copy) = (matches!(measured.device, Device::FarCpu(_)), (0.0, 1e9));
+                    self.devices.push(StoredDevice { name, times, config: text, far_cpu, copy, nodes: Vec::new() });
                     self.devices.len() - 1
                 }
             };
@@ -151,10 +155,16 @@ impl Stored {
     /// A device of which nothing is stored.
     pub fn costs(&self, graph: &Graph, options: &DeviceOptions) -> Result<Costs> {
         let mut devices = vec![self.measured(graph, &DeviceKind::Cpu, Device::Cpu, options)?];
-        let (mut vtas, mut gpus) = (0, 0);
+        let (mut vtas, mut gpus, mut cpus) = (0, 0, 0);
         for kind in options.device.kinds().iter().filter(|kind| **kind != DeviceKind::Cpu) {
-            let count = if kind.is_vta() { &mut vtas } else { &mut gpus };
-            let device = if kind.is_vta() { Device::Vta(*count) } else { Device::Gpu(*count) };
+            // What a device of another machine is, the file tells.
+            let stored = self.devices.iter().find(|stored| stored.name == kind.name());
+            let (count, device): (_, fn(usize) -> Device) = match stored {
+                Some(stored) if stored.config.is_some() => (&mut vtas, Device::Vta),
+                Some(stored) if stored.far_cpu => (&mut cpus, Device::FarCpu),
+                _ => (&mut gpus, Device::Gpu),
+            };
+            let device = device(*count);
             *count += 1;
             let mut measured = self.measured(graph, kind, device, options)?;
             let same =

@@ -2,9 +2,7 @@
 
 use crate::table::grouped;
 use serde_json::{Value, json};
-use tandem_driver::RemoteBus;
 use tandem_driver::remote::{Link, Traffic, TrafficMonitor};
-use tandem_driver::serial::TcpPort;
 
 /// The link of a device under way.
 pub struct Remote {
@@ -17,11 +15,20 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// The link of a bus.
-    pub fn of(bus: &RemoteBus<TcpPort>) -> Remote {
-        let (link, monitor) = (bus.link(), bus.monitor());
+    /// The link of a connection, and a look at it.
+    pub fn new(link: Link, monitor: TrafficMonitor) -> Remote {
         let measured = monitor.traffic();
         Remote { link, monitor, measured, loaded: measured }
+    }
+
+    /// What it was measured to bear.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Why the connection is lost, where it is.
+    pub fn lost(&self) -> Option<String> {
+        self.monitor.lost()
     }
 
     /// What went over the link until now was to place programs; the rest is runs.

@@ -77,10 +77,14 @@ pub fn counters(session: &Session) -> String {
         let (hw, digest) = (&accelerator.hw, digest(accelerator));
         let _ = writeln!(text, "{source}MACs count padding lanes too. Configuration {hw} ({digest}).");
     }
-    for gpu in session.machine.gpus.iter().filter(|gpu| session.plan.segments.iter().any(|s| s.device == gpu.device)) {
-        let _ = match gpu.simulated {
-            true => writeln!(text, "{} is a simulated {}: its time here says nothing of a GPU", gpu.device, gpu.name),
-            false => writeln!(text, "{} is {}", gpu.device, gpu.name),
+    for processor in &session.machine.processors {
+        if !session.plan.segments.iter().any(|s| s.device == processor.device) {
+            continue;
+        }
+        let (device, name) = (processor.device, &processor.name);
+        let _ = match processor.simulated {
+            true => writeln!(text, "{device} is a simulated {name}: its time here says nothing of a GPU"),
+            false => writeln!(text, "{device} is {name}"),
         };
     }
     if text.is_empty() { "nothing ran on the VTA\n".to_owned() } else { text }
@@ -91,7 +95,7 @@ pub fn latency(session: &Session) -> String {
     let profile = session.executor.profile();
     let Some(median) = profile.median_latency() else { return String::new() };
     let samples = profile.samples();
-    let remotes: Vec<&Remote> = session.machine.accelerators.iter().filter_map(|a| a.remote.as_ref()).collect();
+    let remotes: Vec<&Remote> = session.machine.remotes.iter().map(|(_, remote)| remote).collect();
     let place = if remotes.is_empty() { " on this host" } else { "" };
     let mut text = format!(
         "median wall time {:.3} ms a sample over {samples} samples, running only ({}{place})\n",
@@ -126,7 +130,7 @@ pub fn clocks(session: &Session) -> String {
     let simulated = |accelerator: &Accelerator| accelerator.cycles != CycleSource::Hardware;
     let mhz = session.clock_hz() / 1e6;
     match session.machine.accelerators.iter().any(simulated) {
-        _ if session.machine.gpus.iter().any(|gpu| gpu.simulated) => {
+        _ if session.machine.processors.iter().any(|processor| processor.simulated) => {
             format!("simulated accelerators at {mhz} MHz, simulated GPUs as projected, all else as measured here")
         }
         true => format!("simulated accelerators at {mhz} MHz, all else as measured here"),
@@ -227,7 +231,7 @@ pub fn session_json(session: &Session) -> serde_json::Map<String, Value> {
         });
         put("accelerators", all.collect());
     }
-    if let Some(remote) = machine.accelerators.iter().find_map(|accelerator| accelerator.remote.as_ref()) {
+    if let Some((_, remote)) = machine.remotes.first() {
         put("link", remote.json());
     }
     let failures = session.executor.failures().iter().map(|failure| {
@@ -272,20 +276,22 @@ pub fn latency_ms(session: &Session) -> Option<f64> {
     session.executor.profile().median_latency().map(|d| d.as_secs_f64() * 1e3)
 }
 
-/// The sentence on the share of accelerators and GPUs.
+/// The sentence on the share of accelerators, GPUs and CPUs of other machines.
 pub fn share_sentence(plan: &Plan) -> String {
     let macs = grouped(plan.macs());
     let on_gpu = |device| matches!(device, Device::Gpu(_));
+    let far = plan.share(|device| matches!(device, Device::FarCpu(_))).filter(|share| *share > 0.0);
+    let far = far.map_or_else(String::new, |far| format!(", {} on a CPU of another machine", percent(Some(far))));
     match (plan.share(Device::is_vta), plan.share(on_gpu)) {
         (None, _) => "the model has no multiply-accumulates".to_owned(),
         (share, Some(gpu)) if gpu > 0.0 => {
             format!(
-                "{} of the {macs} MACs of a sample run on the GPU and {} on the VTA",
+                "{} of the {macs} MACs of a sample run on the GPU and {} on the VTA{far}",
                 percent(Some(gpu)),
                 percent(share)
             )
         }
-        (share, _) => format!("{} of the {macs} MACs of a sample run on the VTA", percent(share)),
+        (share, _) => format!("{} of the {macs} MACs of a sample run on the VTA{far}", percent(share)),
     }
 }
 

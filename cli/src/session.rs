@@ -3,7 +3,6 @@
 use crate::machine::{Accelerator, Machine};
 use crate::options::{DeviceKind, DeviceOptions};
 use crate::placing::Costs;
-use crate::remote::Remote;
 use crate::request::PlaceOptions;
 use crate::{file, stdout, timeline};
 use anyhow::{Result, anyhow};
@@ -118,12 +117,13 @@ impl Session {
             // The devices that told their configuration are the ones to use, unless the compiler needs another try.
             let mut machine = first.take().map_or_else(open, Ok)?;
             let plan = planner(&graph, &machine, &refused);
+            machine.check_links()?;
             match Executor::new(&graph, &plan, &mut machine.backends) {
                 Ok(executor) => {
                     let project = |(s, segment)| Some((s, machine.project(&graph, segment)?));
                     let projected = plan.segments.iter().enumerate().filter_map(project).collect();
                     let executor = executor.with_spares(machine.take_spares());
-                    machine.remotes_mut().for_each(Remote::begin);
+                    machine.remotes.iter_mut().for_each(|(_, remote)| remote.begin());
                     let options = options.clone();
                     return Ok(Session { graph, plan, executor, machine, projected, cpu_times: 1.0, options, told: 0 });
                 }

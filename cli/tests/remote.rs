@@ -1,107 +1,10 @@
-//! Devices of other machines: a server in a process of its own, clients, and what is between them.
+//! Accelerators of other machines: a server in a process of its own, clients, and what is between them.
 
 mod command;
+mod server;
 
 use command::{ADDER, Folder, digits, good, refused, stderr, stdout, tandem, tandem_with};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-
-/// A server of `tandem serve-device`, killed when this is dropped.
-struct Server {
-    child: Arc<Mutex<Child>>,
-    /// Where it listens.
-    address: String,
-    token: String,
-    folder: Folder,
-}
-
-impl Server {
-    /// `name` is unique among tests.
-    fn new(name: &str, arguments: &[&str]) -> Server {
-        let folder = Folder::new(name);
-        let token = folder.file("token", "a token for these tests alone\n");
-        let log = std::fs::File::create(folder.path("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
-        command.args(["serve-device", "--listen", "127.0.0.1:0", "--token-file", &token]).args(arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.contains(" is served: --device remote:127.0.0.1:"), "{line}");
-        let address = line.trim().rsplit_once("remote:").unwrap().1.to_owned();
-        Server { child: Arc::new(Mutex::new(child)), address, token, folder }
-    }
-
-    fn device(&self) -> String {
-        format!("remote:{}", self.address)
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path("log")).unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let mut child = self.child.lock().unwrap();
-        // It may have been killed already.
-        let _ = child.kill();
-        child.wait().unwrap();
-    }
-}
-
-/// What happens once so many replies have passed a relay.
-#[derive(Clone, Copy, PartialEq)]
-enum Fate {
-    /// The server's process is killed.
-    Killed,
-    /// Nothing passes any more, and nobody is told.
-    Muted,
-}
-
-/// A relay between a client and a server, and where it listens. It counts the requests that passed.
-fn relay(server: &Server, replies: u64, fate: Fate) -> (String, Arc<AtomicU64>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = format!("remote:{}", listener.local_addr().unwrap());
-    let (address, child, passed) = (server.address.clone(), Arc::clone(&server.child), Arc::new(AtomicU64::new(0)));
-    let counted = Arc::clone(&passed);
-    std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let mut client = client.unwrap();
-            let Ok(mut upstream) = TcpStream::connect(&address) else { continue };
-            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-            std::thread::spawn(move || {
-                let _ = std::io::copy(&mut from, &mut to);
-                let _ = to.shutdown(Shutdown::Both);
-            });
-            let (child, counted) = (Arc::clone(&child), Arc::clone(&counted));
-            std::thread::spawn(move || {
-                let mut bytes = vec![0; 1 << 16];
-                while let Ok(count @ 1..) = upstream.read(&mut bytes) {
-                    let before = counted.fetch_add(1, Ordering::Relaxed);
-                    if before >= replies && fate == Fate::Muted {
-                        continue;
-                    }
-                    if before == replies {
-                        child.lock().unwrap().kill().unwrap();
-                        break;
-                    }
-                    client.write_all(&bytes[..count]).unwrap();
-                }
-                if fate == Fate::Killed {
-                    let _ = client.shutdown(Shutdown::Both);
-                }
-            });
-        }
-    });
-    (at, passed)
-}
-
-fn run_digits<'a>(model: &'a str, inputs: &'a str, server: &'a Server, device: &'a str) -> Vec<&'a str> {
-    vec!["run", model, "--input", inputs, "--token-file", &server.token, "--device", device]
-}
+use server::{Fate, Server, relay, run_digits};
 
 #[test]
 fn a_model_runs_on_another_machine_bit_for_bit_and_the_link_is_told_apart() {
@@ -216,7 +119,8 @@ fn what_does_not_fit_is_told_in_one_sentence() {
         refused(&[&["serve-device", "--listen", "127.0.0.1:0"], arguments].concat(), words);
     };
     serve(&["--hw", "tiny"], &["--token-file"]);
-    serve(&to("cpu", &[]), &["only a VTA"]);
+    serve(&to("fsim,cpu", &[]), &["nothing is split here"]);
+    serve(&to("fsim", &["--memory", "5000000000"]), &["--memory", "4294967295"]);
     serve(&to(&device, &[]), &["it is exported already"]);
     serve(&to("board:icebreaker", &[]), &["--port"]);
     refused(&["serve-device", "--listen", "nonsense", token[0], token[1]], &["--listen nonsense"]);

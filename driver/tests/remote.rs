@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use board::{Adder, BYTES, config, random};
-use tandem_driver::remote::{Clock, Event, Facts, Limits, RemoteBus, Token, serve};
+use tandem_driver::remote::{
+    BusService, Clock, Connection, Event, Facts, Limits, Malformed, RemoteBus, Served, Service, Token, serve,
+};
 use tandem_driver::serial::{Port, TcpPort};
 use tandem_driver::{Bus, BusError, Bytes, Counters, DmaAddr, DmaBuf, ErrorClass, NullBus, Waited, identify, run_at};
 use tandem_isa::Reg;
@@ -33,7 +35,8 @@ impl Server {
         std::thread::spawn(move || {
             let memory = DmaBuf { addr: DmaAddr(0), bytes: Bytes(BYTES as u64) };
             let facts = Facts { name: "adder".to_owned(), config: config(), memory, clock: Clock::Real };
-            serve(&listener, Box::new(bus), &facts, &token(), &limits, &|event| {
+            let service = BusService::new(Box::new(bus), facts);
+            serve(&listener, Box::new(service), &token(), &limits, &|event| {
                 heard.lock().unwrap().push(match event {
                     Event::Refused { why, .. } | Event::Left { why, .. } => (*why).to_owned(),
                     Event::Joined { .. } => "joined".to_owned(),
@@ -139,7 +142,7 @@ fn copies_of_any_size_and_errors_of_the_bus_come_over_whole() {
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         let facts = Facts { name: "null".to_owned(), config: config(), memory, clock: Clock::Estimated };
-        serve(&listener, Box::new(large), &facts, &token(), &Limits::default(), &|_| ())
+        serve(&listener, Box::new(BusService::new(Box::new(large), facts)), &token(), &Limits::default(), &|_| ())
     });
     let mut bus = RemoteBus::open(TcpPort::connect(&address.to_string()).unwrap(), &token(), LIMIT).unwrap();
     let buf = bus.map(memory.addr, memory.bytes).unwrap();
@@ -354,6 +357,59 @@ fn a_listener_that_fails_ends_the_server_with_an_error() {
     listener.set_nonblocking(true).unwrap();
     let memory = DmaBuf { addr: DmaAddr(0), bytes: Bytes(BYTES as u64) };
     let facts = Facts { name: "adder".to_owned(), config: config(), memory, clock: Clock::Real };
-    let served = serve(&listener, Box::new(Adder::new()), &facts, &token(), &Limits::default(), &|_| ());
+    let served = serve(
+        &listener,
+        Box::new(BusService::new(Box::new(Adder::new()), facts)),
+        &token(),
+        &Limits::default(),
+        &|_| (),
+    );
     assert_eq!(served.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+}
+
+/// Answers with what it is asked, backwards; an error where that begins with a zero.
+struct Mirror;
+
+impl Service for Mirror {
+    fn served(&self) -> Served {
+        Served { service: 77, facts: b"a mirror".to_vec() }
+    }
+    fn most(&self) -> usize {
+        3 << 20
+    }
+    fn answer(&mut self, request: &[u8], reply: &mut Vec<u8>) -> Result<bool, Malformed> {
+        reply.extend(request.iter().rev());
+        request.last().map(|last| *last != 0).ok_or(Malformed)
+    }
+    fn leave(&mut self) {}
+}
+
+#[test]
+fn messages_longer_than_a_frame_travel_in_parts_up_to_what_the_receiver_takes() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || serve(&listener, Box::new(Mirror), &token(), &Limits::default(), &|_| ()));
+    let open = || Connection::open(TcpPort::connect(&address).unwrap(), &token(), LIMIT).unwrap();
+    let mut connection = open();
+    assert_eq!(connection.served(), &Served { service: 77, facts: b"a mirror".to_vec() });
+    let mut pick = random(8);
+    for len in [1, 5, 1 << 20, (1 << 20) + (1 << 16), (1 << 20) + (1 << 16) + 1, 3 << 20] {
+        let data: Vec<u8> = (0..len).map(|_| pick(256) as u8).collect();
+        let answer = connection.ask(&data, 4 << 20, "asking").unwrap();
+        assert_eq!(answer.done, data.last() != Some(&0));
+        assert!(answer.body.iter().eq(data.iter().rev()), "{len}");
+    }
+    let traffic = connection.monitor().traffic();
+    assert!(traffic.bytes_sent > 6 << 20 && traffic.bytes_received > 6 << 20, "{traffic:?}");
+    let error = connection.ask(&vec![1; (3 << 20) + 1], 4 << 20, "asking").unwrap_err();
+    transfer_fails(&error, &["longer than the server takes"]);
+    assert!(connection.is_lost() && connection.monitor().lost().unwrap().contains("longer"));
+    transfer_fails(&connection.ask(b"x", 100, "asking").unwrap_err(), &["the connection is gone"]);
+    connection.reopen().unwrap();
+    assert!(connection.ask(b"x", 100, "asking").unwrap().done);
+    // An answer that is longer than the client takes ends the connection too.
+    transfer_fails(&connection.ask(&[1; 200], 100, "asking").unwrap_err(), &["does not belong to the question"]);
+    // A bus is something else.
+    let error = RemoteBus::on(open()).unwrap_err();
+    assert!(error.to_string().contains("serves no accelerator"), "{error}");
 }

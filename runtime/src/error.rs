@@ -1,6 +1,6 @@
 //! The errors of a run, sorted by what a caller should do about them.
 
-use tandem_driver::DriverError;
+use tandem_driver::{BusError, DriverError};
 use tandem_gpu::GpuError;
 use tandem_graph::GraphError;
 use tandem_jit::JitError;
@@ -51,6 +51,17 @@ pub enum RuntimeError {
     /// The plan names a device without a backend (Unavailable).
     #[error("there is no backend for the {0}: hand one in, or plan without it")]
     NoBackend(Device),
+    /// The connection to another machine is lost, or there is none; the class is the bus error's.
+    #[error(transparent)]
+    Connection(#[from] BusError),
+    /// A device of another machine has refused or failed; the class is the error's there.
+    #[error("{text}")]
+    Remote {
+        /// How to treat it.
+        class: ErrorClass,
+        /// What was said there.
+        text: String,
+    },
     /// The caller's samples do not fit (Invalid).
     #[error("{0}")]
     Invalid(String),
@@ -75,13 +86,21 @@ impl RuntimeError {
                 GpuError::Fault(_) => ErrorClass::Fault,
                 GpuError::Unavailable(_) => ErrorClass::Unavailable,
             },
-            RuntimeError::Device(error) => match error.class() {
-                tandem_driver::ErrorClass::Unsupported => ErrorClass::Unsupported,
-                tandem_driver::ErrorClass::Invalid => ErrorClass::Invalid,
-                tandem_driver::ErrorClass::Exhausted => ErrorClass::Exhausted,
-                tandem_driver::ErrorClass::Fault => ErrorClass::Fault,
-                tandem_driver::ErrorClass::Unavailable => ErrorClass::Unavailable,
-            },
+            RuntimeError::Remote { class, .. } => *class,
+            RuntimeError::Device(error) => error.class().into(),
+            RuntimeError::Connection(error) => error.class().into(),
+        }
+    }
+}
+
+impl From<tandem_driver::ErrorClass> for ErrorClass {
+    fn from(class: tandem_driver::ErrorClass) -> ErrorClass {
+        match class {
+            tandem_driver::ErrorClass::Unsupported => ErrorClass::Unsupported,
+            tandem_driver::ErrorClass::Invalid => ErrorClass::Invalid,
+            tandem_driver::ErrorClass::Exhausted => ErrorClass::Exhausted,
+            tandem_driver::ErrorClass::Fault => ErrorClass::Fault,
+            tandem_driver::ErrorClass::Unavailable => ErrorClass::Unavailable,
         }
     }
 }

@@ -15,6 +15,7 @@ mod gpu;
 mod pipeline;
 mod profile;
 mod queue;
+pub mod remote;
 mod replay;
 mod vta;
 mod wiring;

@@ -2,15 +2,22 @@
 
 use crate::link::LinkKind;
 use crate::options::{DeviceKind, DeviceOptions};
-use crate::{Outcome, hardware, stdout, token};
+use crate::{Outcome, backend, hardware, stdout, token};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use std::net::TcpListener;
 use std::time::Duration;
-use tandem_driver::remote::{Clock, Event, Facts, Limits, Token, serve};
+use tandem_driver::remote::{BusService, Clock, Event, Facts, Limits, Service, Token, serve};
 use tandem_driver::{Bus, Bytes, DmaAddr, DmaBuf, identify};
+use tandem_gpu::{Device as Gpu, Simulation};
 use tandem_isa::HwConfig;
+use tandem_runtime::remote::{BackendService, Bounds, Facts as BackendFacts, Kind};
+use tandem_runtime::{Backend, CpuBackend, GpuBackend};
 use tandem_sim::{FsimBus, Options as SimOptions};
+
+/// Memory of a simulated accelerator where nothing says otherwise, and the least that there may be.
+const MEMORY: u32 = 64 << 20;
+const LEAST: u64 = 4096;
 
 /// Options of `tandem serve-device`. `--token-file` is that of the clients.
 #[derive(Args)]
@@ -21,15 +28,16 @@ pub struct Options {
     /// then everybody on the way can read what they send: docs/guide/remote.md puts a tunnel around it.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7500")]
     listen: String,
-    /// Memory of a simulated device in bytes.
-    #[arg(long, value_name = "BYTES", default_value = "67108864", value_parser = clap::value_parser!(u32).range(4096..))]
-    memory: u32,
+    /// Memory of a simulated accelerator in bytes [default: 67108864]; of a GPU or a CPU, what the values and weights of a client may
+    /// take [default: 8589934592].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(LEAST..))]
+    memory: Option<u64>,
     /// Seconds that a client which has the device may say nothing before it is dropped.
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = clap::value_parser!(u32).range(1..))]
     idle: u32,
 }
 
-/// A device to export.
+/// An accelerator to export.
 struct Exported {
     bus: Box<dyn Bus + Send>,
     memory: DmaBuf,
@@ -45,15 +53,34 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if device.device.kind().is_remote() {
         bail!("--device {}: it is exported already; clients connect to it themselves", device.device.name());
     }
-    if !device.device.kind().is_vta() {
-        bail!("--device {}: only a VTA is exported; use fsim, tsim or a board", device.device.name());
+    let name = device.device.name();
+    let processor = |kind, model: String, backend: Box<dyn Backend>| {
+        let bounds = Bounds::default();
+        let bounds = Bounds { held: options.memory.unwrap_or(bounds.held), ..bounds };
+        let simulated = if kind == Kind::SimulatedGpu { "a simulated " } else { "" };
+        let what = format!("{name} ({simulated}{model})");
+        let facts = BackendFacts { kind, name: name.clone(), model, most: 0 };
+        export(options, Box::new(BackendService::new(backend, facts, bounds)), &what, &token)
+    };
+    let gpu = |kind, gpu: Gpu| processor(kind, gpu.facts().name.clone(), Box::new(GpuBackend::new(gpu)));
+    match device.device.kind() {
+        DeviceKind::Cuda(index) => gpu(Kind::Gpu, Gpu::cuda(*index, backend::compiler()?)?),
+        DeviceKind::Ptx => gpu(Kind::SimulatedGpu, Gpu::sim(backend::compiler()?, Simulation::default())),
+        DeviceKind::Cpu => processor(Kind::Cpu, backend::processor(), Box::new(CpuBackend)),
+        DeviceKind::Fsim | DeviceKind::Tsim | DeviceKind::Link(_) => {
+            let memory = options.memory.map_or(Ok(MEMORY), u32::try_from);
+            let memory =
+                memory.map_err(|_| anyhow!("--memory: an accelerator addresses {} bytes at most", u32::MAX))?;
+            let config = hardware::resolve(device.hw(device.device.kind())?)?;
+            let Exported { bus, memory, clock } = open(&device, &config, Bytes(memory.into()))?;
+            let what = format!("{name} ({:#010x})", config.digest());
+            let facts = Facts { name, config, memory, clock };
+            export(options, Box::new(BusService::new(bus, facts)), &what, &token)
+        }
     }
-    let config = hardware::resolve(device.hw(device.device.kind())?)?;
-    let exported = open(&device, &config, Bytes(options.memory.into()))?;
-    export(options, exported, config, &token)
 }
 
-/// Opens the device and reserves the memory that is exported.
+/// Opens an accelerator and reserves the memory that is exported.
 fn open(device: &DeviceOptions, config: &HwConfig, bytes: Bytes) -> Result<Exported> {
     Ok(match device.device.kind() {
         DeviceKind::Tsim => {
@@ -78,16 +105,14 @@ fn open(device: &DeviceOptions, config: &HwConfig, bytes: Bytes) -> Result<Expor
 }
 
 /// Serves clients for ever. The first line of stdout says where they connect, stderr tells of them.
-fn export(options: &Options, exported: Exported, config: HwConfig, token: &Token) -> Result<Outcome> {
+fn export(options: &Options, service: Box<dyn Service>, what: &str, token: &Token) -> Result<Outcome> {
     let refused = |e: std::io::Error| anyhow!("--listen {}: {e}; give another ADDRESS:PORT", options.listen);
     let listener = TcpListener::bind(&options.listen).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let Exported { bus, memory, clock } = exported;
-    let facts = Facts { name: options.device.device.name(), config, memory, clock };
     let limits = Limits { idle: Duration::from_secs(options.idle.into()), ..Limits::default() };
     let at = LinkKind::Remote(address.to_string()).name();
-    stdout::emit(&format!("{} ({:#010x}) is served: --device {at}\n", facts.name, facts.config.digest()))?;
-    serve(&listener, bus, &facts, token, &limits, &|event| {
+    stdout::emit(&format!("{what} is served: --device {at}\n"))?;
+    serve(&listener, service, token, &limits, &|event| {
         stdout::complain(&match event {
             Event::Refused { peer, why } => format!("{peer} is refused: {why}"),
             Event::Joined { peer } => format!("{peer} has the device"),

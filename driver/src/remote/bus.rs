@@ -4,23 +4,16 @@ use std::time::Duration;
 
 use tandem_isa::Reg;
 
-use super::channel::{Channel, Frame, NoFrame};
-use super::greet::{Seals, because, greet};
-use super::message::{CHUNK, Cursor, Facts, MAX_OPS, Malformed, Op, kind};
+use super::connection::Connection;
+use super::message::{CHUNK, Cursor, Facts, MAX_OPS, MAX_PAYLOAD, Malformed, Op, Served};
 use super::token::Token;
-use super::traffic::{Link, Traffic, TrafficMonitor};
+use super::traffic::{Link, TrafficMonitor};
 use crate::memory::Memory;
-use crate::serial::{Port, long};
+use crate::serial::Port;
 use crate::{Bus, BusError, Bytes, DmaAddr, DmaBuf, Waited};
 
-/// Time for one batch, however often the server says that it is alive.
-const LONGEST: Duration = Duration::from_secs(3600);
 /// How long a batch lets the device run.
 const SLICE: Duration = Duration::from_millis(500);
-/// Empty round trips that measure a link.
-const PINGS: usize = 8;
-/// Bytes of the copies that measure a link: the second where the first is done in less than this time.
-const BLOCKS: (usize, usize, Duration) = (1 << 15, CHUNK / 2, Duration::from_millis(20));
 /// Writes that are collected before they travel: the operation that needs an answer and the registers that come along still fit.
 const MAX_WRITES: usize = MAX_OPS - 2;
 
@@ -33,11 +26,7 @@ const MAX_WRITES: usize = MAX_OPS - 2;
 /// A server that says nothing for a while, or whose connection is gone, is a fault; [`Bus::reopen`] connects anew.
 #[derive(Debug)]
 pub struct RemoteBus<P> {
-    channel: Channel<P>,
-    token: Token,
-    /// A server that says nothing for this long is gone.
-    silence: Duration,
-    seals: Option<Seals>,
+    connection: Connection<P>,
     facts: Facts,
     memory: Memory,
     /// Operations that were not sent yet.
@@ -47,8 +36,6 @@ pub struct RemoteBus<P> {
     /// Registers that came along with the last answer, from the first.
     known: Vec<Option<u32>>,
     known_first: u32,
-    link: Link,
-    monitor: TrafficMonitor,
 }
 
 impl<P: Port> RemoteBus<P> {
@@ -58,25 +45,17 @@ impl<P: Port> RemoteBus<P> {
     /// [`BusError::Unavailable`]: nothing answers or something else does, the token is not the server's, another client has
     /// the device.
     pub fn open(port: P, token: &Token, silence: Duration) -> Result<RemoteBus<P>, BusError> {
-        let mut channel = Channel::new(port);
-        let (seals, facts) = greet(&mut channel, token, silence)?;
+        RemoteBus::on(Connection::open(port, token, silence)?)
+    }
+
+    /// The bus that a server exports.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`] where it exports something else, or a device that this version does not know.
+    pub fn on(mut connection: Connection<P>) -> Result<RemoteBus<P>, BusError> {
+        let facts = facts_of(&mut connection)?;
         let memory = Memory::new(facts.memory.addr, facts.memory.bytes);
-        let mut bus = RemoteBus {
-            channel,
-            token: token.clone(),
-            silence,
-            seals: Some(seals),
-            facts,
-            memory,
-            batch: Vec::new(),
-            ops: 0,
-            known: Vec::new(),
-            known_first: 0,
-            link: Link { latency_s: 0.0, bytes_per_s: 0.0 },
-            monitor: TrafficMonitor::default(),
-        };
-        bus.link = bus.measure()?;
-        Ok(bus)
+        Ok(RemoteBus { connection, facts, memory, batch: Vec::new(), ops: 0, known: Vec::new(), known_first: 0 })
     }
 
     /// What the server says about its device.
@@ -86,12 +65,12 @@ impl<P: Port> RemoteBus<P> {
 
     /// What the way bears, as it was measured when the bus was opened.
     pub fn link(&self) -> Link {
-        self.link
+        self.connection.link()
     }
 
     /// A look at the traffic from elsewhere; it begins with the measurement of the way.
     pub fn monitor(&self) -> TrafficMonitor {
-        self.monitor.clone()
+        self.connection.monitor()
     }
 
     /// Reserves memory at an address of the caller's choice: for programs that were placed elsewhere.
@@ -101,27 +80,6 @@ impl<P: Port> RemoteBus<P> {
     pub fn map(&mut self, addr: DmaAddr, bytes: Bytes) -> Result<DmaBuf, BusError> {
         let buf = DmaBuf { addr, bytes };
         self.memory.take(buf).map(|()| buf)
-    }
-
-    fn measure(&mut self) -> Result<Link, BusError> {
-        let latency =
-            (0..PINGS).map(|_| self.ping(&[], 0)).try_fold(Duration::MAX, |least, time| Ok(least.min(time?)))?;
-        let (small, large, quick) = BLOCKS;
-        let mut block = vec![0x5a; small];
-        let mut time = self.ping(&block, block.len())?;
-        if time < quick {
-            block.resize(large, 0x5a);
-            time = self.ping(&block, block.len())?.min(self.ping(&block, block.len())?);
-        }
-        let moving = time.saturating_sub(latency).max(Duration::from_nanos(1));
-        Ok(Link { latency_s: latency.as_secs_f64(), bytes_per_s: 2.0 * block.len() as f64 / moving.as_secs_f64() })
-    }
-
-    fn ping(&mut self, bytes: &[u8], reply: usize) -> Result<Duration, BusError> {
-        self.put(&Op::Ping { bytes, reply });
-        let begin = self.channel.port().now();
-        self.ask("measuring the link")?;
-        Ok(self.channel.port().now().saturating_sub(begin))
     }
 
     /// Adds an operation to the batch.
@@ -159,31 +117,11 @@ impl<P: Port> RemoteBus<P> {
     fn ask(&mut self, action: &str) -> Result<Vec<u8>, BusError> {
         let batch = std::mem::take(&mut self.batch);
         self.ops = 0;
-        let Some(seals) = &mut self.seals else {
-            return Err(fault(self.channel.port(), action, "the connection is gone".to_owned()));
-        };
-        let (begin, before) = (self.channel.port().now(), self.channel.bytes);
-        let reply = exchange(&mut self.channel, seals, &batch, self.silence);
-        let (waited, after) = (self.channel.port().now().saturating_sub(begin), self.channel.bytes);
-        let answer = reply.and_then(|payload| answer(&payload).map_err(|Malformed| malformed()));
-        let device = answer.as_ref().map_or(Duration::ZERO, |(device, _)| *device);
-        self.monitor.add(|traffic| {
-            *traffic = Traffic {
-                round_trips: traffic.round_trips + 1,
-                bytes_sent: traffic.bytes_sent + (after.0 - before.0),
-                bytes_received: traffic.bytes_received + (after.1 - before.1),
-                waited: traffic.waited + waited,
-                device: traffic.device + device,
-            };
-        });
-        match answer {
-            Ok((_, results)) => results,
-            Err(detail) => {
-                // What either side has said cannot be sorted out any more.
-                self.seals = None;
-                Err(fault(self.channel.port(), action, detail))
-            }
+        let answer = self.connection.ask(&batch, MAX_PAYLOAD, action)?;
+        if answer.done {
+            return Ok(answer.body);
         }
+        Err(Cursor(&answer.body).error().unwrap_or_else(|Malformed| self.connection.lose(action)))
     }
 }
 
@@ -211,7 +149,7 @@ impl<P: Port> Bus for RemoteBus<P> {
         let (asked, beyond) = values.split_at_mut(most.min(values.len()));
         beyond.fill(0);
         let words = self.call(&Op::ReadRegs { first, count: asked.len() }, &format!("reading {first}"))?;
-        fill(asked, &words).ok_or_else(|| self.lost("reading registers"))
+        fill(asked, &words).ok_or_else(|| self.connection.lose("reading registers"))
     }
 
     fn write_regs(&mut self, first: Reg, values: &[u32]) -> Result<(), BusError> {
@@ -250,7 +188,7 @@ impl<P: Port> Bus for RemoteBus<P> {
             self.bring(Reg::InsnCount, 1);
             let results = self.ask(&action)?;
             let (data, words) =
-                results.split_at_checked(bytes.len()).ok_or_else(|| self.lost("reading device memory"))?;
+                results.split_at_checked(bytes.len()).ok_or_else(|| self.connection.lose("reading device memory"))?;
             bytes.copy_from_slice(data);
             self.keep(Reg::InsnCount, words);
         }
@@ -259,16 +197,16 @@ impl<P: Port> Bus for RemoteBus<P> {
 
     fn wait(&mut self, limit: Duration) -> Result<Waited, BusError> {
         const ACTION: &str = "waiting for the device";
-        let begin = self.channel.port().now();
+        let begin = self.connection.now();
         loop {
-            let left = limit.saturating_sub(self.channel.port().now().saturating_sub(begin));
+            let left = limit.saturating_sub(self.connection.now().saturating_sub(begin));
             let micros = u64::try_from(left.min(SLICE).as_micros()).unwrap_or(u64::MAX);
             self.known.clear();
             self.put(&Op::Wait { micros });
             // A driver that has waited looks at CONTROL and then at the counters, or at everything.
             self.bring(Reg::Control, Reg::ALL.len());
             let results = self.ask(ACTION)?;
-            let (signalled, words) = results.split_first().ok_or_else(|| self.lost(ACTION))?;
+            let (signalled, words) = results.split_first().ok_or_else(|| self.connection.lose(ACTION))?;
             self.keep(Reg::Control, words);
             match (*signalled == 1, left <= SLICE) {
                 (true, _) => return Ok(Waited::Signalled),
@@ -289,16 +227,15 @@ impl<P: Port> Bus for RemoteBus<P> {
         self.batch.clear();
         self.ops = 0;
         self.known.clear();
-        if self.seals.is_none() {
-            let name = self.channel.port().name();
-            self.channel.reopen().map_err(|error| BusError::Unavailable { detail: format!("{name}: {error}") })?;
-            let (seals, facts) = greet(&mut self.channel, &self.token, self.silence)?;
-            if facts.memory != self.facts.memory || facts.config.digest() != self.facts.config.digest() {
-                let detail = format!("another device ({}) is served on {name} now; open it anew", facts.name);
-                return Err(BusError::Unavailable { detail });
-            }
-            (self.seals, self.facts) = (Some(seals), facts);
+        self.connection.reopen()?;
+        let facts = facts_of(&mut self.connection)?;
+        if facts.memory != self.facts.memory || facts.config.digest() != self.facts.config.digest() {
+            let detail =
+                format!("another device ({}) is served on {} now; open it anew", facts.name, self.connection.name());
+            self.connection.lose("restoring the way to the device");
+            return Err(BusError::Unavailable { detail });
         }
+        self.facts = facts;
         self.call(&Op::Reopen, "restoring the way to the device").map(drop)
     }
 
@@ -314,52 +251,6 @@ impl<P: Port> RemoteBus<P> {
         let control = self.known.first().copied().flatten().unwrap_or_default();
         control & tandem_isa::control::LAUNCH != 0
     }
-
-    /// An answer of another form than was asked for ends the conversation.
-    fn lost(&mut self, action: &str) -> BusError {
-        self.seals = None;
-        fault(self.channel.port(), action, malformed())
-    }
-}
-
-/// Sends a batch and waits for its reply, as long as the server is alive.
-fn exchange<P: Port>(
-    channel: &mut Channel<P>,
-    seals: &mut Seals,
-    batch: &[u8],
-    silence: Duration,
-) -> Result<Vec<u8>, String> {
-    let failed = |no_frame: NoFrame| match no_frame {
-        NoFrame::Silent => format!("nothing came for {}", long(silence)),
-        NoFrame::Wrong => "a frame came that the server has not sealed".to_owned(),
-        NoFrame::Closed(error) => error.to_string(),
-    };
-    channel.send(kind::BATCH, batch, Some(&mut seals.sent), silence).map_err(failed)?;
-    let begin = channel.port().now();
-    while channel.port().now().saturating_sub(begin) < LONGEST {
-        let Frame { kind, payload } = channel.receive(Some(&mut seals.received), silence, silence).map_err(failed)?;
-        match (kind, &payload[..]) {
-            (kind::ALIVE, []) => {}
-            (kind::REPLY, _) => return Ok(payload),
-            (kind::FAREWELL, &[reason]) => return Err(because(reason)),
-            _ => return Err(malformed()),
-        }
-    }
-    Err("the device was not done within an hour".to_owned())
-}
-
-/// The device's time and the results of a reply, or the error of its bus.
-type Answer = (Duration, Result<Vec<u8>, BusError>);
-
-fn answer(payload: &[u8]) -> Result<Answer, Malformed> {
-    let mut cursor = Cursor(payload);
-    let (status, nanos) = (cursor.u8()?, cursor.u64()?);
-    let results = match status {
-        0 => Ok(cursor.0.to_vec()),
-        1 => Err(cursor.error()?),
-        _ => return Err(Malformed),
-    };
-    Ok((Duration::from_nanos(nanos), results))
 }
 
 fn fill(values: &mut [u32], words: &[u8]) -> Option<()> {
@@ -369,10 +260,17 @@ fn fill(values: &mut [u32], words: &[u8]) -> Option<()> {
     })
 }
 
-fn fault<P: Port>(port: &P, action: &str, detail: String) -> BusError {
-    BusError::Transfer { action: format!("{action} on {}", port.name()), detail }
-}
-
-fn malformed() -> String {
-    "an answer came that does not belong to the question".to_owned()
+/// What a server says about the device on its bus.
+fn facts_of<P: Port>(connection: &mut Connection<P>) -> Result<Facts, BusError> {
+    let name = connection.name();
+    let unavailable = |what: &str| BusError::Unavailable { detail: format!("{name}: {what}") };
+    let served = connection.served();
+    if served.service != Served::BUS {
+        return Err(unavailable("it serves no accelerator"));
+    }
+    Facts::parse(&served.facts).map_err(|Malformed| {
+        unavailable(
+            "its device has a configuration that this version does not know; use the same version of tandem on both sides",
+        )
+    })
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::message::MAX_PAYLOAD;
+use super::message::{CHUNK, MAX_PAYLOAD, kind};
 use super::token::{SEAL, Seal};
 use crate::serial::Port;
 
@@ -38,6 +38,8 @@ pub enum NoFrame {
     Silent,
     /// It is longer than a frame may be, or its seal is wrong.
     Wrong,
+    /// A message of several frames is longer than the receiver takes.
+    Long,
     /// The connection is gone.
     Closed(io::Error),
 }
@@ -78,6 +80,54 @@ impl<P: Port> Channel<P> {
             io::ErrorKind::TimedOut => NoFrame::Silent,
             _ => NoFrame::Closed(error),
         })
+    }
+
+    /// Sends a message, in as many frames as it takes; the last one is of this kind.
+    ///
+    /// # Errors
+    /// As for [`Channel::send`], of each frame.
+    pub fn send_message(&mut self, kind: u8, payload: &[u8], seal: &mut Seal, limit: Duration) -> Result<(), NoFrame> {
+        let mut rest = payload;
+        while rest.len() > MAX_PAYLOAD {
+            let (part, others) = rest.split_at(CHUNK);
+            self.send(kind::PART, part, Some(seal), limit)?;
+            rest = others;
+        }
+        self.send(kind, rest, Some(seal), limit)
+    }
+
+    /// Receives a message of at most so many bytes: it begins within `limit`, and each of its frames is whole within `whole`.
+    ///
+    /// # Errors
+    /// Every [`NoFrame`].
+    pub fn receive_message(
+        &mut self,
+        seal: &mut Seal,
+        limit: Duration,
+        whole: Duration,
+        most: usize,
+    ) -> Result<Frame, NoFrame> {
+        let mut frame = self.receive(Some(seal), limit, whole)?;
+        let mut payload = Vec::new();
+        while frame.kind == kind::PART {
+            // Of parts without a byte there could be any number.
+            if frame.payload.is_empty() {
+                return Err(NoFrame::Wrong);
+            }
+            if frame.payload.len() > most - payload.len() {
+                return Err(NoFrame::Long);
+            }
+            payload.append(&mut frame.payload);
+            frame = self.receive(Some(seal), whole, whole)?;
+        }
+        if frame.payload.len() > most - payload.len() {
+            return Err(NoFrame::Long);
+        }
+        if !payload.is_empty() {
+            payload.append(&mut frame.payload);
+            frame.payload = payload;
+        }
+        Ok(frame)
     }
 
     /// Receives a frame that begins within `limit` and is whole within `whole` after that.

@@ -1,31 +1,53 @@
-//! What a server does with a batch: the operations in order, up to the first that fails.
+//! A bus as a service: the operations of a batch in order, up to the first that fails.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::message::{Malformed, Op, parse_batch, put_error, put_text};
+use tandem_isa::{Reg, control};
+
+use super::message::{Facts, MAX_PAYLOAD, Malformed, Op, Served, parse_batch, put_error, put_text};
+use super::service::Service;
 use crate::{Bus, BusError, Waited};
 
 /// The longest that one batch lets the device run: its client has to hear whether the server is alive.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// Executes the batch of a payload on a bus; the payload of the reply.
-///
-/// # Errors
-/// [`Malformed`], where nothing has been executed.
-pub fn execute(bus: &mut dyn Bus, payload: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let ops = parse_batch(payload)?;
-    let begin = Instant::now();
-    // A place for the status and for the time, which are known at the end.
-    let mut reply = vec![0; 9];
-    let done = ops.iter().try_for_each(|op| one(bus, op, &mut reply));
-    if let Err(error) = &done {
-        reply.truncate(9);
-        put_error(&mut reply, error);
+/// A bus that is exported.
+pub struct BusService {
+    bus: Box<dyn Bus + Send>,
+    facts: Facts,
+}
+
+impl BusService {
+    /// The bus of a device, whose memory of the facts is reserved already.
+    pub fn new(bus: Box<dyn Bus + Send>, facts: Facts) -> BusService {
+        BusService { bus, facts }
     }
-    let nanos = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let head = [u8::from(done.is_err())].into_iter().chain(nanos.to_le_bytes());
-    reply.iter_mut().zip(head).for_each(|(to, from)| *to = from);
-    Ok(reply)
+}
+
+impl Service for BusService {
+    fn served(&self) -> Served {
+        Served { service: Served::BUS, facts: self.facts.bytes() }
+    }
+
+    fn most(&self) -> usize {
+        MAX_PAYLOAD
+    }
+
+    fn answer(&mut self, request: &[u8], reply: &mut Vec<u8>) -> Result<bool, Malformed> {
+        let ops = parse_batch(request)?;
+        let begin = reply.len();
+        let done = ops.iter().try_for_each(|op| one(&mut *self.bus, op, reply));
+        if let Err(error) = &done {
+            reply.truncate(begin);
+            put_error(reply, error);
+        }
+        Ok(done.is_ok())
+    }
+
+    /// What the client left running ends. Where this fails the next client's first batch does.
+    fn leave(&mut self) {
+        let _ = self.bus.write32(Reg::Control, control::RESET);
+    }
 }
 
 fn one(bus: &mut dyn Bus, op: &Op, reply: &mut Vec<u8>) -> Result<(), BusError> {
@@ -51,7 +73,6 @@ fn one(bus: &mut dyn Bus, op: &Op, reply: &mut Vec<u8>) -> Result<(), BusError> 
         }
         Op::Diagnose => put_text(reply, &bus.diagnosis().unwrap_or_default()),
         Op::Reopen => bus.reopen()?,
-        Op::Ping { reply: len, .. } => reply.resize(reply.len() + len, 0),
     }
     Ok(())
 }

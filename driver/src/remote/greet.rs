@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::channel::{Channel, NoFrame};
-use super::message::{Facts, Malformed, VERSION, kind, parse_hello, put_hello, reason};
+use super::message::{Malformed, Served, VERSION, kind, parse_hello, put_hello, reason};
 use super::token::{NONCE, Nonces, Seal, Side, Token, nonce};
 use crate::BusError;
 use crate::serial::Port;
@@ -25,14 +25,14 @@ impl std::fmt::Debug for Seals {
     }
 }
 
-/// Proves the token to the server, and lets it prove that it knows it; the device's facts.
-pub fn greet<P: Port>(channel: &mut Channel<P>, token: &Token, silence: Duration) -> Result<(Seals, Facts), BusError> {
+/// Proves the token to the server, and lets it prove that it knows it; what it serves.
+pub fn greet<P: Port>(channel: &mut Channel<P>, token: &Token, silence: Duration) -> Result<(Seals, Served), BusError> {
     let name = channel.port().name();
     let unavailable = |detail: String| BusError::Unavailable { detail: format!("{name}: {detail}") };
     let stranger = || unavailable("what answers there serves no Tandem device".to_owned());
     let broken = |no_frame: NoFrame| match no_frame {
         NoFrame::Silent => unavailable("it says nothing; is `tandem serve-device` running there?".to_owned()),
-        NoFrame::Wrong => stranger(),
+        NoFrame::Wrong | NoFrame::Long => stranger(),
         NoFrame::Closed(error) => unavailable(format!("{error}; it may have too many clients")),
     };
     let hello = channel.receive(None, HANDSHAKE, HANDSHAKE).map_err(&broken)?;
@@ -68,15 +68,8 @@ pub fn greet<P: Port>(channel: &mut Channel<P>, token: &Token, silence: Duration
             // Another client has the device; the server says so for a while and then refuses.
             (kind::ALIVE, []) => {}
             (kind::FACTS, payload) => {
-                let facts = Facts::parse(payload);
-                let facts = facts.map_err(|Malformed| {
-                    unavailable(
-                        "its device has a configuration that this version does not know; use the same version of tandem \
-                         on both sides"
-                            .to_owned(),
-                    )
-                })?;
-                return Ok((seals, facts));
+                let served = Served::parse(payload).map_err(|Malformed| stranger())?;
+                return Ok((seals, served));
             }
             (kind::FAREWELL, &[reason]) => return Err(unavailable(because(reason))),
             _ => return Err(stranger()),
@@ -93,6 +86,7 @@ pub fn because(code: u8) -> String {
         reason::BUSY => "another client has the device; try again when it is done".to_owned(),
         reason::IDLE => "the server has dropped this client for being idle".to_owned(),
         reason::MALFORMED => "the server could not read the last message".to_owned(),
+        reason::LONG => "the last message is longer than the server takes".to_owned(),
         other => format!("the server refuses with the unknown reason {other}"),
     }
 }

@@ -1,4 +1,4 @@
-//! What client and server say to each other: the bytes of every message, and their limits.
+//! What client and server say to each other: the bytes of every message, and their limits; those of a bus among them.
 //!
 //! ```text
 //! frame     length of the payload (4)  kind (1)  payload  [seal (16)]        numbers are little-endian
@@ -6,12 +6,23 @@
 //! proof     "TANDEMRD"  version (2)  nonce (32)  proof (32)                  client, not sealed
 //! welcome   proof (32)                                                       server, not sealed; all later frames are
 //! refusal   reason (1)                                                       server, not sealed
-//! facts     clock (1)  address (4)  bytes (8)  digest (4)  name, configuration: length (4), text
-//! batch     operations: kind (1), fields, data
-//! reply     0  nanoseconds (8)  results of the operations
-//!           1  nanoseconds (8)  error: class (1)  number (8)  number (8)  two texts
+//! facts     service (1)  what the service tells of itself
+//! part      the beginning of a request or a reply that does not fit into one frame, or what follows it
+//! request   the rest of a request, or all of it
+//! reply     0  nanoseconds (8)  what was asked for
+//!           1  nanoseconds (8)  error
+//! ping      length of the answer (4)  bytes that nobody looks at
+//! pong      zeros
 //! alive     nothing: the device is at work or another client has it
 //! farewell  reason (1)
+//! ```
+//!
+//! What facts, requests, results and errors are depends on the service. Those of a bus:
+//!
+//! ```text
+//! facts     clock (1)  address (4)  bytes (8)  digest (4)  name, configuration: length (4), text
+//! request   operations: kind (1), fields, data
+//! reply     results of the operations, or an error: class (1)  number (8)  number (8)  two texts
 //! ```
 
 use tandem_isa::{HwConfig, Reg};
@@ -22,10 +33,10 @@ use crate::{BusError, Bytes, DmaAddr, DmaBuf};
 /// The first bytes of either side.
 const MAGIC: [u8; 8] = *b"TANDEMRD";
 /// The protocol's version: the same on both sides.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Data that a client puts into one batch or asks for in one.
 pub const CHUNK: usize = 1 << 20;
-/// Most bytes of a payload.
+/// Most bytes of the payload of a frame.
 pub const MAX_PAYLOAD: usize = CHUNK + (1 << 16);
 /// Most operations of a batch.
 pub const MAX_OPS: usize = 4096;
@@ -39,10 +50,13 @@ pub mod kind {
     pub const WELCOME: u8 = 0x03;
     pub const REFUSAL: u8 = 0x04;
     pub const FACTS: u8 = 0x10;
-    pub const BATCH: u8 = 0x11;
+    pub const REQUEST: u8 = 0x11;
     pub const REPLY: u8 = 0x12;
     pub const ALIVE: u8 = 0x13;
     pub const FAREWELL: u8 = 0x14;
+    pub const PART: u8 = 0x15;
+    pub const PING: u8 = 0x16;
+    pub const PONG: u8 = 0x17;
 }
 
 /// Why a server refuses a client or ends its service.
@@ -52,6 +66,7 @@ pub mod reason {
     pub const BUSY: u8 = 3;
     pub const IDLE: u8 = 4;
     pub const MALFORMED: u8 = 5;
+    pub const LONG: u8 = 6;
 }
 
 mod op {
@@ -62,7 +77,6 @@ mod op {
     pub const WAIT: u8 = 5;
     pub const DIAGNOSE: u8 = 6;
     pub const REOPEN: u8 = 7;
-    pub const PING: u8 = 8;
 }
 
 /// Bytes that are no message, or one beyond a limit.
@@ -80,7 +94,16 @@ pub enum Clock {
     Real,
 }
 
-/// What a server says about its device.
+/// What a server exports, as it tells every client first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The kind of thing: [`Served::BUS`] or [`Served::BACKEND`].
+    pub service: u8,
+    /// What it tells of itself.
+    pub facts: Vec<u8>,
+}
+
+/// What a server says about the device on its bus.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
     /// Its name on the server's command line.
@@ -110,8 +133,24 @@ pub enum Op<'a> {
     Diagnose,
     /// Restores the way to the device.
     Reopen,
-    /// Bytes that nobody looks at, for so many zeros.
-    Ping { bytes: &'a [u8], reply: usize },
+}
+
+impl Served {
+    /// The bus of an accelerator.
+    pub const BUS: u8 = 0;
+    /// A device that takes graphs.
+    pub const BACKEND: u8 = 1;
+
+    /// The payload.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        [&[self.service], &self.facts[..]].concat()
+    }
+
+    /// What a payload says.
+    pub(super) fn parse(payload: &[u8]) -> Result<Served, Malformed> {
+        let (&service, facts) = payload.split_first().ok_or(Malformed)?;
+        Ok(Served { service, facts: facts.to_vec() })
+    }
 }
 
 impl Facts {
@@ -181,11 +220,6 @@ impl Op<'_> {
             }
             Op::Diagnose => out.push(op::DIAGNOSE),
             Op::Reopen => out.push(op::REOPEN),
-            Op::Ping { bytes, reply } => {
-                out.push(op::PING);
-                out.extend((reply as u32).to_le_bytes());
-                put_bytes(out, bytes);
-            }
         }
     }
 }
@@ -244,10 +278,6 @@ pub fn parse_batch(payload: &[u8]) -> Result<Vec<Op<'_>>, Malformed> {
             }
             op::DIAGNOSE => (Op::Diagnose, MAX_TEXT + 4),
             op::REOPEN => (Op::Reopen, 0),
-            op::PING => {
-                let (reply, bytes) = (cursor.length()?, cursor.bytes()?);
-                (Op::Ping { bytes, reply }, reply)
-            }
             _ => return Err(Malformed),
         };
         results = results.saturating_add(result);
@@ -273,13 +303,14 @@ pub fn put_error(out: &mut Vec<u8>, error: &BusError) {
     texts.into_iter().for_each(|text| put_text(out, text));
 }
 
-/// Appends a text, as much of it as a message holds.
+/// Appends a text with its length before it, as much of it as a message holds.
 pub fn put_text(out: &mut Vec<u8>, text: &str) {
     let text = text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default();
     put_bytes(out, text.as_bytes());
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends bytes, fewer than 4 GiB, with their length before them.
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend((bytes.len() as u32).to_le_bytes());
     out.extend(bytes);
 }
@@ -304,23 +335,42 @@ impl<'a> Cursor<'a> {
         Ok(*head)
     }
 
+    /// A byte.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(u8::from_le_bytes(self.array()?))
     }
 
+    /// Two bytes, little-endian.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn u16(&mut self) -> Result<u16, Malformed> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 
+    /// Four bytes, little-endian.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn u32(&mut self) -> Result<u32, Malformed> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
+    /// Eight bytes, little-endian.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn u64(&mut self) -> Result<u64, Malformed> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
     /// A text with its length before it.
+    ///
+    /// # Errors
+    /// [`Malformed`], also where it is longer than a text in a message may be.
     pub fn text(&mut self) -> Result<String, Malformed> {
         let bytes = self.bytes()?;
         if bytes.len() > MAX_TEXT {
@@ -330,7 +380,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The error of a bus.
-    pub fn error(&mut self) -> Result<BusError, Malformed> {
+    pub(super) fn error(&mut self) -> Result<BusError, Malformed> {
         let (class, a, b) = (self.u8()?, self.u64()?, self.u64()?);
         let (first, second) = (self.text()?, self.text()?);
         Ok(match class {
@@ -342,8 +392,20 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
-        let len = self.length()?;
+    /// Bytes with their length before them.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let len = self.u32()? as usize;
+        self.take(len)
+    }
+
+    /// So many bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let (bytes, rest) = self.0.split_at_checked(len).ok_or(Malformed)?;
         self.0 = rest;
         Ok(bytes)
@@ -373,7 +435,6 @@ mod tests {
             Op::CopyOut { addr: DmaAddr(4096), len: 9 },
             Op::Diagnose,
             Op::Reopen,
-            Op::Ping { bytes: b"", reply: 3 },
         ];
         let mut bytes = Vec::new();
         ops.iter().for_each(|op| op.put(&mut bytes));

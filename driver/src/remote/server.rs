@@ -1,6 +1,6 @@
 //! The server: one device, one client at a time, and strangers at the door.
 //!
-//! A thread owns the bus and executes batches; every connection has a thread of its own, so that one that is slow, silent or wrong
+//! A thread owns the service and answers requests; every connection has a thread of its own, so that one that is slow, silent or wrong
 //! keeps no other waiting while there are places left. Those before the proof of the token count too: strangers who take all of
 //! [`Limits::connections`] keep clients out, each for as long as a handshake and a penalty may take, and can come again. While the
 //! device is at work its client hears that the server is alive.
@@ -13,13 +13,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tandem_isa::{Reg, control};
-
 use super::channel::{Channel, NoFrame};
-use super::execute::execute;
-use super::message::{Facts, VERSION, kind, parse_hello, put_hello, reason};
+use super::message::{Cursor, MAX_PAYLOAD, VERSION, kind, parse_hello, put_hello, reason};
+use super::service::{Service, reply};
 use super::token::{NONCE, Nonces, Seal, Side, Token, nonce};
-use crate::Bus;
 use crate::serial::{Port, TcpPort};
 
 /// How often a client that waits hears from the server.
@@ -86,18 +83,21 @@ impl Default for Limits {
     }
 }
 
-/// Work for the thread that owns the bus.
+/// Work for the thread that owns the service.
 enum Job {
-    /// A batch, and where its reply goes; none where the batch is malformed.
-    Batch(Vec<u8>, Sender<Option<Vec<u8>>>),
+    /// A request, and where its reply goes; none where the request is malformed.
+    Request(Vec<u8>, Sender<Option<Vec<u8>>>),
     /// A client has left.
-    Reset,
+    Leave,
 }
 
 /// What all connections share.
 struct Shared<'a> {
     token: &'a Token,
-    facts: &'a Facts,
+    /// What a client is told first.
+    facts: &'a [u8],
+    /// Most bytes of a message.
+    most: usize,
     limits: &'a Limits,
     told: &'a (dyn Fn(&Event) + Sync),
     connections: Mutex<usize>,
@@ -109,10 +109,17 @@ struct Shared<'a> {
 }
 
 impl<'a> Shared<'a> {
-    fn new(token: &'a Token, facts: &'a Facts, limits: &'a Limits, told: &'a (dyn Fn(&Event) + Sync)) -> Shared<'a> {
+    fn new(
+        token: &'a Token,
+        facts: &'a [u8],
+        most: usize,
+        limits: &'a Limits,
+        told: &'a (dyn Fn(&Event) + Sync),
+    ) -> Shared<'a> {
         Shared {
             token,
             facts,
+            most: most.max(MAX_PAYLOAD),
             limits,
             told,
             connections: Mutex::new(0),
@@ -123,23 +130,23 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Exports a bus to one client after the other, for ever; `told` hears of them. The bus's memory of the facts is reserved already.
+/// Exports a service to one client after the other, for ever; `told` hears of them.
 ///
 /// # Errors
 /// The listener failed, and who was connected has left.
 pub fn serve(
     listener: &TcpListener,
-    mut bus: Box<dyn Bus + Send>,
-    facts: &Facts,
+    mut service: Box<dyn Service>,
     token: &Token,
     limits: &Limits,
     told: &(dyn Fn(&Event) + Sync),
 ) -> io::Result<()> {
-    let shared = &Shared::new(token, facts, limits, told);
+    let facts = service.served().bytes();
+    let shared = &Shared::new(token, &facts, service.most(), limits, told);
     let (jobs, work) = channel();
-    // The sender ends with this closure: the thread of the bus waits for all of them to be gone, and the scope for the thread.
+    // The sender ends with this closure: the thread of the service waits for all of them to be gone, and the scope for the thread.
     thread::scope(move |scope| {
-        scope.spawn(move || own(&mut *bus, &work));
+        scope.spawn(move || own(&mut *service, &work));
         let mut failed = 0;
         loop {
             let (stream, peer) = match listener.accept() {
@@ -187,24 +194,21 @@ struct Turn<'a, 'b>(&'a Shared<'b>, &'a Sender<Job>);
 impl Drop for Turn<'_, '_> {
     fn drop(&mut self) {
         // What the client left running ends before the next one comes.
-        let _ = self.1.send(Job::Reset);
+        let _ = self.1.send(Job::Leave);
         *lock(&self.0.taken) = false;
         self.0.given_back.notify_one();
     }
 }
 
-/// Executes what comes, until nobody can send anything more.
-fn own(bus: &mut dyn Bus, work: &Receiver<Job>) {
+/// Answers what comes, until nobody can send anything more.
+fn own(service: &mut dyn Service, work: &Receiver<Job>) {
     while let Ok(job) = work.recv() {
         match job {
-            Job::Batch(batch, reply) => {
+            Job::Request(request, answered) => {
                 // Nobody listens where the client has gone meanwhile.
-                let _ = reply.send(execute(bus, &batch).ok());
+                let _ = answered.send(reply(service, &request).ok());
             }
-            Job::Reset => {
-                // Where this fails the next client's first batch does.
-                let _ = bus.write32(Reg::Control, control::RESET);
-            }
+            Job::Leave => service.leave(),
         }
     }
 }
@@ -253,7 +257,7 @@ fn admit<P: Port>(shared: &Shared, channel: &mut Channel<P>, peer: SocketAddr) -
     put_hello(&mut hello, &server);
     let gone = |no_frame| match no_frame {
         NoFrame::Silent => ("it proved no token in time", None),
-        NoFrame::Wrong => NO_PROOF,
+        NoFrame::Wrong | NoFrame::Long => NO_PROOF,
         NoFrame::Closed(_) => ("it left without a proof of a token", None),
     };
     channel.send(kind::HELLO, &hello, None, limit).map_err(gone)?;
@@ -310,14 +314,14 @@ fn converse(
 ) -> &'static str {
     const TAKES_NOTHING: &str = "it takes no replies";
     let limits = shared.limits;
-    if channel.send(kind::FACTS, &shared.facts.bytes(), Some(sent), limits.frame).is_err() {
+    if channel.send(kind::FACTS, shared.facts, Some(sent), limits.frame).is_err() {
         return TAKES_NOTHING;
     }
     let farewell = |channel: &mut Channel<TcpPort>, sent: &mut Seal, reason: u8| {
         let _ = channel.send(kind::FAREWELL, &[reason], Some(sent), limits.frame);
     };
     loop {
-        let frame = match channel.receive(Some(received), limits.idle, limits.frame) {
+        let frame = match channel.receive_message(received, limits.idle, limits.frame, shared.most) {
             Ok(frame) => frame,
             Err(NoFrame::Silent) => {
                 farewell(channel, sent, reason::IDLE);
@@ -327,12 +331,22 @@ fn converse(
                 farewell(channel, sent, reason::MALFORMED);
                 return "a frame came that it has not sealed";
             }
+            Err(NoFrame::Long) => {
+                farewell(channel, sent, reason::LONG);
+                return "it sent a message that is too long";
+            }
             Err(NoFrame::Closed(_)) => return "it is done",
         };
-        let reply = if frame.kind == kind::BATCH { run(shared, channel, sent, jobs, frame.payload) } else { Ok(None) };
+        let reply = match frame.kind {
+            kind::REQUEST => {
+                run(shared, channel, sent, jobs, frame.payload).map(|reply| reply.map(|reply| (kind::REPLY, reply)))
+            }
+            kind::PING => Ok(pong(&frame.payload).map(|pong| (kind::PONG, pong))),
+            _ => Ok(None),
+        };
         match reply {
-            Ok(Some(reply)) => {
-                if channel.send(kind::REPLY, &reply, Some(sent), limits.frame).is_err() {
+            Ok(Some((kind, reply))) => {
+                if channel.send_message(kind, &reply, sent, limits.frame).is_err() {
                     return TAKES_NOTHING;
                 }
             }
@@ -345,17 +359,23 @@ fn converse(
     }
 }
 
-/// Has a batch executed. `None` where it is malformed.
+/// What answers a ping. `None` where it is malformed.
+fn pong(ping: &[u8]) -> Option<Vec<u8>> {
+    let len = Cursor(ping).u32().ok()? as usize;
+    (len <= MAX_PAYLOAD).then(|| vec![0; len])
+}
+
+/// Has a request answered. `None` where it is malformed.
 fn run(
     shared: &Shared,
     channel: &mut Channel<TcpPort>,
     sent: &mut Seal,
     jobs: &Sender<Job>,
-    batch: Vec<u8>,
+    request: Vec<u8>,
 ) -> Result<Option<Vec<u8>>, &'static str> {
     let (sender, reply) = std::sync::mpsc::channel();
     const BROKEN: &str = "the device has broken down";
-    jobs.send(Job::Batch(batch, sender)).map_err(|_| BROKEN)?;
+    jobs.send(Job::Request(request, sender)).map_err(|_| BROKEN)?;
     loop {
         match reply.recv_timeout(ALIVE) {
             Ok(reply) => return Ok(reply),
@@ -388,11 +408,7 @@ fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use tandem_isa::HwConfig;
-
-    use super::super::message::Clock;
     use super::*;
-    use crate::{Bytes, DmaAddr, DmaBuf};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -426,16 +442,11 @@ mod tests {
         }
     }
 
-    fn facts() -> Facts {
-        let memory = DmaBuf { addr: DmaAddr(0), bytes: Bytes(4096) };
-        Facts { name: "none".to_owned(), config: HwConfig::preset("tiny").unwrap(), memory, clock: Clock::Real }
-    }
-
     #[test]
     fn the_limit_of_the_handshake_is_for_all_of_the_proof() {
-        let (token, facts) = (Token::new(b"the token of these tests").unwrap(), facts());
+        let token = Token::new(b"the token of these tests").unwrap();
         let limits = Limits { handshake: 10 * SECOND, ..Limits::default() };
-        let shared = Shared::new(&token, &facts, &limits, &|_| ());
+        let shared = Shared::new(&token, &[], 0, &limits, &|_| ());
         // From its end: the head of a proof, and then zeros.
         let mut channel = Channel::new(Slow { now: SECOND, said: vec![kind::PROOF, 0, 0, 0, 74], left: false });
         let refused = admit(&shared, &mut channel, SocketAddr::from(([127, 0, 0, 1], 1))).map(drop);
@@ -445,12 +456,12 @@ mod tests {
 
     #[test]
     fn a_client_that_leaves_before_its_turn_is_told_from_one_whose_turn_does_not_come() {
-        let (token, facts) = (Token::new(b"the token of these tests").unwrap(), facts());
+        let token = Token::new(b"the token of these tests").unwrap();
         let mut seal = token.seal(Side::Server, &Nonces { server: [1; NONCE], client: [2; NONCE] });
         let (jobs, _work) = channel();
         let mut wait = |turn, left| {
             let limits = Limits { turn, ..Limits::default() };
-            let shared = Shared::new(&token, &facts, &limits, &|_| ());
+            let shared = Shared::new(&token, &[], 0, &limits, &|_| ());
             *lock(&shared.taken) = true;
             let mut channel = Channel::new(Slow { now: SECOND, said: Vec::new(), left });
             take(&shared, &mut channel, &mut seal, &jobs).err()

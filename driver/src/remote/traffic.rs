@@ -27,10 +27,10 @@ pub struct Traffic {
     pub device: Duration,
 }
 
-/// A look at the traffic of a bus that something else owns.
+/// A look at a connection that something else owns.
 #[derive(Clone, Debug, Default)]
 pub struct TrafficMonitor {
-    traffic: Arc<Mutex<Traffic>>,
+    seen: Arc<Mutex<(Traffic, Option<String>)>>,
 }
 
 impl Link {
@@ -61,10 +61,19 @@ impl Traffic {
 impl TrafficMonitor {
     /// What went over the link so far.
     pub fn traffic(&self) -> Traffic {
-        *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Why the connection is lost, where it is.
+    pub fn lost(&self) -> Option<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
     pub(super) fn add(&self, change: impl FnOnce(&mut Traffic)) {
-        change(&mut self.traffic.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner).0);
+    }
+
+    pub(super) fn end(&self, why: Option<String>) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).1 = why;
     }
 }

@@ -330,12 +330,14 @@ mod tests {
             unary(UnaryKind::Relu, 2),
             unary(UnaryKind::Relu, 3),
         ]);
-        let devices = [Device::Gpu(0), Device::Cpu, Device::Vta(1), Device::Gpu(0)];
+        let devices = [Device::Gpu(0), Device::Cpu, Device::Vta(1), Device::FarCpu(0)];
         let choices = devices.map(|device| Choice { device, reason: String::new() });
         let plan = assign(&g, &choices);
         assert_eq!(plan.segments.iter().map(|s| s.device).collect::<Vec<_>>(), devices);
         assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
-        assert!(plan.to_string().contains("VTA:1"));
+        let text = plan.to_string();
+        assert!(text.contains("VTA:1") && text.contains("CPU:1"), "{text}");
+        assert_eq!((Device::parse("cpu:2"), Device::parse("cpu:0")), (Some(Device::FarCpu(1)), None));
     }
 
     #[test]

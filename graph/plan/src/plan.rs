@@ -11,6 +11,8 @@ pub enum Device {
     Vta(usize),
     /// A GPU, or what simulates one.
     Gpu(usize),
+    /// The CPU of another machine.
+    FarCpu(usize),
     /// The host.
     Cpu,
 }
@@ -21,7 +23,8 @@ impl Device {
         matches!(self, Device::Vta(_))
     }
 
-    /// The word in plans: `cpu`, `vta` and `gpu`, and `vta:1` for the second accelerator.
+    /// The word in plans: `cpu`, `vta` and `gpu`, and `vta:1` for the second accelerator; `cpu:1` is the CPU of another machine, the first
+    /// of them.
     pub fn word(self) -> String {
         match self {
             Device::Cpu => "cpu".to_owned(),
@@ -29,6 +32,7 @@ impl Device {
             Device::Gpu(0) => "gpu".to_owned(),
             Device::Vta(index) => format!("vta:{index}"),
             Device::Gpu(index) => format!("gpu:{index}"),
+            Device::FarCpu(index) => format!("cpu:{}", index.saturating_add(1)),
         }
     }
 
@@ -42,6 +46,7 @@ impl Device {
             "cpu" if word == "cpu" => Some(Device::Cpu),
             "vta" => Some(Device::Vta(index)),
             "gpu" => Some(Device::Gpu(index)),
+            "cpu" => index.checked_sub(1).map(Device::FarCpu),
             _ => None,
         }
     }

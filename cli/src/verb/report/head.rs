@@ -33,8 +33,9 @@ pub fn title(facts: &Facts<'_>) -> String {
     );
     for (index, name) in facts.names().iter().enumerate().skip(1) {
         let device = facts.costs.devices[index].device;
-        let gpu = facts.session().machine.gpus.iter().find(|gpu| gpu.device == device).map(|gpu| gpu.name.clone());
-        let what = facts.accelerator(index).map(|accelerator| configuration(facts, accelerator)).or(gpu);
+        let processors = &facts.session().machine.processors;
+        let known = processors.iter().find(|processor| processor.device == device).map(|known| known.name.clone());
+        let what = facts.accelerator(index).map(|accelerator| configuration(facts, accelerator)).or(known);
         let what = what.unwrap_or_else(|| "nothing more is known of it".to_owned());
         row(&format!("Device {name}"), what);
     }

@@ -150,7 +150,9 @@ fn roofs(facts: &Facts<'_>, device: usize) -> (Vec<Roof>, String) {
             DramModel::UNLIMITED => Some(config.bus_bytes() as f64),
             bits => Some((config.bus_bytes() as f64).min(f64::from(bits) / 8.0)),
         },
-        (None, CycleSource::Estimated) if accelerator.remote.is_none() => Some(config.bus_bytes() as f64),
+        (None, CycleSource::Estimated) if facts.session().machine.remote(accelerator.device).is_none() => {
+            Some(config.bus_bytes() as f64)
+        }
         _ => None,
     };
     match memory {
