@@ -186,6 +186,8 @@ impl<P: Port> Connection<P> {
 
     fn lost(&mut self, action: &str, detail: String) -> BusError {
         self.seals = None;
+        // The server has the device back for others.
+        self.channel.port().close();
         self.monitor.end(Some(detail.clone()));
         fault(self.channel.port(), action, detail)
     }

@@ -31,6 +31,9 @@ pub trait Port: Send {
     /// # Errors
     /// As for the first time.
     fn reopen(&mut self) -> io::Result<()>;
+
+    /// Lets the other side know that nothing more will come, where the port can, until it is opened again.
+    fn close(&mut self) {}
 }
 
 /// A time without an answer, in words.

@@ -72,6 +72,11 @@ impl Port for TcpPort {
         self.stream = connect(&self.address)?;
         Ok(())
     }
+
+    fn close(&mut self) {
+        // Where this fails the connection is gone already.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
 }
 
 /// Exports a bus to one client after the other, for ever. `left` hears how each service ended; false ends the server.
