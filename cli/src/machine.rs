@@ -270,8 +270,7 @@ impl Machine {
         let device = Device::Vta(index);
         let hw = hw.to_owned();
         self.accelerators.push(Accelerator { device, config, hw, cycles, simulation: None });
-        let taken = self.names.iter().filter(|(_, other)| other.split('#').next() == Some(name)).count();
-        let name = if taken == 0 { name.to_owned() } else { format!("{name}#{}", taken + 1) };
+        let name = numbered(name, self.names.iter().map(|(_, other)| other.as_str()));
         self.names.push((device, name));
     }
 
@@ -352,6 +351,14 @@ impl Machine {
             _ => wall,
         };
         [stage, compute, collect]
+    }
+}
+
+/// The name of a device beside others: `fsim#2` for the second `fsim`.
+pub fn numbered<'a>(name: &str, others: impl Iterator<Item = &'a str>) -> String {
+    match others.filter(|other| other.split('#').next() == Some(name)).count() {
+        0 => name.to_owned(),
+        taken => format!("{name}#{}", taken + 1),
     }
 }
 

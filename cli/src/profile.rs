@@ -3,7 +3,7 @@
 use crate::backend::forms_on;
 use crate::file;
 use crate::limits::Limits;
-use crate::machine::{CycleSource, DRAM_LIMIT};
+use crate::machine::{CycleSource, DRAM_LIMIT, numbered};
 use crate::options::{DeviceKind, DeviceOptions, Split};
 use crate::placing::{Costs, Measured, line};
 use anyhow::{Context, Result, anyhow, bail};
@@ -167,11 +167,7 @@ impl Stored {
             let device = device(*count);
             *count += 1;
             let mut measured = self.measured(graph, kind, device, options)?;
-            let same =
-                devices.iter().filter(|other| other.name.split('#').next() == Some(measured.name.as_str())).count();
-            if same > 0 {
-                measured.name = format!("{}#{}", measured.name, same + 1);
-            }
+            measured.name = numbered(&measured.name, devices.iter().map(|other| other.name.as_str()));
             devices.push(measured);
         }
         let mut costs = Costs { devices, cpu_times: 1.0, watts: crate::power::Watts::new() };

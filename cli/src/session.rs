@@ -218,9 +218,7 @@ impl Session {
         let profile = self.executor.profile();
         profile.replay(&|span| self.seconds(span))
     }
-}
 
-impl Session {
     /// What a run of a segment took: bringing inputs there, computing, and bringing results back, in seconds. A simulated device
     /// computes on its own clock, or by a projection; everything else is of this host's, or of one so many times slower.
     pub fn seconds(&self, span: &Span) -> [f64; 3] {

@@ -38,12 +38,13 @@ pub struct Options {
     #[arg(long, value_name = "ADDR_OR_SECTION=FILE")]
     expect: Vec<String>,
     /// fsim: the functional simulator; tsim: the hardware, cycle by cycle; board:NAME: a board on a serial port; tcp:HOST:PORT:
-    /// what `tandem board serve` exports there; remote:HOST:PORT: what `tandem serve-device` exports there.
+    /// what `tandem board serve` exports there; remote:HOST:PORT: what `tandem serve-device` exports there;
+    /// uio:DEVICE,BUFFER: a core beside this processor.
     #[arg(
         long,
         value_parser = device,
         default_value = "fsim",
-        value_name = "fsim|tsim|board:NAME|tcp:HOST:PORT|remote:HOST:PORT"
+        value_name = "fsim|tsim|board:NAME|tcp:HOST:PORT|remote:HOST:PORT|uio:DEVICE,BUFFER"
     )]
     device: DeviceKind,
     /// Chooses the order in which the three queues of the functional simulator take turns [default: 0].
