@@ -121,7 +121,7 @@ fn schedule_from(graph: &Graph, choices: &[Choice], devices: &[Device], mut turn
     groups
 }
 
-/// Cuts groups of the host in two where other devices wait for a part of them only.
+/// Cuts groups of the host in two where later groups wait for a part of them only.
 fn release(graph: &Graph, groups: Vec<Group>) -> Vec<Group> {
     let mut group_of = vec![0; graph.nodes.len()];
     for (g, (_, nodes)) in groups.iter().enumerate() {
@@ -129,8 +129,8 @@ fn release(graph: &Graph, groups: Vec<Group>) -> Vec<Group> {
     }
     let (producers, consumers) = (graph.producers(), graph.consumers());
     let mut cut: Vec<Group> = Vec::with_capacity(groups.len());
+    let mut awaited = vec![false; graph.nodes.len()];
     for (g, (device, nodes)) in groups.into_iter().enumerate() {
-        let mut awaited = vec![false; graph.nodes.len()];
         for &NodeId(n) in nodes.iter().rev().filter(|_| device == Device::Cpu) {
             let leaves = |id: &ValueId| consumers.get(id.0).is_some_and(|c| c.iter().any(|n| group_of[n.0] != g));
             awaited[n] |= graph.nodes[n].outputs.iter().any(leaves);
@@ -139,12 +139,9 @@ fn release(graph: &Graph, groups: Vec<Group>) -> Vec<Group> {
                 graph.nodes[n].inputs.iter().filter_map(made_by).for_each(|p| awaited[p.0] = true);
             }
         }
-        let (first, rest): (Vec<NodeId>, Vec<NodeId>) = nodes.into_iter().partition(|n| awaited[n.0]);
+        let (first, rest): (Vec<NodeId>, Vec<NodeId>) = nodes.iter().copied().partition(|n| awaited[n.0]);
         if first.is_empty() || rest.is_empty() || !computes(graph, &rest) {
-            // The order of the graph: nodes that were taken apart stand as they did.
-            let mut whole = [first, rest].concat();
-            whole.sort_unstable_by_key(|n| n.0);
-            cut.push((device, whole));
+            cut.push((device, nodes));
         } else {
             cut.extend([(device, first), (device, rest)]);
         }
