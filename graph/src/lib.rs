@@ -16,6 +16,7 @@ mod prune;
 mod sample;
 mod text;
 mod verify;
+pub mod workload;
 
 pub use compiled::Compiled;
 pub use dot::dot;
