@@ -20,7 +20,7 @@ pub(crate) fn emit(
     output: u32,
 ) -> Result<(), JitError> {
     let config = e.config();
-    let contexts = tile::contexts(config);
+    let contexts = e.contexts();
     let g = Geometry::new(config);
     let params = params(layer, &g);
     let param_count = params.len() / config.acc_elem_bytes();

@@ -6,6 +6,7 @@
 use crate::JitError;
 use crate::merge::merge;
 use crate::nest::{Axis, Nest};
+use crate::tile;
 use crate::uop::UopCache;
 use std::collections::VecDeque;
 use tandem_isa::{
@@ -39,6 +40,8 @@ pub(crate) struct Emitter<'c> {
     /// Instructions that pushed a token compute -> load or store -> compute that nobody has popped yet.
     free_loads: VecDeque<usize>,
     free_tiles: VecDeque<usize>,
+    /// Whether everything waits for what came before it.
+    serial: bool,
 }
 
 fn slot(queue: Queue) -> usize {
@@ -50,7 +53,7 @@ fn slot(queue: Queue) -> usize {
 }
 
 impl<'c> Emitter<'c> {
-    pub fn new(config: &'c HwConfig, sections: Vec<Section>) -> Self {
+    pub fn new(config: &'c HwConfig, sections: Vec<Section>, serial: bool) -> Self {
         Self {
             config,
             insns: Vec::new(),
@@ -61,6 +64,7 @@ impl<'c> Emitter<'c> {
             pending: [Dep::default(); 3],
             free_loads: VecDeque::new(),
             free_tiles: VecDeque::new(),
+            serial,
         }
     }
 
@@ -185,10 +189,17 @@ impl<'c> Emitter<'c> {
         self.issue_all(steps);
     }
 
+    /// Most parts into which a schedule that fills one while another is computed divides the scratchpads.
+    pub fn contexts(&self) -> usize {
+        if self.serial { 1 } else { tile::contexts(self.config) }
+    }
+
     /// Begins the loads of group `index` of a layer with `contexts` halves of INP and WGT: waits until the group that used
     /// the same half has been computed.
     pub fn begin_load(&mut self, index: usize, contexts: usize) {
-        if index >= contexts {
+        if self.serial {
+            self.barrier_after(index);
+        } else if index >= contexts {
             self.pop(Queue::Load, Side::Next);
             self.free_loads.pop_front();
         }
@@ -211,9 +222,18 @@ impl<'c> Emitter<'c> {
     /// Begins output tile `index` of a layer with `contexts` parts of ACC: waits until the tile that used the same part has
     /// been stored.
     pub fn begin_tile(&mut self, index: usize, contexts: usize) {
-        if index >= contexts {
+        if self.serial {
+            self.barrier_after(index);
+        } else if index >= contexts {
             self.pop(Queue::Compute, Side::Next);
             self.free_tiles.pop_front();
+        }
+    }
+
+    /// Orders part `index` of a layer behind everything before it; the first one is there already.
+    fn barrier_after(&mut self, index: usize) {
+        if index > 0 {
+            self.barrier();
         }
     }
 

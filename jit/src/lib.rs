@@ -33,10 +33,12 @@ mod window;
 
 pub use layout::Binding;
 pub use merge::merge;
+pub use tile::{Order, Tile};
 
 use crate::emit::Emitter;
 use crate::layout::Geometry;
 use crate::lower::Layer;
+use std::collections::BTreeMap;
 use tandem_graph::{Graph, Node};
 use tandem_isa::{HwConfig, IsaError, Program};
 
@@ -99,12 +101,41 @@ pub fn supports(graph: &Graph, node: &Node, config: &HwConfig) -> Result<(), Str
     }
 }
 
+/// How a segment is scheduled; the default leaves every choice to an estimate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Tiles of window layers by the name of the node; the others get the cheapest by an estimate.
+    pub tiles: BTreeMap<String, Tile>,
+    /// Whether loads, computation and stores follow one another instead of overlapping: what latency hiding is compared with.
+    pub serial: bool,
+}
+
+/// Every tile that `node` of `graph` can be cut into on a machine; none for a node that is no window layer.
+///
+/// # Errors
+/// The reason why the node does not run there, as [`supports`] tells it.
+pub fn tiles(graph: &Graph, node: &Node, config: &HwConfig) -> Result<Vec<Tile>, String> {
+    supports(graph, node, config)?;
+    Ok(match lower::lower(graph, node)? {
+        Layer::Window(layer) => tile::space(config, &window::demand(&layer)),
+        Layer::Alias | Layer::Eltwise(_) => Vec::new(),
+    })
+}
+
+/// Compiles a segment with the default schedule.
+///
+/// # Errors
+/// As [`compile_with`].
+pub fn compile(graph: &Graph, config: &HwConfig) -> Result<Compiled, JitError> {
+    compile_with(graph, config, &Options::default())
+}
+
 /// Compiles a segment.
 ///
 /// # Errors
 /// [`JitError::Unsupported`] for a node that [`supports`] refuses, [`JitError::Exhausted`] for a segment beyond the address
-/// space.
-pub fn compile(graph: &Graph, config: &HwConfig) -> Result<Compiled, JitError> {
+/// space, [`JitError::Invalid`] for a tile that does not fit the scratchpads or the layer.
+pub fn compile_with(graph: &Graph, config: &HwConfig, options: &Options) -> Result<Compiled, JitError> {
     let unsupported =
         |node: &Node, reason: String| JitError::Unsupported { node: node.name.clone(), op: node.op.name(), reason };
     let mut layers = Vec::with_capacity(graph.nodes.len());
@@ -116,12 +147,23 @@ pub fn compile(graph: &Graph, config: &HwConfig) -> Result<Compiled, JitError> {
     let rows = graph.inputs.first().and_then(|&v| layout::dims(&graph.ty(v).shape)).map_or(1, |d| d.n);
     let samples = if rows == 1 { config.batch() } else { 1 };
     let places = memory::plan(graph, &geometry, emit::section_align(config))?;
-    let mut emitter = Emitter::new(config, places.sections.clone());
+    let mut emitter = Emitter::new(config, places.sections.clone(), options.serial);
     for (index, (node, layer)) in graph.nodes.iter().zip(layers).enumerate() {
         match layer {
             Layer::Alias => continue,
             Layer::Window(layer) => {
-                window::emit(&mut emitter, index, &layer, places.of(node.inputs[0]), places.of(node.outputs[0]))?;
+                let demand = window::demand(&layer);
+                let tile = match options.tiles.get(&node.name) {
+                    None => tile::choose(config, &demand, emitter.contexts()),
+                    Some(tile) if tile::fits(config, &demand, tile) => *tile,
+                    Some(tile) => {
+                        return Err(JitError::Invalid(format!(
+                            "node '{}' cannot be cut into {tile:?} on this machine; tune it again",
+                            node.name
+                        )));
+                    }
+                };
+                window::emit(&mut emitter, index, &layer, tile, places.of(node.inputs[0]), places.of(node.outputs[0]))?;
             }
             Layer::Eltwise(layer) => {
                 let inputs: Vec<u32> = layer.operands.iter().map(|&k| places.of(node.inputs[k])).collect();

@@ -5,34 +5,44 @@
 
 use crate::layout::{Dims, Geometry};
 use crate::lower::Slide;
+use serde::{Deserialize, Serialize};
 use tandem_isa::HwConfig;
 
-/// How a layer is cut. Channels count in cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tile {
+/// How a layer is cut, and in which order its parts are computed. Channels count in cells of `max(BLOCK_IN, BLOCK_OUT)`.
+///
+/// # Units
+/// Cells, pixels and taps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tile {
     /// Output cells; for lanes also the input cells.
     pub cells: usize,
     /// Output rows.
     pub height: usize,
     /// Output columns.
     pub width: usize,
-    /// Input cells of a load group.
+    /// Input cells of a load group; for lanes as many as `cells`.
     pub depth: usize,
-    /// Taps of a load group: all of them, some whole rows of the kernel, or some taps of one row.
-    pub taps: Taps,
-    /// Parts of INP: 2, or 1 where a half would hold nothing or nothing runs beside it.
+    /// Kernel rows of a load group.
+    pub tap_rows: usize,
+    /// Kernel columns of a load group: all of them, or some of a single row.
+    pub tap_columns: usize,
+    /// Parts of INP, WGT and ACC: 2, or 1 where a half would hold nothing or nothing runs beside it.
     pub contexts: usize,
-    /// Parts of WGT: as many, or 1 where the weights of the layer stay.
-    pub wgt_contexts: usize,
+    /// Which of its parts the layer visits first.
+    pub order: Order,
     /// Whether ACC holds the parameters of all output cells, not of one chunk.
     pub all_params: bool,
 }
 
-/// The taps of a load group: `rows` kernel rows of `columns` taps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Taps {
-    pub rows: usize,
-    pub columns: usize,
+/// The order of the output tiles of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// All pixels of some output cells, then the next cells: weights that cover the reduction are loaded once.
+    Weights,
+    /// All output cells of some pixels, then the next pixels: inputs that cover the reduction are loaded once.
+    Inputs,
 }
 
 /// Parts into which a schedule that fills one while another is computed divides the scratchpads.
@@ -100,8 +110,8 @@ pub(crate) fn held_params(g: &Geometry, demand: &Demand, cells: usize, all_param
 }
 
 /// Vectors of one context of ACC, beside the parameters of `held` vectors.
-pub(crate) fn acc_capacity(config: &HwConfig, held: usize) -> usize {
-    config.acc_depth().saturating_sub(param_vectors(held)) / contexts(config)
+pub(crate) fn acc_capacity(config: &HwConfig, held: usize, contexts: usize) -> usize {
+    config.acc_depth().saturating_sub(param_vectors(held)) / contexts
 }
 
 /// Taps of one lane-wise weight element: an element holds BLOCK_IN vectors, a tap needs one for each vector of a cell.
@@ -109,32 +119,150 @@ pub(crate) fn taps_per_element(geometry: &Geometry) -> usize {
     geometry.block_in / geometry.out_per_cell
 }
 
-/// The cheapest tile by an estimate of cycles: bus traffic plus a charge for each instruction.
-pub(crate) fn choose(config: &HwConfig, demand: &Demand) -> Tile {
-    let geometry = Geometry::new(config);
-    let mut best: Option<(u64, Tile)> = None;
-    for contexts in (1..=contexts(config)).rev() {
-        for all_params in [true, false] {
-            search(config, &geometry, demand, contexts, all_params, &mut best);
-        }
-        if best.is_some() {
-            break;
-        }
+/// How many parts a tile makes of a layer, and how often their operands are loaded.
+pub(crate) struct Parts {
+    /// Pieces of the output cells.
+    pub chunks: usize,
+    /// Pieces of the pixels.
+    pub pictures: usize,
+    /// Load groups of an output tile.
+    pub groups: usize,
+    /// Windows of the input that are loaded.
+    pub inp_loads: usize,
+    /// Blocks of weights that are loaded.
+    pub wgt_loads: usize,
+}
+
+impl Parts {
+    pub fn new(g: &Geometry, demand: &Demand, tile: &Tile) -> Parts {
+        let (out, [kh, kw]) = (demand.output, demand.slide.kernel);
+        let chunks = g.blocks(out.c).div_ceil(tile.cells);
+        let pictures = g.groups(out.n) * out.h.div_ceil(tile.height) * out.w.div_ceil(tile.width);
+        let depths = if demand.lanes { 1 } else { g.blocks(demand.input.c).div_ceil(tile.depth) };
+        let groups = kh.div_ceil(tile.tap_rows) * kw.div_ceil(tile.tap_columns) * depths;
+        let all = chunks * pictures * groups;
+        // What covers the reduction stays as long as nothing else is asked for.
+        let inp_loads = if groups > 1 || demand.lanes {
+            all
+        } else if pictures == 1 {
+            1
+        } else {
+            if tile.order == Order::Inputs { pictures } else { all }
+        };
+        let wgt_loads = if demand.passes == 0 {
+            0
+        } else if groups > 1 {
+            all
+        } else if chunks == 1 {
+            1
+        } else {
+            if tile.order == Order::Weights { chunks } else { all }
+        };
+        Parts { chunks, pictures, groups, inp_loads, wgt_loads }
     }
+
+    /// Parts of INP.
+    pub fn inp_contexts(&self, tile: &Tile) -> usize {
+        tile.contexts.min(self.inp_loads)
+    }
+
+    /// Parts of WGT.
+    pub fn wgt_contexts(&self, tile: &Tile) -> usize {
+        tile.contexts.min(self.wgt_loads.max(1))
+    }
+
+    /// Parts of ACC beside the parameters.
+    pub fn acc_contexts(&self, tile: &Tile) -> usize {
+        tile.contexts.min(self.chunks * self.pictures)
+    }
+}
+
+/// INP and WGT elements of a load group.
+fn group_elements(g: &Geometry, demand: &Demand, tile: &Tile) -> (usize, usize) {
+    let slide = &demand.slide;
+    let count = tile.tap_rows * tile.tap_columns;
+    let rows = reach(tile.height, slide.stride[0], tile.tap_rows, slide.dilation[0]);
+    let columns = reach(tile.width, slide.stride[1], tile.tap_columns, slide.dilation[1]);
+    let depth = if demand.lanes { tile.cells } else { tile.depth };
+    let wgt = if demand.lanes {
+        // Some taps out of many may begin inside an element.
+        let straddle = usize::from([tile.tap_rows, tile.tap_columns] != slide.kernel && count > 1);
+        tile.cells * ((count * demand.passes).div_ceil(taps_per_element(g)) + straddle)
+    } else {
+        tile.cells * g.out_per_cell * depth * g.inp_per_cell * demand.passes * count
+    };
+    (depth * rows * columns * g.inp_per_cell, wgt)
+}
+
+/// Whether a tile cuts the layer into parts that the scratchpads hold and the instructions can address.
+pub(crate) fn fits(config: &HwConfig, demand: &Demand, tile: &Tile) -> bool {
+    let g = Geometry::new(config);
+    let (out, slide, [kh, kw]) = (demand.output, demand.slide, demand.slide.kernel);
+    let within = |n: usize, most: usize| (1..=most).contains(&n);
+    let in_cells = if demand.lanes { tile.cells } else { g.blocks(demand.input.c) };
+    let sound = within(tile.cells, g.blocks(out.c))
+        && within(tile.height, out.h)
+        && within(tile.width, out.w)
+        && within(tile.depth, in_cells)
+        && within(tile.tap_rows, kh)
+        && within(tile.tap_columns, kw)
+        && within(tile.contexts, contexts(config))
+        && (!demand.lanes || tile.depth == tile.cells)
+        && (tile.tap_columns == kw || tile.tap_rows == 1);
+    if !sound {
+        return false;
+    }
+    let vectors = tile.cells * g.out_per_cell;
+    let parts = Parts::new(&g, demand, tile);
+    let columns = reach(tile.width, slide.stride[1], tile.tap_columns, slide.dilation[1]);
+    let unit = if demand.lanes { g.out_per_cell } else { g.inp_per_cell };
+    let steps = (tile.height == 1 || slide.stride[0] * columns * unit < config.inp_depth())
+        && (tile.width == 1 || slide.stride[1] * unit < config.inp_depth());
+    let held = held_params(&g, demand, tile.cells, tile.all_params);
+    let (inp, wgt) = group_elements(&g, demand, tile);
+    steps
+        && vectors <= config.uop_depth()
+        && vectors * tile.height * tile.width <= acc_capacity(config, held, parts.acc_contexts(tile))
+        && inp <= inp_capacity(config, &g, demand.lanes, parts.inp_contexts(tile))
+        && wgt <= wgt_capacity(config, demand.lanes, parts.wgt_contexts(tile))
+}
+
+/// The cheapest tile by an estimate of cycles: bus traffic plus a charge for each instruction.
+pub(crate) fn choose(config: &HwConfig, demand: &Demand, contexts: usize) -> Tile {
     // The smallest tile fits every configuration that the validating constructor lets through.
-    best.map_or(
+    let mut best = (
+        u64::MAX,
         Tile {
             cells: 1,
             height: 1,
             width: 1,
             depth: 1,
-            taps: Taps { rows: 1, columns: 1 },
+            tap_rows: 1,
+            tap_columns: 1,
             contexts: 1,
-            wgt_contexts: 1,
+            order: Order::Weights,
             all_params: false,
         },
-        |(_, tile)| tile,
-    )
+    );
+    let g = Geometry::new(config);
+    for contexts in (1..=contexts).rev() {
+        each(config, demand, contexts, |tile| {
+            best = best.min((estimate(config, &g, demand, &tile), tile));
+        });
+        if best.0 < u64::MAX {
+            break;
+        }
+    }
+    best.1
+}
+
+/// Every tile of a layer that fits, with extents that cut it into nearly equal parts.
+pub(crate) fn space(config: &HwConfig, demand: &Demand) -> Vec<Tile> {
+    let mut tiles = Vec::new();
+    for contexts in 1..=contexts(config) {
+        each(config, demand, contexts, |tile| tiles.push(tile));
+    }
+    tiles
 }
 
 /// Extents that cut `n` into 1, 2, 3, .. nearly equal parts.
@@ -146,71 +274,40 @@ fn cuts(n: usize) -> Vec<usize> {
     cuts
 }
 
-fn search(
-    config: &HwConfig,
-    g: &Geometry,
-    demand: &Demand,
-    contexts: usize,
-    all_params: bool,
-    best: &mut Option<(u64, Tile)>,
-) {
-    let (out, input, slide) = (demand.output, demand.input, demand.slide);
-    let [kh, kw] = slide.kernel;
-    let out_cells = g.blocks(out.c);
-    let in_cells = g.blocks(input.c);
-    let inp_cap = inp_capacity(config, g, demand.lanes, contexts);
-    let mut tap_cuts = vec![Taps { rows: kh, columns: kw }];
-    tap_cuts.extend(cuts(kh).into_iter().filter(|&r| r < kh).map(|rows| Taps { rows, columns: kw }));
-    tap_cuts.extend(cuts(kw).into_iter().filter(|&c| c < kw).map(|columns| Taps { rows: 1, columns }));
-    for cells in cuts(out_cells) {
-        let vectors = cells * g.out_per_cell;
-        if vectors > config.uop_depth() {
-            continue;
-        }
-        let acc_cap = acc_capacity(config, held_params(g, demand, cells, all_params));
+/// Calls back with the tiles of so many contexts that fit.
+fn each(config: &HwConfig, demand: &Demand, contexts: usize, mut found: impl FnMut(Tile)) {
+    let g = Geometry::new(config);
+    let (out, [kh, kw]) = (demand.output, demand.slide.kernel);
+    let mut taps = vec![(kh, kw)];
+    taps.extend(cuts(kh).into_iter().filter(|&rows| rows < kh).map(|rows| (rows, kw)));
+    taps.extend(cuts(kw).into_iter().filter(|&columns| columns < kw).map(|columns| (1, columns)));
+    let params = if demand.params == Params::PerVector { &[true, false][..] } else { &[true] };
+    for cells in cuts(g.blocks(out.c)) {
+        let depths = if demand.lanes { vec![cells] } else { cuts(g.blocks(demand.input.c)) };
+        // What does not differ where there is one chunk.
+        let params = if cells == g.blocks(out.c) { &params[..1] } else { params };
+        let orders = if cells == g.blocks(out.c) { &[Order::Weights][..] } else { &[Order::Weights, Order::Inputs] };
         for height in cuts(out.h) {
             for width in cuts(out.w) {
-                if vectors * height * width > acc_cap {
-                    continue;
-                }
-                for &taps in &tap_cuts {
-                    let whole = taps == Taps { rows: kh, columns: kw };
-                    let rows = reach(height, slide.stride[0], taps.rows, slide.dilation[0]);
-                    let columns = reach(width, slide.stride[1], taps.columns, slide.dilation[1]);
-                    let step = |unit: usize| {
-                        (height == 1 || slide.stride[0] * columns * unit < config.inp_depth())
-                            && (width == 1 || slide.stride[1] * unit < config.inp_depth())
-                    };
-                    if !step(if demand.lanes { g.out_per_cell } else { g.inp_per_cell }) {
-                        continue;
-                    }
-                    let depths = if demand.lanes {
-                        vec![cells]
-                    } else if whole {
-                        cuts(in_cells)
-                    } else {
-                        vec![1]
-                    };
-                    for depth in depths {
-                        let inp = depth * rows * columns * g.inp_per_cell;
-                        let count = taps.rows * taps.columns;
-                        let wgt = if demand.lanes {
-                            // Some taps out of many may begin inside an element.
-                            let straddle = usize::from(!whole && count > 1);
-                            cells * ((count * demand.passes).div_ceil(taps_per_element(g)) + straddle)
-                        } else {
-                            vectors * depth * g.inp_per_cell * demand.passes * count
-                        };
-                        // Weights that are loaded once share WGT with none that come later.
-                        let stay = whole && (demand.lanes || depth >= in_cells) && cells >= out_cells;
-                        let wgt_contexts = if stay { 1 } else { contexts };
-                        if inp > inp_cap || wgt > wgt_capacity(config, demand.lanes, wgt_contexts) {
-                            continue;
-                        }
-                        let tile = Tile { cells, height, width, depth, taps, contexts, wgt_contexts, all_params };
-                        let cost = estimate(config, g, demand, &tile, wgt as u64);
-                        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                            *best = Some((cost, tile));
+                for &(tap_rows, tap_columns) in &taps {
+                    for &depth in &depths {
+                        for &order in orders {
+                            for &all_params in params {
+                                let tile = Tile {
+                                    cells,
+                                    height,
+                                    width,
+                                    depth,
+                                    tap_rows,
+                                    tap_columns,
+                                    contexts,
+                                    order,
+                                    all_params,
+                                };
+                                if fits(config, demand, &tile) {
+                                    found(tile);
+                                }
+                            }
                         }
                     }
                 }
@@ -220,7 +317,7 @@ fn search(
 }
 
 /// A rough count of cycles, to compare tiles of one layer.
-fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile, wgt: u64) -> u64 {
+fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile) -> u64 {
     /// Of a transfer beside its data, and of an instruction of GEMM or LANE or of the tensor ALU beside its loops.
     const TRANSFER: u64 = 40;
     const GEMM: u64 = 8;
@@ -229,13 +326,9 @@ fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile, wgt: 
     const SLACK: u64 = 8;
     let (out, image, slide) = (demand.output, demand.input, &demand.slide);
     let [kh, kw] = slide.kernel;
-    let parts = |n: usize, size: usize| n.div_ceil(size) as u64;
-    let chunks = parts(g.blocks(out.c), tile.cells);
-    let spatial = parts(out.h, tile.height) * parts(out.w, tile.width) * g.groups(out.n) as u64;
-    let tap_groups = parts(kh, tile.taps.rows) * parts(kw, tile.taps.columns);
-    let depth_groups = if demand.lanes { 1 } else { parts(g.blocks(image.c), tile.depth) };
-    let groups = tap_groups * depth_groups;
-    let tiles = chunks * spatial;
+    let parts = Parts::new(g, demand, tile);
+    let (chunks, groups) = (parts.chunks as u64, parts.groups as u64);
+    let tiles = chunks * parts.pictures as u64;
     let bus = config.bus_bytes();
     // A transfer of some blocks, each of rows of pixels: how many instructions, and how many words of the bus.
     let transfer = |blocks: usize, rows: usize, columns: usize, contiguous: bool, pixel: usize| {
@@ -243,15 +336,14 @@ fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile, wgt: 
         let instructions = if contiguous { 1 } else { blocks };
         (instructions as u64, (blocks * pieces * bytes.div_ceil(bus)) as u64)
     };
-    let rows = reach(tile.height, slide.stride[0], tile.taps.rows, slide.dilation[0]);
-    let columns = reach(tile.width, slide.stride[1], tile.taps.columns, slide.dilation[1]);
+    let rows = reach(tile.height, slide.stride[0], tile.tap_rows, slide.dilation[0]);
+    let columns = reach(tile.width, slide.stride[1], tile.tap_columns, slide.dilation[1]);
     let padded = slide.pad != [0, 0] || rows > image.h || columns > image.w;
     let pixel = g.batch * g.cell;
     let (loads, load_words) = transfer(tile.depth, rows, columns, !padded && (columns == image.w || rows == 1), pixel);
     let whole_rows = tile.width == out.w || tile.height == 1;
     let (stores, store_words) = transfer(tile.cells, tile.height, tile.width, whole_rows, pixel);
-    let stay = tap_groups * depth_groups == 1;
-    let wgt_loads = if stay { chunks } else { tiles * groups };
+    let wgt = group_elements(g, demand, tile).1 as u64;
     let wgt_words = wgt * (config.wgt_elem_bytes().div_ceil(bus)) as u64;
     // The longest two axes are loops, and micro-ops enumerate the others.
     let pixels = tile.height * tile.width;
@@ -262,8 +354,8 @@ fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile, wgt: 
         if demand.lanes { 1 } else { tile.depth },
         if demand.lanes { 1 } else { g.inp_per_cell },
         demand.passes.max(1),
-        tile.taps.rows,
-        tile.taps.columns,
+        tile.tap_rows,
+        tile.tap_columns,
         tile.cells,
         g.out_per_cell,
     ];
@@ -272,7 +364,7 @@ fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile, wgt: 
     let kernels = uops.div_ceil(config.uop_depth()) as u64;
     let sweeps = kernels + u64::from(demand.lanes);
     // Each context has micro-ops of its own, which are loaded again where they do not stay.
-    let variants = (tile.contexts * contexts(config)).min((tiles * groups) as usize);
+    let variants = (tile.contexts * tile.contexts).min((tiles * groups) as usize);
     let kernel_loads = if uops * variants <= config.uop_depth() { variants as u64 } else { tiles * groups * kernels };
     let kernel_words = (uops * 4).div_ceil(bus) as u64;
     let vectors = tile.cells * g.out_per_cell;
@@ -288,7 +380,7 @@ fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile, wgt: 
     let load = loads * TRANSFER + load_words;
     let store = stores * TRANSFER + store_words;
     let queues = [
-        tiles * groups * load + wgt_loads * (TRANSFER + wgt_words),
+        parts.inp_loads as u64 * load + parts.wgt_loads as u64 * (TRANSFER + wgt_words),
         work as u64
             + tiles * (groups * sweeps * GEMM + reset + requant)
             + kernel_loads * (TRANSFER + kernel_words)

@@ -11,7 +11,7 @@ use crate::emit::Emitter;
 use crate::layout::Geometry;
 use crate::lower::{Post, Window, WindowKind};
 use crate::nest::{Axis, Nest};
-use crate::tile::{self, Demand, Params, Taps, Tile};
+use crate::tile::{self, Demand, Order, Params, Parts, Tile};
 use crate::transfer::{Picture, each_block};
 use std::ops::Range;
 use tandem_isa::{Alu, AluOpcode, Gemm, Lane, Load, MemoryType, Requant, Role, Store, Uop};
@@ -58,11 +58,20 @@ pub(crate) fn emit(
     emitter: &mut Emitter<'_>,
     index: usize,
     layer: &Window,
+    tile: Tile,
     input: u32,
     output: u32,
 ) -> Result<(), JitError> {
-    let config = emitter.config();
-    let geometry = Geometry::new(config);
+    let geometry = Geometry::new(emitter.config());
+    let demand = demand(layer);
+    let constants = constants(emitter, index, layer, &geometry, demand.params)?;
+    let (passes, lanes) = (demand.passes, demand.lanes);
+    Schedule { layer, geometry, tile, demand, passes, lanes, constants, input, output }.emit(emitter);
+    Ok(())
+}
+
+/// What a layer needs of the scratchpads.
+pub(crate) fn demand(layer: &Window) -> Demand {
     let (passes, lanes) = match &layer.kind {
         WindowKind::Gemm { weights } => (weights.len(), false),
         WindowKind::Lane { weights } => (weights.len(), true),
@@ -73,11 +82,32 @@ pub(crate) fn emit(
         Post::Requant { .. } => Params::PerVector,
         Post::Clamp(_) => Params::None,
     };
-    let demand = Demand { input: layer.input, output: layer.output, slide: layer.slide, passes, lanes, params };
-    let tile = tile::choose(config, &demand);
-    let constants = constants(emitter, index, layer, &geometry, params)?;
-    Schedule { layer, geometry, tile, demand, passes, lanes, constants, input, output }.emit(emitter);
-    Ok(())
+    Demand { input: layer.input, output: layer.output, slide: layer.slide, passes, lanes, params }
+}
+
+/// A scratchpad in parts that are filled in turn.
+struct Halves<K> {
+    contexts: usize,
+    /// Elements of a part.
+    size: usize,
+    loads: usize,
+    held: Option<K>,
+}
+
+impl<K: PartialEq> Halves<K> {
+    fn new(contexts: usize, size: usize) -> Self {
+        Self { contexts, size, loads: 0, held: None }
+    }
+
+    /// First element of the part that holds `key`, and whether it must be loaded first.
+    fn place(&mut self, key: K) -> (usize, bool) {
+        let load = self.held.as_ref() != Some(&key);
+        if load {
+            self.held = Some(key);
+            self.loads += 1;
+        }
+        ((self.loads - 1) % self.contexts * self.size, load)
+    }
 }
 
 /// Pieces of `0..n` of `size`.
@@ -88,79 +118,85 @@ fn pieces(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
 impl Schedule<'_> {
     fn emit(&self, e: &mut Emitter<'_>) {
         let config = e.config();
-        let (g, tile, out) = (&self.geometry, self.tile, self.layer.output);
-        let out_cells = g.blocks(out.c);
+        let (g, tile) = (&self.geometry, self.tile);
         let in_cells = g.blocks(self.layer.input.c);
         let held = tile::held_params(g, &self.demand, tile.cells, tile.all_params);
-        let acc_contexts = tile::contexts(config);
+        let parts = Parts::new(g, &self.demand, &tile);
+        let (inp_contexts, wgt_contexts) = (parts.inp_contexts(&tile), parts.wgt_contexts(&tile));
+        let mut inp = Halves::new(inp_contexts, tile::inp_capacity(config, g, self.lanes, inp_contexts));
+        let mut wgt = Halves::new(wgt_contexts, tile::wgt_capacity(config, self.lanes, wgt_contexts));
+        let acc_contexts = parts.acc_contexts(&tile);
         let acc_base = tile::param_vectors(held);
-        let acc_cap = tile::acc_capacity(config, held);
-        let inp_cap = tile::inp_capacity(config, g, self.lanes, tile.contexts);
-        let wgt_cap = tile::wgt_capacity(config, self.lanes, tile.wgt_contexts);
+        let acc_cap = tile::acc_capacity(config, held, acc_contexts);
         let [kh, kw] = self.layer.slide.kernel;
-        let whole = tile.taps == Taps { rows: kh, columns: kw } && (self.lanes || tile.depth >= in_cells);
-        let (mut tiles, mut groups) = (0, 0);
-        for (chunk, cells) in pieces(out_cells, tile.cells).enumerate() {
-            if chunk == 0 || !(tile.all_params || self.demand.params == Params::Shared) {
-                self.load_params(e, if tile.all_params { 0..out_cells } else { cells.clone() });
+        let (mut groups, mut params) = (0, None);
+        for (tiles, mut output) in self.outputs().into_iter().enumerate() {
+            output.acc = acc_base + tiles % acc_contexts * acc_cap;
+            e.begin_tile(tiles, acc_contexts);
+            self.load_params(e, &output.cells, &mut params);
+            let mut first = true;
+            if !self.lanes {
+                self.reset(e, &output);
             }
-            for group in 0..g.groups(out.n) {
-                for rows in pieces(out.h, tile.height) {
-                    for columns in pieces(out.w, tile.width) {
-                        let output = Output {
-                            group,
-                            cells: cells.clone(),
-                            rows: rows.clone(),
-                            columns,
-                            acc: acc_base + (tiles % acc_contexts) * acc_cap,
-                        };
-                        e.begin_tile(tiles, acc_contexts);
-                        let first_of_chunk = group == 0 && rows.start == 0 && output.columns.start == 0;
-                        let mut first = true;
-                        if !self.lanes {
-                            self.reset(e, &output);
+            let depths = if self.lanes { output.cells.clone() } else { 0..in_cells };
+            for depth in pieces(depths.len(), tile.depth) {
+                let depth = depths.start + depth.start..depths.start + depth.end;
+                for tap_rows in pieces(kh, tile.tap_rows) {
+                    for tap_columns in pieces(kw, tile.tap_columns) {
+                        let sum = (depth.clone(), tap_rows.clone(), tap_columns.clone());
+                        let picture = (output.group, output.rows.clone(), output.columns.clone());
+                        let (inp, inp_load) = inp.place((picture, sum.clone()));
+                        let (wgt, wgt_load) = wgt.place((output.cells.clone(), sum));
+                        let load = Group { depth: depth.clone(), tap_rows: tap_rows.clone(), tap_columns, inp, wgt };
+                        e.begin_load(groups, tile.contexts);
+                        if self.passes > 0 && wgt_load {
+                            self.load_weights(e, &output, &load);
                         }
-                        let depths = if self.lanes { cells.clone() } else { 0..in_cells };
-                        for depth in pieces(depths.len(), tile.depth) {
-                            let depth = depths.start + depth.start..depths.start + depth.end;
-                            for tap_rows in pieces(kh, tile.taps.rows) {
-                                for tap_columns in pieces(kw, tile.taps.columns) {
-                                    let context = groups % tile.contexts;
-                                    // Weights that cover the whole reduction stay for all tiles of a chunk.
-                                    let wgt_context = if whole { chunk % tile.wgt_contexts } else { context };
-                                    let load = Group {
-                                        depth: depth.clone(),
-                                        tap_rows: tap_rows.clone(),
-                                        tap_columns,
-                                        inp: context * inp_cap,
-                                        wgt: wgt_context * wgt_cap,
-                                    };
-                                    e.begin_load(groups, tile.contexts);
-                                    if self.passes > 0 && (!whole || first_of_chunk) {
-                                        self.load_weights(e, &output, &load);
-                                    }
-                                    self.load_input(e, &output, &load);
-                                    e.end_load();
-                                    e.begin_group();
-                                    if self.lanes {
-                                        self.lane(e, &output, &load, first);
-                                    } else {
-                                        self.gemm(e, &output, &load);
-                                    }
-                                    e.end_group();
-                                    groups += 1;
-                                    first = false;
-                                }
-                            }
+                        if inp_load {
+                            self.load_input(e, &output, &load);
                         }
-                        self.post(e, &output);
-                        e.begin_store();
-                        self.store(e, &output);
-                        e.end_store();
-                        tiles += 1;
+                        e.end_load();
+                        e.begin_group();
+                        if self.lanes {
+                            self.lane(e, &output, &load, first);
+                        } else {
+                            self.gemm(e, &output, &load);
+                        }
+                        e.end_group();
+                        groups += 1;
+                        first = false;
                     }
                 }
             }
+            self.post(e, &output);
+            e.begin_store();
+            self.store(e, &output);
+            e.end_store();
+        }
+    }
+
+    /// The output tiles in the order in which they are computed, without their places.
+    fn outputs(&self) -> Vec<Output> {
+        let (g, tile, out) = (&self.geometry, self.tile, self.layer.output);
+        let mut pictures = Vec::new();
+        for group in 0..g.groups(out.n) {
+            for rows in pieces(out.h, tile.height) {
+                pictures.extend(pieces(out.w, tile.width).map(|columns| (group, rows.clone(), columns)));
+            }
+        }
+        let chunks = || pieces(g.blocks(out.c), tile.cells);
+        let output = |(group, rows, columns): &(usize, Range<usize>, Range<usize>), cells: Range<usize>| Output {
+            group: *group,
+            cells,
+            rows: rows.clone(),
+            columns: columns.clone(),
+            acc: 0,
+        };
+        match tile.order {
+            Order::Weights => {
+                chunks().flat_map(|cells| pictures.iter().map(move |p| output(p, cells.clone()))).collect()
+            }
+            Order::Inputs => pictures.iter().flat_map(|p| chunks().map(move |cells| output(p, cells))).collect(),
         }
     }
 
@@ -168,22 +204,28 @@ impl Schedule<'_> {
         out.cells.len() * self.geometry.out_per_cell
     }
 
-    fn load_params(&self, e: &mut Emitter<'_>, cells: Range<usize>) {
+    /// Loads the parameters of a tile, where ACC holds others.
+    fn load_params(&self, e: &mut Emitter<'_>, cells: &Range<usize>, held: &mut Option<Range<usize>>) {
         let per_cell = tile::param_vectors(self.geometry.out_per_cell);
-        let (first, count) = match self.demand.params {
+        let wanted = match self.demand.params {
             Params::None => return,
-            Params::Shared => (0, tile::param_vectors(1)),
-            Params::PerVector => (cells.start * per_cell, cells.len() * per_cell),
+            Params::Shared => 0..tile::param_vectors(1),
+            Params::PerVector if self.tile.all_params => 0..self.geometry.blocks(self.layer.output.c) * per_cell,
+            Params::PerVector => cells.start * per_cell..cells.end * per_cell,
         };
+        if held.as_ref() == Some(&wanted) {
+            return;
+        }
         let base = self.constants.params / e.config().acc_elem_bytes() as u32;
         e.issue(Load {
             memory_type: MemoryType::Acc,
-            dram_base: base + first as u32,
+            dram_base: base + wanted.start as u32,
             y_size: 1,
-            x_size: count as u32,
-            x_stride: count as u32,
+            x_size: wanted.len() as u32,
+            x_stride: wanted.len() as u32,
             ..Load::default()
         });
+        *held = Some(wanted);
     }
 
     /// ACC vector of the parameters of the first vector of a tile, and the step from one vector to the next.
