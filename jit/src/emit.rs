@@ -9,6 +9,7 @@ use crate::nest::{Axis, Nest};
 use crate::tile;
 use crate::uop::UopCache;
 use std::collections::VecDeque;
+use std::ops::Range;
 use tandem_isa::{
     Alu, Dep, Finish, Gemm, HwConfig, Insn, Lane, Load, MemoryType, Program, Queue, Requant, Role, Section, Uop,
 };
@@ -42,6 +43,8 @@ pub(crate) struct Emitter<'c> {
     free_tiles: VecDeque<usize>,
     /// Whether everything waits for what came before it.
     serial: bool,
+    /// Which accumulators are known to be zero behind the last instruction of compute.
+    zero: Vec<bool>,
 }
 
 fn slot(queue: Queue) -> usize {
@@ -65,6 +68,8 @@ impl<'c> Emitter<'c> {
             free_loads: VecDeque::new(),
             free_tiles: VecDeque::new(),
             serial,
+            // An earlier run may have left anything.
+            zero: vec![false; config.acc_depth()],
         }
     }
 
@@ -192,6 +197,22 @@ impl<'c> Emitter<'c> {
     /// Most parts into which a schedule that fills one while another is computed divides the scratchpads.
     pub fn contexts(&self) -> usize {
         if self.serial { 1 } else { tile::contexts(self.config) }
+    }
+
+    /// Makes zero of accumulators that are not known to be.
+    pub fn make_zero(&mut self, range: Range<usize>) {
+        let known = &self.zero[range.clone()];
+        let Some(first) = known.iter().position(|&zero| !zero) else { return };
+        let last = known.iter().rposition(|&zero| !zero).unwrap_or(first);
+        let (first, count) = (range.start + first, last - first + 1);
+        let base = Uop { dst: first as u32, src: 0, wgt: 0 };
+        self.issue_nest(base, &[Axis::new(count, 1, 0, 0)], Gemm { reset: true, ..Gemm::default() });
+        self.know_zero(range, true);
+    }
+
+    /// Notes what instructions leave in accumulators: zero, or something else.
+    pub fn know_zero(&mut self, range: Range<usize>, zero: bool) {
+        self.zero[range].fill(zero);
     }
 
     /// Begins the loads of group `index` of a layer with `contexts` halves of INP and WGT: waits until the group that used

@@ -14,7 +14,7 @@ use crate::nest::{Axis, Nest};
 use crate::tile::{self, Demand, Order, Params, Parts, Tile};
 use crate::transfer::{Picture, each_block};
 use std::ops::Range;
-use tandem_isa::{Alu, AluOpcode, Gemm, Lane, Load, MemoryType, Requant, Role, Store, Uop};
+use tandem_isa::{Alu, AluOpcode, Gemm, HwConfig, Lane, Load, MemoryType, Requant, Role, Store, Uop};
 
 /// An output tile: pixels and cells, and its place in ACC.
 struct Output {
@@ -135,8 +135,9 @@ impl Schedule<'_> {
             e.begin_tile(tiles, acc_contexts);
             self.load_params(e, &output.cells, &mut params);
             let mut first = true;
-            if !self.lanes {
-                self.reset(e, &output);
+            let place = output.acc..output.acc + self.vectors(&output) * output.rows.len() * output.columns.len();
+            if self.adds(e.config()) {
+                e.make_zero(place.clone());
             }
             let depths = if self.lanes { output.cells.clone() } else { 0..in_cells };
             for depth in pieces(depths.len(), tile.depth) {
@@ -168,7 +169,8 @@ impl Schedule<'_> {
                     }
                 }
             }
-            self.post(e, &output);
+            let cleared = self.post(e, &output);
+            e.know_zero(place, cleared);
             e.begin_store();
             self.store(e, &output);
             e.end_store();
@@ -200,6 +202,11 @@ impl Schedule<'_> {
         }
     }
 
+    /// Whether the sums of a tile begin with what ACC holds, which must be zero.
+    fn adds(&self, config: &HwConfig) -> bool {
+        !self.lanes || (self.passes > 0 && config.has_requant_flags())
+    }
+
     fn vectors(&self, out: &Output) -> usize {
         out.cells.len() * self.geometry.out_per_cell
     }
@@ -225,6 +232,7 @@ impl Schedule<'_> {
             x_stride: wanted.len() as u32,
             ..Load::default()
         });
+        e.know_zero(0..wanted.len(), false);
         *held = Some(wanted);
     }
 
@@ -235,12 +243,6 @@ impl Schedule<'_> {
             Params::None | Params::Shared => (0, 0),
             Params::PerVector => (tile::param_vectors(first), tile::param_vectors(1)),
         }
-    }
-
-    fn reset(&self, e: &mut Emitter<'_>, out: &Output) {
-        let count = out.rows.len() * out.columns.len() * self.vectors(out);
-        let base = Uop { dst: out.acc as u32, src: 0, wgt: 0 };
-        e.issue_nest(base, &[Axis::new(count, 1, 0, 0)], Gemm { reset: true, ..Gemm::default() });
     }
 
     fn load_weights(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
@@ -405,8 +407,9 @@ impl Schedule<'_> {
             Axis::new(unit, 1, 1, weight(1)),
         ];
         let sums = [tap_row(taps[0]), tap_column(taps[1]), pass(passes)];
-        // What comes before anything is summed takes the place of what ACC holds; then the rest of the first tap, of the
-        // first row and of the window.
+        // Where ACC is not zero, what comes before anything is summed takes the place of what it holds; then the rest of the
+        // first tap, of the first row and of the window.
+        let first = first && !self.adds(e.config());
         let parts: Vec<(Uop, Vec<Axis>)> = if first {
             let from = |axis: Axis| Uop { src: base.src + axis.src as u32, wgt: base.wgt + axis.wgt as u32, ..base };
             vec![
@@ -430,12 +433,14 @@ impl Schedule<'_> {
         e.issue_all(steps);
     }
 
-    fn post(&self, e: &mut Emitter<'_>, out: &Output) {
+    /// Turns the sums of a tile into results, and says whether ACC is zero then.
+    fn post(&self, e: &mut Emitter<'_>, out: &Output) -> bool {
         let pixels = out.rows.len() * out.columns.len();
         let unit = self.geometry.out_per_cell;
         match &self.layer.post {
             Post::Requant { mode, .. } => {
-                let insn = Requant { mode: *mode, saturate: true, ..Requant::default() };
+                let clear = e.config().has_requant_flags();
+                let insn = Requant { mode: *mode, saturate: true, clear, ..Requant::default() };
                 let (first, step) = self.params_at(out);
                 // Parameters change with the vector, and reading them takes time: pixels are the inner loop.
                 let mut axes = vec![
@@ -453,13 +458,15 @@ impl Schedule<'_> {
                 });
                 let steps = steps.collect();
                 e.issue_all(steps);
+                clear
             }
-            Post::Clamp(None) => {}
+            Post::Clamp(None) => false,
             Post::Clamp(Some((lo, hi))) => {
                 let insn =
                     Alu { alu_opcode: AluOpcode::Clamp, use_imm: true, imm: clamp_imm(*lo, *hi), ..Alu::default() };
                 let base = Uop { dst: out.acc as u32, src: out.acc as u32, wgt: 0 };
                 e.issue_nest(base, &[Axis::new(self.vectors(out) * pixels, 1, 1, 0)], insn);
+                false
             }
         }
     }
