@@ -5,7 +5,7 @@
 //! result is region 0.
 
 use crate::JitError;
-use crate::emit::Emitter;
+use crate::emit::{Emitter, Operands};
 use crate::layout::Geometry;
 use crate::lower::{Eltwise, Step};
 use crate::tile;
@@ -27,6 +27,7 @@ pub(crate) fn emit(
     let param_count = params.len() / config.acc_elem_bytes();
     if param_count > 0 {
         let offset = e.constants(format!("acc{index}"), Role::Acc, params)?;
+        e.claim(&(0..param_count));
         e.issue(Load {
             memory_type: MemoryType::Acc,
             dram_base: offset / config.acc_elem_bytes() as u32,
@@ -42,14 +43,22 @@ pub(crate) fn emit(
     let acc_cap = (config.acc_depth() - param_count) / contexts;
     let cells = (inp_cap / g.inp_per_cell / regions).min(acc_cap / g.out_per_cell / regions).max(1);
     let total = g.groups(layer.dims.n) * g.blocks(layer.dims.c) * layer.dims.h * layer.dims.w;
-    for (tile, begin) in (0..total).step_by(cells).enumerate() {
+    for begin in (0..total).step_by(cells) {
+        let context = e.tiles() % contexts;
         let run = Run {
             g: &g,
             cells: cells.min(total - begin),
-            inp: (tile % contexts) * inp_cap,
-            acc: param_count + (tile % contexts) * acc_cap,
+            inp: context * inp_cap,
+            acc: param_count + context * acc_cap,
         };
-        e.begin_load(tile, contexts);
+        let count = (regions * run.cells * g.inp_per_cell) as usize;
+        let operands = Operands { inp: run.inp..run.inp + count, wgt: 0..0 };
+        let bytes = |at: u32| {
+            let cell = (g.batch * g.cell) as u64;
+            u64::from(at) + begin as u64 * cell..u64::from(at) + (begin + run.cells) as u64 * cell
+        };
+        let reads: Vec<_> = inputs.iter().map(|&input| bytes(input)).collect();
+        e.begin_load(operands.clone(), &operands, &reads);
         for (region, &input) in inputs.iter().enumerate() {
             let count = (run.cells * g.inp_per_cell) as u32;
             e.issue(Load {
@@ -63,13 +72,14 @@ pub(crate) fn emit(
             });
         }
         e.end_load();
-        e.begin_tile(tile, contexts);
+        let place = run.acc..run.acc + regions * run.vectors();
+        e.claim(&place);
         let Steps { from_inp, rest, clears } = run.steps(layer, e.config().has_requant_flags());
         e.begin_group();
         e.issue_all(from_inp);
         e.end_group();
         e.issue_all(rest);
-        e.know_zero(run.acc..run.acc + regions * run.vectors(), false);
+        e.know_zero(place.clone(), false);
         e.know_zero(run.acc..run.acc + run.vectors(), clears);
         e.begin_store();
         let count = (run.cells * g.out_per_cell) as u32;
@@ -82,7 +92,7 @@ pub(crate) fn emit(
             x_stride: count,
             ..Store::default()
         });
-        e.end_store();
+        e.end_store(place, vec![bytes(output)]);
     }
     Ok(())
 }

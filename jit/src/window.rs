@@ -7,8 +7,8 @@
 //! and passes, in one instruction as far as its micro-ops fit. Elements of weights that are all zero are left out.
 
 use crate::JitError;
-use crate::emit::Emitter;
-use crate::layout::Geometry;
+use crate::emit::{Emitter, Operands};
+use crate::layout::{Dims, Geometry};
 use crate::lower::{Post, Window, WindowKind};
 use crate::nest::{Axis, Nest};
 use crate::tile::{self, Demand, Order, Params, Parts, Tile};
@@ -95,8 +95,9 @@ struct Halves<K> {
 }
 
 impl<K: PartialEq> Halves<K> {
-    fn new(contexts: usize, size: usize) -> Self {
-        Self { contexts, size, loads: 0, held: None }
+    /// `first` tells which part is filled first.
+    fn new(contexts: usize, size: usize, first: usize) -> Self {
+        Self { contexts, size, loads: first, held: None }
     }
 
     /// First element of the part that holds `key`, and whether it must be loaded first.
@@ -122,20 +123,26 @@ impl Schedule<'_> {
         let in_cells = g.blocks(self.layer.input.c);
         let held = tile::held_params(g, &self.demand, tile.cells, tile.all_params);
         let parts = Parts::new(g, &self.demand, &tile);
-        let (inp_contexts, wgt_contexts) = (parts.inp_contexts(&tile), parts.wgt_contexts(&tile));
-        let mut inp = Halves::new(inp_contexts, tile::inp_capacity(config, g, self.lanes, inp_contexts));
-        let mut wgt = Halves::new(wgt_contexts, tile::wgt_capacity(config, self.lanes, wgt_contexts));
+        // What is loaded once takes a half too where that is enough: the other one is the next layer's.
+        let (inp_elements, wgt_elements) = tile::group_elements(g, &self.demand, &tile);
+        let inp_size = |contexts| tile::inp_capacity(config, g, self.lanes, contexts);
+        let wgt_size = |contexts| tile::wgt_capacity(config, self.lanes, contexts);
+        let contexts = |wanted, fits: bool| if fits { tile.contexts } else { wanted };
+        let inp_contexts = contexts(parts.inp_contexts(&tile), inp_elements <= inp_size(tile.contexts));
+        let wgt_contexts = contexts(parts.wgt_contexts(&tile), wgt_elements <= wgt_size(tile.contexts));
+        let mut inp = Halves::new(inp_contexts, inp_size(inp_contexts), e.tiles());
+        let mut wgt = Halves::new(wgt_contexts, wgt_size(wgt_contexts), e.tiles());
         let acc_contexts = parts.acc_contexts(&tile);
         let acc_base = tile::param_vectors(held);
         let acc_cap = tile::acc_capacity(config, held, acc_contexts);
         let [kh, kw] = self.layer.slide.kernel;
-        let (mut groups, mut params) = (0, None);
-        for (tiles, mut output) in self.outputs().into_iter().enumerate() {
-            output.acc = acc_base + tiles % acc_contexts * acc_cap;
-            e.begin_tile(tiles, acc_contexts);
+        let mut params = None;
+        for mut output in self.outputs() {
+            output.acc = acc_base + e.tiles() % acc_contexts * acc_cap;
             self.load_params(e, &output.cells, &mut params);
             let mut first = true;
             let place = output.acc..output.acc + self.vectors(&output) * output.rows.len() * output.columns.len();
+            e.claim(&place);
             if self.adds(e.config()) {
                 e.make_zero(place.clone());
             }
@@ -149,9 +156,22 @@ impl Schedule<'_> {
                         let (inp, inp_load) = inp.place((picture, sum.clone()));
                         let (wgt, wgt_load) = wgt.place((output.cells.clone(), sum));
                         let load = Group { depth: depth.clone(), tap_rows: tap_rows.clone(), tap_columns, inp, wgt };
-                        e.begin_load(groups, tile.contexts);
-                        if self.passes > 0 && wgt_load {
+                        let uses = Operands { inp: inp..inp + inp_elements, wgt: wgt..wgt + wgt_elements };
+                        let loads = Operands {
+                            inp: if inp_load { uses.inp.clone() } else { 0..0 },
+                            wgt: if wgt_load { uses.wgt.clone() } else { 0..0 },
+                        };
+                        let reads = if inp_load { self.reads(&output, &load) } else { Vec::new() };
+                        if inp_load && wgt_load && self.passes > 0 {
+                            // Weights need not wait for the layer before to be stored.
+                            e.begin_load(uses.clone(), &Operands { inp: 0..0, ..loads.clone() }, &[]);
                             self.load_weights(e, &output, &load);
+                            e.begin_load(uses, &Operands { wgt: 0..0, ..loads }, &reads);
+                        } else {
+                            e.begin_load(uses, &loads, &reads);
+                            if self.passes > 0 && wgt_load {
+                                self.load_weights(e, &output, &load);
+                            }
                         }
                         if inp_load {
                             self.load_input(e, &output, &load);
@@ -164,16 +184,15 @@ impl Schedule<'_> {
                             self.gemm(e, &output, &load);
                         }
                         e.end_group();
-                        groups += 1;
                         first = false;
                     }
                 }
             }
             let cleared = self.post(e, &output);
-            e.know_zero(place, cleared);
+            e.know_zero(place.clone(), cleared);
             e.begin_store();
             self.store(e, &output);
-            e.end_store();
+            e.end_store(place, self.writes(&output));
         }
     }
 
@@ -223,6 +242,8 @@ impl Schedule<'_> {
         if held.as_ref() == Some(&wanted) {
             return;
         }
+        e.claim(&(0..wanted.len()));
+        e.know_zero(0..wanted.len(), false);
         let base = self.constants.params / e.config().acc_elem_bytes() as u32;
         e.issue(Load {
             memory_type: MemoryType::Acc,
@@ -232,7 +253,6 @@ impl Schedule<'_> {
             x_stride: wanted.len() as u32,
             ..Load::default()
         });
-        e.know_zero(0..wanted.len(), false);
         *held = Some(wanted);
     }
 
@@ -307,6 +327,39 @@ impl Schedule<'_> {
         let begin =
             (pixels.start * slide.stride[axis] + taps.start * slide.dilation[axis]) as isize - slide.pad[axis] as isize;
         (begin, tile::reach(pixels.len(), slide.stride[axis], taps.len(), slide.dilation[axis]))
+    }
+
+    /// Bytes of DRAM that a group reads of the input.
+    fn reads(&self, out: &Output, group: &Group) -> Vec<Range<u64>> {
+        let image = self.layer.input;
+        let (y, rows) = self.window(out, group, 0);
+        let begin = y.clamp(0, image.h as isize) as usize;
+        let end = (y + rows as isize).clamp(begin as isize, image.h as isize) as usize;
+        self.rows_in_dram(self.input, image, out.group, &group.depth, begin..end)
+    }
+
+    /// Bytes of DRAM that a tile writes.
+    fn writes(&self, out: &Output) -> Vec<Range<u64>> {
+        self.rows_in_dram(self.output, self.layer.output, out.group, &out.cells, out.rows.clone())
+    }
+
+    /// Whole rows of some cells of the activation at byte `at`.
+    fn rows_in_dram(
+        &self,
+        at: u32,
+        image: Dims,
+        group: usize,
+        cells: &Range<usize>,
+        rows: Range<usize>,
+    ) -> Vec<Range<u64>> {
+        let g = &self.geometry;
+        let row_bytes = (image.w * g.batch * g.cell) as u64;
+        let first = group * g.blocks(image.c);
+        let byte = |cell: usize, row: usize| u64::from(at) + ((first + cell) * image.h + row) as u64 * row_bytes;
+        if rows.len() == image.h {
+            return vec![byte(cells.start, 0)..byte(cells.end, 0)];
+        }
+        cells.clone().map(|cell| byte(cell, rows.start)..byte(cell, rows.end)).collect()
     }
 
     fn load_input(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
