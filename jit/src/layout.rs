@@ -45,6 +45,8 @@ pub(crate) struct Geometry {
     pub out_per_cell: usize,
     /// How results are stored.
     pub store: MemoryType,
+    /// Taps that LANE multiplies at once at most.
+    pub lane_taps: usize,
 }
 
 impl Geometry {
@@ -52,7 +54,16 @@ impl Geometry {
         let (batch, block_in, block_out) = (config.batch(), config.block_in(), config.block_out());
         let cell = block_in.max(block_out);
         let store = if batch > 1 && block_in != block_out { MemoryType::OutInp } else { MemoryType::Out };
-        Self { batch, block_in, block_out, cell, inp_per_cell: cell / block_in, out_per_cell: cell / block_out, store }
+        Self {
+            batch,
+            block_in,
+            block_out,
+            cell,
+            inp_per_cell: cell / block_in,
+            out_per_cell: cell / block_out,
+            store,
+            lane_taps: config.lane_taps(),
+        }
     }
 
     /// Channel blocks of `channels`.
