@@ -29,7 +29,10 @@
 //! | `overflow`, `out_of_reach`, `undecodable` | 1 | faults of the instruction at hand |
 //! | `begins`, `finishes`, `index`, `pop_*`, `push_*`, `state`, `blocked`, `idle` | | as in `issue.rs` |
 //!
-//! An instruction begins when the one before it has left every pipeline.
+//! An instruction begins when the one before it has left every pipeline, or earlier where that changes nothing. What GEMM and
+//! LANE have under way is written before the first micro-op of an arithmetic instruction behind them can read it, and what they
+//! have read may be loaded over. What ALU and REQUANT have under way the sequencer knows, also when another ALU or REQUANT
+//! begins. A store must find everything written.
 
 use tandem_isa::MemoryType;
 use tandem_rtl::Module;
@@ -115,6 +118,7 @@ pub fn compute(sizes: &Sizes) -> Module {
             ("by_vector", by_vector),
             ("more_taps", more_taps),
             ("param", sizes.field(insn, "Requant", "param")),
+            ("clears", requant & sizes.field(insn, "Requant", "clear")),
             ("is_requant", requant),
             ("slow", alu | requant),
             ("uop_word", uop_word),
@@ -125,7 +129,15 @@ pub fn compute(sizes: &Sizes) -> Module {
     let (src, wgt) = (fires.get("src"), fires.get("wgt"));
 
     let stuck = m.any_of(&[moved.get("overflow"), out_of_reach, fires.get("out_of_range"), fires.get("undecodable")]);
-    unit.done.set(!stuck & (nothing | finish | (!start & !moved.get("busy") & !fires.get("busy"))));
+    let next = |codes: &[u128]| {
+        let opcode = unit.next.bits(0, 3);
+        unit.next_valid & m.any_of(&codes.iter().map(|&code| opcode.is(code)).collect::<Vec<_>>())
+    };
+    let (push_prev, push_next) = (insn.bit(5), insn.bit(6));
+    let quick_early = quick & !push_next & next(&[2, 4, 5, 6]);
+    let slow_early = arithmetic & !quick & !push_prev & !push_next & next(&[4, 5]);
+    let early = ((quick_early | slow_early) & !fires.get("walking")).named("early");
+    unit.done.set(!stuck & (nothing | finish | (!start & !moved.get("busy") & (early | !fires.get("busy")))));
     m.when(moved.get("waiting"), || unit.detail.set_to(4));
     m.when(fires.get("hazard"), || unit.detail.set_to(6));
 
@@ -169,7 +181,7 @@ pub fn compute(sizes: &Sizes) -> Module {
     m.output("alu_mode", sizes.field(insn, "Requant", "mode"));
     m.output("alu_saturate", sizes.field(insn, "Requant", "saturate"));
     m.output("alu_from_inp", from_inp);
-    m.output("alu_clear", requant & sizes.field(insn, "Requant", "clear"));
+    m.output("alu_clear", fires.get("late_clear"));
     m.output("use_imm", use_imm);
     m.output("imm", sizes.field(insn, "Alu", "imm").sext(32));
     m.output("late_dst", fires.get("late_dst"));

@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | `fire` | 1 | P2: a micro-op of GEMM or LANE reads its operands, which are at the inputs in the next cycle |
 //! | `dst` | index | P2: its accumulator |
-//! | `clear`, `lane`, `max`, `overwrite` | 1 | GEMM with reset; LANE and its flags: stay while the instruction runs |
+//! | `clear`, `lane`, `max`, `overwrite` | 1 | P2: GEMM with reset; LANE and its flags; the same for all micro-ops under way |
 //! | `part` | log block_in | P2: the vector within a WGT element that LANE reads |
 //! | `more_taps` | 2 | LANE's taps beside the first |
 //! | `inp`, `vector`, `wgt` | elements, taps * lanes * 8 | P3: the operands |
@@ -47,11 +47,18 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let (log_acc, lanes) = (config.log_acc_depth(), sizes.lanes);
     let fire = m.input("fire", 1);
     let dst = m.input("dst", log_acc);
-    let clear = m.input("clear", 1);
-    let lane = m.input("lane", 1);
-    let max = m.input("max", 1);
-    let overwrite = m.input("overwrite", 1);
-    let more_taps = m.input("more_taps", 2);
+    let asks_lane = m.input("lane", 1);
+    // The next instruction may be at hand before the last micro-op of this one is written.
+    let mode = |name: &str, asked: Net<'m>| {
+        let held = m.data_reg(format!("{name}_held"), asked.width());
+        m.when(fire, || held.set(asked));
+        held
+    };
+    let clear = mode("clear", m.input("clear", 1));
+    let lane = mode("lane", asks_lane);
+    let max = mode("max", m.input("max", 1));
+    let overwrite = mode("overwrite", m.input("overwrite", 1));
+    let more_taps = mode("more_taps", m.input("more_taps", 2));
     let taps = config.lane_taps();
     let part = m.input("part", block_in.trailing_zeros());
     let inp = m.input("inp", config.inp_elem_bytes() as u32 * 8);
@@ -74,7 +81,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let stage = |number: usize| stages[number + late - 3];
     let multiplies = (stage(3).0 & !clear).named("multiplies");
     let part_3 = m.data_reg("part_3", part.width());
-    m.when(fire & lane, || part_3.set(part));
+    m.when(fire & asks_lane, || part_3.set(part));
 
     // The operands. Column 0 serves LANE too.
     let hold = |name: String, value: Net<'m>| {

@@ -10,6 +10,7 @@ use crate::layout::Geometry;
 use crate::lower::{Eltwise, Step};
 use crate::tile;
 use crate::window::clamp_imm;
+use std::ops::Range;
 use tandem_isa::{Alu, AluOpcode, Insn, Lane, Load, MemoryType, Requant, Role, Store, Uop};
 
 /// Emits an element-wise layer that reads the activations at bytes `inputs` and writes the one at byte `output`.
@@ -43,14 +44,9 @@ pub(crate) fn emit(
     let acc_cap = (config.acc_depth() - param_count) / contexts;
     let cells = (inp_cap / g.inp_per_cell / regions).min(acc_cap / g.out_per_cell / regions).max(1);
     let total = g.groups(layer.dims.n) * g.blocks(layer.dims.c) * layer.dims.h * layer.dims.w;
-    for begin in (0..total).step_by(cells) {
+    for Range { start: begin, end } in runs(total, cells) {
         let context = e.tiles() % contexts;
-        let run = Run {
-            g: &g,
-            cells: cells.min(total - begin),
-            inp: context * inp_cap,
-            acc: param_count + context * acc_cap,
-        };
+        let run = Run { g: &g, cells: end - begin, inp: context * inp_cap, acc: param_count + context * acc_cap };
         let count = (regions * run.cells * g.inp_per_cell) as usize;
         let operands = Operands { inp: run.inp..run.inp + count, wgt: 0..0 };
         let bytes = |at: u32| {
@@ -95,6 +91,30 @@ pub(crate) fn emit(
         e.end_store(place, vec![bytes(output)]);
     }
     Ok(())
+}
+
+/// Runs of at most `most` cells, which grow from a short first one and shrink to a short last one: nothing is computed while the
+/// first is loaded and the last is stored.
+fn runs(total: usize, most: usize) -> Vec<Range<usize>> {
+    const SHORT: usize = 8;
+    let ramp = || std::iter::successors(Some(most.div_ceil(SHORT)), |size| (2 * size < most).then_some(2 * size));
+    let (mut front, mut back) = (Vec::new(), Vec::new());
+    let (mut begin, mut end) = (0, total);
+    for size in ramp().chain(std::iter::repeat(most)) {
+        if begin == end {
+            break;
+        }
+        let next = begin + size.min(end - begin);
+        front.push(begin..next);
+        begin = next;
+        if size < most && begin < end {
+            let last = end - size.min(end - begin);
+            back.push(last..end);
+            end = last;
+        }
+    }
+    front.extend(back.into_iter().rev());
+    front
 }
 
 /// A run of cells in one context.

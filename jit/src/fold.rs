@@ -70,6 +70,7 @@ pub(crate) fn fold(layer: &mut Window, g: &Geometry, bus_bytes: usize) -> Option
     let pad_value = layer.pad_value as i8 as u8;
     let fold = Fold { source: layer.input, dims, block, step, pad: layer.slide.pad, pad_value };
     (layer.input, layer.slide, layer.kind) = (dims, slide, WindowKind::Gemm { weights });
+    layer.rows_in_dram = dims.h;
     Some(fold)
 }
 
@@ -130,7 +131,8 @@ mod tests {
         let weights = vec![(0..count).map(|n| (n * 7 % 251) as u8 as i8).collect()];
         let slide = Slide { kernel, stride, dilation: [1, 1], pad };
         let kind = WindowKind::Gemm { weights };
-        Window { input, output, slide, pad_value: -3, kind, post: Post::Clamp(None) }
+        let (row_pitch, rows_in_dram) = (1, input.h);
+        Window { input, output, slide, row_pitch, rows_in_dram, pad_value: -3, kind, post: Post::Clamp(None) }
     }
 
     /// Sums of every output by definition, and by blocks.

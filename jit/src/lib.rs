@@ -105,8 +105,9 @@ pub fn supports(graph: &Graph, node: &Node, config: &HwConfig) -> Result<(), Str
     }
 }
 
-/// The inputs of the segment that a single layer reads and that it would rather have in blocks; the layers are changed so.
-fn fold_inputs(graph: &Graph, layers: &mut [Layer], config: &HwConfig) -> BTreeMap<ValueId, Fold> {
+/// How layers find their inputs: the inputs of the segment that a single layer reads and that it would rather have in blocks,
+/// and rows that are left out. The layers are changed so.
+fn arrange_inputs(graph: &Graph, layers: &mut [Layer], config: &HwConfig) -> BTreeMap<ValueId, Fold> {
     let geometry = Geometry::new(config);
     let mut folds = BTreeMap::new();
     for &input in &graph.inputs {
@@ -117,6 +118,11 @@ fn fold_inputs(graph: &Graph, layers: &mut [Layer], config: &HwConfig) -> BTreeM
             && let Some(fold) = fold::fold(window, &geometry, config.bus_bytes())
         {
             folds.insert(input, fold);
+        }
+    }
+    for layer in layers {
+        if let Layer::Window(window) = layer {
+            window.skip_rows();
         }
     }
     folds
@@ -142,7 +148,7 @@ pub fn tiles(graph: &Graph, node: &Node, config: &HwConfig) -> Result<Vec<Tile>,
     for node in &graph.nodes {
         layers.push(lower::lower(graph, node).unwrap_or(Layer::Alias));
     }
-    fold_inputs(graph, &mut layers, config);
+    arrange_inputs(graph, &mut layers, config);
     Ok(match at.map(|at| &layers[at]) {
         Some(Layer::Window(layer)) => tile::space(config, &window::demand(layer)),
         _ => Vec::new(),
@@ -173,7 +179,7 @@ pub fn compile_with(graph: &Graph, config: &HwConfig, options: &Options) -> Resu
     let geometry = Geometry::new(config);
     let rows = graph.inputs.first().and_then(|&v| layout::dims(&graph.ty(v).shape)).map_or(1, |d| d.n);
     let samples = if rows == 1 { config.batch() } else { 1 };
-    let folds = fold_inputs(graph, &mut layers, config);
+    let folds = arrange_inputs(graph, &mut layers, config);
     let places = memory::plan(graph, &geometry, &folds, emit::section_align(config))?;
     let mut emitter = Emitter::new(config, places.sections.clone(), options.serial);
     for (index, (node, layer)) in graph.nodes.iter().zip(layers).enumerate() {

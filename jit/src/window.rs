@@ -111,6 +111,33 @@ impl<K: PartialEq> Halves<K> {
     }
 }
 
+/// Tiles with a short first and a short last one: nothing is computed while the first is loaded and the last is stored.
+fn short_ends(outputs: Vec<Output>) -> Vec<Output> {
+    const PART: usize = 4;
+    let count = outputs.len();
+    let mut shortened = Vec::with_capacity(count + 2);
+    for (at, output) in outputs.into_iter().enumerate() {
+        let Range { start, end } = output.rows;
+        let part = (end - start).div_ceil(PART);
+        let mut cuts = vec![start];
+        if end - start >= PART && at == 0 {
+            cuts.push(start + part);
+        }
+        if end - start >= PART && at + 1 == count {
+            cuts.push(end - part);
+        }
+        cuts.push(end);
+        let piece = |cut: &[usize]| Output {
+            rows: cut[0]..cut[1],
+            cells: output.cells.clone(),
+            columns: output.columns.clone(),
+            ..output
+        };
+        shortened.extend(cuts.windows(2).map(piece));
+    }
+    shortened
+}
+
 /// Pieces of `0..n` of `size`.
 fn pieces(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     (0..n).step_by(size).map(move |begin| begin..(begin + size).min(n))
@@ -137,7 +164,11 @@ impl Schedule<'_> {
         let acc_cap = tile::acc_capacity(config, held, acc_contexts);
         let [kh, kw] = self.layer.slide.kernel;
         let mut params = None;
-        for mut output in self.outputs() {
+        let mut outputs = self.outputs();
+        if parts.groups == 1 && inp_contexts > 1 {
+            outputs = short_ends(outputs);
+        }
+        for mut output in outputs {
             output.acc = acc_base + e.tiles() % acc_contexts * acc_cap;
             self.load_params(e, &output.cells, &mut params);
             let mut first = true;
@@ -335,7 +366,8 @@ impl Schedule<'_> {
         let (y, rows) = self.window(out, group, 0);
         let begin = y.clamp(0, image.h as isize) as usize;
         let end = (y + rows as isize).clamp(begin as isize, image.h as isize) as usize;
-        self.rows_in_dram(self.input, image, out.group, &group.depth, begin..end)
+        let (pitch, whole) = (self.layer.row_pitch, Dims { h: self.layer.rows_in_dram, ..image });
+        self.rows_in_dram(self.input, whole, out.group, &group.depth, begin * pitch..(end * pitch).min(whole.h))
     }
 
     /// Bytes of DRAM that a tile writes.
@@ -370,11 +402,12 @@ impl Schedule<'_> {
         let blocks = g.blocks(image.c);
         for (k, cell) in group.depth.clone().enumerate() {
             let sram = group.inp + k * rows * columns * g.inp_per_cell;
-            let plane = base + (out.group * blocks + cell) * image.h * image.w * g.inp_per_cell;
+            let plane = base + (out.group * blocks + cell) * self.layer.rows_in_dram * image.w * g.inp_per_cell;
             let picture = Picture {
                 plane,
                 height: image.h,
                 width: image.w,
+                row_pitch: self.layer.row_pitch * image.w,
                 unit: g.inp_per_cell,
                 pad_value: self.layer.pad_value,
             };
