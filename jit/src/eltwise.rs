@@ -96,7 +96,7 @@ pub(crate) fn emit(
 /// Runs of at most `most` cells, which grow from a short first one and shrink to a short last one: nothing is computed while the
 /// first is loaded and the last is stored.
 fn runs(total: usize, most: usize) -> Vec<Range<usize>> {
-    const SHORT: usize = 8;
+    const SHORT: usize = 4;
     let ramp = || std::iter::successors(Some(most.div_ceil(SHORT)), |size| (2 * size < most).then_some(2 * size));
     let (mut front, mut back) = (Vec::new(), Vec::new());
     let (mut begin, mut end) = (0, total);

@@ -248,6 +248,17 @@ pub(crate) fn lane_row(g: &Geometry, demand: &Demand) -> LaneRow {
     }
 }
 
+/// Cycles of the array for an output tile.
+pub(crate) fn cycles_of_tile(g: &Geometry, demand: &Demand, tile: &Tile) -> usize {
+    let [kh, kw] = demand.slide.kernel;
+    let sums = if demand.lanes {
+        kh * kw.div_ceil(lane_row(g, demand).at_once)
+    } else {
+        kh * kw * g.blocks(demand.input.c) * g.inp_per_cell
+    };
+    tile.cells * g.out_per_cell * tile.height * tile.width * sums * demand.passes.max(1)
+}
+
 /// The cheapest tile by an estimate of cycles: bus traffic plus a charge for each instruction.
 pub(crate) fn choose(config: &HwConfig, demand: &Demand, contexts: usize) -> Tile {
     // The smallest tile fits every configuration that the validating constructor lets through.

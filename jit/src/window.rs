@@ -111,6 +111,10 @@ impl<K: PartialEq> Halves<K> {
     }
 }
 
+/// Cycles of the array from which on a tile is worth two more instructions at the ends of its layer: what they hide grows with the
+/// tile, what they cost does not.
+const LONG_TILE: usize = 4096;
+
 /// Tiles with a short first and a short last one: nothing is computed while the first is loaded and the last is stored.
 fn short_ends(outputs: Vec<Output>) -> Vec<Output> {
     const PART: usize = 4;
@@ -165,7 +169,7 @@ impl Schedule<'_> {
         let [kh, kw] = self.layer.slide.kernel;
         let mut params = None;
         let mut outputs = self.outputs();
-        if parts.groups == 1 && inp_contexts > 1 {
+        if parts.groups == 1 && inp_contexts > 1 && tile::cycles_of_tile(g, &self.demand, &tile) >= LONG_TILE {
             outputs = short_ends(outputs);
         }
         for mut output in outputs {
