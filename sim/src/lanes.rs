@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use tandem_isa::{Alu, AluOpcode, Compat, HwConfig, Lane, Requant, RequantMode, RequantParam, Upstream, semantics};
 
+use crate::cleared::Cleared;
 use crate::loops::{Indices, Loops};
 
 /// Calls a function with the number of lanes of an ACC element as its const argument.
@@ -43,14 +44,14 @@ pub(crate) fn alu(insn: &Alu, compat: &Compat, part: &Part, acc: &mut [i32], lan
     with_lanes!(lanes, alu_lanes(insn, compat, part, acc));
 }
 
-/// Runs REQUANT. `cleared` has a mark for every accumulator that is zero although `acc` shows what STORE sees.
+/// Runs REQUANT.
 pub(crate) fn requant(
     insn: &Requant,
     config: &HwConfig,
     part: &Part,
     inp: &[u8],
     acc: &mut [i32],
-    cleared: &mut [bool],
+    cleared: &mut Cleared,
 ) {
     let lanes = config.out_elem_bytes();
     if insn.clear || insn.from_inp {
@@ -61,8 +62,11 @@ pub(crate) fn requant(
 }
 
 /// Copies the low byte of every accumulator that an instruction touched into the separate OUT buffer.
-pub(crate) fn copy_out(part: &Part, acc: &[i32], out: &mut [u8], lanes: usize) {
+pub(crate) fn copy_out(part: &Part, acc: &[i32], cleared: &Cleared, out: &mut [u8], lanes: usize) {
     part.loops.each(part.outer.clone(), part.uops, |dst, _, _| {
+        if let (Some(kept), Some(out)) = (cleared.get(dst, lanes), out.get_mut(dst * lanes..(dst + 1) * lanes)) {
+            return out.copy_from_slice(kept);
+        }
         let range = dst * lanes..(dst + 1) * lanes;
         if let (Some(acc), Some(out)) = (acc.get(range.clone()), out.get_mut(range)) {
             out.iter_mut().zip(acc).for_each(|(out, &acc)| *out = semantics::truncate_out(acc) as u8);
@@ -181,37 +185,32 @@ fn requant_flagged<const L: usize>(
     part: &Part,
     inp: &[u8],
     acc: &mut [i32],
-    cleared: &mut [bool],
+    cleared: &mut Cleared,
 ) {
     let acc = acc.as_chunks_mut::<L>().0;
     part.loops.each(part.outer.clone(), part.uops, |dst, src, _| {
         let first = if insn.from_inp { insn.param as usize } else { src };
-        let mut params = [[0; L]; 4];
-        for (at, words) in (first..).zip(&mut params) {
-            // What this instruction itself has cleared is zero.
-            match (acc.get(at), cleared.get(at)) {
-                (Some(held), Some(false)) => *words = *held,
-                (Some(_), _) => {}
-                (None, _) => return,
-            }
-        }
-        let mut values = [0; L];
+        let Some(&[bias, multiplier, shift, post]) = acc.get(first..first + 4).and_then(|p| p.first_chunk::<4>())
+        else {
+            return;
+        };
+        let Some(acc) = acc.get_mut(dst) else { return };
         if insn.from_inp {
-            for (at, value) in values.iter_mut().enumerate() {
+            for (at, value) in acc.iter_mut().enumerate() {
                 let (b, lane) = (at / config.block_out(), at % config.block_out());
                 let (element, lane) = semantics::lane_input(config, src, lane);
                 let byte = inp.get((element * config.batch() + b) * config.block_in() + lane);
                 *value = byte.map_or(0, |&byte| i32::from(byte as i8));
             }
-        } else if cleared.get(dst) == Some(&false) {
-            values = acc.get(dst).copied().unwrap_or(values);
         }
-        let (Some(acc), Some(mark)) = (acc.get_mut(dst), cleared.get_mut(dst)) else { return };
-        for (lane, value) in values.into_iter().enumerate() {
-            let param = RequantParam::from_words(params.map(|words| words[lane]));
-            acc[lane] = semantics::requant(value, &param, insn.mode, insn.saturate);
+        for (lane, value) in acc.iter_mut().enumerate() {
+            let param = RequantParam::from_words([bias[lane], multiplier[lane], shift[lane], post[lane]]);
+            *value = semantics::requant(*value, &param, insn.mode, insn.saturate);
         }
-        *mark = insn.clear;
+        if insn.clear {
+            cleared.keep(dst, acc.iter().map(|&value| semantics::truncate_out(value) as u8));
+            *acc = [0; L];
+        }
     });
 }
 

@@ -427,8 +427,8 @@ impl Machine {
             }
         };
         transfer::load(&rows, &self.config, &self.bases, dram, &mut self.pads).map_err(fault)?;
-        if matches!(rows.memory_type, MemoryType::Acc | MemoryType::Acc8) {
-            self.pads.cleared.overwrite(rows.sram(&self.config).map_err(fault)?);
+        if matches!(rows.memory_type, MemoryType::Acc | MemoryType::Acc8) && !rows.is_nop() {
+            self.pads.cleared.release(rows.sram(&self.config).map_err(fault)?);
         }
         if let Some(checker) = &mut self.checker {
             checker.load(here, &rows, &self.config, &self.bases)?;
@@ -455,19 +455,7 @@ impl Machine {
         }
         if first == 0 {
             params_in_acc(insn, &self.config).map_err(|fault| SimError::Fault { at: here.stream.place(at), fault })?;
-            let sources = match insn {
-                Insn::Alu(_) => 1,
-                Insn::Requant(i) if !i.from_inp => PARAMS,
-                _ => 0,
-            };
-            let Scratchpads { acc, cleared, .. } = &mut self.pads;
-            let lanes = self.config.out_elem_bytes();
-            cleared.settle(&loops, &self.uops, sources, acc, lanes);
-            if let Insn::Requant(i) = insn
-                && i.from_inp
-            {
-                cleared.settle_range(i.param as usize..i.param as usize + PARAMS, acc, lanes);
-            }
+            self.pads.cleared.release_targets(&loops, &self.uops);
         }
         let turns = u32::try_from(SLICE / loops.per_outer()).unwrap_or(u32::MAX).max(1);
         let end = first.saturating_add(turns).min(loops.outer.count);
@@ -493,7 +481,7 @@ impl Machine {
                 true
             }
             Insn::Requant(i) => {
-                lanes::requant(i, &self.config, &part, inp, acc, cleared.marks());
+                lanes::requant(i, &self.config, &part, inp, acc, cleared);
                 true
             }
             Insn::Lane(i) => {
@@ -503,11 +491,7 @@ impl Machine {
             _ => false,
         };
         if writes_out && let Some(out) = out {
-            lanes::copy_out(&part, acc, out, lanes);
-            if matches!(insn, Insn::Requant(i) if i.clear) {
-                // OUT has the result now.
-                cleared.settle(&loops, &self.uops, 0, acc, lanes);
-            }
+            lanes::copy_out(&part, acc, cleared, out, lanes);
         }
         Ok((end < loops.outer.count).then_some(end))
     }
@@ -530,9 +514,6 @@ fn decode(bytes: &[u8], config: &HwConfig) -> Result<Vec<Insn>, SimError> {
         .map(|(insn, word)| Insn::decode(word, config).map_err(|source| SimError::Decode { insn, word, source }))
         .collect()
 }
-
-/// Accumulators of a set of parameters.
-const PARAMS: usize = 4;
 
 /// Whether the parameters of REQUANT `from_inp` lie in ACC.
 fn params_in_acc(insn: &Insn, config: &HwConfig) -> Result<(), Fault> {
