@@ -427,6 +427,9 @@ impl Machine {
             }
         };
         transfer::load(&rows, &self.config, &self.bases, dram, &mut self.pads).map_err(fault)?;
+        if matches!(rows.memory_type, MemoryType::Acc | MemoryType::Acc8) && !rows.is_nop() {
+            self.pads.cleared.release(rows.sram(&self.config).map_err(fault)?);
+        }
         if let Some(checker) = &mut self.checker {
             checker.load(here, &rows, &self.config, &self.bases)?;
         }
@@ -450,6 +453,10 @@ impl Machine {
         if loops.executions() == 0 {
             return Ok(None);
         }
+        if first == 0 {
+            params_in_acc(insn, &self.config).map_err(|fault| SimError::Fault { at: here.stream.place(at), fault })?;
+            self.pads.cleared.release_targets(&loops, &self.uops);
+        }
         let turns = u32::try_from(SLICE / loops.per_outer()).unwrap_or(u32::MAX).max(1);
         let end = first.saturating_add(turns).min(loops.outer.count);
         if let Some(checker) = &mut self.checker {
@@ -457,7 +464,7 @@ impl Machine {
         }
         let part = Part { loops: &loops, outer: first..end, uops: &self.uops };
         let lanes = self.config.out_elem_bytes();
-        let Scratchpads { inp, wgt, acc, packed, out, .. } = &mut self.pads;
+        let Scratchpads { inp, wgt, acc, packed, out, cleared, .. } = &mut self.pads;
         let writes_out = match insn {
             Insn::Gemm(i) => {
                 if i.reset {
@@ -474,7 +481,7 @@ impl Machine {
                 true
             }
             Insn::Requant(i) => {
-                lanes::requant(i, &part, acc, lanes);
+                lanes::requant(i, &self.config, &part, inp, acc, cleared);
                 true
             }
             Insn::Lane(i) => {
@@ -484,7 +491,7 @@ impl Machine {
             _ => false,
         };
         if writes_out && let Some(out) = out {
-            lanes::copy_out(&part, acc, out, lanes);
+            lanes::copy_out(&part, acc, cleared, out, lanes);
         }
         Ok((end < loops.outer.count).then_some(end))
     }
@@ -508,6 +515,17 @@ fn decode(bytes: &[u8], config: &HwConfig) -> Result<Vec<Insn>, SimError> {
         .collect()
 }
 
+/// Whether the parameters of REQUANT `from_inp` lie in ACC.
+fn params_in_acc(insn: &Insn, config: &HwConfig) -> Result<(), Fault> {
+    let depth = config.acc_depth() as u64;
+    match insn {
+        Insn::Requant(i) if i.from_inp && u64::from(i.param) + 3 >= depth => {
+            Err(Fault::Sram { memory: "ACC", unit: "element", index: u64::from(i.param) + 3, depth })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// How far the indices of an instruction may reach.
 fn bounds(insn: &Insn, config: &HwConfig, compat: &Compat) -> Bounds {
     let dst = config.acc_depth();
@@ -522,11 +540,14 @@ fn bounds(insn: &Insn, config: &HwConfig, compat: &Compat) -> Bounds {
         }
         Insn::Lane(i) => {
             let (src, wgt) = (("INP", "vector", config.inp_vectors()), Some(("vector", config.wgt_vectors())));
-            Bounds { dst, src, wgt: wgt.filter(|_| !i.max), tail: 0 }
+            Bounds { dst, src, wgt: wgt.filter(|_| !i.max), tail: u64::from(i.more_taps) }
         }
         // An immediate takes the place of the source, except where the left operand is read from there.
         Insn::Alu(i) if i.use_imm && !compat.imm_reads_src() => {
             Bounds { dst, src: ("ACC", "element", usize::MAX), wgt: None, tail: 0 }
+        }
+        Insn::Requant(i) if i.from_inp => {
+            Bounds { dst, src: ("INP", "vector", config.inp_vectors()), wgt: None, tail: 0 }
         }
         Insn::Requant(_) => Bounds { dst, src: ("ACC", "element", config.acc_depth()), wgt: None, tail: 3 },
         _ => Bounds { dst, src: ("ACC", "element", config.acc_depth()), wgt: None, tail: 0 },

@@ -262,6 +262,14 @@ pub(crate) fn store(
             }
             (None, Some(acc)) => {
                 to.iter_mut().zip(acc).for_each(|(to, &acc)| *to = semantics::truncate_out(acc) as u8);
+                let elements = source.start / lanes..source.end / lanes;
+                if pads.cleared.any(elements.clone()) {
+                    for (index, to) in elements.zip(to.chunks_exact_mut(lanes)) {
+                        if let Some(kept) = pads.cleared.get(index, lanes) {
+                            to.copy_from_slice(kept);
+                        }
+                    }
+                }
             }
             (None, None) => {}
         }
