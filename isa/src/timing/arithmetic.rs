@@ -1,7 +1,5 @@
 //! GEMM, LANE, ALU and REQUANT: when micro-ops fire and when the pipelines are empty.
 
-use std::collections::HashMap;
-
 use crate::{HwConfig, Insn};
 
 use super::hardware::{ALU_LATENCY, GEMM_LATENCY, PARAMETERS, SEQUENCER};
@@ -10,7 +8,7 @@ use super::hardware::{ALU_LATENCY, GEMM_LATENCY, PARAMETERS, SEQUENCER};
 const FOLLOWED: u64 = 1 << 16;
 
 /// The two nested loops over micro-ops, without what the timing does not depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Loops {
     pub uop_begin: u32,
     pub uop_end: u32,
@@ -21,7 +19,7 @@ pub(super) struct Loops {
 }
 
 /// What works on a micro-op.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     /// The GEMM array: GEMM and LANE.
     Array,
@@ -30,16 +28,21 @@ pub(super) enum Unit {
         /// Whether it reads ACC at `src`.
         reads: bool,
     },
-    /// The tensor ALU with parameters.
-    Requant,
+    /// The tensor ALU with parameters, which begin at an accumulator of their own where the values come from INP.
+    Requant {
+        /// That accumulator.
+        parameters: Option<u32>,
+    },
 }
 
-/// What an instruction takes.
+/// When the micro-ops of an instruction go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Taken {
-    /// Cycles from `start` to the one in which it is done.
-    pub cycles: u64,
-    /// Cycles in which a micro-op waited for a result or for parameters.
+pub(super) struct Fired {
+    /// The cycle behind the one in which the last one fires.
+    pub walked: u64,
+    /// The first cycle in which every pipeline is empty.
+    pub drained: u64,
+    /// Cycles in which one waited for a result or for parameters.
     pub hazard: u64,
 }
 
@@ -53,10 +56,11 @@ pub(super) struct Arithmetic {
     turns: u64,
     /// Cycles behind the one in which a micro-op fires until its result is written.
     flight: u64,
-    /// When each accumulator was last written to by a micro-op of the tensor ALU, on a clock that only these micro-ops see.
-    fired: Vec<u64>,
-    clock: u64,
-    known: HashMap<(Unit, Loops, Box<[u32]>), Taken>,
+    /// The first cycle in which no result of the tensor ALU for an accumulator is in flight.
+    written: Vec<u64>,
+    /// The first cycle in which the array, and the tensor ALU, are empty.
+    array: u64,
+    alu: u64,
 }
 
 impl Loops {
@@ -78,7 +82,7 @@ impl Loops {
             Insn::Gemm(i) => (Unit::Array, loops!(i)),
             Insn::Lane(i) => (Unit::Array, loops!(i)),
             Insn::Alu(i) => (Unit::Alu { reads: !i.use_imm }, loops!(i)),
-            Insn::Requant(i) => (Unit::Requant, loops!(i)),
+            Insn::Requant(i) => (Unit::Requant { parameters: i.from_inp.then_some(i.param) }, loops!(i)),
             Insn::Load(_) | Insn::LoadPad(_) | Insn::Store(_) | Insn::Finish(_) => return None,
         })
     }
@@ -86,6 +90,20 @@ impl Loops {
     /// Executions of micro-ops.
     pub fn executions(&self) -> u64 {
         u64::from(self.iter_out) * u64::from(self.iter_in) * u64::from(self.uop_end.saturating_sub(self.uop_begin))
+    }
+}
+
+/// Whether the second instruction may begin while the first one's results are in the pipelines.
+pub(super) fn overlaps(first: &Insn, second: &Insn) -> bool {
+    let dep = first.dep();
+    match first {
+        Insn::Gemm(_) | Insn::Lane(_) => {
+            !dep.push_next && matches!(second, Insn::Gemm(_) | Insn::Lane(_) | Insn::Alu(_) | Insn::Requant(_))
+        }
+        Insn::Alu(_) | Insn::Requant(_) => {
+            !dep.push_prev && !dep.push_next && matches!(second, Insn::Alu(_) | Insn::Requant(_))
+        }
+        Insn::Load(_) | Insn::LoadPad(_) | Insn::Store(_) | Insn::Finish(_) => false,
     }
 }
 
@@ -100,9 +118,9 @@ impl Arithmetic {
             log_src: config.log_src_depth(),
             turns,
             flight: operand + ALU_LATENCY + turns - 1,
-            fired: vec![0; config.acc_depth()],
-            clock: 0,
-            known: HashMap::new(),
+            written: vec![0; config.acc_depth()],
+            array: 0,
+            alu: 0,
         }
     }
 
@@ -111,93 +129,93 @@ impl Arithmetic {
         self.uops.get_mut(sram..sram.checked_add(count)?)
     }
 
-    /// What an instruction takes.
-    pub fn take(&mut self, unit: Unit, loops: &Loops) -> Taken {
+    /// Follows the micro-ops of an instruction whose `start` is in this cycle.
+    pub fn follow(&mut self, unit: Unit, loops: &Loops, start: u64) -> Fired {
         let count = loops.executions();
-        if count == 0 {
-            return Taken { cycles: 1, hazard: 0 };
+        let at_hand = start + SEQUENCER;
+        let (mut walked, mut hazard) = (start + 1, 0);
+        if count > 0 && unit == Unit::Array {
+            walked = at_hand + count;
+            self.array = walked + GEMM_LATENCY;
+        } else if count > 0 {
+            let range = loops.uop_begin as usize..loops.uop_end as usize;
+            let uops = std::mem::take(&mut self.uops);
+            if let Some(list) = uops.get(range) {
+                (walked, hazard) = self.one_by_one(unit, loops, list, at_hand, count);
+                self.alu = walked + self.flight;
+            }
+            self.uops = uops;
         }
-        if unit == Unit::Array {
-            return Taken { cycles: SEQUENCER + count - 1 + GEMM_LATENCY + 1, hazard: 0 };
-        }
-        let range = loops.uop_begin as usize..loops.uop_end as usize;
-        let Some(uops) = self.uops.get(range) else { return Taken { cycles: SEQUENCER, hazard: 0 } };
-        let key = (unit, *loops, Box::from(uops));
-        if let Some(&taken) = self.known.get(&key) {
-            return taken;
-        }
-        let taken = self.follow(unit, loops, &key.2, count);
-        self.known.insert(key, taken);
-        taken
+        Fired { walked, drained: walked.max(self.array).max(self.alu), hazard }
     }
 
-    /// Follows the micro-ops through the tensor ALU one by one.
-    fn follow(&mut self, unit: Unit, loops: &Loops, uops: &[u32], count: u64) -> Taken {
-        let depth = (1u32 << self.log_acc) - 1;
-        let parameters = PARAMETERS as u32;
+    /// Follows the micro-ops of the tensor ALU. Returns the cycle behind the one in which the last one fires, and the cycles
+    /// in which one waited.
+    fn one_by_one(&mut self, unit: Unit, loops: &Loops, uops: &[u32], first: u64, count: u64) -> (u64, u64) {
+        let last_acc = (1u32 << self.log_acc) - 1;
+        let (log_acc, src_mask) = (self.log_acc, (1u32 << self.log_src) - 1);
         let (reads, requant) = match unit {
-            Unit::Alu { reads } => (reads, false),
-            Unit::Requant | Unit::Array => (true, true),
+            Unit::Alu { reads } => (reads, None),
+            Unit::Requant { parameters } => (parameters.is_none(), Some(parameters)),
+            Unit::Array => (false, None),
         };
-        // Everything before is out of the pipeline.
-        let start = self.clock + self.flight + 1;
-        let mut at_hand = start + SEQUENCER;
-        let (mut free, mut empty, mut hazard, mut held) = (0, 0, 0, None);
-        let (mut followed, mut half) = (0, (0, 0));
-        let followed_at_most = count.min(FOLLOWED);
+        let read_time = ((PARAMETERS - 1) * self.turns + 2).max(PARAMETERS * self.turns);
+        let (mut at_hand, mut free, mut hazard, mut held) = (first, 0, 0, None);
+        let (mut followed, mut half) = (0, (first, 0));
+        let most = count.min(FOLLOWED);
         'all: for outer in 0..loops.iter_out {
             for inner in 0..loops.iter_in {
                 let step = |by: [u32; 2]| outer.wrapping_mul(by[0]).wrapping_add(inner.wrapping_mul(by[1]));
                 let (dst_step, src_step) = (step(loops.dst), step(loops.src));
                 for &word in uops {
-                    let dst = (word & depth).wrapping_add(dst_step) & depth;
-                    let src = (word >> self.log_acc & ((1 << self.log_src) - 1)).wrapping_add(src_step) & depth;
-                    let mut fire = at_hand.max(self.met(dst));
+                    let dst = word.wrapping_add(dst_step) & last_acc;
+                    let src = (word >> log_acc & src_mask).wrapping_add(src_step) & last_acc;
+                    let mut fire = at_hand.max(self.written[dst as usize]);
                     if reads {
-                        fire = fire.max(self.met(src));
+                        fire = fire.max(self.written[src as usize]);
                     }
-                    if requant && held != Some(src) {
-                        // Read when the pipeline is empty, a vector after the other.
-                        let read = at_hand.max(empty).max(free);
-                        let turns = self.turns;
-                        fire = fire.max(read + ((PARAMETERS - 1) * turns + 2).max(PARAMETERS * turns));
-                        held = Some(src);
+                    if let Some(parameters) = requant {
+                        let base = parameters.unwrap_or(src) & last_acc;
+                        if held != Some(base) {
+                            fire = fire.max(at_hand.max(free).max(self.settled(base)) + read_time);
+                            held = Some(base);
+                        }
+                        // A result that lands among the parameters makes them stale.
+                        if dst.wrapping_sub(base) & last_acc < PARAMETERS as u32 {
+                            held = None;
+                        }
                     }
                     hazard += fire - at_hand;
                     fire = fire.max(free);
-                    self.fired[dst as usize] = fire;
-                    if requant && held.is_some_and(|held| dst.wrapping_sub(held) & depth < parameters) {
-                        held = None;
-                    }
-                    (free, empty, at_hand) = (fire + self.turns, fire + self.flight + 1, fire + 1);
+                    self.alu = fire + self.flight + 1;
+                    self.written[dst as usize] = self.alu;
+                    (free, at_hand) = (fire + self.turns, fire + 1);
                     followed += 1;
-                    if followed == followed_at_most / 2 {
-                        half = (fire, hazard);
+                    if followed == most / 2 {
+                        half = (at_hand, hazard);
                     }
-                    if followed == followed_at_most {
+                    if followed == most {
                         break 'all;
                     }
                 }
             }
         }
-        self.clock = empty;
-        let mut cycles = empty - start;
-        if count > followed {
-            let behind = |whole: u64, half: u64| {
-                let rest = u128::from(whole - half) * u128::from(count - followed) / u128::from(followed / 2);
-                u64::try_from(rest).unwrap_or(u64::MAX / 4)
-            };
-            cycles += behind(at_hand - 1, half.0);
-            hazard += behind(hazard, half.1);
+        let behind = |whole: u64, half: u64| {
+            let rest = u128::from(whole - half) * u128::from(count - followed) / u128::from((followed / 2).max(1));
+            u64::try_from(rest).unwrap_or(u64::MAX / 4)
+        };
+        match count > followed {
+            true => (at_hand + behind(at_hand, half.0), hazard + behind(hazard, half.1)),
+            false => (at_hand, hazard),
         }
-        Taken { cycles, hazard }
     }
 
-    /// The first cycle in which no result for an accumulator is in flight.
-    fn met(&self, index: u32) -> u64 {
-        match self.fired.get(index as usize) {
-            Some(&fired) if fired > 0 => fired + self.flight + 1,
-            _ => 0,
+    /// The first cycle in which nothing is in flight that may be among the parameters from `base` on.
+    fn settled(&self, base: u32) -> u64 {
+        if !u64::from(base).is_multiple_of(PARAMETERS) {
+            return self.alu;
         }
+        let parameters = self.written.iter().skip(base as usize).take(PARAMETERS as usize);
+        parameters.copied().max().unwrap_or(0)
     }
 }

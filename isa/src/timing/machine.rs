@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use crate::{Dep, HwConfig, Insn, MemoryType, Queue};
 
 use super::activity::{UnitCycles, UnitState};
-use super::arithmetic::{Arithmetic, Loops};
+use super::arithmetic::{Arithmetic, Fired, Loops, overlaps};
 use super::fetch::Fetch;
 use super::hardware::{FETCH_WORDS, NEXT_BURST, NEXT_ROW, QUEUE_LATENCY, REST, SHALLOW_QUEUE, START};
 use super::load::{Cost, Loader};
@@ -59,6 +59,8 @@ pub(super) struct Machine<'a> {
     pub(super) port: Port,
     pub(super) writer: Writer,
     arithmetic: Arithmetic,
+    /// The arithmetic instruction at hand.
+    fired: Option<(u32, Fired)>,
 }
 
 /// A unit and its queue.
@@ -105,6 +107,7 @@ impl<'a> Machine<'a> {
             port: Port::new(&memory, config),
             writer: Writer::new(memory.latency.into(), memory.outstanding_writes as usize),
             arithmetic: Arithmetic::new(config),
+            fired: None,
         };
         machine.reads.asks[0] = machine.fetch.asks();
         machine.due[GRANT] = machine.reads.due();
@@ -172,6 +175,9 @@ impl<'a> Machine<'a> {
         self.fetch.dispatch(now);
         self.due[FETCH] = self.fetch.due();
         self.ask_fetch();
+        if unit == COMPUTE && self.fired.is_some() {
+            self.due[unit] = self.computed();
+        }
         self.consider(unit);
     }
 
@@ -215,9 +221,7 @@ impl<'a> Machine<'a> {
 
     fn begin(&mut self, unit: usize, now: u64) {
         let Some((index, head)) = self.units[unit].queue.pop_front() else { return };
-        let insns = self.insns;
-        let insn = &insns[index as usize];
-        let dep = insn.dep();
+        let dep = self.insns[index as usize].dep();
         let at = &mut self.units[unit];
         // What it waited for: first for an instruction, then for the unit before, then for the unit behind.
         let mut since = head.max(at.free);
@@ -234,15 +238,17 @@ impl<'a> Machine<'a> {
             self.blocked = None;
             self.due[FETCH] = self.fetch.due().max(now + 1);
         }
-        self.due[unit] = self.start(unit, insn, now + START);
+        self.due[unit] = self.start(unit, index, now + START);
     }
 
     /// Starts the work of an instruction; returns when it is done, where that is known.
-    fn start(&mut self, unit: usize, insn: &Insn, start: u64) -> u64 {
+    fn start(&mut self, unit: usize, index: u32, start: u64) -> u64 {
+        let insn = &self.insns[index as usize];
         if let Some((kind, loops)) = Loops::of(insn) {
-            let taken = self.arithmetic.take(kind, &loops);
-            self.units[unit].cycles.add(UnitState::Hazard, taken.hazard);
-            return start + taken.cycles;
+            let fired = self.arithmetic.follow(kind, &loops, start);
+            self.units[unit].cycles.add(UnitState::Hazard, fired.hazard);
+            self.fired = Some((index, fired));
+            return self.computed();
         }
         let Some(transfer) = Transfer::of(insn, self.config) else { return start };
         if transfer.overflows(self.config) {
@@ -266,6 +272,18 @@ impl<'a> Machine<'a> {
                 NEVER
             }
             Err(done) => done,
+        }
+    }
+
+    /// When the arithmetic at hand is done: when every pipeline is empty, or as soon as the last micro-op has fired where the
+    /// next instruction is there and may begin meanwhile.
+    fn computed(&self) -> u64 {
+        let Some((index, Fired { walked, drained, .. })) = self.fired else { return NEVER };
+        match self.units[COMPUTE].queue.front() {
+            Some(&(next, head)) if overlaps(&self.insns[index as usize], &self.insns[next as usize]) => {
+                drained.min(walked.max(head))
+            }
+            _ => drained,
         }
     }
 
@@ -295,6 +313,9 @@ impl<'a> Machine<'a> {
         at.cycles.add(UnitState::Busy, busy);
         at.free = now + 1;
         self.due[unit] = NEVER;
+        if unit == COMPUTE {
+            self.fired = None;
+        }
         for fifo in pushes(unit, dep).into_iter().flatten() {
             self.tokens[fifo].push_back(now + 1);
             self.consider(POPPER[fifo]);
