@@ -138,7 +138,7 @@ impl Crew for Queue {
             }
             let next = cmd("BRPOP").arg(answers_key(&self.run)).arg(WAIT_S).clone();
             let Some((_, text)) = self.server.ask::<Option<(String, String)>>(&next)? else { continue };
-            let wrong = |e| anyhow!("{}: an answer is none ({e})", self.server.url);
+            let wrong = |e| anyhow!("--queue {}: an answer is none of this version of tandem ({e})", self.server.url);
             let answer: Answer = serde_json::from_str(&text).map_err(wrong)?;
             // A worker that was taken for gone may answer late, what another one has measured meanwhile.
             let at = answer.id.checked_sub(first).and_then(|at| usize::try_from(at).ok());
@@ -183,7 +183,8 @@ fn serve(server: &mut Server, worker: &str, idle: Option<Duration>) -> Result<()
                 _ => continue,
             }
         };
-        let wrong = |e| anyhow!("{}: a job is none of this version of tandem ({e})", server.url);
+        let url = server.url.clone();
+        let wrong = |e| anyhow!("--queue {url}: a job is none of this version of tandem ({e})");
         let ticket: Ticket = serde_json::from_str(&text).map_err(wrong)?;
         let Ticket { run, job } = &ticket;
         let taken = if server.ask::<bool>(cmd("EXISTS").arg(run_key(run)))? {
@@ -191,7 +192,7 @@ fn serve(server: &mut Server, worker: &str, idle: Option<Duration>) -> Result<()
                 Some((name, meter)) if *name == job.subject => meter,
                 _ => {
                     let subject: Option<String> = server.ask(cmd("GET").arg(subject_key(&job.subject)))?;
-                    let subject = subject.with_context(|| format!("{}: job {} has no subject", server.url, job.id))?;
+                    let subject = subject.with_context(|| format!("--queue {url}: job {} has no subject", job.id))?;
                     let subject: Subject = serde_json::from_str(&subject).map_err(wrong)?;
                     &mut meter.insert((job.subject.clone(), Meter::open(&subject)?)).1
                 }
