@@ -7,6 +7,7 @@
 mod backend;
 mod board;
 mod built;
+mod curves;
 mod cycles;
 mod date;
 mod drawing;
@@ -39,6 +40,7 @@ mod table;
 mod timeline;
 mod token;
 mod tools;
+mod tuning;
 mod verb;
 mod verilated;
 

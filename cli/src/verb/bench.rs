@@ -3,6 +3,7 @@
 mod gpu;
 mod kernels;
 pub mod peaks;
+mod tuner;
 
 use crate::Outcome;
 use anyhow::Result;
@@ -23,6 +24,8 @@ pub enum Verb {
     ///
     /// Exit code 1 when a comparison differs or a part failed. Targets that are missed are told and change no exit code.
     Gpu(gpu::Options),
+    /// Compare how many trials searches for schedules need, on layers all of whose schedules were measured.
+    Tuner(tuner::Options),
 }
 
 /// Runs the verb.
@@ -31,5 +34,6 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
         Verb::Kernels(options) => kernels::run(options),
         Verb::Peaks(options) => peaks::run(options),
         Verb::Gpu(options) => gpu::run(options),
+        Verb::Tuner(options) => tuner::run(options),
     }
 }

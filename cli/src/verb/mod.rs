@@ -25,6 +25,8 @@ mod quantize;
 mod report;
 mod run;
 mod serve_device;
+pub mod tune;
+mod tune_worker;
 mod verilog;
 
 use crate::Outcome;
@@ -48,6 +50,10 @@ pub enum Verb {
     Report(report::Options),
     /// Measure what every node takes on devices, and store it for plans.
     Profile(profile::Options),
+    /// Search for the best schedules of layers on an accelerator.
+    Tune(tune::Options),
+    /// Measure schedules for a tuner on this or another machine.
+    TuneWorker(tune_worker::Options),
     /// Import a model and write its graph, or show a summary.
     Import(import::Options),
     /// Quantise a float model to int8 on samples, and measure what it costs.
@@ -109,6 +115,8 @@ impl Verb {
             Verb::Partition(options) => partition::run(&options),
             Verb::Report(options) => report::run(&options),
             Verb::Profile(options) => profile::run(&options),
+            Verb::Tune(options) => tune::run(&options),
+            Verb::TuneWorker(options) => tune_worker::run(&options),
             Verb::Import(options) => import::run(&options),
             Verb::Quantize(options) => quantize::run(&options),
             Verb::Graph(verb) => graph::run(&verb),
