@@ -6,6 +6,7 @@
 
 mod backend;
 mod board;
+mod bottleneck;
 mod built;
 mod cycles;
 mod date;
@@ -33,6 +34,7 @@ mod request;
 mod session;
 mod simulation;
 mod smi;
+mod solo;
 mod stdout;
 mod svg;
 mod table;
