@@ -17,10 +17,11 @@
 //! | `fire_quick`, `fire_slow` | 1 | a micro-op for the GEMM array, for the tensor ALU |
 //! | `dst`, `inp_index`, `by_vector`, `wgt_index`, `part` | | what it addresses |
 //! | `read_inp`, `read_wgt` | 1 | it needs an input, a weight |
-//! | `clear`, `lane`, `max`, `overwrite` | 1 | the GEMM array's mode |
+//! | `clear`, `lane`, `max`, `overwrite`, `more_taps` | 1, 2 | the GEMM array's mode |
 //! | `src_read`, `src_index` | 1, index | the source port of ACC |
 //! | `param_capture`, `param_which` | 1, 2 | a parameter vector is at that port now |
 //! | `alu_requant`, `alu_opcode`, `alu_mode`, `alu_saturate` | 1, 3, 2, 1 | the tensor ALU's operation |
+//! | `alu_from_inp`, `alu_clear` | 1 | its left operand is an input vector; its result goes to OUT, and zero to ACC |
 //! | `use_imm`, `imm` | 1, 32 | its operand is this |
 //! | `late_dst` | index | where its result goes that leaves in this cycle |
 //! | `uop_element`, `acc_element`, `acc8_element`, `count_gemm`, `count_alu`, `count_lane`, `count_write` | 1 | for the counters |
@@ -28,7 +29,10 @@
 //! | `overflow`, `out_of_reach`, `undecodable` | 1 | faults of the instruction at hand |
 //! | `begins`, `finishes`, `index`, `pop_*`, `push_*`, `state`, `blocked`, `idle` | | as in `issue.rs` |
 //!
-//! An instruction begins when the one before it has left every pipeline.
+//! An instruction begins when the one before it has left every pipeline, or earlier where that changes nothing. What GEMM and
+//! LANE have under way is written before the first micro-op of an arithmetic instruction behind them can read it, and what they
+//! have read may be loaded over. What ALU and REQUANT have under way the sequencer knows, also when another ALU or REQUANT
+//! begins. A store must find everything written.
 
 use tandem_isa::MemoryType;
 use tandem_rtl::Module;
@@ -80,10 +84,18 @@ pub fn compute(sizes: &Sizes) -> Module {
     let reset = (gemm & sizes.field(insn, "Gemm", "reset")).named("resets");
     let use_imm = sizes.field(insn, "Alu", "use_imm");
     let max = sizes.field(insn, "Lane", "max");
+    // Decoding refuses both flags where the machine has neither.
+    let from_inp = (requant & sizes.field(insn, "Requant", "from_inp")).named("from_inp");
+    let by_vector = (lane | from_inp).named("reads_vectors");
     // The fields of GEMM and LANE lie alike, and those of ALU and REQUANT.
     let factor = |name: &str, width: u32| {
         quick.mux(sizes.field(insn, "Gemm", name).zext(width), sizes.field(insn, "Alu", name).zext(width))
     };
+    // Where LANE has no more taps than one, its field is as long as the others.
+    let all_turns = sizes.field(insn, "Gemm", "iter_out");
+    let lane_turns = sizes.field(insn, "Lane", "iter_out").zext(all_turns.width());
+    let iter_out = if config.lane_taps() > 1 { lane.mux(lane_turns, all_turns) } else { all_turns };
+    let more_taps = sizes.field(insn, "Lane", "more_taps") & lane.repeat(2);
     let fires = m.instance(
         "sequencer",
         &sequencer(sizes),
@@ -91,7 +103,7 @@ pub fn compute(sizes: &Sizes) -> Module {
             ("start", start & arithmetic),
             ("uop_begin", sizes.field(insn, "Gemm", "uop_begin")),
             ("uop_end", sizes.field(insn, "Gemm", "uop_end")),
-            ("iter_out", sizes.field(insn, "Gemm", "iter_out")),
+            ("iter_out", iter_out),
             ("iter_in", sizes.field(insn, "Gemm", "iter_in")),
             ("dst_out", factor("dst_factor_out", log_acc)),
             ("dst_in", factor("dst_factor_in", log_acc)),
@@ -103,6 +115,10 @@ pub fn compute(sizes: &Sizes) -> Module {
             ("reads_src", !reset & !(alu & use_imm)),
             ("reads_wgt", (gemm & !reset) | (lane & !max)),
             ("is_lane", lane),
+            ("by_vector", by_vector),
+            ("more_taps", more_taps),
+            ("param", sizes.field(insn, "Requant", "param")),
+            ("clears", requant & sizes.field(insn, "Requant", "clear")),
             ("is_requant", requant),
             ("slow", alu | requant),
             ("uop_word", uop_word),
@@ -113,7 +129,15 @@ pub fn compute(sizes: &Sizes) -> Module {
     let (src, wgt) = (fires.get("src"), fires.get("wgt"));
 
     let stuck = m.any_of(&[moved.get("overflow"), out_of_reach, fires.get("out_of_range"), fires.get("undecodable")]);
-    unit.done.set(!stuck & (nothing | finish | (!start & !moved.get("busy") & !fires.get("busy"))));
+    let next = |codes: &[u128]| {
+        let opcode = unit.next.bits(0, 3);
+        unit.next_valid & m.any_of(&codes.iter().map(|&code| opcode.is(code)).collect::<Vec<_>>())
+    };
+    let (push_prev, push_next) = (insn.bit(5), insn.bit(6));
+    let quick_early = quick & !push_next & next(&[2, 4, 5, 6]);
+    let slow_early = arithmetic & !quick & !push_prev & !push_next & next(&[4, 5]);
+    let early = ((quick_early | slow_early) & !fires.get("walking")).named("early");
+    unit.done.set(!stuck & (nothing | finish | (!start & !moved.get("busy") & (early | !fires.get("busy")))));
     m.when(moved.get("waiting"), || unit.detail.set_to(4));
     m.when(fires.get("hazard"), || unit.detail.set_to(6));
 
@@ -134,16 +158,17 @@ pub fn compute(sizes: &Sizes) -> Module {
     m.output("dst", fires.get("dst"));
     let inp_bits = config.log_inp_depth() + sizes.inp_parts.trailing_zeros();
     m.output("inp_index", src.bits(0, inp_bits));
-    m.output("by_vector", lane);
+    m.output("by_vector", by_vector);
     let log_in = config.block_in().trailing_zeros();
     let element = wgt.bits(log_in, config.log_wgt_depth());
     m.output("wgt_index", lane.mux(element, wgt.bits(0, config.log_wgt_depth())));
     m.output("part", wgt.bits(0, log_in));
-    m.output("read_inp", fire_quick & !reset);
+    m.output("read_inp", (fire_quick & !reset) | (fire & from_inp));
     m.output("read_wgt", fire_quick & !reset & !(lane & max));
     m.output("clear", reset);
     m.output("lane", lane);
     m.output("max", max);
+    m.output("more_taps", more_taps);
     m.output("overwrite", sizes.field(insn, "Lane", "overwrite"));
     let param_read = fires.get("param_read");
     m.output("src_read", param_read | (fire & alu & !use_imm));
@@ -155,6 +180,8 @@ pub fn compute(sizes: &Sizes) -> Module {
     m.output("alu_opcode", sizes.field(insn, "Alu", "alu_opcode"));
     m.output("alu_mode", sizes.field(insn, "Requant", "mode"));
     m.output("alu_saturate", sizes.field(insn, "Requant", "saturate"));
+    m.output("alu_from_inp", from_inp);
+    m.output("alu_clear", fires.get("late_clear"));
     m.output("use_imm", use_imm);
     m.output("imm", sizes.field(insn, "Alu", "imm").sext(32));
     m.output("late_dst", fires.get("late_dst"));

@@ -38,6 +38,9 @@ fn issue(index_bits: u32) -> Module {
 pub(crate) struct Issued<'m> {
     outputs: Outputs<'m>,
     neighbours: &'static [&'static str],
+    /// Whether an instruction stands behind the one at hand, and which.
+    pub next_valid: Net<'m>,
+    pub next: Net<'m>,
     /// For the unit to assign: its work is done. 0 where it does not.
     pub done: Net<'m>,
     /// For the unit to assign: the code of what it is doing. Busy where it does not.
@@ -72,7 +75,7 @@ pub(crate) fn place<'m>(m: &'m Module, sizes: &Sizes, neighbours: &'static [&'st
             ("detail", detail),
         ],
     );
-    Issued { outputs, neighbours, done, detail }
+    Issued { outputs, neighbours, next_valid: head_valid, next: head, done, detail }
 }
 
 impl<'m> Issued<'m> {

@@ -13,19 +13,22 @@
 //! | `start` | 1 | begin with the fields at the inputs, which stay until `busy` falls |
 //! | `uop_begin`, `uop_end`, `iter_out`, `iter_in` | | as in the instruction |
 //! | `dst_out`, `dst_in`, `src_out`, `src_in`, `wgt_out`, `wgt_in` | | the factors |
-//! | `is_gemm`, `reads_src`, `reads_wgt`, `is_lane`, `is_requant`, `slow` | 1 | GEMM without reset; the source, the weight counts; LANE; REQUANT; the tensor ALU works |
+//! | `is_gemm`, `reads_src`, `reads_wgt`, `by_vector`, `is_requant`, `slow` | 1 | GEMM without reset; the source, the weight counts; the source is an input vector; REQUANT; the tensor ALU works |
+//! | `is_lane`, `more_taps`, `param` | 1, 2, index | LANE, and its vectors beside the first; the parameters of REQUANT where its source is an input vector |
 //! | `uop_read`, `uop_index`, `uop_word` | 1, index, 32 | the UOP scratchpad, which answers a cycle later |
 //! | `fire` | 1 | a micro-op goes to the pipelines: the indices below are its own |
 //! | `dst`, `src`, `wgt` | | its indices |
 //! | `param_read`, `param_index` | 1, index | a parameter vector is read through the source port of ACC |
 //! | `param_capture`, `param_which` | 1, 2 | a cycle later: which of the four it is |
-//! | `late_dst` | index | the accumulator of the micro-op whose result leaves the tensor ALU in this cycle |
-//! | `busy`, `hazard` | 1 | at work; held by a hazard |
+//! | `clears` | 1 | the result goes to OUT alone |
+//! | `late_dst`, `late_clear` | index, 1 | the accumulator of the micro-op whose result leaves the tensor ALU in this cycle, and its `clears` |
+//! | `busy`, `walking`, `hazard` | 1 | at work, pipelines included; micro-ops have yet to fire; held by a hazard |
 //! | `out_of_range`, `undecodable` | 1 | an index beyond its scratchpad; a micro-op with reserved bits: the block stands still |
 //!
 //! A micro-op a cycle. The pipeline of GEMM and LANE forwards by itself; micro-ops of the tensor ALU wait until what they read
 //! has been written, and one follows another when the tensor ALU has had its turns. The parameters of REQUANT are read when they
-//! change, which takes five cycles, or four times the turns and one, and an empty pipeline.
+//! change, which takes five cycles, or four times the turns and one. What is in flight may be among them: parameters that
+//! begin at a multiple of four wait for results with the same upper bits of their index, others for an empty pipeline.
 
 use tandem_rtl::{Module, Net};
 
@@ -58,6 +61,10 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let reads_src = m.input("reads_src", 1);
     let reads_wgt = m.input("reads_wgt", 1);
     let is_lane = m.input("is_lane", 1);
+    let by_vector = m.input("by_vector", 1);
+    let param = m.input("param", log_acc);
+    let more_taps = m.input("more_taps", 2);
+    let clears = m.input("clears", 1);
     let is_requant = m.input("is_requant", 1);
     let slow = m.input("slow", 1);
     let uop_word = m.input("uop_word", 32);
@@ -152,10 +159,15 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let dst_fits = dst.below(1 << log_acc);
     let log_vectors = log_inp + config.block_in().trailing_zeros() - config.block_out().trailing_zeros();
     let src_last = is_requant.mux(src + m.lit(3, src.width()), src);
-    let src_fits =
-        is_lane.mux(src.below(1 << log_vectors), is_gemm.mux(src.below(1 << log_inp), src_last.below(1 << log_acc)));
+    let src_end = if config.lane_taps() > 1 { src + more_taps.zext(src.width()) } else { src };
+    let src_fits = by_vector
+        .mux(src_end.below(1 << log_vectors), is_gemm.mux(src.below(1 << log_inp), src_last.below(1 << log_acc)));
     let wgt_fits = is_lane.mux(wgt.below((config.wgt_vectors()) as u128), wgt.below(1 << log_wgt));
-    let in_range = (dst_fits & (src_fits | !reads_src) & (wgt_fits | !reads_wgt)).named("in_range");
+    // REQUANT of input vectors has its parameters in one place.
+    let one_place = (is_requant & by_vector).named("one_place");
+    let param_fits = !(param.bits(2, log_acc - 2).all() & param.bits(0, 2).any());
+    let in_range = dst_fits & (src_fits | !reads_src) & (wgt_fits | !reads_wgt) & (param_fits | !one_place);
+    let in_range = in_range.named("in_range");
     let (dst_next, src_next) = (dst.bits(0, log_acc).named("dst_next"), src.bits(0, log_acc).named("src_next"));
 
     // P3: what is known of the micro-op before it may fire.
@@ -176,18 +188,27 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         wgt_3.set(wgt.bits(0, wgt_3.width()));
     });
 
+    let param_base = one_place.mux(param, src_now).named("param_base");
     let fire = m.var("fires", m.lit(0, 1));
     let at_work = (fire & slow).named("fires_slow");
     // Whether an accumulator in flight is one that the next micro-op reads.
-    let read_next = |held: Net<'m>| held.eq(dst_next) | (reads_src & held.eq(src_next));
+    let reads_acc = (reads_src & !by_vector).named("reads_acc");
+    let read_next = |held: Net<'m>| {
+        let index = held.bits(0, log_acc);
+        index.eq(dst_next) | (reads_acc & index.eq(src_next))
+    };
+    // What is in flight is an index and, above it, whether it clears.
+    let near = |held: Net<'m>| held.bits(2, log_acc - 2).eq(param_base.bits(2, log_acc - 2));
     let flight = if sizes.turns == 1 {
-        each_cycle(m, at_work, dst_now, moves, &read_next)
+        each_cycle(m, at_work, m.cat(&[dst_now, clears]), moves, &read_next, &near)
     } else {
-        in_turns(m, sizes, at_work, dst_now, moves, &read_next)
+        in_turns(m, sizes, at_work, m.cat(&[dst_now, clears]), moves, &read_next, &near)
     };
     let quick = m.reg("quick", gemm::latency(sizes), 0);
     quick.set(m.cat(&[fire & !slow, quick.bits(0, quick.width() - 1)]));
     let in_flight = m.any_of(&flight.held).named("in_flight");
+    let unaligned = param_base.bits(0, 2).any();
+    let settled = !unaligned.mux(in_flight, m.any_of(&flight.near)).named("params_in_flight");
     let conflict = (flight.conflict & slow).named("conflict");
 
     // The parameters of REQUANT.
@@ -195,18 +216,18 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let param_src = m.data_reg("param_src", log_acc);
     let step = m.reg("param_step", 3, 0);
     let same = m.data_reg("param_same", 1);
-    m.when(moves, || same.set(param_src.eq(src_next)));
+    m.when(moves, || same.set(one_place | param_src.eq(src_next)));
     let missing = (is_requant & !(param_valid & same)).named("param_missing");
     let sound = sound_3;
     // A vector, or a parameter vector, takes as many cycles as the tensor ALU needs turns.
     let pace = (sizes.turns > 1).then(|| m.reg("pace", sizes.turns.trailing_zeros(), 0));
     let paced = pace.map_or(m.lit(0, 1), |pace| pace.any().named("paced"));
-    let param_read = (sound & missing & !in_flight & !step.bit(2) & !paced).named("reads_param");
+    let param_read = (sound & missing & settled & !step.bit(2) & !paced).named("reads_param");
     if let Some(pace) = pace {
         m.when(paced, || pace.set(pace.dec()));
         m.when(at_work | param_read, || pace.set_to(u128::from(sizes.turns) - 1));
     }
-    let param_index = (src_now + step.zext(log_acc)).named("param_at");
+    let param_index = (param_base + step.zext(log_acc)).named("param_at");
     let capture = m.reg("capture", 1, 0);
     let which = m.data_reg("which", 2);
     capture.set(param_read);
@@ -217,7 +238,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     m.when(step.bit(2), || {
         step.set_to(0);
         param_valid.set_to(1);
-        param_src.set(src_now);
+        param_src.set(param_base);
         same.set_to(1);
     });
     // A result that lands among the parameters makes them stale.
@@ -237,8 +258,11 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     m.output("param_index", param_index);
     m.output("param_capture", capture);
     m.output("param_which", which);
-    m.output("late_dst", flight.late);
-    m.output("busy", active | valid_1 | valid_2 | valid_3 | in_flight | quick.any());
+    let walking = active | valid_1 | valid_2 | valid_3;
+    m.output("late_dst", flight.late.bits(0, log_acc));
+    m.output("late_clear", flight.late.bit(log_acc));
+    m.output("walking", walking);
+    m.output("busy", walking | in_flight | quick.any());
     m.output("hazard", sound & (conflict | missing));
     m.output("out_of_range", valid_3 & !sound_3 & !strange_3);
     m.output("undecodable", strange_3);
@@ -248,6 +272,8 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
 struct Flight<'m> {
     /// Whether there is one, place by place.
     held: Vec<Net<'m>>,
+    /// Whether there is one that may be a parameter, place by place.
+    near: Vec<Net<'m>>,
     /// The micro-op at hand reads one of them.
     conflict: Net<'m>,
     /// The accumulator whose result leaves in this cycle.
@@ -263,8 +289,9 @@ fn each_cycle<'m>(
     dst: Net<'m>,
     moves: Net<'m>,
     read_next: &dyn Fn(Net<'m>) -> Net<'m>,
+    is_near: &dyn Fn(Net<'m>) -> Net<'m>,
 ) -> Flight<'m> {
-    let (mut held, mut conflicts) = (Vec::new(), Vec::new());
+    let (mut held, mut conflicts, mut near) = (Vec::new(), Vec::new(), Vec::new());
     let (mut valid, mut index, mut before) = (fires, dst, m.lit(0, 1));
     for stage in 0..=ALU_LATENCY {
         let here = m.reg(format!("flight_{stage}"), 1, 0);
@@ -274,10 +301,11 @@ fn each_cycle<'m>(
         m.when(valid, || here_dst.set(index));
         m.when_else(moves, || meets.set(read_next(index)), || meets.set(before));
         held.push(here);
+        near.push(here & is_near(here_dst));
         conflicts.push(here & meets);
         (valid, index, before) = (here, here_dst, meets);
     }
-    Flight { held, conflict: m.any_of(&conflicts), late: index }
+    Flight { held, near, conflict: m.any_of(&conflicts), late: index }
 }
 
 /// A vector every so many cycles: as many accumulators as fit into the pipeline at that distance, the newest one first. A
@@ -289,6 +317,7 @@ fn in_turns<'m>(
     dst: Net<'m>,
     moves: Net<'m>,
     read_next: &dyn Fn(Net<'m>) -> Net<'m>,
+    is_near: &dyn Fn(Net<'m>) -> Net<'m>,
 ) -> Flight<'m> {
     // From the cycle behind the one in which it fires to the one in which its last part is written.
     let cycles = operand::latency(sizes) + ALU_LATENCY + sizes.turns - 1;
@@ -299,7 +328,7 @@ fn in_turns<'m>(
     let flights = m.reg("flights", places, 0);
     m.when(fires & !leaves, || flights.set(m.cat(&[m.lit(1, 1), flights.bits(0, places - 1)])));
     m.when(!fires & leaves, || flights.set(m.cat(&[flights.bits(1, places - 1), m.lit(0, 1)])));
-    let (mut held, mut conflicts) = (Vec::new(), Vec::new());
+    let (mut held, mut conflicts, mut near) = (Vec::new(), Vec::new(), Vec::new());
     let (mut index, mut late) = (dst, dst);
     for place in 0..places {
         let here_dst = m.data_reg(format!("flight_dst_{place}"), dst.width());
@@ -308,8 +337,9 @@ fn in_turns<'m>(
         m.when(moves, || meets.set(fires.mux(read_next(index), read_next(here_dst))));
         late = if place == 0 { here_dst } else { flights.bit(place).mux(here_dst, late) };
         held.push(flights.bit(place));
+        near.push(flights.bit(place) & is_near(here_dst));
         conflicts.push(flights.bit(place) & meets);
         index = here_dst;
     }
-    Flight { held, conflict: m.any_of(&conflicts), late }
+    Flight { held, near, conflict: m.any_of(&conflicts), late }
 }

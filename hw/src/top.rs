@@ -486,6 +486,7 @@ impl Logic for Top {
         self.gemm.lane.next = self.compute.lane.val();
         self.gemm.max.next = self.compute.max.val();
         self.gemm.overwrite.next = self.compute.overwrite.val();
+        self.gemm.more_taps.next = self.compute.more_taps.val();
         self.gemm.part.next = self.compute.part.val();
         self.gemm.inp.next = self.inp.element.val();
         self.gemm.vector.next = self.inp.vector.val();
@@ -500,6 +501,8 @@ impl Logic for Top {
         self.operand.imm.next = self.compute.imm.val();
         self.operand.left.next = self.acc.left.val();
         self.operand.right.next = self.acc.right.val();
+        self.operand.from_inp.next = self.compute.alu_from_inp.val();
+        self.operand.vector.next = self.inp.vector.val();
         self.operand.capture.next = self.compute.param_capture.val();
         self.operand.which.next = self.compute.param_which.val();
         self.tensor_alu.valid.next = self.operand.valid.val();
@@ -516,6 +519,7 @@ impl Logic for Top {
         self.acc.alu_write.next = self.tensor_alu.result_valid.val();
         self.acc.alu_index.next = self.compute.late_dst.val();
         self.acc.alu_result.next = self.tensor_alu.result.val();
+        self.acc.alu_clear.next = self.compute.alu_clear.val();
         // OUT, the store unit and the write engine.
         self.out.write.next = self.acc.out_lanes.val();
         self.out.write_index.next = self.acc.out_index.val();

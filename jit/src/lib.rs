@@ -1,19 +1,21 @@
 //! Graph segment to [`isa::Program`](tandem_isa::Program): tiling, layout, tokens, micro-ops and the memory plan.
 //!
 //! A segment is a graph of its own whose every node the accelerator can run ([`supports`] says so, with a reason where it
-//! cannot). [`compile`] lowers each node to one layer, schedules the layer tile by tile over two contexts of the
-//! scratchpads, and separates layers by a barrier. The crate knows no driver, no simulator and no board.
+//! cannot). [`compile`] lowers each node to one layer and schedules the layer tile by tile over two contexts of the
+//! scratchpads; the loads of a layer run while the one before it is computed and stored. The crate knows no driver, no
+//! simulator and no board.
 //!
 //! | file | what it knows |
 //! |---|---|
 //! | `layout.rs` | how an activation lies in DRAM; packing and unpacking |
 //! | `lower.rs` | which nodes become which layers, and their constants |
+//! | `fold.rs` | first layers with few channels: pixels in blocks |
 //! | `tile.rs` | tile sizes that fit the scratchpads |
 //! | `window.rs` | convolution, depthwise, dense and pooling: loads, GEMM or LANE, stores |
 //! | `eltwise.rs` | addition, multiplication and requantisation of whole activations |
 //! | `transfer.rs` | rectangles in DRAM, with padding, as loads and stores |
 //! | `nest.rs` | iteration spaces as loops and micro-ops |
-//! | `emit.rs` | the instruction stream, its tokens, the barrier |
+//! | `emit.rs` | the instruction stream: what waits for what, and its tokens |
 //! | `uop.rs` | the micro-op kernels in DRAM and their cache in the scratchpad |
 //! | `merge.rs` | neighbours of a queue become one instruction |
 //! | `memory.rs` | which activation lies where in DRAM, and for how long |
@@ -21,6 +23,7 @@
 
 mod eltwise;
 mod emit;
+mod fold;
 mod layout;
 mod lower;
 mod memory;
@@ -36,10 +39,11 @@ pub use merge::merge;
 pub use tile::{Order, Tile};
 
 use crate::emit::Emitter;
+use crate::fold::Fold;
 use crate::layout::Geometry;
 use crate::lower::Layer;
 use std::collections::BTreeMap;
-use tandem_graph::{Graph, Node};
+use tandem_graph::{Graph, Node, ValueId};
 use tandem_isa::{HwConfig, IsaError, Program};
 
 /// A compiled segment.
@@ -101,6 +105,29 @@ pub fn supports(graph: &Graph, node: &Node, config: &HwConfig) -> Result<(), Str
     }
 }
 
+/// How layers find their inputs: the inputs of the segment that a single layer reads and that it would rather have in blocks,
+/// and rows that are left out. The layers are changed so.
+fn arrange_inputs(graph: &Graph, layers: &mut [Layer], config: &HwConfig) -> BTreeMap<ValueId, Fold> {
+    let geometry = Geometry::new(config);
+    let mut folds = BTreeMap::new();
+    for &input in &graph.inputs {
+        let mut readers = (0..layers.len()).filter(|&at| graph.nodes[at].inputs.contains(&input));
+        if let (Some(reader), None) = (readers.next(), readers.next())
+            && !graph.outputs.contains(&input)
+            && let Layer::Window(window) = &mut layers[reader]
+            && let Some(fold) = fold::fold(window, &geometry, config.bus_bytes())
+        {
+            folds.insert(input, fold);
+        }
+    }
+    for layer in layers {
+        if let Layer::Window(window) = layer {
+            window.skip_rows();
+        }
+    }
+    folds
+}
+
 /// How a segment is scheduled; the default leaves every choice to an estimate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -116,9 +143,15 @@ pub struct Options {
 /// The reason why the node does not run there, as [`supports`] tells it.
 pub fn tiles(graph: &Graph, node: &Node, config: &HwConfig) -> Result<Vec<Tile>, String> {
     supports(graph, node, config)?;
-    Ok(match lower::lower(graph, node)? {
-        Layer::Window(layer) => tile::space(config, &window::demand(&layer)),
-        Layer::Alias | Layer::Eltwise(_) => Vec::new(),
+    let at = graph.nodes.iter().position(|other| other.name == node.name);
+    let mut layers = Vec::new();
+    for node in &graph.nodes {
+        layers.push(lower::lower(graph, node).unwrap_or(Layer::Alias));
+    }
+    arrange_inputs(graph, &mut layers, config);
+    Ok(match at.map(|at| &layers[at]) {
+        Some(Layer::Window(layer)) => tile::space(config, &window::demand(layer)),
+        _ => Vec::new(),
     })
 }
 
@@ -146,9 +179,11 @@ pub fn compile_with(graph: &Graph, config: &HwConfig, options: &Options) -> Resu
     let geometry = Geometry::new(config);
     let rows = graph.inputs.first().and_then(|&v| layout::dims(&graph.ty(v).shape)).map_or(1, |d| d.n);
     let samples = if rows == 1 { config.batch() } else { 1 };
-    let places = memory::plan(graph, &geometry, emit::section_align(config))?;
+    let folds = arrange_inputs(graph, &mut layers, config);
+    let places = memory::plan(graph, &geometry, &folds, emit::section_align(config))?;
     let mut emitter = Emitter::new(config, places.sections.clone(), options.serial);
     for (index, (node, layer)) in graph.nodes.iter().zip(layers).enumerate() {
+        emitter.begin_layer();
         match layer {
             Layer::Alias => continue,
             Layer::Window(layer) => {
@@ -170,13 +205,13 @@ pub fn compile_with(graph: &Graph, config: &HwConfig, options: &Options) -> Resu
                 eltwise::emit(&mut emitter, index, &layer, &inputs, places.of(node.outputs[0]))?;
             }
         }
-        emitter.barrier();
     }
-    let binding = |ids: &[tandem_graph::ValueId]| -> Vec<Binding> {
+    let binding = |ids: &[ValueId]| -> Vec<Binding> {
         ids.iter()
             .map(|&id| {
                 let ty = graph.ty(id);
-                Binding::new(places.section_of(id), &graph.value(id).name, ty, &geometry, samples)
+                let fold = folds.get(&id).cloned();
+                Binding::new(places.section_of(id), &graph.value(id).name, ty, &geometry, samples, fold)
             })
             .collect()
     };

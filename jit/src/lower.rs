@@ -33,6 +33,10 @@ pub(crate) struct Window {
     pub input: Dims,
     pub output: Dims,
     pub slide: Slide,
+    /// Rows of the activation in DRAM from one row of `input` to the next.
+    pub row_pitch: usize,
+    /// Rows of the activation in DRAM.
+    pub rows_in_dram: usize,
     /// The byte that stands for zero (or for minus infinity) outside the image.
     pub pad_value: i32,
     pub kind: WindowKind,
@@ -79,6 +83,28 @@ pub(crate) enum Step {
     Mul,
     /// Clamps region 0.
     Clamp { lo: i32, hi: i32 },
+}
+
+impl Window {
+    /// Leaves out the rows between those that a kernel of one row visits.
+    pub fn skip_rows(&mut self) {
+        let (slide, rows) = (&mut self.slide, self.output.h);
+        let [stride, _] = slide.stride;
+        if slide.kernel[0] == 1 && slide.pad[0] == 0 && stride > 1 && (rows - 1) * stride < self.input.h {
+            (self.input.h, slide.stride[0], self.row_pitch) = (rows, 1, stride);
+        }
+    }
+}
+
+impl Step {
+    /// Whether it reads or writes a region.
+    pub fn touches(&self, wanted: usize) -> bool {
+        match *self {
+            Step::Requant { region, .. } | Step::AddImm { region, .. } => region == wanted,
+            Step::Add | Step::Sub | Step::Mul => wanted < 2,
+            Step::Clamp { .. } => wanted == 0,
+        }
+    }
 }
 
 impl Layer {
@@ -343,6 +369,8 @@ fn weighted(graph: &Graph, node: &Node, act: Act, slide: Slide, groups: usize) -
         input: x_dims,
         output: y_dims,
         slide,
+        row_pitch: 1,
+        rows_in_dram: x_dims.h,
         pad_value: input_zero,
         kind,
         post: Post::Requant { mode, params },
@@ -416,5 +444,6 @@ fn pooled(pool: &Pool, x: &TensorType, y: &TensorType, input: Dims, output: Dims
     if slide.pad.iter().zip(&slide.kernel).zip(&slide.dilation).any(|((p, k), d)| *p > (k - 1) * d) {
         return Err("its padding reaches beyond its window".into());
     }
-    Ok(Layer::Window(Window { input, output, slide, pad_value, kind, post }))
+    let (row_pitch, rows_in_dram) = (1, input.h);
+    Ok(Layer::Window(Window { input, output, slide, row_pitch, rows_in_dram, pad_value, kind, post }))
 }

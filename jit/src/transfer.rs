@@ -10,6 +10,8 @@ pub(crate) struct Picture {
     pub plane: usize,
     pub height: usize,
     pub width: usize,
+    /// Pixels from one row to the next.
+    pub row_pitch: usize,
     /// INP elements of a pixel.
     pub unit: usize,
     pub pad_value: i32,
@@ -23,14 +25,22 @@ impl Picture {
         let unit = self.unit;
         let at = |row: usize| {
             let y = rows.0.max(0) as usize + row;
-            self.plane + (y * self.width + columns.0.max(0) as usize) * unit
+            self.plane + (y * self.row_pitch + columns.0.max(0) as usize) * unit
         };
         const PAD_LIMIT: usize = 15;
         let short = [top, bottom, left * unit, right * unit].iter().all(|&p| p <= PAD_LIMIT);
-        let one = height == 1 || self.width * unit <= X_LIMIT;
+        let one = height == 1 || self.row_pitch * unit <= X_LIMIT;
         if height > 0 && width > 0 && short && one {
             let pads = [top, bottom, left * unit, right * unit];
-            self.issue(e, sram, at(0), height, width * unit, if height == 1 { width } else { self.width } * unit, pads);
+            self.issue(
+                e,
+                sram,
+                at(0),
+                height,
+                width * unit,
+                if height == 1 { width } else { self.row_pitch } * unit,
+                pads,
+            );
             return;
         }
         // Pads beyond the four bits of their fields, or rows too far apart: row by row.

@@ -7,14 +7,14 @@
 //! and passes, in one instruction as far as its micro-ops fit. Elements of weights that are all zero are left out.
 
 use crate::JitError;
-use crate::emit::Emitter;
-use crate::layout::Geometry;
+use crate::emit::{Emitter, Operands};
+use crate::layout::{Dims, Geometry};
 use crate::lower::{Post, Window, WindowKind};
 use crate::nest::{Axis, Nest};
 use crate::tile::{self, Demand, Order, Params, Parts, Tile};
 use crate::transfer::{Picture, each_block};
 use std::ops::Range;
-use tandem_isa::{Alu, AluOpcode, Gemm, Lane, Load, MemoryType, Requant, Role, Store, Uop};
+use tandem_isa::{Alu, AluOpcode, Gemm, HwConfig, Lane, Load, MemoryType, Requant, Role, Store, Uop};
 
 /// An output tile: pixels and cells, and its place in ACC.
 struct Output {
@@ -95,8 +95,9 @@ struct Halves<K> {
 }
 
 impl<K: PartialEq> Halves<K> {
-    fn new(contexts: usize, size: usize) -> Self {
-        Self { contexts, size, loads: 0, held: None }
+    /// `first` tells which part is filled first.
+    fn new(contexts: usize, size: usize, first: usize) -> Self {
+        Self { contexts, size, loads: first, held: None }
     }
 
     /// First element of the part that holds `key`, and whether it must be loaded first.
@@ -108,6 +109,37 @@ impl<K: PartialEq> Halves<K> {
         }
         ((self.loads - 1) % self.contexts * self.size, load)
     }
+}
+
+/// Cycles of the array from which on a tile is worth two more instructions at the ends of its layer: what they hide grows with the
+/// tile, what they cost does not.
+const LONG_TILE: usize = 4096;
+
+/// Tiles with a short first and a short last one: nothing is computed while the first is loaded and the last is stored.
+fn short_ends(outputs: Vec<Output>) -> Vec<Output> {
+    const PART: usize = 4;
+    let count = outputs.len();
+    let mut shortened = Vec::with_capacity(count + 2);
+    for (at, output) in outputs.into_iter().enumerate() {
+        let Range { start, end } = output.rows;
+        let part = (end - start).div_ceil(PART);
+        let mut cuts = vec![start];
+        if end - start >= PART && at == 0 {
+            cuts.push(start + part);
+        }
+        if end - start >= PART && at + 1 == count {
+            cuts.push(end - part);
+        }
+        cuts.push(end);
+        let piece = |cut: &[usize]| Output {
+            rows: cut[0]..cut[1],
+            cells: output.cells.clone(),
+            columns: output.columns.clone(),
+            ..output
+        };
+        shortened.extend(cuts.windows(2).map(piece));
+    }
+    shortened
 }
 
 /// Pieces of `0..n` of `size`.
@@ -122,21 +154,32 @@ impl Schedule<'_> {
         let in_cells = g.blocks(self.layer.input.c);
         let held = tile::held_params(g, &self.demand, tile.cells, tile.all_params);
         let parts = Parts::new(g, &self.demand, &tile);
-        let (inp_contexts, wgt_contexts) = (parts.inp_contexts(&tile), parts.wgt_contexts(&tile));
-        let mut inp = Halves::new(inp_contexts, tile::inp_capacity(config, g, self.lanes, inp_contexts));
-        let mut wgt = Halves::new(wgt_contexts, tile::wgt_capacity(config, self.lanes, wgt_contexts));
+        // What is loaded once takes a half too where that is enough: the other one is the next layer's.
+        let (inp_elements, wgt_elements) = tile::group_elements(g, &self.demand, &tile);
+        let inp_size = |contexts| tile::inp_capacity(config, g, self.lanes, contexts);
+        let wgt_size = |contexts| tile::wgt_capacity(config, self.lanes, contexts);
+        let contexts = |wanted, fits: bool| if fits { tile.contexts } else { wanted };
+        let inp_contexts = contexts(parts.inp_contexts(&tile), inp_elements <= inp_size(tile.contexts));
+        let wgt_contexts = contexts(parts.wgt_contexts(&tile), wgt_elements <= wgt_size(tile.contexts));
+        let mut inp = Halves::new(inp_contexts, inp_size(inp_contexts), e.tiles());
+        let mut wgt = Halves::new(wgt_contexts, wgt_size(wgt_contexts), e.tiles());
         let acc_contexts = parts.acc_contexts(&tile);
         let acc_base = tile::param_vectors(held);
         let acc_cap = tile::acc_capacity(config, held, acc_contexts);
         let [kh, kw] = self.layer.slide.kernel;
-        let (mut groups, mut params) = (0, None);
-        for (tiles, mut output) in self.outputs().into_iter().enumerate() {
-            output.acc = acc_base + tiles % acc_contexts * acc_cap;
-            e.begin_tile(tiles, acc_contexts);
+        let mut params = None;
+        let mut outputs = self.outputs();
+        if parts.groups == 1 && inp_contexts > 1 && tile::cycles_of_tile(g, &self.demand, &tile) >= LONG_TILE {
+            outputs = short_ends(outputs);
+        }
+        for mut output in outputs {
+            output.acc = acc_base + e.tiles() % acc_contexts * acc_cap;
             self.load_params(e, &output.cells, &mut params);
             let mut first = true;
-            if !self.lanes {
-                self.reset(e, &output);
+            let place = output.acc..output.acc + self.vectors(&output) * output.rows.len() * output.columns.len();
+            e.claim(&place);
+            if self.adds(e.config()) {
+                e.make_zero(place.clone());
             }
             let depths = if self.lanes { output.cells.clone() } else { 0..in_cells };
             for depth in pieces(depths.len(), tile.depth) {
@@ -148,9 +191,22 @@ impl Schedule<'_> {
                         let (inp, inp_load) = inp.place((picture, sum.clone()));
                         let (wgt, wgt_load) = wgt.place((output.cells.clone(), sum));
                         let load = Group { depth: depth.clone(), tap_rows: tap_rows.clone(), tap_columns, inp, wgt };
-                        e.begin_load(groups, tile.contexts);
-                        if self.passes > 0 && wgt_load {
+                        let uses = Operands { inp: inp..inp + inp_elements, wgt: wgt..wgt + wgt_elements };
+                        let loads = Operands {
+                            inp: if inp_load { uses.inp.clone() } else { 0..0 },
+                            wgt: if wgt_load { uses.wgt.clone() } else { 0..0 },
+                        };
+                        let reads = if inp_load { self.reads(&output, &load) } else { Vec::new() };
+                        if inp_load && wgt_load && self.passes > 0 {
+                            // Weights need not wait for the layer before to be stored.
+                            e.begin_load(uses.clone(), &Operands { inp: 0..0, ..loads.clone() }, &[]);
                             self.load_weights(e, &output, &load);
+                            e.begin_load(uses, &Operands { wgt: 0..0, ..loads }, &reads);
+                        } else {
+                            e.begin_load(uses, &loads, &reads);
+                            if self.passes > 0 && wgt_load {
+                                self.load_weights(e, &output, &load);
+                            }
                         }
                         if inp_load {
                             self.load_input(e, &output, &load);
@@ -163,15 +219,15 @@ impl Schedule<'_> {
                             self.gemm(e, &output, &load);
                         }
                         e.end_group();
-                        groups += 1;
                         first = false;
                     }
                 }
             }
-            self.post(e, &output);
+            let cleared = self.post(e, &output);
+            e.know_zero(place.clone(), cleared);
             e.begin_store();
             self.store(e, &output);
-            e.end_store();
+            e.end_store(place, self.writes(&output));
         }
     }
 
@@ -200,6 +256,11 @@ impl Schedule<'_> {
         }
     }
 
+    /// Whether the sums of a tile begin with what ACC holds, which must be zero.
+    fn adds(&self, config: &HwConfig) -> bool {
+        !self.lanes || (self.passes > 0 && config.has_requant_flags())
+    }
+
     fn vectors(&self, out: &Output) -> usize {
         out.cells.len() * self.geometry.out_per_cell
     }
@@ -216,6 +277,8 @@ impl Schedule<'_> {
         if held.as_ref() == Some(&wanted) {
             return;
         }
+        e.claim(&(0..wanted.len()));
+        e.know_zero(0..wanted.len(), false);
         let base = self.constants.params / e.config().acc_elem_bytes() as u32;
         e.issue(Load {
             memory_type: MemoryType::Acc,
@@ -235,12 +298,6 @@ impl Schedule<'_> {
             Params::None | Params::Shared => (0, 0),
             Params::PerVector => (tile::param_vectors(first), tile::param_vectors(1)),
         }
-    }
-
-    fn reset(&self, e: &mut Emitter<'_>, out: &Output) {
-        let count = out.rows.len() * out.columns.len() * self.vectors(out);
-        let base = Uop { dst: out.acc as u32, src: 0, wgt: 0 };
-        e.issue_nest(base, &[Axis::new(count, 1, 0, 0)], Gemm { reset: true, ..Gemm::default() });
     }
 
     fn load_weights(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
@@ -263,7 +320,7 @@ impl Schedule<'_> {
             });
         };
         if self.lanes {
-            let per_cell = lane_elements(kh * kw * self.passes, g);
+            let per_cell = lane_elements(kh * tile::lane_row(g, &self.demand).pitch, g);
             let elements = self.lane_range(group);
             load(e, group.wgt, out.cells.start * per_cell + elements.start, out.cells.len(), elements.len(), per_cell);
             return;
@@ -291,11 +348,11 @@ impl Schedule<'_> {
         first / per_element..(first + count).div_ceil(per_element)
     }
 
-    /// First tap and number of taps of a lane-wise group in the order of its weights: `[tap][pass]`.
+    /// First weight vector and number of weight vectors of a lane-wise group, in the order of its weights: `[tap][pass]`.
     fn lane_taps(&self, group: &Group) -> (usize, usize) {
-        let kw = self.layer.slide.kernel[1];
-        let first = (group.tap_rows.start * kw + group.tap_columns.start) * self.passes;
-        (first, group.tap_rows.len() * group.tap_columns.len() * self.passes)
+        let pitch = tile::lane_row(&self.geometry, &self.demand).pitch;
+        let first = group.tap_rows.start * pitch + group.tap_columns.start * self.passes;
+        (first, (group.tap_rows.len() - 1) * pitch + group.tap_columns.len() * self.passes)
     }
 
     /// Rows and columns of the input that a group reads, relative to the image: they may begin before it or end behind it.
@@ -307,6 +364,40 @@ impl Schedule<'_> {
         (begin, tile::reach(pixels.len(), slide.stride[axis], taps.len(), slide.dilation[axis]))
     }
 
+    /// Bytes of DRAM that a group reads of the input.
+    fn reads(&self, out: &Output, group: &Group) -> Vec<Range<u64>> {
+        let image = self.layer.input;
+        let (y, rows) = self.window(out, group, 0);
+        let begin = y.clamp(0, image.h as isize) as usize;
+        let end = (y + rows as isize).clamp(begin as isize, image.h as isize) as usize;
+        let (pitch, whole) = (self.layer.row_pitch, Dims { h: self.layer.rows_in_dram, ..image });
+        self.rows_in_dram(self.input, whole, out.group, &group.depth, begin * pitch..(end * pitch).min(whole.h))
+    }
+
+    /// Bytes of DRAM that a tile writes.
+    fn writes(&self, out: &Output) -> Vec<Range<u64>> {
+        self.rows_in_dram(self.output, self.layer.output, out.group, &out.cells, out.rows.clone())
+    }
+
+    /// Whole rows of some cells of the activation at byte `at`.
+    fn rows_in_dram(
+        &self,
+        at: u32,
+        image: Dims,
+        group: usize,
+        cells: &Range<usize>,
+        rows: Range<usize>,
+    ) -> Vec<Range<u64>> {
+        let g = &self.geometry;
+        let row_bytes = (image.w * g.batch * g.cell) as u64;
+        let first = group * g.blocks(image.c);
+        let byte = |cell: usize, row: usize| u64::from(at) + ((first + cell) * image.h + row) as u64 * row_bytes;
+        if rows.len() == image.h {
+            return vec![byte(cells.start, 0)..byte(cells.end, 0)];
+        }
+        cells.clone().map(|cell| byte(cell, rows.start)..byte(cell, rows.end)).collect()
+    }
+
     fn load_input(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
         let (g, image) = (&self.geometry, self.layer.input);
         let (y, rows) = self.window(out, group, 0);
@@ -315,11 +406,12 @@ impl Schedule<'_> {
         let blocks = g.blocks(image.c);
         for (k, cell) in group.depth.clone().enumerate() {
             let sram = group.inp + k * rows * columns * g.inp_per_cell;
-            let plane = base + (out.group * blocks + cell) * image.h * image.w * g.inp_per_cell;
+            let plane = base + (out.group * blocks + cell) * self.layer.rows_in_dram * image.w * g.inp_per_cell;
             let picture = Picture {
                 plane,
                 height: image.h,
                 width: image.w,
+                row_pitch: self.layer.row_pitch * image.w,
                 unit: g.inp_per_cell,
                 pad_value: self.layer.pad_value,
             };
@@ -391,9 +483,11 @@ impl Schedule<'_> {
             wgt: weight(group.wgt * g.block_in + skipped * unit) as u32,
         };
         let passes = self.passes.max(1);
-        let taps = [group.tap_rows.len(), group.tap_columns.len()];
-        let tap_row =
-            |count: usize| Axis::new(count, 0, slide.dilation[0] * columns * unit, weight(taps[1] * passes * unit));
+        let row = tile::lane_row(g, &self.demand);
+        let whole_row = group.tap_columns.len() == slide.kernel[1];
+        let at_once = if whole_row && !max { row.at_once } else { 1 };
+        let taps = [group.tap_rows.len(), group.tap_columns.len() / at_once];
+        let tap_row = |count: usize| Axis::new(count, 0, slide.dilation[0] * columns * unit, weight(row.pitch * unit));
         let tap_column = |count: usize| Axis::new(count, 0, slide.dilation[1] * unit, weight(passes * unit));
         let pass = |count: usize| Axis::new(count, 0, 0, weight(unit));
         let pixels = [
@@ -405,8 +499,9 @@ impl Schedule<'_> {
             Axis::new(unit, 1, 1, weight(1)),
         ];
         let sums = [tap_row(taps[0]), tap_column(taps[1]), pass(passes)];
-        // What comes before anything is summed takes the place of what ACC holds; then the rest of the first tap, of the
-        // first row and of the window.
+        // Where ACC is not zero, what comes before anything is summed takes the place of what it holds; then the rest of the
+        // first tap, of the first row and of the window.
+        let first = first && !self.adds(e.config());
         let parts: Vec<(Uop, Vec<Axis>)> = if first {
             let from = |axis: Axis| Uop { src: base.src + axis.src as u32, wgt: base.wgt + axis.wgt as u32, ..base };
             vec![
@@ -423,19 +518,22 @@ impl Schedule<'_> {
             if sums.iter().any(|axis| axis.count == 0) {
                 continue;
             }
-            let insn = Lane { overwrite: first && part == 0, max, ..Lane::default() };
+            let more_taps = at_once as u32 - 1;
+            let insn = Lane { overwrite: first && part == 0, max, more_taps, ..Lane::default() };
             let axes = [&sums[..], &pixels, &vectors].concat();
             steps.extend(Nest::new(e.config(), e.config().inp_depth(), base, &axes, &[]).steps(e.config(), insn));
         }
         e.issue_all(steps);
     }
 
-    fn post(&self, e: &mut Emitter<'_>, out: &Output) {
+    /// Turns the sums of a tile into results, and says whether ACC is zero then.
+    fn post(&self, e: &mut Emitter<'_>, out: &Output) -> bool {
         let pixels = out.rows.len() * out.columns.len();
         let unit = self.geometry.out_per_cell;
         match &self.layer.post {
             Post::Requant { mode, .. } => {
-                let insn = Requant { mode: *mode, saturate: true, ..Requant::default() };
+                let clear = e.config().has_requant_flags();
+                let insn = Requant { mode: *mode, saturate: true, clear, ..Requant::default() };
                 let (first, step) = self.params_at(out);
                 // Parameters change with the vector, and reading them takes time: pixels are the inner loop.
                 let mut axes = vec![
@@ -453,13 +551,15 @@ impl Schedule<'_> {
                 });
                 let steps = steps.collect();
                 e.issue_all(steps);
+                clear
             }
-            Post::Clamp(None) => {}
+            Post::Clamp(None) => false,
             Post::Clamp(Some((lo, hi))) => {
                 let insn =
                     Alu { alu_opcode: AluOpcode::Clamp, use_imm: true, imm: clamp_imm(*lo, *hi), ..Alu::default() };
                 let base = Uop { dst: out.acc as u32, src: out.acc as u32, wgt: 0 };
                 e.issue_nest(base, &[Axis::new(self.vectors(out) * pixels, 1, 1, 0)], insn);
+                false
             }
         }
     }
@@ -494,9 +594,9 @@ pub(crate) fn clamp_imm(lo: i32, hi: i32) -> i32 {
     i32::from(i16::from_le_bytes([lo as u8, hi as u8]))
 }
 
-/// Weight elements that a cell's lane-wise taps occupy.
-fn lane_elements(taps: usize, g: &Geometry) -> usize {
-    taps.div_ceil(tile::taps_per_element(g))
+/// Elements that so many weight vectors of a lane-wise cell occupy.
+fn lane_elements(vectors: usize, g: &Geometry) -> usize {
+    vectors.div_ceil(tile::taps_per_element(g))
 }
 
 fn constants(
@@ -544,13 +644,14 @@ fn constants(
             bytes
         }
         WindowKind::Lane { weights } => {
-            let per_cell = lane_elements(taps * weights.len(), g) * g.block_in * g.block_out;
+            let pitch = tile::lane_row(g, &demand(layer)).pitch;
+            let per_cell = lane_elements(kh * pitch, g) * g.block_in * g.block_out;
             let mut bytes = vec![0u8; out_cells * per_cell];
             for channel in 0..layer.output.c {
                 let (cell, within) = (channel / g.cell, channel % g.cell);
                 for tap in 0..taps {
                     for (pass, weights_of_pass) in weights.iter().enumerate() {
-                        let slot = tap * weights.len() + pass;
+                        let slot = tap / kw * pitch + tap % kw * weights.len() + pass;
                         bytes[cell * per_cell + slot * g.cell + within] = weights_of_pass[channel * taps + tap] as u8;
                     }
                 }

@@ -161,7 +161,8 @@ impl Checker {
                     }
                     Insn::Lane(i) => {
                         let first = src / parts * elements;
-                        (first..first + elements).try_for_each(|index| self.access(here, Memory::Inp, index, false))?;
+                        let last = first + elements + i.more_taps as usize;
+                        (first..last).try_for_each(|index| self.access(here, Memory::Inp, index, false))?;
                         if !i.max {
                             let (element, _) = semantics::lane_weight(config, wgt, 0);
                             self.access(here, Memory::Wgt, element, false)?;
@@ -177,6 +178,12 @@ impl Checker {
                         if i.alu_opcode != tandem_isa::AluOpcode::Mov {
                             self.access(here, Memory::Acc, dst, false)?;
                         }
+                    }
+                    Insn::Requant(i) if i.from_inp => {
+                        let first = src / parts * elements;
+                        (first..first + elements).try_for_each(|index| self.access(here, Memory::Inp, index, false))?;
+                        let param = i.param as usize;
+                        (param..param + 4).try_for_each(|index| self.access(here, Memory::Acc, index, false))?;
                     }
                     Insn::Requant(_) => {
                         (src..src + 4).try_for_each(|index| self.access(here, Memory::Acc, index, false))?;
