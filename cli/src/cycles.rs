@@ -1,12 +1,12 @@
 //! Where the cycles of simulated hardware went: tables for people, JSON for programs.
 
-use crate::simulation::{Simulation, memory_name};
+use crate::simulation::{Simulation, memory_json, memory_words};
 use crate::table::{grouped, percent, table};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use tandem_driver::Counters;
 use tandem_isa::{HwConfig, Queue};
-use tandem_sim::tsim::{Activity, DramModel, Occupancy, UnitCycles, UnitState};
+use tandem_sim::tsim::{Activity, Occupancy, UnitCycles, UnitState};
 
 /// Queues of instructions, in the order of [`Activity::insn_queues`].
 const INSN_QUEUES: [&str; 3] = ["load", "compute", "store"];
@@ -35,7 +35,6 @@ impl Cycles<'_> {
     pub fn json(&self) -> Map<String, Value> {
         let activity = self.simulation.activity();
         let cycles = activity.cycles;
-        let memory = self.simulation.memory();
         let units: Map<String, Value> =
             units(&activity).into_iter().map(|(name, unit)| (name.to_owned(), states_json(unit))).collect();
         let queues: Map<String, Value> = INSN_QUEUES
@@ -53,13 +52,7 @@ impl Cycles<'_> {
             "cycles": cycles,
             "cycles_per_sample": self.samples.map(|samples| ratio(cycles, samples)),
             "cycles_source": "measured on the simulated hardware",
-            "dram": {
-                "name": memory_name(&memory),
-                "latency_cycles": memory.latency,
-                "bits_per_cycle": (memory.bits_per_cycle != DramModel::UNLIMITED).then_some(memory.bits_per_cycle),
-                "outstanding_reads": memory.outstanding_reads,
-                "outstanding_writes": memory.outstanding_writes,
-            },
+            "dram": memory_json(&self.simulation.memory()),
             "stress": self.simulation.stress(),
             "gemm_macs": self.gemm_macs(),
             "useful_macs": self.useful_macs,
@@ -126,22 +119,11 @@ impl Cycles<'_> {
 
     /// The memory and the stress in words.
     fn timing(&self) -> String {
-        let memory = self.simulation.memory();
-        let width = match memory.bits_per_cycle {
-            DramModel::UNLIMITED => "as wide as the bus".to_owned(),
-            bits => format!("{bits} bits a cycle"),
-        };
-        let bursts = memory.outstanding_reads;
         let stress = match self.simulation.stress() {
             Some(seed) => format!(", every channel held up at random (seed {seed})"),
             None => String::new(),
         };
-        format!(
-            "memory '{}' ({} cycle{} latency, {width}, {bursts} bursts in flight){stress}",
-            memory_name(&memory),
-            memory.latency,
-            if memory.latency == 1 { "" } else { "s" }
-        )
+        memory_words(&self.simulation.memory()) + &stress
     }
 
     /// A row for each unit: how many of its cycles it spent in which state.

@@ -6,6 +6,7 @@
 
 mod backend;
 mod board;
+mod bottleneck;
 mod built;
 mod curves;
 mod cycles;
@@ -34,6 +35,7 @@ mod request;
 mod session;
 mod simulation;
 mod smi;
+mod solo;
 mod stdout;
 mod svg;
 mod table;

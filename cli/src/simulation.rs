@@ -159,6 +159,32 @@ pub fn memory_name(memory: &DramModel) -> String {
     preset.map_or_else(numbers, str::to_owned)
 }
 
+/// A memory in words.
+pub fn memory_words(memory: &DramModel) -> String {
+    let width = match memory.bits_per_cycle {
+        DramModel::UNLIMITED => "as wide as the bus".to_owned(),
+        bits => format!("{bits} bits a cycle"),
+    };
+    format!(
+        "memory '{}' ({} cycle{} latency, {width}, {} bursts in flight)",
+        memory_name(memory),
+        memory.latency,
+        if memory.latency == 1 { "" } else { "s" },
+        memory.outstanding_reads
+    )
+}
+
+/// A memory for programs.
+pub fn memory_json(memory: &DramModel) -> serde_json::Value {
+    serde_json::json!({
+        "name": memory_name(memory),
+        "latency_cycles": memory.latency,
+        "bits_per_cycle": (memory.bits_per_cycle != DramModel::UNLIMITED).then_some(memory.bits_per_cycle),
+        "outstanding_reads": memory.outstanding_reads,
+        "outstanding_writes": memory.outstanding_writes,
+    })
+}
+
 /// A memory, for clap.
 pub fn dram(text: &str) -> Result<DramModel, String> {
     if let Some(preset) = DramModel::preset(text) {

@@ -205,6 +205,13 @@ fn simulated_hardware_is_told_apart_from_what_is_measured() {
     for words in ["counted by the simulated hardware", "memory 'zynq'", "4 on the simulated hardware"] {
         assert!(html.contains(words), "{words}");
     }
+    let roofline = section(&html, "roofline");
+    for words in ["largest stall", "its cycles", "what would remove it"] {
+        assert!(roofline.contains(words), "{words}");
+    }
+    // Every node on the hardware that is listed has its stall.
+    let rows: Vec<&str> = roofline.split("<tr>").filter(|row| row.contains("<td>tsim</td>")).collect();
+    assert!(!rows.is_empty() && rows.iter().all(|row| !row.contains("<td class=\"n\">-</td>")), "{rows:?}");
     assert!(!html.contains("Estimated"), "{path}");
 }
 

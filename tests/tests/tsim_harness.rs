@@ -6,7 +6,7 @@ use std::time::Duration;
 use tandem_driver::{Bus, Bytes, DmaBuf, Waited};
 use tandem_isa::{ErrorCode, HwConfig, Queue, Reg, control, encode_all, parse};
 use tandem_sim::tsim::{
-    BuildStep, DramModel, Model, Timeline, TsimBus, TsimError, TsimMonitor, TsimOptions, UnitState, Variant,
+    BuildStep, DramModel, Model, Timeline, TsimBus, TsimError, TsimMonitor, TsimOptions, UnitCycles, UnitState, Variant,
 };
 use tandem_tests::tool;
 
@@ -204,6 +204,9 @@ fn the_slices_of_a_timeline_add_up_to_the_counters() {
     let (timeline, activity) = (bench.monitor.timeline(), bench.monitor.total_activity());
     for unit in Queue::ALL {
         assert_eq!(timeline.cycles(Some(unit)), *activity.unit(unit), "{unit}");
+        let by_instruction = timeline.by_instruction(unit);
+        let covered: u64 = by_instruction.values().map(UnitCycles::total).sum();
+        assert_eq!(covered + activity.unit(unit).of(UnitState::Idle), activity.cycles, "{unit}: {by_instruction:?}");
     }
     assert_eq!(timeline.cycles(None), activity.fetch);
     assert_eq!(timeline.activity(), &activity);

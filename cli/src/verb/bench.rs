@@ -4,6 +4,7 @@ mod gpu;
 mod kernels;
 pub mod peaks;
 mod tuner;
+mod vta;
 
 use crate::Outcome;
 use anyhow::Result;
@@ -26,6 +27,13 @@ pub enum Verb {
     Gpu(gpu::Options),
     /// Compare how many trials searches for schedules need, on layers all of whose schedules were measured.
     Tuner(tuner::Options),
+    /// Count the cycles of layers and networks on the accelerator's hardware, beside what it could do at most.
+    ///
+    /// Every layer is compiled alone and run once on the Verilated hardware, and its result is compared with that of the functional
+    /// simulator; exit code 1 where one differs. The roof of a layer is the larger of two numbers of cycles: its multiply-accumulates at
+    /// the array's rate (depthwise layers and pooling: at that of the lanes), and its bytes, each operand and result once, at the
+    /// memory's rate. What is beyond the useful cycles is told by what the compute unit did instead. Cycles are simulated.
+    Vta(vta::Options),
 }
 
 /// Runs the verb.
@@ -35,5 +43,6 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
         Verb::Peaks(options) => peaks::run(options),
         Verb::Gpu(options) => gpu::run(options),
         Verb::Tuner(options) => tuner::run(options),
+        Verb::Vta(options) => vta::run(options),
     }
 }

@@ -11,26 +11,31 @@ mod split;
 mod timeline;
 
 use super::run::at_least_one;
+use crate::bottleneck::Account;
 use crate::labels::{Label, Labelled};
 use crate::limits::Limits;
 use crate::machine::{Accelerator, CycleSource};
 use crate::measuring::{self, Cycles, Runs};
-use crate::options::{DeviceOptions, InputOptions, ModelOptions};
+use crate::options::{DeviceKind, DeviceOptions, InputOptions, ModelOptions};
 use crate::placing::{Costs, Placed, beside, shown};
 use crate::request::PlaceOptions;
 use crate::session::Session;
+use crate::solo::Solo;
 use crate::{Outcome, file, input, labels, model, power, stdout};
 use anyhow::{Result, bail};
 use clap::Args;
+use std::collections::HashMap;
 use std::path::PathBuf;
-use tandem_graph::Graph;
+use tandem_graph::{Graph, NodeId};
 use tandem_ops::cpu::Level;
-use tandem_plan::Device;
+use tandem_plan::{Device, alone, extract};
 use tandem_tensor::Tensor;
 
 /// Samples where none are given: of the host, and of simulated hardware, which is slow.
 const SAMPLES: usize = 40;
 const COUNTED: usize = 4;
+/// The seed of the inputs of nodes that simulated hardware runs alone, whose cycles do not depend on them.
+const SEED: u64 = 1;
 
 /// Options of `tandem report`.
 #[derive(Args)]
@@ -71,6 +76,8 @@ struct Facts<'a> {
     graph: Graph,
     costs: Costs,
     placed: Placed,
+    /// Where the cycles of the longest nodes on simulated hardware went.
+    accounts: HashMap<usize, Account>,
     runs: Runs,
     /// Where simulated hardware ran, whose cycles `runs` has and whose time it has not.
     hardware: Option<Session>,
@@ -106,6 +113,7 @@ fn gather(options: &Options) -> Result<Facts<'_>> {
         true => costs.place(&graph, &options.place.request())?,
         false => costs.as_planned(&graph, &Session::open(graph.clone(), device, &options.place)?.plan)?,
     };
+    let accounts = accounts(&graph, &costs, &placed, device)?;
     let open = |device: &DeviceOptions| Session::planned(placed.plan.clone(), graph.clone(), device);
     let (mut hardware, mut cycles, mut outputs) = (None, Cycles::new(), None);
     let host = beside(device);
@@ -123,7 +131,32 @@ fn gather(options: &Options) -> Result<Facts<'_>> {
     let mut runs = Runs::of(session, &samples, options.in_flight, &cycles)?;
     let outputs = outputs.unwrap_or_else(|| std::mem::take(&mut runs.outputs));
     let title = options.model.model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Facts { options, title, graph, costs, placed, runs, hardware, outputs, truth, limits })
+    Ok(Facts { options, title, graph, costs, placed, accounts, runs, hardware, outputs, truth, limits })
+}
+
+/// Where the cycles of those nodes went that take the most time on simulated hardware, each alone there.
+fn accounts(graph: &Graph, costs: &Costs, placed: &Placed, device: &DeviceOptions) -> Result<HashMap<usize, Account>> {
+    let mut accounts = HashMap::new();
+    let Some(index) = costs.devices.iter().position(|measured| measured.name == DeviceKind::Tsim.name()) else {
+        return Ok(accounts);
+    };
+    let Some(config) = &costs.devices[index].config else { return Ok(accounts) };
+    let seconds = |n: usize| placed.problem.cost(n, index).map_or(0.0, |cost| cost.seconds);
+    let mut nodes: Vec<usize> = (0..graph.nodes.len()).filter(|&n| placed.placement.assignment[n] == index).collect();
+    nodes.sort_by(|&a, &b| seconds(b).total_cmp(&seconds(a)));
+    if nodes.is_empty() {
+        return Ok(accounts);
+    }
+    let solo = Solo::open(config, &device.simulation)?;
+    for n in nodes.into_iter().take(roofline::LISTED) {
+        let node = extract(graph, &alone(graph, NodeId(n)));
+        // What the compiler refuses only when it sees it has no account.
+        if let Ok(prepared) = solo.prepare(&node, &tandem_jit::Options::default(), SEED)? {
+            let ran = solo.run(&prepared)?;
+            accounts.insert(n, prepared.account(&ran, solo.config(), solo.memory()));
+        }
+    }
+    Ok(accounts)
 }
 
 type Samples = (Option<Vec<Vec<Tensor>>>, Option<(Vec<Label>, usize)>);

@@ -1,5 +1,6 @@
 //! A picture of launches: one track a unit, one slice an instruction, in the format that Chrome and Perfetto open.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 
@@ -15,6 +16,8 @@ const DRAWN: u64 = 16;
 /// The tracks, in the order of their numbers; the units first.
 const TRACKS: [&str; 8] =
     ["load", "compute", "store", "fetch", "program", "load stalls", "compute stalls", "store stalls"];
+/// How the text of a GEMM begins that clears sums.
+const RESET: &str = "gemm reset";
 /// The track of the launches.
 const PROGRAM: usize = 4;
 /// The track of a unit's stalls comes so many after the unit's own.
@@ -196,6 +199,22 @@ impl Timeline {
         let launched: u64 = self.slices.iter().filter(|s| s.track == PROGRAM).map(|s| s.end - s.begin).sum();
         sum.0[UnitState::Idle as usize] = launched.saturating_sub(sum.total());
         sum
+    }
+
+    /// The cycles of a unit by the first word of its instructions' text, such as `gemm` or `load.acc`; `gemm reset` is apart from
+    /// `gemm`, as it multiplies nothing. Waits for tokens are under `wait`; what no slice covers is nowhere.
+    pub fn by_instruction(&self, unit: Queue) -> BTreeMap<&str, UnitCycles> {
+        let mut sums: BTreeMap<&str, UnitCycles> = BTreeMap::new();
+        for slice in self.slices.iter().filter(|slice| slice.track == crate::queue::lane(unit)) {
+            let name = match slice.name.split(' ').next() {
+                _ if slice.name.starts_with(RESET) => RESET,
+                Some(word) => word,
+                None => continue,
+            };
+            let sum = sums.entry(name).or_default();
+            *sum = *sum + slice.cycles;
+        }
+        sums
     }
 
     /// Writes the JSON of Chrome's trace viewer and of Perfetto.

@@ -2,8 +2,11 @@
 
 use super::Facts;
 use super::page::{Cell, note, paragraph, table, wide};
+use crate::bottleneck::{Account, Work, array, lanes};
 use crate::machine::CycleSource;
 use crate::svg::{self, Axis, colour, escaped, quantity};
+use crate::table::{grouped, percent};
+use std::collections::HashMap;
 use std::fmt::Write;
 use tandem_graph::{Graph, Node};
 use tandem_plan::Device;
@@ -15,6 +18,8 @@ const SIZE: (f64, f64) = (560.0, 400.0);
 const FRAME: (f64, f64, f64, f64) = (76.0, 34.0, 528.0, 346.0);
 /// Points that have their names beside them: those that take the most time.
 const NAMED: usize = 5;
+/// Nodes of the table.
+pub const LISTED: usize = 2 * NAMED;
 /// Width of a letter of their names, at most, on average.
 const LETTER: f64 = 6.4;
 /// The name of the roof of what does not run on the array of an accelerator.
@@ -22,6 +27,8 @@ const LANES: &str = "lanes";
 
 /// A node on a device.
 struct Point {
+    /// Its index in the graph.
+    node: usize,
     name: String,
     /// Its number in the table of nodes, and its operator.
     number: usize,
@@ -92,20 +99,15 @@ pub fn html(facts: &Facts<'_>) -> String {
     let hardest = all.iter().flat_map(|(device, points, roofs, _)| {
         points.iter().filter(|point| point.is_chosen).map(move |point| (*device, point, roofs))
     });
-    html + &longest(hardest.collect(), &names)
+    html + &longest(hardest.collect(), &names, &facts.accounts)
 }
 
 /// Operations of a node and the bytes that it cannot do without, for one of `batch` samples that share constants; `None` where it
 /// only moves data.
 fn work(graph: &Graph, node: &Node, batch: usize) -> Option<(f64, f64)> {
-    let operands: Vec<_> = node.inputs.iter().map(|&id| graph.ty(id)).collect();
-    let cost = tandem_ops::cost(&node.op, &operands).ok()?;
-    let operations = 2.0 * cost.macs as f64 + cost.element_ops as f64;
-    let bytes_in = node.inputs.iter().map(|&id| {
-        let shared = if graph.constant(id).is_some() { batch.max(1) } else { 1 };
-        graph.ty(id).bytes() as f64 / shared as f64
-    });
-    let bytes = bytes_in.chain(node.outputs.iter().map(|&id| graph.ty(id).bytes() as f64)).sum::<f64>();
+    let samples = batch.max(1) as u64;
+    let work = Work::of(graph, node, samples);
+    let (operations, bytes) = (work.operations() / samples as f64, work.bytes() as f64 / samples as f64);
     (operations > 0.0 && bytes > 0.0).then_some((operations, bytes))
 }
 
@@ -123,7 +125,7 @@ fn points(facts: &Facts<'_>, device: usize) -> Vec<Point> {
         let assigned = &placed.plan.assignments[n];
         let on_lanes = assigned.macs == 0 || assigned.op == "depthwise_conv";
         let (number, op) = (number[n], assigned.op.clone());
-        (seconds > 0.0).then_some(Point { name, number, op, intensity, rate, seconds, is_chosen, on_lanes })
+        (seconds > 0.0).then_some(Point { node: n, name, number, op, intensity, rate, seconds, is_chosen, on_lanes })
     };
     nodes.filter_map(point).collect()
 }
@@ -138,8 +140,7 @@ fn roofs(facts: &Facts<'_>, device: usize) -> (Vec<Roof>, String) {
     };
     let config = &accelerator.config;
     let clock_hz = facts.options.device.clock_hz();
-    let lanes = (config.batch() * config.block_out()) as f64;
-    let array = lanes * config.block_in() as f64;
+    let (array, lanes) = (array(config) as f64, lanes(config) as f64);
     let mut roofs = vec![roof("array", 2.0 * array * clock_hz, false), roof(LANES, 2.0 * lanes * clock_hz, false)];
     let mut source = format!(
         "By design, at the stated clock: the array does {array} MACs a cycle; depthwise layers and pooling run on the lanes, \
@@ -297,10 +298,14 @@ fn halo(text: &mut String, (x, y): (f64, f64), colour: &str, words: &str) {
     );
 }
 
-/// The nodes that take the most time, with the part of their lowest roof that they reach.
-fn longest(mut points: Vec<(usize, &Point, &Vec<Roof>)>, names: &[String]) -> String {
+/// The nodes that take the most time, with the part of their lowest roof that they reach, and what holds them up where that is known.
+fn longest(
+    mut points: Vec<(usize, &Point, &Vec<Roof>)>,
+    names: &[String],
+    accounts: &HashMap<usize, Account>,
+) -> String {
     points.sort_by(|a, b| b.1.seconds.total_cmp(&a.1.seconds));
-    let rows = points.into_iter().take(2 * NAMED).map(|(device, point, roofs)| {
+    let rows = points.into_iter().take(LISTED).map(|(device, point, roofs)| {
         let bound = |roof: &Roof| if roof.is_memory { point.intensity * roof.rate } else { roof.rate };
         let compute = roofs.iter().filter(|roof| !roof.is_memory && (roof.name != LANES || point.on_lanes));
         let compute = compute.min_by(|a, b| a.rate.total_cmp(&b.rate));
@@ -321,9 +326,33 @@ fn longest(mut points: Vec<(usize, &Point, &Vec<Roof>)>, names: &[String]) -> St
             }
             None => cells.extend([Cell::none(), Cell::none()]),
         }
+        match accounts.get(&point.node) {
+            Some(account) => {
+                let (part, cycles) = account.largest();
+                let share = percent(Some(cycles as f64 / account.cycles().max(1) as f64));
+                let shown = format!("{}, {share}", grouped(cycles));
+                cells.push(Cell::text(part.words()));
+                cells.push(Cell::number(cycles as f64, &shown));
+                cells.push(Cell::text(account.remedy()));
+            }
+            None if accounts.is_empty() => {}
+            None => cells.extend([Cell::none(), Cell::none(), Cell::none()]),
+        }
         cells
     });
-    let header = ["#", "node", "device", "time", "reached", "intensity", "lowest roof", "part of it"];
-    let html = table(&header, &[0, 3, 4, 5, 7], rows, true);
-    format!("<h3>Where the time goes</h3>\n{}", wide(&html, "Nodes that take the most time"))
+    let mut header = vec!["#", "node", "device", "time", "reached", "intensity", "lowest roof", "part of it"];
+    let mut numbers = vec![0, 3, 4, 5, 7];
+    if !accounts.is_empty() {
+        header.extend(["largest stall", "its cycles", "what would remove it"]);
+        numbers.push(9);
+    }
+    let html = table(&header, &numbers, rows, true);
+    let told = match accounts.is_empty() {
+        true => String::new(),
+        false => note(
+            "The stall of a node on simulated hardware is that of a run of it alone: what the compute unit did in most of the cycles \
+             beyond the useful ones.",
+        ),
+    };
+    format!("<h3>Where the time goes</h3>\n{told}{}", wide(&html, "Nodes that take the most time"))
 }
