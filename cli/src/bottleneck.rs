@@ -142,11 +142,16 @@ fn read_bytes(graph: &Graph, node: &Node, at: usize) -> u64 {
 
 /// Multiply-accumulates that the array does in a cycle.
 pub fn array(config: &HwConfig) -> u64 {
-    lanes(config) * config.block_in() as u64
+    vector(config) * config.block_in() as u64
 }
 
 /// Multiply-accumulates that the lanes do in a cycle.
 pub fn lanes(config: &HwConfig) -> u64 {
+    vector(config) * config.lane_taps() as u64
+}
+
+/// Lanes.
+fn vector(config: &HwConfig) -> u64 {
     (config.batch() * config.block_out()) as u64
 }
 
@@ -165,7 +170,7 @@ impl Roofs {
     pub fn of(work: &Work, config: &HwConfig, dram: &DramModel) -> Roofs {
         let compute = match (work.on_lanes, work.macs) {
             (false, macs) => macs.div_ceil(array(config)),
-            (true, 0) => work.element_ops.div_ceil(lanes(config)),
+            (true, 0) => work.element_ops.div_ceil(vector(config)),
             (true, macs) => macs.div_ceil(lanes(config)),
         };
         Roofs { compute, memory: memory_cycles(work.read_bytes, work.write_bytes, config, dram) }
