@@ -16,7 +16,7 @@ pub struct Scratchpads {
     pub(crate) wgt: Vec<u8>,
     pub(crate) acc: Vec<i32>,
     pub(crate) out: Option<Vec<u8>>,
-    /// A copy of WGT in the order that the GEMM kernel reads; whatever writes `wgt` repacks it.
+    /// A copy of INP and WGT in the form that the GEMM kernel reads; whatever writes `inp` or `wgt` repacks it.
     pub(crate) packed: Packed,
 }
 
