@@ -22,11 +22,10 @@ impl Cleared {
     }
 
     /// Keeps the bytes of an accumulator that has become zero.
-    pub fn keep(&mut self, index: usize, bytes: impl ExactSizeIterator<Item = u8>) {
-        let (lanes, start) = (bytes.len(), index * bytes.len());
-        if let (Some(mark), Some(kept)) = (self.marks.get_mut(index), self.bytes.get_mut(start..start + lanes)) {
-            *mark = true;
-            kept.iter_mut().zip(bytes).for_each(|(kept, byte)| *kept = byte);
+    #[inline]
+    pub fn keep<const L: usize>(&mut self, index: usize, bytes: &[u8; L]) {
+        if let (Some(mark), Some(kept)) = (self.marks.get_mut(index), self.bytes.as_chunks_mut().0.get_mut(index)) {
+            (*mark, *kept) = (true, *bytes);
         }
     }
 

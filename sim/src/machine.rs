@@ -10,6 +10,7 @@ use crate::loops::{Axis, Bounds, Indices, Loops, UopLayout};
 use crate::queue::{FIFOS, Progress, Stream, pops, pushes};
 use crate::random::Random;
 use crate::scratch::Scratchpads;
+use crate::sums::Sums;
 use crate::timing::Timing;
 use crate::transfer::{self, OutOrder, Rows};
 use crate::{Fault, SimCounters, SimError};
@@ -92,6 +93,8 @@ pub struct Machine {
     trace: Trace,
     /// The micro-ops of the instruction at hand.
     uops: Vec<Indices>,
+    /// The lists of the GEMM at hand.
+    sums: Sums,
 }
 
 /// The stream of the last launch, kept because programs are launched many times.
@@ -167,6 +170,7 @@ impl Machine {
             counters: SimCounters::default(),
             trace: Trace::default(),
             uops: Vec::new(),
+            sums: Sums::default(),
         }
     }
 
@@ -463,25 +467,26 @@ impl Machine {
             checker.arithmetic(here, insn, &loops, first..end, &self.uops, &self.config)?;
         }
         let part = Part { loops: &loops, outer: first..end, uops: &self.uops };
-        let lanes = self.config.out_elem_bytes();
+        let (lanes, kernel) = (self.config.out_elem_bytes(), self.options.kernel);
         let Scratchpads { inp, wgt, acc, packed, out, cleared, .. } = &mut self.pads;
         let writes_out = match insn {
             Insn::Gemm(i) => {
                 if i.reset {
-                    lanes::clear(&part, acc, lanes);
+                    lanes::clear(kernel, &part, acc, lanes);
                 } else {
                     let outer = Axis { count: end - first, ..loops.outer };
                     let (uops, batch, inner) = (&self.uops[..], self.config.batch(), loops.inner);
-                    GemmCall { uops, first, outer, inner, batch, inp, packed, acc }.run(self.options.kernel);
+                    let sums = &mut self.sums;
+                    GemmCall { uops, first, outer, inner, batch, packed, acc, sums }.run(kernel);
                 }
                 self.options.compat.gemm_writes_out(i.reset).unwrap_or(false)
             }
             Insn::Alu(i) => {
-                lanes::alu(i, &self.options.compat, &part, acc, lanes);
+                lanes::alu(kernel, i, &self.options.compat, &part, acc, lanes);
                 true
             }
             Insn::Requant(i) => {
-                lanes::requant(i, &self.config, &part, inp, acc, cleared);
+                lanes::requant(kernel, i, &self.config, &part, inp, acc, cleared);
                 true
             }
             Insn::Lane(i) => {

@@ -19,7 +19,7 @@ pub struct Scratchpads {
     pub(crate) out: Option<Vec<u8>>,
     /// What STORE finds where REQUANT has left zero in `acc`.
     pub(crate) cleared: Cleared,
-    /// A copy of WGT in the order that the GEMM kernel reads; whatever writes `wgt` repacks it.
+    /// A copy of INP and WGT in the form that the GEMM kernel reads; whatever writes `inp` or `wgt` repacks it.
     pub(crate) packed: Packed,
 }
 

@@ -170,6 +170,7 @@ pub(crate) fn load(
                     None => to.fill(pad as u8),
                 }
             });
+            pads.packed.update_inp(&pads.inp, sram.start * elem..sram.end * elem);
         }
         MemoryType::Wgt => {
             let elem = config.wgt_elem_bytes();
@@ -179,7 +180,7 @@ pub(crate) fn load(
                     None => to.fill(pad as u8),
                 }
             });
-            pads.packed.update(&pads.wgt, sram);
+            pads.packed.update_wgt(&pads.wgt, sram);
         }
         MemoryType::Uop => {
             place(rows, config, bases, dram, pads.uop.get_mut(sram), 1, |to, from| match from {
