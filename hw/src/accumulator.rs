@@ -12,6 +12,7 @@
 //! | `narrow` | 1 | the load is of ACC8: bytes, sign-extended |
 //! | `gemm_write`, `gemm_index`, `gemm_result` | 1, index, element | the GEMM array's write; zero where there is none |
 //! | `alu_write`, `alu_index`, `alu_result` | 1, index, alu_lanes * 32 | the tensor ALU's write: the next part of the vector |
+//! | `alu_clear` | 1 | it is for OUT alone, and ACC becomes zero |
 //! | `gemm_read`, `gemm_read_index` | 1, index | the GEMM array reads the destination port |
 //! | `alu_read`, `alu_read_index` | 1, index | the tensor ALU does |
 //! | `src_read`, `src_index` | 1, index | the source port |
@@ -51,6 +52,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let alu_write = m.input("alu_write", 1);
     let alu_index = m.input("alu_index", log_depth);
     let alu_result = m.input("alu_result", bits / sizes.turns);
+    let alu_clear = m.input("alu_clear", 1);
     let gemm_read = m.input("gemm_read", 1);
     let gemm_read_index = m.input("gemm_read_index", log_depth);
     let alu_read = m.input("alu_read", 1);
@@ -94,7 +96,8 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let computed = (alu_write.repeat(bits) & alu_result.repeat(turns)).named("computed");
     let data = (gemm_result | computed | loaded).named("data");
     let memory = m.memory("store", log_depth, bits, MemoryStyle::Block);
-    memory.write(enable, index, data);
+    let kept = (computed & (!alu_clear).repeat(bits)).named("kept");
+    memory.write(enable, index, gemm_result | kept | loaded);
     let read_index = gemm_read.mux(gemm_read_index, alu_read_index);
     m.output("left", memory.read("q_left", gemm_read | alu_read, read_index));
     m.output("right", memory.read("q_right", src_read, src_index));

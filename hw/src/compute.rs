@@ -21,6 +21,7 @@
 //! | `src_read`, `src_index` | 1, index | the source port of ACC |
 //! | `param_capture`, `param_which` | 1, 2 | a parameter vector is at that port now |
 //! | `alu_requant`, `alu_opcode`, `alu_mode`, `alu_saturate` | 1, 3, 2, 1 | the tensor ALU's operation |
+//! | `alu_from_inp`, `alu_clear` | 1 | its left operand is an input vector; its result goes to OUT, and zero to ACC |
 //! | `use_imm`, `imm` | 1, 32 | its operand is this |
 //! | `late_dst` | index | where its result goes that leaves in this cycle |
 //! | `uop_element`, `acc_element`, `acc8_element`, `count_gemm`, `count_alu`, `count_lane`, `count_write` | 1 | for the counters |
@@ -80,6 +81,9 @@ pub fn compute(sizes: &Sizes) -> Module {
     let reset = (gemm & sizes.field(insn, "Gemm", "reset")).named("resets");
     let use_imm = sizes.field(insn, "Alu", "use_imm");
     let max = sizes.field(insn, "Lane", "max");
+    // Decoding refuses both flags where the machine has neither.
+    let from_inp = (requant & sizes.field(insn, "Requant", "from_inp")).named("from_inp");
+    let by_vector = (lane | from_inp).named("reads_vectors");
     // The fields of GEMM and LANE lie alike, and those of ALU and REQUANT.
     let factor = |name: &str, width: u32| {
         quick.mux(sizes.field(insn, "Gemm", name).zext(width), sizes.field(insn, "Alu", name).zext(width))
@@ -103,6 +107,8 @@ pub fn compute(sizes: &Sizes) -> Module {
             ("reads_src", !reset & !(alu & use_imm)),
             ("reads_wgt", (gemm & !reset) | (lane & !max)),
             ("is_lane", lane),
+            ("by_vector", by_vector),
+            ("param", sizes.field(insn, "Requant", "param")),
             ("is_requant", requant),
             ("slow", alu | requant),
             ("uop_word", uop_word),
@@ -134,12 +140,12 @@ pub fn compute(sizes: &Sizes) -> Module {
     m.output("dst", fires.get("dst"));
     let inp_bits = config.log_inp_depth() + sizes.inp_parts.trailing_zeros();
     m.output("inp_index", src.bits(0, inp_bits));
-    m.output("by_vector", lane);
+    m.output("by_vector", by_vector);
     let log_in = config.block_in().trailing_zeros();
     let element = wgt.bits(log_in, config.log_wgt_depth());
     m.output("wgt_index", lane.mux(element, wgt.bits(0, config.log_wgt_depth())));
     m.output("part", wgt.bits(0, log_in));
-    m.output("read_inp", fire_quick & !reset);
+    m.output("read_inp", (fire_quick & !reset) | (fire & from_inp));
     m.output("read_wgt", fire_quick & !reset & !(lane & max));
     m.output("clear", reset);
     m.output("lane", lane);
@@ -155,6 +161,8 @@ pub fn compute(sizes: &Sizes) -> Module {
     m.output("alu_opcode", sizes.field(insn, "Alu", "alu_opcode"));
     m.output("alu_mode", sizes.field(insn, "Requant", "mode"));
     m.output("alu_saturate", sizes.field(insn, "Requant", "saturate"));
+    m.output("alu_from_inp", from_inp);
+    m.output("alu_clear", requant & sizes.field(insn, "Requant", "clear"));
     m.output("use_imm", use_imm);
     m.output("imm", sizes.field(insn, "Alu", "imm").sext(32));
     m.output("late_dst", fires.get("late_dst"));

@@ -189,6 +189,9 @@ pub(crate) fn decode<'m>(m: &'m Module, sizes: &Sizes, insn: Net<'m>) -> Decoded
         if form.name == "Alu" && !extension {
             wrong.push(m.lit(4, 3).lt(sizes.field(insn, "Alu", "alu_opcode")));
         }
+        if form.name == "Requant" && !sizes.config.has_requant_flags() {
+            wrong.push(sizes.field(insn, "Requant", "clear") | sizes.field(insn, "Requant", "from_inp"));
+        }
         illegal.push(mine & m.any_of(&wrong));
     }
     let loads = opcode.is(0) | opcode.is(7);

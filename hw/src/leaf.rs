@@ -75,7 +75,7 @@ leaf! {
             request_valid request_address request_beats data_ready write_uop write_acc narrow write_pad
             write_index write_chunk write_sub pad_value uop_read uop_index fire_quick fire_slow dst inp_index
             by_vector wgt_index part read_inp read_wgt clear lane max overwrite src_read src_index param_capture
-            param_which alu_requant alu_opcode alu_mode alu_saturate use_imm imm late_dst uop_element
+            param_which alu_requant alu_opcode alu_mode alu_saturate alu_from_inp alu_clear use_imm imm late_dst uop_element
             acc_element acc8_element count_gemm count_alu count_lane count_write finished overflow out_of_reach
             undecodable head_ready begins finishes index pop_prev pop_next push_prev push_next state blocked
             idle;
@@ -117,7 +117,7 @@ leaf! {
     /// What the tensor ALU works on; see `operand.rs`.
     Operand {
         in
-            fire use_imm imm left right capture which;
+            fire use_imm imm left right from_inp vector capture which;
         out
             valid left_now right_now bias multiplier shift post;
     }
@@ -158,7 +158,7 @@ leaf! {
     AccPad {
         in
             write write_pad write_index write_chunk write_sub bus_word pad_value narrow gemm_write gemm_index
-            gemm_result alu_write alu_index alu_result gemm_read gemm_read_index alu_read alu_read_index
+            gemm_result alu_write alu_index alu_result alu_clear gemm_read gemm_read_index alu_read alu_read_index
             src_read src_index;
         out
             left right out_lanes out_index out_data;

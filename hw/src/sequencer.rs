@@ -13,7 +13,8 @@
 //! | `start` | 1 | begin with the fields at the inputs, which stay until `busy` falls |
 //! | `uop_begin`, `uop_end`, `iter_out`, `iter_in` | | as in the instruction |
 //! | `dst_out`, `dst_in`, `src_out`, `src_in`, `wgt_out`, `wgt_in` | | the factors |
-//! | `is_gemm`, `reads_src`, `reads_wgt`, `is_lane`, `is_requant`, `slow` | 1 | GEMM without reset; the source, the weight counts; LANE; REQUANT; the tensor ALU works |
+//! | `is_gemm`, `reads_src`, `reads_wgt`, `by_vector`, `is_requant`, `slow` | 1 | GEMM without reset; the source, the weight counts; the source is an input vector; REQUANT; the tensor ALU works |
+//! | `is_lane`, `param` | 1, index | LANE; the parameters of REQUANT where its source is an input vector |
 //! | `uop_read`, `uop_index`, `uop_word` | 1, index, 32 | the UOP scratchpad, which answers a cycle later |
 //! | `fire` | 1 | a micro-op goes to the pipelines: the indices below are its own |
 //! | `dst`, `src`, `wgt` | | its indices |
@@ -58,6 +59,8 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let reads_src = m.input("reads_src", 1);
     let reads_wgt = m.input("reads_wgt", 1);
     let is_lane = m.input("is_lane", 1);
+    let by_vector = m.input("by_vector", 1);
+    let param = m.input("param", log_acc);
     let is_requant = m.input("is_requant", 1);
     let slow = m.input("slow", 1);
     let uop_word = m.input("uop_word", 32);
@@ -153,9 +156,13 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let log_vectors = log_inp + config.block_in().trailing_zeros() - config.block_out().trailing_zeros();
     let src_last = is_requant.mux(src + m.lit(3, src.width()), src);
     let src_fits =
-        is_lane.mux(src.below(1 << log_vectors), is_gemm.mux(src.below(1 << log_inp), src_last.below(1 << log_acc)));
+        by_vector.mux(src.below(1 << log_vectors), is_gemm.mux(src.below(1 << log_inp), src_last.below(1 << log_acc)));
     let wgt_fits = is_lane.mux(wgt.below((config.wgt_vectors()) as u128), wgt.below(1 << log_wgt));
-    let in_range = (dst_fits & (src_fits | !reads_src) & (wgt_fits | !reads_wgt)).named("in_range");
+    // REQUANT of input vectors has its parameters in one place.
+    let one_place = (is_requant & by_vector).named("one_place");
+    let param_fits = !(param.bits(2, log_acc - 2).all() & param.bits(0, 2).any());
+    let in_range = dst_fits & (src_fits | !reads_src) & (wgt_fits | !reads_wgt) & (param_fits | !one_place);
+    let in_range = in_range.named("in_range");
     let (dst_next, src_next) = (dst.bits(0, log_acc).named("dst_next"), src.bits(0, log_acc).named("src_next"));
 
     // P3: what is known of the micro-op before it may fire.
@@ -179,7 +186,8 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let fire = m.var("fires", m.lit(0, 1));
     let at_work = (fire & slow).named("fires_slow");
     // Whether an accumulator in flight is one that the next micro-op reads.
-    let read_next = |held: Net<'m>| held.eq(dst_next) | (reads_src & held.eq(src_next));
+    let reads_acc = (reads_src & !by_vector).named("reads_acc");
+    let read_next = |held: Net<'m>| held.eq(dst_next) | (reads_acc & held.eq(src_next));
     let flight = if sizes.turns == 1 {
         each_cycle(m, at_work, dst_now, moves, &read_next)
     } else {
@@ -195,7 +203,8 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let param_src = m.data_reg("param_src", log_acc);
     let step = m.reg("param_step", 3, 0);
     let same = m.data_reg("param_same", 1);
-    m.when(moves, || same.set(param_src.eq(src_next)));
+    m.when(moves, || same.set(one_place | param_src.eq(src_next)));
+    let param_base = one_place.mux(param, src_now).named("param_base");
     let missing = (is_requant & !(param_valid & same)).named("param_missing");
     let sound = sound_3;
     // A vector, or a parameter vector, takes as many cycles as the tensor ALU needs turns.
@@ -206,7 +215,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         m.when(paced, || pace.set(pace.dec()));
         m.when(at_work | param_read, || pace.set_to(u128::from(sizes.turns) - 1));
     }
-    let param_index = (src_now + step.zext(log_acc)).named("param_at");
+    let param_index = (param_base + step.zext(log_acc)).named("param_at");
     let capture = m.reg("capture", 1, 0);
     let which = m.data_reg("which", 2);
     capture.set(param_read);
@@ -217,7 +226,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     m.when(step.bit(2), || {
         step.set_to(0);
         param_valid.set_to(1);
-        param_src.set(src_now);
+        param_src.set(param_base);
         same.set_to(1);
     });
     // A result that lands among the parameters makes them stale.

@@ -500,6 +500,8 @@ impl Logic for Top {
         self.operand.imm.next = self.compute.imm.val();
         self.operand.left.next = self.acc.left.val();
         self.operand.right.next = self.acc.right.val();
+        self.operand.from_inp.next = self.compute.alu_from_inp.val();
+        self.operand.vector.next = self.inp.vector.val();
         self.operand.capture.next = self.compute.param_capture.val();
         self.operand.which.next = self.compute.param_which.val();
         self.tensor_alu.valid.next = self.operand.valid.val();
@@ -516,6 +518,7 @@ impl Logic for Top {
         self.acc.alu_write.next = self.tensor_alu.result_valid.val();
         self.acc.alu_index.next = self.compute.late_dst.val();
         self.acc.alu_result.next = self.tensor_alu.result.val();
+        self.acc.alu_clear.next = self.compute.alu_clear.val();
         // OUT, the store unit and the write engine.
         self.out.write.next = self.acc.out_lanes.val();
         self.out.write_index.next = self.acc.out_index.val();

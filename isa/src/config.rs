@@ -409,6 +409,11 @@ impl HwConfig {
         self.profile().has_extension() && (mode != RequantMode::Float || self.facts.float_requant)
     }
 
+    /// Whether REQUANT has the flags `clear` and `from_inp`.
+    pub fn has_requant_flags(&self) -> bool {
+        self.profile().has_extension() && self.insn_queue_depth().is_some()
+    }
+
     /// Whether the device counts bytes and micro-ops.
     pub fn has_counters(&self) -> bool {
         self.facts.counters

@@ -176,6 +176,9 @@ impl Insn {
             Insn::Requant(insn) if !config.has_requant(insn.mode) => {
                 return Err(IsaError::RequantMode { mode: insn.mode });
             }
+            Insn::Requant(insn) if (insn.clear || insn.from_inp) && !config.has_requant_flags() => {
+                return Err(IsaError::RequantFlag { flag: if insn.clear { "clear" } else { "from_inp" } });
+            }
             Insn::Load(insn) => insn.memory_type,
             Insn::LoadPad(insn) => insn.memory_type,
             Insn::Store(insn) if insn.x_size > 0 => insn.memory_type,

@@ -111,6 +111,12 @@ pub enum IsaError {
         /// The mode found.
         mode: crate::RequantMode,
     },
+    /// A flag of REQUANT that only machines with instruction queues have (Unsupported).
+    #[error("this machine has no REQUANT with `{flag}`: its configuration says insn_queue_depth = 0")]
+    RequantFlag {
+        /// The flag found.
+        flag: &'static str,
+    },
     /// A micro-op field does not fit (Invalid).
     #[error("uop.{field} is {value}, which does not fit in {bits} bits")]
     UopOverflow {
@@ -171,7 +177,9 @@ impl IsaError {
     /// How a caller should treat this error.
     pub fn class(&self) -> ErrorClass {
         match self {
-            IsaError::Extension { .. } | IsaError::RequantMode { .. } => ErrorClass::Unsupported,
+            IsaError::Extension { .. } | IsaError::RequantMode { .. } | IsaError::RequantFlag { .. } => {
+                ErrorClass::Unsupported
+            }
             _ => ErrorClass::Invalid,
         }
     }

@@ -355,7 +355,10 @@ instruction_table! { c;
 
     /// Turns sums into quantised values, with parameters per lane, for every micro-op of two nested loops.
     ///
-    /// Four consecutive accumulators from `s` hold the parameters of each lane: bias, multiplier, shift and post.
+    /// Four consecutive accumulators from `s` hold the parameters of each lane: bias, multiplier, shift and post. With
+    /// `from_inp` the values are the bytes of input vector `s`, seen as in LANE, and the parameters those from `param` on. With
+    /// `clear` the result goes to OUT alone, and `acc[d] = 0`: the next sum begins there. Machines without instruction queues
+    /// have neither.
     Requant = 5, "requant", true {
         low {
             uop_begin: u32 = c.log_uop_depth(), @ 8; "First micro-op."
@@ -370,6 +373,9 @@ instruction_table! { c;
             src_factor_in: u32 = c.log_acc_depth(); "Step of the parameter index in the inner loop."
             mode: RequantMode = 2; "The arithmetic."
             saturate: bool = 1; "Add the zero point and clamp."
+            clear: bool = 1; "Leave zero in the accumulator: STORE sees the result, arithmetic does not."
+            from_inp: bool = 1; "Requantise input vectors instead of accumulators."
+            param: u32 = c.log_acc_depth(); "First accumulator of the parameters of `from_inp`; ignored without."
         }
     }
 

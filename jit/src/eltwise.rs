@@ -1,10 +1,11 @@
 //! Emission of element-wise layers.
 //!
 //! Such a layer treats every lane alike, so an activation is one run of cells, cut to what fits. Operands come in through
-//! INP and are spread to 32-bit accumulators by LANE; each has a region of the tile in ACC, and the result is region 0.
+//! INP; each has a region of the tile in ACC, into which REQUANT brings it, or LANE where another operation comes first. The
+//! result is region 0.
 
 use crate::JitError;
-use crate::emit::Emitter;
+use crate::emit::{Emitter, Operands};
 use crate::layout::Geometry;
 use crate::lower::{Eltwise, Step};
 use crate::tile;
@@ -26,6 +27,7 @@ pub(crate) fn emit(
     let param_count = params.len() / config.acc_elem_bytes();
     if param_count > 0 {
         let offset = e.constants(format!("acc{index}"), Role::Acc, params)?;
+        e.claim(&(0..param_count));
         e.issue(Load {
             memory_type: MemoryType::Acc,
             dram_base: offset / config.acc_elem_bytes() as u32,
@@ -34,20 +36,29 @@ pub(crate) fn emit(
             x_stride: param_count as u32,
             ..Load::default()
         });
+        e.know_zero(0..param_count, false);
     }
     let regions = inputs.len();
     let inp_cap = tile::inp_capacity(config, &g, true, contexts);
     let acc_cap = (config.acc_depth() - param_count) / contexts;
     let cells = (inp_cap / g.inp_per_cell / regions).min(acc_cap / g.out_per_cell / regions).max(1);
     let total = g.groups(layer.dims.n) * g.blocks(layer.dims.c) * layer.dims.h * layer.dims.w;
-    for (tile, begin) in (0..total).step_by(cells).enumerate() {
+    for begin in (0..total).step_by(cells) {
+        let context = e.tiles() % contexts;
         let run = Run {
             g: &g,
             cells: cells.min(total - begin),
-            inp: (tile % contexts) * inp_cap,
-            acc: param_count + (tile % contexts) * acc_cap,
+            inp: context * inp_cap,
+            acc: param_count + context * acc_cap,
         };
-        e.begin_load(tile, contexts);
+        let count = (regions * run.cells * g.inp_per_cell) as usize;
+        let operands = Operands { inp: run.inp..run.inp + count, wgt: 0..0 };
+        let bytes = |at: u32| {
+            let cell = (g.batch * g.cell) as u64;
+            u64::from(at) + begin as u64 * cell..u64::from(at) + (begin + run.cells) as u64 * cell
+        };
+        let reads: Vec<_> = inputs.iter().map(|&input| bytes(input)).collect();
+        e.begin_load(operands.clone(), &operands, &reads);
         for (region, &input) in inputs.iter().enumerate() {
             let count = (run.cells * g.inp_per_cell) as u32;
             e.issue(Load {
@@ -61,16 +72,15 @@ pub(crate) fn emit(
             });
         }
         e.end_load();
-        e.begin_tile(tile, contexts);
+        let place = run.acc..run.acc + regions * run.vectors();
+        e.claim(&place);
+        let Steps { from_inp, rest, clears } = run.steps(layer, e.config().has_requant_flags());
         e.begin_group();
-        e.issue_all((0..regions).map(|region| run.spread(region)).collect());
+        e.issue_all(from_inp);
         e.end_group();
-        let mut param = 0;
-        let mut steps = Vec::new();
-        for step in &layer.steps {
-            run.step(step, &mut param, &mut steps);
-        }
-        e.issue_all(steps);
+        e.issue_all(rest);
+        e.know_zero(place.clone(), false);
+        e.know_zero(run.acc..run.acc + run.vectors(), clears);
         e.begin_store();
         let count = (run.cells * g.out_per_cell) as u32;
         e.issue(Store {
@@ -82,7 +92,7 @@ pub(crate) fn emit(
             x_stride: count,
             ..Store::default()
         });
-        e.end_store();
+        e.end_store(place, vec![bytes(output)]);
     }
     Ok(())
 }
@@ -95,7 +105,63 @@ struct Run<'a> {
     acc: usize,
 }
 
+/// The instructions of a tile.
+struct Steps {
+    /// Those that read INP come first.
+    from_inp: Vec<(Vec<Uop>, Insn)>,
+    rest: Vec<(Vec<Uop>, Insn)>,
+    /// Whether the accumulators of the result are zero in the end.
+    clears: bool,
+}
+
 impl Run<'_> {
+    /// The instructions of the layer. With `flags` REQUANT reads INP itself and leaves zero behind.
+    fn steps(&self, layer: &Eltwise, flags: bool) -> Steps {
+        let mut steps = Steps { from_inp: Vec::new(), rest: Vec::new(), clears: false };
+        let requants = |step: &Step, wanted: usize| matches!(step, Step::Requant { region, .. } if *region == wanted);
+        let direct: Vec<bool> = (0..layer.operands.len())
+            .map(|region| {
+                flags && layer.steps.iter().find(|step| step.touches(region)).is_some_and(|step| requants(step, region))
+            })
+            .collect();
+        let spread = (0..direct.len()).filter(|&region| !direct[region]).map(|region| self.spread(region));
+        steps.from_inp.extend(spread);
+        let (mut waiting, mut param) = (direct, 0);
+        for (at, step) in layer.steps.iter().enumerate() {
+            match *step {
+                Step::Requant { region, mode, saturate, .. } => {
+                    let from_inp = std::mem::take(&mut waiting[region]);
+                    let last = flags && at + 1 == layer.steps.len();
+                    let insn = Requant {
+                        mode,
+                        saturate,
+                        clear: last,
+                        from_inp,
+                        param: if from_inp { param } else { 0 },
+                        iter_out: 1,
+                        iter_in: self.vectors() as u32,
+                        dst_factor_in: 1,
+                        src_factor_in: u32::from(from_inp),
+                        ..Requant::default()
+                    };
+                    let src = if from_inp { self.input(region) } else { param };
+                    let uop = Uop { dst: self.region(region), src, wgt: 0 };
+                    let list = if from_inp { &mut steps.from_inp } else { &mut steps.rest };
+                    list.push((vec![uop], insn.into()));
+                    steps.clears |= last;
+                    param += tile::param_vectors(1) as u32;
+                }
+                _ => self.step(step, &mut steps.rest),
+            }
+        }
+        steps
+    }
+
+    /// First input vector of an operand.
+    fn input(&self, region: usize) -> u32 {
+        (self.inp / self.g.inp_per_cell * self.g.out_per_cell + region * self.vectors()) as u32
+    }
+
     fn vectors(&self) -> usize {
         self.cells * self.g.out_per_cell
     }
@@ -106,7 +172,6 @@ impl Run<'_> {
 
     /// The step that brings an operand from INP into its region.
     fn spread(&self, region: usize) -> (Vec<Uop>, Insn) {
-        let src = self.inp / self.g.inp_per_cell * self.g.out_per_cell + region * self.vectors();
         let insn = Lane {
             overwrite: true,
             max: true,
@@ -116,10 +181,11 @@ impl Run<'_> {
             src_factor_in: 1,
             ..Lane::default()
         };
-        (vec![Uop { dst: self.region(region), src: src as u32, wgt: 0 }], insn.into())
+        (vec![Uop { dst: self.region(region), src: self.input(region), wgt: 0 }], insn.into())
     }
 
-    fn step(&self, step: &Step, param: &mut u32, steps: &mut Vec<(Vec<Uop>, Insn)>) {
+    /// A step of the ALU.
+    fn step(&self, step: &Step, steps: &mut Vec<(Vec<Uop>, Insn)>) {
         let mut alu = |dst: usize, src: usize, alu_opcode: AluOpcode, imm: Option<i32>| {
             let insn = Alu {
                 alu_opcode,
@@ -142,18 +208,7 @@ impl Run<'_> {
             }
             Step::Mul => alu(0, 1, AluOpcode::Mul, None),
             Step::Clamp { lo, hi } => alu(0, 0, AluOpcode::Clamp, Some(clamp_imm(lo, hi))),
-            Step::Requant { region, mode, saturate, .. } => {
-                let insn = Requant {
-                    mode,
-                    saturate,
-                    iter_out: 1,
-                    iter_in: self.vectors() as u32,
-                    dst_factor_in: 1,
-                    ..Requant::default()
-                };
-                steps.push((vec![Uop { dst: self.region(region), src: *param, wgt: 0 }], insn.into()));
-                *param += tile::param_vectors(1) as u32;
-            }
+            Step::Requant { .. } => {}
         }
     }
 }

@@ -1,7 +1,17 @@
-//! The instruction stream: tokens, the barrier between layers, and sections.
+//! The instruction stream: what waits for what, the tokens that say so, and sections.
 //!
-//! Waiting is written as `pop`, held back and merged into the next instruction of the queue; signalling is written as
-//! `push`, merged into the last instruction of the queue. A NOP carries a flag where no instruction can.
+//! A schedule tells which parts of the scratchpads and of DRAM a load, a computation and a store touch. From that follows
+//! what must wait, across layers too:
+//!
+//! ```text
+//! a load waits for      the computations that read what it overwrites, and the stores that wrote what it reads
+//! a computation for     its load, and the stores that read the accumulators it writes
+//! a store for           its computation
+//! ```
+//!
+//! A store is told of to a load through compute. Of several events of one unit only the last is waited for: it has a token,
+//! the others have none. Waiting is written as `pop`, held back and merged into the next instruction of the queue; signalling
+//! is written as `push`, merged into the last instruction of the queue. A NOP carries a flag where no instruction can.
 
 use crate::JitError;
 use crate::merge::merge;
@@ -9,6 +19,7 @@ use crate::nest::{Axis, Nest};
 use crate::tile;
 use crate::uop::UopCache;
 use std::collections::VecDeque;
+use std::ops::Range;
 use tandem_isa::{
     Alu, Dep, Finish, Gemm, HwConfig, Insn, Lane, Load, MemoryType, Program, Queue, Requant, Role, Section, Uop,
 };
@@ -26,6 +37,27 @@ pub(crate) enum Side {
     Next,
 }
 
+/// Parts of INP and WGT.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Operands {
+    pub inp: Range<usize>,
+    pub wgt: Range<usize>,
+}
+
+/// A computed load group: the instruction that can tell load, what it has read, and the stores that compute knew to be done.
+struct Group {
+    pusher: usize,
+    operands: Operands,
+    stored: usize,
+}
+
+/// A store: its number, the instruction that can tell compute, and the accumulators it reads.
+struct Stored {
+    number: usize,
+    pusher: usize,
+    acc: Range<usize>,
+}
+
 pub(crate) struct Emitter<'c> {
     config: &'c HwConfig,
     insns: Vec<Insn>,
@@ -33,15 +65,28 @@ pub(crate) struct Emitter<'c> {
     uops: UopCache,
     /// Instructions whose `dram_base` counts from the start of the micro-op section, which is placed last.
     uop_loads: Vec<usize>,
+    /// How many of them come before each layer.
+    layers: Vec<usize>,
     /// Last instruction of each queue.
     last: [Option<usize>; 3],
     /// Pops that wait for the next instruction of each queue.
     pending: [Dep; 3],
-    /// Instructions that pushed a token compute -> load or store -> compute that nobody has popped yet.
-    free_loads: VecDeque<usize>,
-    free_tiles: VecDeque<usize>,
+    /// Load groups that have been computed and that no load has waited for, oldest first.
+    groups: VecDeque<Group>,
+    /// The operands of the load group at hand.
+    operands: Operands,
+    /// Stores that compute has not waited for, oldest first.
+    stores: VecDeque<Stored>,
+    /// What the stores have written that no load is known to come behind, oldest first.
+    written: VecDeque<(usize, Vec<Range<u64>>)>,
+    /// All stores; of these, those that compute has waited for, and those that loads come behind.
+    store_count: usize,
+    stored_for_compute: usize,
+    stored_for_load: usize,
     /// Whether everything waits for what came before it.
     serial: bool,
+    /// Which accumulators are known to be zero behind the last instruction of compute.
+    zero: Vec<bool>,
 }
 
 fn slot(queue: Queue) -> usize {
@@ -60,11 +105,19 @@ impl<'c> Emitter<'c> {
             sections,
             uops: UopCache::new(config.uop_depth()),
             uop_loads: Vec::new(),
+            layers: Vec::new(),
             last: [None; 3],
             pending: [Dep::default(); 3],
-            free_loads: VecDeque::new(),
-            free_tiles: VecDeque::new(),
+            groups: VecDeque::new(),
+            operands: Operands::default(),
+            stores: VecDeque::new(),
+            written: VecDeque::new(),
+            store_count: 0,
+            stored_for_compute: 0,
+            stored_for_load: 0,
             serial,
+            // An earlier run may have left anything.
+            zero: vec![false; config.acc_depth()],
         }
     }
 
@@ -81,6 +134,28 @@ impl<'c> Emitter<'c> {
         }
         self.sections.push(Section { name, role, offset: offset as u32, size: data.len() as u32, data });
         Ok(offset as u32)
+    }
+
+    /// Begins a layer.
+    pub fn begin_layer(&mut self) {
+        self.layers.push(self.uop_loads.len());
+    }
+
+    /// Makes one instruction of the loads of micro-ops of each layer, where all micro-ops stay in the scratchpad.
+    fn join_uop_loads(&mut self) {
+        self.layers.push(self.uop_loads.len());
+        for layer in self.layers.windows(2) {
+            let loads = &self.uop_loads[layer[0]..layer[1]];
+            let count: u32 =
+                loads.iter().map(|&at| if let Insn::Load(load) = self.insns[at] { load.x_size } else { 0 }).sum();
+            for (number, &at) in loads.iter().enumerate() {
+                if number > 0 {
+                    self.insns[at] = Insn::nop(Queue::Compute, self.insns[at].dep());
+                } else if let Insn::Load(load) = &mut self.insns[at] {
+                    (load.x_size, load.x_stride) = (count, count);
+                }
+            }
+        }
     }
 
     /// Appends an instruction with the pops that its queue holds.
@@ -194,15 +269,58 @@ impl<'c> Emitter<'c> {
         if self.serial { 1 } else { tile::contexts(self.config) }
     }
 
-    /// Begins the loads of group `index` of a layer with `contexts` halves of INP and WGT: waits until the group that used
-    /// the same half has been computed.
-    pub fn begin_load(&mut self, index: usize, contexts: usize) {
+    /// Makes zero of accumulators that are not known to be.
+    pub fn make_zero(&mut self, range: Range<usize>) {
+        let known = &self.zero[range.clone()];
+        let Some(first) = known.iter().position(|&zero| !zero) else { return };
+        let last = known.iter().rposition(|&zero| !zero).unwrap_or(first);
+        let (first, count) = (range.start + first, last - first + 1);
+        let base = Uop { dst: first as u32, src: 0, wgt: 0 };
+        self.issue_nest(base, &[Axis::new(count, 1, 0, 0)], Gemm { reset: true, ..Gemm::default() });
+        self.know_zero(range, true);
+    }
+
+    /// Notes what instructions leave in accumulators: zero, or something else.
+    pub fn know_zero(&mut self, range: Range<usize>, zero: bool) {
+        self.zero[range].fill(zero);
+    }
+
+    /// Begins the loads of a group that is computed from `operands`: waits until what is read from DRAM has been stored and
+    /// what is overwritten has been computed.
+    pub fn begin_load(&mut self, operands: Operands, loads: &Operands, reads: &[Range<u64>]) {
+        let overlaps = |a: &Range<usize>, b: &Range<usize>| a.start < b.end && b.start < a.end;
+        let mut last = self
+            .groups
+            .iter()
+            .rposition(|group| overlaps(&group.operands.inp, &loads.inp) || overlaps(&group.operands.wgt, &loads.wgt));
+        let meets =
+            |ranges: &[Range<u64>]| ranges.iter().any(|a| reads.iter().any(|b| a.start < b.end && b.start < a.end));
+        let mut wanted =
+            self.written.iter().rev().find(|(_, ranges)| meets(ranges)).map_or(0, |(number, _)| number + 1);
         if self.serial {
-            self.barrier_after(index);
-        } else if index >= contexts {
-            self.pop(Queue::Load, Side::Next);
-            self.free_loads.pop_front();
+            last = self.groups.len().checked_sub(1);
+            wanted = self.store_count;
         }
+        if wanted > self.stored_for_load {
+            if self.groups.back().is_none_or(|group| group.stored < wanted) {
+                self.wait_for_stores(wanted);
+                let pusher = self.push(Queue::Compute, Side::Prev);
+                let stored = self.stored_for_compute;
+                self.groups.push_back(Group { pusher, operands: Operands::default(), stored });
+            }
+            last = last.max(self.groups.iter().position(|group| group.stored >= wanted));
+        }
+        if let Some(last) = last {
+            for earlier in self.groups.drain(..last) {
+                self.insns[earlier.pusher].dep_mut().push_prev = false;
+            }
+            if let Some(group) = self.groups.pop_front() {
+                self.stored_for_load = self.stored_for_load.max(group.stored);
+            }
+            self.pop(Queue::Load, Side::Next);
+            self.written.retain(|&(number, _)| number >= self.stored_for_load);
+        }
+        self.operands = operands;
     }
 
     pub fn end_load(&mut self) {
@@ -216,25 +334,31 @@ impl<'c> Emitter<'c> {
 
     pub fn end_group(&mut self) {
         let pusher = self.push(Queue::Compute, Side::Prev);
-        self.free_loads.push_back(pusher);
+        let operands = std::mem::take(&mut self.operands);
+        self.groups.push_back(Group { pusher, operands, stored: self.stored_for_compute });
     }
 
-    /// Begins output tile `index` of a layer with `contexts` parts of ACC: waits until the tile that used the same part has
-    /// been stored.
-    pub fn begin_tile(&mut self, index: usize, contexts: usize) {
-        if self.serial {
-            self.barrier_after(index);
-        } else if index >= contexts {
-            self.pop(Queue::Compute, Side::Next);
-            self.free_tiles.pop_front();
+    /// Waits until accumulators that are to be written have been stored.
+    pub fn claim(&mut self, acc: &Range<usize>) {
+        let reads = |store: &&Stored| self.serial || (store.acc.start < acc.end && acc.start < store.acc.end);
+        if let Some(store) = self.stores.iter().rev().find(reads) {
+            self.wait_for_stores(store.number + 1);
         }
     }
 
-    /// Orders part `index` of a layer behind everything before it; the first one is there already.
-    fn barrier_after(&mut self, index: usize) {
-        if index > 0 {
-            self.barrier();
+    /// Makes compute wait until so many stores are done.
+    fn wait_for_stores(&mut self, count: usize) {
+        if count <= self.stored_for_compute {
+            return;
         }
+        while let Some(store) = self.stores.pop_front() {
+            if store.number + 1 == count {
+                break;
+            }
+            self.insns[store.pusher].dep_mut().push_prev = false;
+        }
+        self.stored_for_compute = count;
+        self.pop(Queue::Compute, Side::Next);
     }
 
     /// Ends the computation of a tile and begins its store.
@@ -243,35 +367,33 @@ impl<'c> Emitter<'c> {
         self.pop(Queue::Store, Side::Prev);
     }
 
-    pub fn end_store(&mut self) {
+    /// Ends a store of these accumulators to these bytes of DRAM.
+    pub fn end_store(&mut self, acc: Range<usize>, writes: Vec<Range<u64>>) {
         let pusher = self.push(Queue::Store, Side::Prev);
-        self.free_tiles.push_back(pusher);
+        self.stores.push_back(Stored { number: self.store_count, pusher, acc });
+        self.written.push_back((self.store_count, writes));
+        self.store_count += 1;
     }
 
-    /// Orders everything before against everything after: the next load runs when the last store is done, and no token is
-    /// left over.
-    pub fn barrier(&mut self) {
-        // Tokens that nobody waits for are not pushed: they are the youngest of their queue.
-        for pusher in self.free_loads.drain(..) {
-            self.insns[pusher].dep_mut().push_prev = false;
-        }
-        let last_store = self.free_tiles.pop_back();
-        for pusher in self.free_tiles.drain(..) {
-            self.insns[pusher].dep_mut().push_prev = false;
-        }
-        if last_store.is_some() {
-            self.pop(Queue::Compute, Side::Next);
-        }
-        self.push(Queue::Compute, Side::Prev);
-        self.pop(Queue::Load, Side::Next);
+    /// Tiles of output so far: neighbours lie in different parts of ACC, across layers too.
+    pub fn tiles(&self) -> usize {
+        self.store_count
     }
 
     /// Closes the program.
     pub fn finish(mut self) -> Result<Program, JitError> {
+        self.wait_for_stores(self.store_count);
+        // Tokens that nobody waits for are not pushed.
+        for group in std::mem::take(&mut self.groups) {
+            self.insns[group.pusher].dep_mut().push_prev = false;
+        }
         self.push(Queue::Load, Side::Next);
         self.pop(Queue::Compute, Side::Prev);
         self.flush(Queue::Compute);
         self.issue(Finish::default());
+        if self.uops.holds_all() {
+            self.join_uop_loads();
+        }
         let uops = std::mem::replace(&mut self.uops, UopCache::new(1)).into_dram();
         let mut data = Vec::with_capacity(uops.len() * 4);
         for uop in &uops {
@@ -280,7 +402,9 @@ impl<'c> Emitter<'c> {
         if !data.is_empty() {
             let base = self.constants("uops".into(), Role::Uop, data)?;
             for &i in &self.uop_loads {
-                if let Insn::Load(load) = &mut self.insns[i] {
+                if let Insn::Load(load) = &mut self.insns[i]
+                    && load.x_size > 0
+                {
                     load.dram_base += base / 4;
                 }
             }

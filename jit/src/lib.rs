@@ -1,8 +1,9 @@
 //! Graph segment to [`isa::Program`](tandem_isa::Program): tiling, layout, tokens, micro-ops and the memory plan.
 //!
 //! A segment is a graph of its own whose every node the accelerator can run ([`supports`] says so, with a reason where it
-//! cannot). [`compile`] lowers each node to one layer, schedules the layer tile by tile over two contexts of the
-//! scratchpads, and separates layers by a barrier. The crate knows no driver, no simulator and no board.
+//! cannot). [`compile`] lowers each node to one layer and schedules the layer tile by tile over two contexts of the
+//! scratchpads; the loads of a layer run while the one before it is computed and stored. The crate knows no driver, no
+//! simulator and no board.
 //!
 //! | file | what it knows |
 //! |---|---|
@@ -13,7 +14,7 @@
 //! | `eltwise.rs` | addition, multiplication and requantisation of whole activations |
 //! | `transfer.rs` | rectangles in DRAM, with padding, as loads and stores |
 //! | `nest.rs` | iteration spaces as loops and micro-ops |
-//! | `emit.rs` | the instruction stream, its tokens, the barrier |
+//! | `emit.rs` | the instruction stream: what waits for what, and its tokens |
 //! | `uop.rs` | the micro-op kernels in DRAM and their cache in the scratchpad |
 //! | `merge.rs` | neighbours of a queue become one instruction |
 //! | `memory.rs` | which activation lies where in DRAM, and for how long |
@@ -149,6 +150,7 @@ pub fn compile_with(graph: &Graph, config: &HwConfig, options: &Options) -> Resu
     let places = memory::plan(graph, &geometry, emit::section_align(config))?;
     let mut emitter = Emitter::new(config, places.sections.clone(), options.serial);
     for (index, (node, layer)) in graph.nodes.iter().zip(layers).enumerate() {
+        emitter.begin_layer();
         match layer {
             Layer::Alias => continue,
             Layer::Window(layer) => {
@@ -170,7 +172,6 @@ pub fn compile_with(graph: &Graph, config: &HwConfig, options: &Options) -> Resu
                 eltwise::emit(&mut emitter, index, &layer, &inputs, places.of(node.outputs[0]))?;
             }
         }
-        emitter.barrier();
     }
     let binding = |ids: &[tandem_graph::ValueId]| -> Vec<Binding> {
         ids.iter()

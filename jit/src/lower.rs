@@ -81,6 +81,17 @@ pub(crate) enum Step {
     Clamp { lo: i32, hi: i32 },
 }
 
+impl Step {
+    /// Whether it reads or writes a region.
+    pub fn touches(&self, wanted: usize) -> bool {
+        match *self {
+            Step::Requant { region, .. } | Step::AddImm { region, .. } => region == wanted,
+            Step::Add | Step::Sub | Step::Mul => wanted < 2,
+            Step::Clamp { .. } => wanted == 0,
+        }
+    }
+}
+
 impl Layer {
     /// The REQUANT modes that the layer needs.
     pub fn modes(&self) -> Vec<RequantMode> {

@@ -178,7 +178,7 @@ impl Parts {
 }
 
 /// INP and WGT elements of a load group.
-fn group_elements(g: &Geometry, demand: &Demand, tile: &Tile) -> (usize, usize) {
+pub(crate) fn group_elements(g: &Geometry, demand: &Demand, tile: &Tile) -> (usize, usize) {
     let slide = &demand.slide;
     let count = tile.tap_rows * tile.tap_columns;
     let rows = reach(tile.height, slide.stride[0], tile.tap_rows, slide.dilation[0]);

@@ -19,11 +19,13 @@ pub(crate) struct UopCache {
     /// What the scratchpad holds.
     resident: Vec<Option<Uop>>,
     head: usize,
+    /// Whether a kernel has taken the place of another one.
+    wrapped: bool,
 }
 
 impl UopCache {
     pub fn new(depth: usize) -> Self {
-        Self { dram: Vec::new(), places: HashMap::new(), resident: vec![None; depth], head: 0 }
+        Self { dram: Vec::new(), places: HashMap::new(), resident: vec![None; depth], head: 0, wrapped: false }
     }
 
     /// Makes a kernel of 1 to `depth` micro-ops resident. A part of what is there already serves as well; a new kernel goes
@@ -37,6 +39,7 @@ impl UopCache {
         let position = self.position(kernel);
         if self.head + kernel.len() > self.resident.len() {
             self.head = 0;
+            self.wrapped = true;
         }
         let begin = self.head;
         self.head += kernel.len();
@@ -58,6 +61,11 @@ impl UopCache {
         }
         self.dram.extend_from_slice(kernel);
         position
+    }
+
+    /// Whether the scratchpad has room for every kernel. Then each lies there where it stands in the DRAM section.
+    pub fn holds_all(&self) -> bool {
+        !self.wrapped
     }
 
     /// Every kernel, in the order of the DRAM section.

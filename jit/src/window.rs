@@ -7,14 +7,14 @@
 //! and passes, in one instruction as far as its micro-ops fit. Elements of weights that are all zero are left out.
 
 use crate::JitError;
-use crate::emit::Emitter;
-use crate::layout::Geometry;
+use crate::emit::{Emitter, Operands};
+use crate::layout::{Dims, Geometry};
 use crate::lower::{Post, Window, WindowKind};
 use crate::nest::{Axis, Nest};
 use crate::tile::{self, Demand, Order, Params, Parts, Tile};
 use crate::transfer::{Picture, each_block};
 use std::ops::Range;
-use tandem_isa::{Alu, AluOpcode, Gemm, Lane, Load, MemoryType, Requant, Role, Store, Uop};
+use tandem_isa::{Alu, AluOpcode, Gemm, HwConfig, Lane, Load, MemoryType, Requant, Role, Store, Uop};
 
 /// An output tile: pixels and cells, and its place in ACC.
 struct Output {
@@ -95,8 +95,9 @@ struct Halves<K> {
 }
 
 impl<K: PartialEq> Halves<K> {
-    fn new(contexts: usize, size: usize) -> Self {
-        Self { contexts, size, loads: 0, held: None }
+    /// `first` tells which part is filled first.
+    fn new(contexts: usize, size: usize, first: usize) -> Self {
+        Self { contexts, size, loads: first, held: None }
     }
 
     /// First element of the part that holds `key`, and whether it must be loaded first.
@@ -122,21 +123,28 @@ impl Schedule<'_> {
         let in_cells = g.blocks(self.layer.input.c);
         let held = tile::held_params(g, &self.demand, tile.cells, tile.all_params);
         let parts = Parts::new(g, &self.demand, &tile);
-        let (inp_contexts, wgt_contexts) = (parts.inp_contexts(&tile), parts.wgt_contexts(&tile));
-        let mut inp = Halves::new(inp_contexts, tile::inp_capacity(config, g, self.lanes, inp_contexts));
-        let mut wgt = Halves::new(wgt_contexts, tile::wgt_capacity(config, self.lanes, wgt_contexts));
+        // What is loaded once takes a half too where that is enough: the other one is the next layer's.
+        let (inp_elements, wgt_elements) = tile::group_elements(g, &self.demand, &tile);
+        let inp_size = |contexts| tile::inp_capacity(config, g, self.lanes, contexts);
+        let wgt_size = |contexts| tile::wgt_capacity(config, self.lanes, contexts);
+        let contexts = |wanted, fits: bool| if fits { tile.contexts } else { wanted };
+        let inp_contexts = contexts(parts.inp_contexts(&tile), inp_elements <= inp_size(tile.contexts));
+        let wgt_contexts = contexts(parts.wgt_contexts(&tile), wgt_elements <= wgt_size(tile.contexts));
+        let mut inp = Halves::new(inp_contexts, inp_size(inp_contexts), e.tiles());
+        let mut wgt = Halves::new(wgt_contexts, wgt_size(wgt_contexts), e.tiles());
         let acc_contexts = parts.acc_contexts(&tile);
         let acc_base = tile::param_vectors(held);
         let acc_cap = tile::acc_capacity(config, held, acc_contexts);
         let [kh, kw] = self.layer.slide.kernel;
-        let (mut groups, mut params) = (0, None);
-        for (tiles, mut output) in self.outputs().into_iter().enumerate() {
-            output.acc = acc_base + tiles % acc_contexts * acc_cap;
-            e.begin_tile(tiles, acc_contexts);
+        let mut params = None;
+        for mut output in self.outputs() {
+            output.acc = acc_base + e.tiles() % acc_contexts * acc_cap;
             self.load_params(e, &output.cells, &mut params);
             let mut first = true;
-            if !self.lanes {
-                self.reset(e, &output);
+            let place = output.acc..output.acc + self.vectors(&output) * output.rows.len() * output.columns.len();
+            e.claim(&place);
+            if self.adds(e.config()) {
+                e.make_zero(place.clone());
             }
             let depths = if self.lanes { output.cells.clone() } else { 0..in_cells };
             for depth in pieces(depths.len(), tile.depth) {
@@ -148,9 +156,22 @@ impl Schedule<'_> {
                         let (inp, inp_load) = inp.place((picture, sum.clone()));
                         let (wgt, wgt_load) = wgt.place((output.cells.clone(), sum));
                         let load = Group { depth: depth.clone(), tap_rows: tap_rows.clone(), tap_columns, inp, wgt };
-                        e.begin_load(groups, tile.contexts);
-                        if self.passes > 0 && wgt_load {
+                        let uses = Operands { inp: inp..inp + inp_elements, wgt: wgt..wgt + wgt_elements };
+                        let loads = Operands {
+                            inp: if inp_load { uses.inp.clone() } else { 0..0 },
+                            wgt: if wgt_load { uses.wgt.clone() } else { 0..0 },
+                        };
+                        let reads = if inp_load { self.reads(&output, &load) } else { Vec::new() };
+                        if inp_load && wgt_load && self.passes > 0 {
+                            // Weights need not wait for the layer before to be stored.
+                            e.begin_load(uses.clone(), &Operands { inp: 0..0, ..loads.clone() }, &[]);
                             self.load_weights(e, &output, &load);
+                            e.begin_load(uses, &Operands { wgt: 0..0, ..loads }, &reads);
+                        } else {
+                            e.begin_load(uses, &loads, &reads);
+                            if self.passes > 0 && wgt_load {
+                                self.load_weights(e, &output, &load);
+                            }
                         }
                         if inp_load {
                             self.load_input(e, &output, &load);
@@ -163,15 +184,15 @@ impl Schedule<'_> {
                             self.gemm(e, &output, &load);
                         }
                         e.end_group();
-                        groups += 1;
                         first = false;
                     }
                 }
             }
-            self.post(e, &output);
+            let cleared = self.post(e, &output);
+            e.know_zero(place.clone(), cleared);
             e.begin_store();
             self.store(e, &output);
-            e.end_store();
+            e.end_store(place, self.writes(&output));
         }
     }
 
@@ -200,6 +221,11 @@ impl Schedule<'_> {
         }
     }
 
+    /// Whether the sums of a tile begin with what ACC holds, which must be zero.
+    fn adds(&self, config: &HwConfig) -> bool {
+        !self.lanes || (self.passes > 0 && config.has_requant_flags())
+    }
+
     fn vectors(&self, out: &Output) -> usize {
         out.cells.len() * self.geometry.out_per_cell
     }
@@ -216,6 +242,8 @@ impl Schedule<'_> {
         if held.as_ref() == Some(&wanted) {
             return;
         }
+        e.claim(&(0..wanted.len()));
+        e.know_zero(0..wanted.len(), false);
         let base = self.constants.params / e.config().acc_elem_bytes() as u32;
         e.issue(Load {
             memory_type: MemoryType::Acc,
@@ -235,12 +263,6 @@ impl Schedule<'_> {
             Params::None | Params::Shared => (0, 0),
             Params::PerVector => (tile::param_vectors(first), tile::param_vectors(1)),
         }
-    }
-
-    fn reset(&self, e: &mut Emitter<'_>, out: &Output) {
-        let count = out.rows.len() * out.columns.len() * self.vectors(out);
-        let base = Uop { dst: out.acc as u32, src: 0, wgt: 0 };
-        e.issue_nest(base, &[Axis::new(count, 1, 0, 0)], Gemm { reset: true, ..Gemm::default() });
     }
 
     fn load_weights(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
@@ -305,6 +327,39 @@ impl Schedule<'_> {
         let begin =
             (pixels.start * slide.stride[axis] + taps.start * slide.dilation[axis]) as isize - slide.pad[axis] as isize;
         (begin, tile::reach(pixels.len(), slide.stride[axis], taps.len(), slide.dilation[axis]))
+    }
+
+    /// Bytes of DRAM that a group reads of the input.
+    fn reads(&self, out: &Output, group: &Group) -> Vec<Range<u64>> {
+        let image = self.layer.input;
+        let (y, rows) = self.window(out, group, 0);
+        let begin = y.clamp(0, image.h as isize) as usize;
+        let end = (y + rows as isize).clamp(begin as isize, image.h as isize) as usize;
+        self.rows_in_dram(self.input, image, out.group, &group.depth, begin..end)
+    }
+
+    /// Bytes of DRAM that a tile writes.
+    fn writes(&self, out: &Output) -> Vec<Range<u64>> {
+        self.rows_in_dram(self.output, self.layer.output, out.group, &out.cells, out.rows.clone())
+    }
+
+    /// Whole rows of some cells of the activation at byte `at`.
+    fn rows_in_dram(
+        &self,
+        at: u32,
+        image: Dims,
+        group: usize,
+        cells: &Range<usize>,
+        rows: Range<usize>,
+    ) -> Vec<Range<u64>> {
+        let g = &self.geometry;
+        let row_bytes = (image.w * g.batch * g.cell) as u64;
+        let first = group * g.blocks(image.c);
+        let byte = |cell: usize, row: usize| u64::from(at) + ((first + cell) * image.h + row) as u64 * row_bytes;
+        if rows.len() == image.h {
+            return vec![byte(cells.start, 0)..byte(cells.end, 0)];
+        }
+        cells.clone().map(|cell| byte(cell, rows.start)..byte(cell, rows.end)).collect()
     }
 
     fn load_input(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
@@ -405,8 +460,9 @@ impl Schedule<'_> {
             Axis::new(unit, 1, 1, weight(1)),
         ];
         let sums = [tap_row(taps[0]), tap_column(taps[1]), pass(passes)];
-        // What comes before anything is summed takes the place of what ACC holds; then the rest of the first tap, of the
-        // first row and of the window.
+        // Where ACC is not zero, what comes before anything is summed takes the place of what it holds; then the rest of the
+        // first tap, of the first row and of the window.
+        let first = first && !self.adds(e.config());
         let parts: Vec<(Uop, Vec<Axis>)> = if first {
             let from = |axis: Axis| Uop { src: base.src + axis.src as u32, wgt: base.wgt + axis.wgt as u32, ..base };
             vec![
@@ -430,12 +486,14 @@ impl Schedule<'_> {
         e.issue_all(steps);
     }
 
-    fn post(&self, e: &mut Emitter<'_>, out: &Output) {
+    /// Turns the sums of a tile into results, and says whether ACC is zero then.
+    fn post(&self, e: &mut Emitter<'_>, out: &Output) -> bool {
         let pixels = out.rows.len() * out.columns.len();
         let unit = self.geometry.out_per_cell;
         match &self.layer.post {
             Post::Requant { mode, .. } => {
-                let insn = Requant { mode: *mode, saturate: true, ..Requant::default() };
+                let clear = e.config().has_requant_flags();
+                let insn = Requant { mode: *mode, saturate: true, clear, ..Requant::default() };
                 let (first, step) = self.params_at(out);
                 // Parameters change with the vector, and reading them takes time: pixels are the inner loop.
                 let mut axes = vec![
@@ -453,13 +511,15 @@ impl Schedule<'_> {
                 });
                 let steps = steps.collect();
                 e.issue_all(steps);
+                clear
             }
-            Post::Clamp(None) => {}
+            Post::Clamp(None) => false,
             Post::Clamp(Some((lo, hi))) => {
                 let insn =
                     Alu { alu_opcode: AluOpcode::Clamp, use_imm: true, imm: clamp_imm(*lo, *hi), ..Alu::default() };
                 let base = Uop { dst: out.acc as u32, src: out.acc as u32, wgt: 0 };
                 e.issue_nest(base, &[Axis::new(self.vectors(out) * pixels, 1, 1, 0)], insn);
+                false
             }
         }
     }

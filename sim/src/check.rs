@@ -178,6 +178,12 @@ impl Checker {
                             self.access(here, Memory::Acc, dst, false)?;
                         }
                     }
+                    Insn::Requant(i) if i.from_inp => {
+                        let first = src / parts * elements;
+                        (first..first + elements).try_for_each(|index| self.access(here, Memory::Inp, index, false))?;
+                        let param = i.param as usize;
+                        (param..param + 4).try_for_each(|index| self.access(here, Memory::Acc, index, false))?;
+                    }
                     Insn::Requant(_) => {
                         (src..src + 4).try_for_each(|index| self.access(here, Memory::Acc, index, false))?;
                         self.access(here, Memory::Acc, dst, false)?;

@@ -43,9 +43,21 @@ pub(crate) fn alu(insn: &Alu, compat: &Compat, part: &Part, acc: &mut [i32], lan
     with_lanes!(lanes, alu_lanes(insn, compat, part, acc));
 }
 
-/// Runs REQUANT.
-pub(crate) fn requant(insn: &Requant, part: &Part, acc: &mut [i32], lanes: usize) {
-    with_lanes!(lanes, requant_lanes(insn.mode, insn.saturate, part, acc));
+/// Runs REQUANT. `cleared` has a mark for every accumulator that is zero although `acc` shows what STORE sees.
+pub(crate) fn requant(
+    insn: &Requant,
+    config: &HwConfig,
+    part: &Part,
+    inp: &[u8],
+    acc: &mut [i32],
+    cleared: &mut [bool],
+) {
+    let lanes = config.out_elem_bytes();
+    if insn.clear || insn.from_inp {
+        with_lanes!(lanes, requant_flagged(insn, config, part, inp, acc, cleared));
+    } else {
+        with_lanes!(lanes, requant_lanes(insn.mode, insn.saturate, part, acc));
+    }
 }
 
 /// Copies the low byte of every accumulator that an instruction touched into the separate OUT buffer.
@@ -159,6 +171,47 @@ fn requant_each<const L: usize>(part: &Part, acc: &mut [[i32; L]], op: impl Fn(i
             let param = RequantParam::from_words([bias[lane], multiplier[lane], shift[lane], post[lane]]);
             *value = op(*value, &param);
         }
+    });
+}
+
+/// REQUANT with its flags: values from INP, zeros left in ACC.
+fn requant_flagged<const L: usize>(
+    insn: &Requant,
+    config: &HwConfig,
+    part: &Part,
+    inp: &[u8],
+    acc: &mut [i32],
+    cleared: &mut [bool],
+) {
+    let acc = acc.as_chunks_mut::<L>().0;
+    part.loops.each(part.outer.clone(), part.uops, |dst, src, _| {
+        let first = if insn.from_inp { insn.param as usize } else { src };
+        let mut params = [[0; L]; 4];
+        for (at, words) in (first..).zip(&mut params) {
+            // What this instruction itself has cleared is zero.
+            match (acc.get(at), cleared.get(at)) {
+                (Some(held), Some(false)) => *words = *held,
+                (Some(_), _) => {}
+                (None, _) => return,
+            }
+        }
+        let mut values = [0; L];
+        if insn.from_inp {
+            for (at, value) in values.iter_mut().enumerate() {
+                let (b, lane) = (at / config.block_out(), at % config.block_out());
+                let (element, lane) = semantics::lane_input(config, src, lane);
+                let byte = inp.get((element * config.batch() + b) * config.block_in() + lane);
+                *value = byte.map_or(0, |&byte| i32::from(byte as i8));
+            }
+        } else if cleared.get(dst) == Some(&false) {
+            values = acc.get(dst).copied().unwrap_or(values);
+        }
+        let (Some(acc), Some(mark)) = (acc.get_mut(dst), cleared.get_mut(dst)) else { return };
+        for (lane, value) in values.into_iter().enumerate() {
+            let param = RequantParam::from_words(params.map(|words| words[lane]));
+            acc[lane] = semantics::requant(value, &param, insn.mode, insn.saturate);
+        }
+        *mark = insn.clear;
     });
 }
 

@@ -22,6 +22,7 @@
 pub mod board;
 mod bus;
 mod check;
+mod cleared;
 pub mod cosim;
 mod counters;
 mod dram;

@@ -427,6 +427,9 @@ impl Machine {
             }
         };
         transfer::load(&rows, &self.config, &self.bases, dram, &mut self.pads).map_err(fault)?;
+        if matches!(rows.memory_type, MemoryType::Acc | MemoryType::Acc8) {
+            self.pads.cleared.overwrite(rows.sram(&self.config).map_err(fault)?);
+        }
         if let Some(checker) = &mut self.checker {
             checker.load(here, &rows, &self.config, &self.bases)?;
         }
@@ -450,6 +453,22 @@ impl Machine {
         if loops.executions() == 0 {
             return Ok(None);
         }
+        if first == 0 {
+            params_in_acc(insn, &self.config).map_err(|fault| SimError::Fault { at: here.stream.place(at), fault })?;
+            let sources = match insn {
+                Insn::Alu(_) => 1,
+                Insn::Requant(i) if !i.from_inp => PARAMS,
+                _ => 0,
+            };
+            let Scratchpads { acc, cleared, .. } = &mut self.pads;
+            let lanes = self.config.out_elem_bytes();
+            cleared.settle(&loops, &self.uops, sources, acc, lanes);
+            if let Insn::Requant(i) = insn
+                && i.from_inp
+            {
+                cleared.settle_range(i.param as usize..i.param as usize + PARAMS, acc, lanes);
+            }
+        }
         let turns = u32::try_from(SLICE / loops.per_outer()).unwrap_or(u32::MAX).max(1);
         let end = first.saturating_add(turns).min(loops.outer.count);
         if let Some(checker) = &mut self.checker {
@@ -457,7 +476,7 @@ impl Machine {
         }
         let part = Part { loops: &loops, outer: first..end, uops: &self.uops };
         let lanes = self.config.out_elem_bytes();
-        let Scratchpads { inp, wgt, acc, packed, out, .. } = &mut self.pads;
+        let Scratchpads { inp, wgt, acc, packed, out, cleared, .. } = &mut self.pads;
         let writes_out = match insn {
             Insn::Gemm(i) => {
                 if i.reset {
@@ -474,7 +493,7 @@ impl Machine {
                 true
             }
             Insn::Requant(i) => {
-                lanes::requant(i, &part, acc, lanes);
+                lanes::requant(i, &self.config, &part, inp, acc, cleared.marks());
                 true
             }
             Insn::Lane(i) => {
@@ -485,6 +504,10 @@ impl Machine {
         };
         if writes_out && let Some(out) = out {
             lanes::copy_out(&part, acc, out, lanes);
+            if matches!(insn, Insn::Requant(i) if i.clear) {
+                // OUT has the result now.
+                cleared.settle(&loops, &self.uops, 0, acc, lanes);
+            }
         }
         Ok((end < loops.outer.count).then_some(end))
     }
@@ -508,6 +531,20 @@ fn decode(bytes: &[u8], config: &HwConfig) -> Result<Vec<Insn>, SimError> {
         .collect()
 }
 
+/// Accumulators of a set of parameters.
+const PARAMS: usize = 4;
+
+/// Whether the parameters of REQUANT `from_inp` lie in ACC.
+fn params_in_acc(insn: &Insn, config: &HwConfig) -> Result<(), Fault> {
+    let depth = config.acc_depth() as u64;
+    match insn {
+        Insn::Requant(i) if i.from_inp && u64::from(i.param) + 3 >= depth => {
+            Err(Fault::Sram { memory: "ACC", unit: "element", index: u64::from(i.param) + 3, depth })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// How far the indices of an instruction may reach.
 fn bounds(insn: &Insn, config: &HwConfig, compat: &Compat) -> Bounds {
     let dst = config.acc_depth();
@@ -527,6 +564,9 @@ fn bounds(insn: &Insn, config: &HwConfig, compat: &Compat) -> Bounds {
         // An immediate takes the place of the source, except where the left operand is read from there.
         Insn::Alu(i) if i.use_imm && !compat.imm_reads_src() => {
             Bounds { dst, src: ("ACC", "element", usize::MAX), wgt: None, tail: 0 }
+        }
+        Insn::Requant(i) if i.from_inp => {
+            Bounds { dst, src: ("INP", "vector", config.inp_vectors()), wgt: None, tail: 0 }
         }
         Insn::Requant(_) => Bounds { dst, src: ("ACC", "element", config.acc_depth()), wgt: None, tail: 3 },
         _ => Bounds { dst, src: ("ACC", "element", config.acc_depth()), wgt: None, tail: 0 },

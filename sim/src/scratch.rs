@@ -2,6 +2,7 @@
 
 use tandem_isa::HwConfig;
 
+use crate::cleared::Cleared;
 use crate::gemm::{Kernel, Packed};
 
 /// UOP, INP, WGT and ACC; OUT where a compatibility switch separates it from ACC.
@@ -16,6 +17,8 @@ pub struct Scratchpads {
     pub(crate) wgt: Vec<u8>,
     pub(crate) acc: Vec<i32>,
     pub(crate) out: Option<Vec<u8>>,
+    /// Which of `acc` are zero for all but STORE.
+    pub(crate) cleared: Cleared,
     /// A copy of WGT in the order that the GEMM kernel reads; whatever writes `wgt` repacks it.
     pub(crate) packed: Packed,
 }
@@ -29,6 +32,7 @@ impl Scratchpads {
             wgt: vec![0; config.wgt_depth() * config.wgt_elem_bytes()],
             acc: vec![0; acc_lanes],
             out: separate_out.then(|| vec![0; acc_lanes]),
+            cleared: Cleared::new(config.acc_depth()),
             packed: Packed::new(config, kernel),
         }
     }
@@ -48,7 +52,7 @@ impl Scratchpads {
         &self.wgt
     }
 
-    /// The words of the ACC scratchpad.
+    /// The words of the ACC scratchpad; those that REQUANT with `clear` has left show its result.
     pub fn acc(&self) -> &[i32] {
         &self.acc
     }

@@ -68,6 +68,7 @@ impl Maker<'_> {
         match self.random.below(kinds) {
             0..=2 => self.alu(view),
             3..=5 => self.gemm(view),
+            6 if self.config.has_requant_flags() => self.requant_inputs(view),
             6..=9 => self.requant(view),
             _ => self.lane(view),
         }
@@ -159,12 +160,35 @@ impl Maker<'_> {
         let mode = if self.random.once_in(4) { self.random.pick(RequantMode::ALL) } else { suited };
         let mode = if self.config.has_requant(mode) { mode } else { RequantMode::default() };
         let saturate = !self.random.once_in(3);
-        self.emit([dst, src, self.unused()], |nest| nested!(Requant, nest, mode: mode, saturate: saturate))
+        let clear = self.config.has_requant_flags() && self.random.once_in(3);
+        self.emit(
+            [dst, src, self.unused()],
+            |nest| nested!(Requant, nest, mode: mode, saturate: saturate, clear: clear, from_inp: false, param: 0),
+        )
     }
 
-    fn lane(&mut self, view: &View) -> Option<Vec<Insn>> {
+    /// Requantisation of input vectors.
+    fn requant_inputs(&mut self, view: &View) -> Option<Vec<Insn>> {
+        let set = self.random.below(self.space.params.len() as u32) as usize;
+        let (base, suited) = *self.space.params.get(set)?;
+        let mode = if self.config.has_requant(suited) { suited } else { RequantMode::default() };
+        // Parameters are those of a set, or what stands in accumulators that are being written.
+        let param = if view.acc.len > 4 && self.random.once_in(4) {
+            view.acc.base + self.random.below(view.acc.len - 3)
+        } else {
+            base
+        };
+        let (saturate, clear) = (!self.random.once_in(3), self.random.flag());
+        let src = Index { factor_bits: self.config.log_acc_depth(), ..self.vectors(view) };
+        self.emit(
+            [self.acc(view.acc), src, self.unused()],
+            |nest| nested!(Requant, nest, mode: mode, saturate: saturate, clear: clear, from_inp: true, param: param),
+        )
+    }
+
+    /// The vectors of `block_out` lanes in a view's inputs.
+    fn vectors(&self, view: &View) -> Index {
         let c = self.config;
-        let (overwrite, max) = (self.random.flag(), self.random.once_in(3));
         let (wide, narrow) = ((c.block_out() / c.block_in()) as u32, (c.block_in() / c.block_out()) as u32);
         let vectors = if wide > 1 {
             let base = view.inp.base.div_ceil(wide);
@@ -172,9 +196,15 @@ impl Maker<'_> {
         } else {
             Window { base: view.inp.base * narrow, len: view.inp.len * narrow }
         };
+        Index { factor_bits: c.log_inp_depth(), ..index(vectors, c.log_src_depth()) }
+    }
+
+    fn lane(&mut self, view: &View) -> Option<Vec<Insn>> {
+        let c = self.config;
+        let (overwrite, max) = (self.random.flag(), self.random.once_in(3));
         let weights = Window { base: view.wgt.base * c.block_in() as u32, len: view.wgt.len * c.block_in() as u32 };
         let dst = self.acc(view.acc);
-        let src = Index { factor_bits: c.log_inp_depth(), ..index(vectors, c.log_src_depth()) };
+        let src = self.vectors(view);
         let wgt = Index { used: !(max && self.unread), ..index(weights, c.log_wgt_depth()) };
         self.emit([dst, src, wgt], |nest| {
             let [_, _, [wgt_factor_out, wgt_factor_in]] = nest.factors;

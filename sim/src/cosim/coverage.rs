@@ -54,6 +54,11 @@ impl Coverage {
                 expect("arithmetic", format!("requant {mode}"));
                 expect("arithmetic", format!("requant {mode} saturate"));
             }
+            if config.has_requant_flags() {
+                expect("arithmetic", "requant clear".to_owned());
+                expect("arithmetic", "requant clear from_inp".to_owned());
+                expect("arithmetic", "requant double saturate from_inp".to_owned());
+            }
             for name in ["lane", "lane overwrite", "lane max", "lane max overwrite"] {
                 expect("arithmetic", name.to_owned());
             }
@@ -200,7 +205,13 @@ impl Walk<'_> {
             Insn::Gemm(i) if i.reset => "gemm reset".to_owned(),
             Insn::Gemm(_) => "gemm".to_owned(),
             Insn::Alu(i) => format!("alu {} {}", i.alu_opcode, if i.use_imm { "imm" } else { "acc" }),
-            Insn::Requant(i) => format!("requant {}{}", i.mode, if i.saturate { " saturate" } else { "" }),
+            Insn::Requant(i) => {
+                let from = if i.from_inp { " from_inp" } else { "" };
+                if i.clear {
+                    coverage.add("arithmetic", format!("requant clear{from}"), 1);
+                }
+                format!("requant {}{}{from}", i.mode, if i.saturate { " saturate" } else { "" })
+            }
             Insn::Lane(i) => {
                 let (max, overwrite) = (if i.max { " max" } else { "" }, if i.overwrite { " overwrite" } else { "" });
                 format!("lane{max}{overwrite}")
@@ -238,7 +249,7 @@ impl Walk<'_> {
         let Some(uops) = uops else { return };
         let sources = match insn {
             Insn::Alu(i) if !i.use_imm => 1,
-            Insn::Requant(_) => 4,
+            Insn::Requant(i) if !i.from_inp => 4,
             _ => 0,
         };
         let mut written: HashMap<usize, u64> = HashMap::new();
