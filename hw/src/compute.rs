@@ -17,7 +17,7 @@
 //! | `fire_quick`, `fire_slow` | 1 | a micro-op for the GEMM array, for the tensor ALU |
 //! | `dst`, `inp_index`, `by_vector`, `wgt_index`, `part` | | what it addresses |
 //! | `read_inp`, `read_wgt` | 1 | it needs an input, a weight |
-//! | `clear`, `lane`, `max`, `overwrite` | 1 | the GEMM array's mode |
+//! | `clear`, `lane`, `max`, `overwrite`, `more_taps` | 1, 2 | the GEMM array's mode |
 //! | `src_read`, `src_index` | 1, index | the source port of ACC |
 //! | `param_capture`, `param_which` | 1, 2 | a parameter vector is at that port now |
 //! | `alu_requant`, `alu_opcode`, `alu_mode`, `alu_saturate` | 1, 3, 2, 1 | the tensor ALU's operation |
@@ -88,6 +88,11 @@ pub fn compute(sizes: &Sizes) -> Module {
     let factor = |name: &str, width: u32| {
         quick.mux(sizes.field(insn, "Gemm", name).zext(width), sizes.field(insn, "Alu", name).zext(width))
     };
+    // Where LANE has no more taps than one, its field is as long as the others.
+    let all_turns = sizes.field(insn, "Gemm", "iter_out");
+    let lane_turns = sizes.field(insn, "Lane", "iter_out").zext(all_turns.width());
+    let iter_out = if config.lane_taps() > 1 { lane.mux(lane_turns, all_turns) } else { all_turns };
+    let more_taps = sizes.field(insn, "Lane", "more_taps") & lane.repeat(2);
     let fires = m.instance(
         "sequencer",
         &sequencer(sizes),
@@ -95,7 +100,7 @@ pub fn compute(sizes: &Sizes) -> Module {
             ("start", start & arithmetic),
             ("uop_begin", sizes.field(insn, "Gemm", "uop_begin")),
             ("uop_end", sizes.field(insn, "Gemm", "uop_end")),
-            ("iter_out", sizes.field(insn, "Gemm", "iter_out")),
+            ("iter_out", iter_out),
             ("iter_in", sizes.field(insn, "Gemm", "iter_in")),
             ("dst_out", factor("dst_factor_out", log_acc)),
             ("dst_in", factor("dst_factor_in", log_acc)),
@@ -108,6 +113,7 @@ pub fn compute(sizes: &Sizes) -> Module {
             ("reads_wgt", (gemm & !reset) | (lane & !max)),
             ("is_lane", lane),
             ("by_vector", by_vector),
+            ("more_taps", more_taps),
             ("param", sizes.field(insn, "Requant", "param")),
             ("is_requant", requant),
             ("slow", alu | requant),
@@ -150,6 +156,7 @@ pub fn compute(sizes: &Sizes) -> Module {
     m.output("clear", reset);
     m.output("lane", lane);
     m.output("max", max);
+    m.output("more_taps", more_taps);
     m.output("overwrite", sizes.field(insn, "Lane", "overwrite"));
     let param_read = fires.get("param_read");
     m.output("src_read", param_read | (fire & alu & !use_imm));

@@ -192,6 +192,11 @@ pub(crate) fn decode<'m>(m: &'m Module, sizes: &Sizes, insn: Net<'m>) -> Decoded
         if form.name == "Requant" && !sizes.config.has_requant_flags() {
             wrong.push(sizes.field(insn, "Requant", "clear") | sizes.field(insn, "Requant", "from_inp"));
         }
+        if form.name == "Lane" {
+            let more = sizes.field(insn, "Lane", "more_taps").any();
+            let takes_one = if sizes.config.lane_taps() == 1 { m.lit(1, 1) } else { sizes.field(insn, "Lane", "max") };
+            wrong.push(more & takes_one);
+        }
         illegal.push(mine & m.any_of(&wrong));
     }
     let loads = opcode.is(0) | opcode.is(7);

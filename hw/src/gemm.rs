@@ -1,4 +1,4 @@
-//! The GEMM array: products, adder trees and accumulation; LANE runs on its first column.
+//! The GEMM array: products, adder trees and accumulation; LANE runs on its first column, or a column for each of its taps.
 //!
 //! ```text
 //!  P3 inp x wgt --> [ products ] --> P4 tree --> [ partial sums ] --> P5 tree ------> [ sum ] --> P6 + ------> [ result ] --> P7 write
@@ -12,7 +12,8 @@
 //! | `dst` | index | P2: its accumulator |
 //! | `clear`, `lane`, `max`, `overwrite` | 1 | GEMM with reset; LANE and its flags: stay while the instruction runs |
 //! | `part` | log block_in | P2: the vector within a WGT element that LANE reads |
-//! | `inp`, `vector`, `wgt` | elements, lanes * 8 | P3: the operands |
+//! | `more_taps` | 2 | LANE's taps beside the first |
+//! | `inp`, `vector`, `wgt` | elements, taps * lanes * 8 | P3: the operands |
 //! | `acc_read`, `acc_index`, `acc` | 1, index, element | P4, P5: the accumulator |
 //! | `write`, `write_index`, `result` | 1, index, element | P7: the accumulator's new value; zero where nothing is written |
 //!
@@ -50,9 +51,11 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let lane = m.input("lane", 1);
     let max = m.input("max", 1);
     let overwrite = m.input("overwrite", 1);
+    let more_taps = m.input("more_taps", 2);
+    let taps = config.lane_taps();
     let part = m.input("part", block_in.trailing_zeros());
     let inp = m.input("inp", config.inp_elem_bytes() as u32 * 8);
-    let vector = m.input("vector", lanes * 8);
+    let vector = m.input("vector", taps as u32 * lanes * 8);
     let wgt = m.input("wgt", config.wgt_elem_bytes() as u32 * 8);
     let acc = m.input("acc", lanes * 32);
 
@@ -82,37 +85,52 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         m.when(arrived & !clear, || held.set(value));
         held
     };
-    let lane_inputs = vector.lanes(lanes);
-    let lane_weights = wgt.pick(part_3, block_out * 8).named("lane_weights").lanes(block_out);
+    let lane_inputs: Vec<Vec<Net<'_>>> = vector.lanes(taps as u32).into_iter().map(|tap| tap.lanes(lanes)).collect();
+    let lane_weights: Vec<Vec<Net<'_>>> = (0..taps)
+        .map(|tap| {
+            let part = part_3 + m.lit(tap as u128, part_3.width());
+            wgt.pick(part, block_out * 8).named(&format!("lane_weights_{tap}")).lanes(block_out)
+        })
+        .collect();
     let mut inputs: Vec<Vec<Net<'_>>> = inp.lanes(batch).into_iter().map(|row| row.lanes(block_in)).collect();
     let mut weights: Vec<Vec<Net<'_>>> = wgt.lanes(block_out).into_iter().map(|row| row.lanes(block_in)).collect();
     // By output lane, of all batch rows: what column 0 multiplies.
     let at = |b: usize, o: usize| b * block_out as usize + o;
-    let mut first_inputs = Vec::new();
+    // By column of LANE, then by output lane.
+    let mut own_inputs: Vec<Vec<Net<'_>>> = vec![Vec::new(); taps];
     for (b, row) in inputs.iter_mut().enumerate() {
-        for o in 0..block_out as usize {
-            first_inputs.push(hold(format!("input_{b}_{o}"), lane.mux(lane_inputs[at(b, o)], row[0])));
+        for (i, own) in own_inputs.iter_mut().enumerate() {
+            for o in 0..block_out as usize {
+                let name = if i == 0 { format!("input_{b}_{o}") } else { format!("input_{b}_{o}_{i}") };
+                own.push(hold(name, lane.mux(lane_inputs[i][at(b, o)], row[i])));
+            }
         }
-        for (i, x) in row.iter_mut().enumerate().skip(1) {
+        for (i, x) in row.iter_mut().enumerate().skip(taps) {
             *x = hold(format!("row_input_{b}_{i}"), *x);
         }
     }
     for (o, row) in weights.iter_mut().enumerate() {
-        row[0] = hold(format!("weight_{o}_0"), lane.mux(lane_weights[o], row[0]));
-        for (i, w) in row.iter_mut().enumerate().skip(1) {
-            *w = hold(format!("weight_{o}_{i}"), *w);
+        for (i, w) in row.iter_mut().enumerate() {
+            let value = lane_weights.get(i).map_or(*w, |lanes| lane.mux(lanes[o], *w));
+            *w = hold(format!("weight_{o}_{i}"), value);
         }
     }
 
     // P3: products, one by one or in pairs of output lanes.
-    let columns = sizes.target.columns(block_in, lanes);
+    let columns = sizes.target.columns(block_in, lanes, taps);
     let quick = multiplies & !lane;
+    // Whether LANE has a tap on this column.
+    let uses = |column: usize| !more_taps.lt(m.lit(column as u128, 2));
     let mut wanted = Vec::new();
     let mut pairs: BTreeMap<(usize, usize), Pair<'_>> = BTreeMap::new();
     for b in 0..batch as usize {
         for o in 0..block_out as usize {
             for (i, column) in columns.iter().enumerate() {
-                let (x, enable) = if i == 0 { (first_inputs[at(b, o)], multiplies) } else { (inputs[b][i], quick) };
+                let (x, enable) = match own_inputs.get(i) {
+                    Some(own) if i == 0 => (own[at(b, o)], multiplies),
+                    Some(own) => (own[at(b, o)], quick | (multiplies & uses(i))),
+                    None => (inputs[b][i], quick),
+                };
                 match column {
                     Column::Single(recipes) => {
                         let (name, recipe) = (format!("product_{b}_{o}_{i}"), recipes[at(b, o)]);
@@ -128,7 +146,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         }
     }
     let mut products = products(m, &wanted).into_iter();
-    let lane_values: Vec<Net<'_>> = first_inputs
+    let lane_values: Vec<Net<'_>> = own_inputs[0]
         .iter()
         .enumerate()
         .map(|(at, &x)| {
@@ -166,8 +184,11 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         };
         let partials: Vec<Net<'_>> =
             row.chunks(chunk).enumerate().map(|(k, group)| register(format!("partial_{at}_{k}"), group)).collect();
-        let lane_5 = m.data_reg(format!("lane_{at}"), PRODUCT_BITS);
-        m.when(stage(4).0 & lane, || lane_5.set(max.mux(lane_value.sext(PRODUCT_BITS), row[0])));
+        let own: Vec<Net<'_>> =
+            (0..taps).map(|i| if i == 0 { row[0] } else { row[i] & uses(i).repeat(PRODUCT_BITS) }).collect();
+        let own = grow(&format!("taps_{at}"), &own);
+        let lane_5 = m.data_reg(format!("lane_{at}"), own.width());
+        m.when(stage(4).0 & lane, || lane_5.set(max.mux(lane_value.sext(own.width()), own)));
         let mut whole = grow(&format!("whole_{at}"), &partials);
         assert!(whole.width() == sum_bits, "a sum of {} bits", whole.width());
         if high {

@@ -74,7 +74,7 @@ leaf! {
         out
             request_valid request_address request_beats data_ready write_uop write_acc narrow write_pad
             write_index write_chunk write_sub pad_value uop_read uop_index fire_quick fire_slow dst inp_index
-            by_vector wgt_index part read_inp read_wgt clear lane max overwrite src_read src_index param_capture
+            by_vector wgt_index part read_inp read_wgt clear lane max overwrite more_taps src_read src_index param_capture
             param_which alu_requant alu_opcode alu_mode alu_saturate alu_from_inp alu_clear use_imm imm late_dst uop_element
             acc_element acc8_element count_gemm count_alu count_lane count_write finished overflow out_of_reach
             undecodable head_ready begins finishes index pop_prev pop_next push_prev push_next state blocked
@@ -97,7 +97,7 @@ leaf! {
     /// The GEMM array; see `gemm.rs`.
     Gemm {
         in
-            fire dst clear lane max overwrite part inp vector wgt acc;
+            fire dst clear lane max overwrite more_taps part inp vector wgt acc;
         out
             acc_read acc_index write write_index result;
     }

@@ -10,7 +10,7 @@
 //! | `fire` | 1 | a micro-op reads its operands, which are there in the next cycle |
 //! | `use_imm`, `imm` | 1, 32 | the operand is this immediate |
 //! | `left`, `right` | lanes * 32 | what ACC has read |
-//! | `from_inp`, `vector` | 1, lanes * 8 | the left operand is this input vector |
+//! | `from_inp`, `vector` | 1, taps * lanes * 8 | the left operand is the first of these input vectors |
 //! | `capture`, `which` | 1, 2 | `right` is a parameter vector: bias, multiplier, shift, post |
 //! | `valid` | 1 | the tensor ALU is to take the outputs below |
 //! | `left_now`, `right_now` | alu_lanes * 32 | the operands |
@@ -42,7 +42,8 @@ pub(crate) fn operand(sizes: &Sizes) -> Module {
     let left = m.input("left", bits);
     let right = m.input("right", bits);
     let from_inp = m.input("from_inp", 1);
-    let bytes = m.input("vector", sizes.lanes * 8).lanes(sizes.lanes);
+    let taps = sizes.config.lane_taps() as u32;
+    let bytes = m.input("vector", taps * sizes.lanes * 8).bits(0, sizes.lanes * 8).lanes(sizes.lanes);
     let vector = m.cat(&bytes.into_iter().map(|byte| byte.sext(32)).collect::<Vec<_>>()).named("extended");
     let left = from_inp.mux(vector, left).named("value");
     let capture = m.input("capture", 1);

@@ -13,9 +13,10 @@
 //! | `read`, `read_index` | 1, index | the element to read |
 //! | `word` (UOP), `element` (WGT) | element | what was read in the cycle before |
 //! | `element` (INP) | element | the element, chosen among the banks |
-//! | `vector` (INP) | lanes * 8 | the vector of LANE: lane by lane of the batch rows |
+//! | `vector` (INP) | taps * lanes * 8 | the vectors of LANE: lane by lane of the batch rows |
 //!
-//! INP has as many banks as LANE needs elements at once, one element wide each; an element's low index bits are its bank.
+//! INP has as many banks as LANE needs elements at once, one element wide each; an element's low index bits are its bank. With
+//! several taps `vector` has the vectors of all of them, from the one at `read_index` on.
 //! GEMM reads an element, LANE a vector; `read_index` counts elements or vectors (`by_vector`). Latency one cycle, one read and
 //! one write a cycle.
 
@@ -115,8 +116,11 @@ pub fn inp(sizes: &Sizes) -> Module {
     let bits = config.inp_elem_bytes() as u32 * 8;
     let log_words = log_depth - log_banks;
     let vector_word = read_index.bits(log_parts, log_depth).resize(log_words);
-    let word = if log_banks > 0 {
+    let taps = config.lane_taps() as u32;
+    let word = if log_banks > 0 && taps == 1 {
         by_vector.mux(vector_word, read_index.bits(log_banks, log_words))
+    } else if log_banks > 0 {
+        read_index.bits(log_banks, log_words)
     } else {
         by_vector.mux(vector_word, read_index.bits(0, log_words))
     };
@@ -130,6 +134,9 @@ pub fn inp(sizes: &Sizes) -> Module {
                 fetch = read & (by_vector | read_index.bits(0, log_banks).is(bank.into()));
             }
             memory.write(write, load.index.bits(log_banks, log_words), data);
+            // Of the elements from the index on, those in banks before its own lie a word further.
+            let further = |bank: u32| m.lit(bank.into(), log_banks).lt(read_index.bits(0, log_banks)) & by_vector;
+            let word = if taps > 1 { word + further(bank).zext(log_words) } else { word };
             memory.read(&format!("q_{bank}"), fetch, word)
         })
         .collect();
@@ -146,6 +153,14 @@ pub fn inp(sizes: &Sizes) -> Module {
     // Lane o of batch row b: with more output than input lanes from bank o / block_in, otherwise from a part of the element.
     let (batch, block_in, block_out) = (config.batch() as u32, config.block_in() as u32, config.block_out() as u32);
     let mut vector = Vec::new();
+    if taps > 1 {
+        let first = m.data_reg("first", log_banks);
+        m.when(read, || first.set(read_index.bits(0, log_banks)));
+        let all = m.cat(&banks).named("banks");
+        let tap = |tap: u32| all.pick(first + m.lit(tap.into(), log_banks), bits);
+        m.output("vector", m.cat(&(0..taps).map(tap).collect::<Vec<_>>()));
+        return m;
+    }
     let part = (log_parts > 0).then(|| {
         let part = m.data_reg("part", log_parts);
         m.when(read, || part.set(read_index.bits(0, log_parts)));

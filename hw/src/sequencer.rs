@@ -14,7 +14,7 @@
 //! | `uop_begin`, `uop_end`, `iter_out`, `iter_in` | | as in the instruction |
 //! | `dst_out`, `dst_in`, `src_out`, `src_in`, `wgt_out`, `wgt_in` | | the factors |
 //! | `is_gemm`, `reads_src`, `reads_wgt`, `by_vector`, `is_requant`, `slow` | 1 | GEMM without reset; the source, the weight counts; the source is an input vector; REQUANT; the tensor ALU works |
-//! | `is_lane`, `param` | 1, index | LANE; the parameters of REQUANT where its source is an input vector |
+//! | `is_lane`, `more_taps`, `param` | 1, 2, index | LANE, and its vectors beside the first; the parameters of REQUANT where its source is an input vector |
 //! | `uop_read`, `uop_index`, `uop_word` | 1, index, 32 | the UOP scratchpad, which answers a cycle later |
 //! | `fire` | 1 | a micro-op goes to the pipelines: the indices below are its own |
 //! | `dst`, `src`, `wgt` | | its indices |
@@ -61,6 +61,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let is_lane = m.input("is_lane", 1);
     let by_vector = m.input("by_vector", 1);
     let param = m.input("param", log_acc);
+    let more_taps = m.input("more_taps", 2);
     let is_requant = m.input("is_requant", 1);
     let slow = m.input("slow", 1);
     let uop_word = m.input("uop_word", 32);
@@ -155,8 +156,9 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let dst_fits = dst.below(1 << log_acc);
     let log_vectors = log_inp + config.block_in().trailing_zeros() - config.block_out().trailing_zeros();
     let src_last = is_requant.mux(src + m.lit(3, src.width()), src);
-    let src_fits =
-        by_vector.mux(src.below(1 << log_vectors), is_gemm.mux(src.below(1 << log_inp), src_last.below(1 << log_acc)));
+    let src_end = if config.lane_taps() > 1 { src + more_taps.zext(src.width()) } else { src };
+    let src_fits = by_vector
+        .mux(src_end.below(1 << log_vectors), is_gemm.mux(src.below(1 << log_inp), src_last.below(1 << log_acc)));
     let wgt_fits = is_lane.mux(wgt.below((config.wgt_vectors()) as u128), wgt.below(1 << log_wgt));
     // REQUANT of input vectors has its parameters in one place.
     let one_place = (is_requant & by_vector).named("one_place");

@@ -80,7 +80,7 @@ impl Sizes {
             wgt: config.log_wgt_depth() + block_in.trailing_zeros() + 2,
             lanes: config.out_elem_bytes() as u32,
             turns: (config.out_elem_bytes() / config.alu_lanes()) as u32,
-            inp_banks: (block_out / block_in).max(1),
+            inp_banks: (block_out / block_in).max(config.lane_taps() as u32),
             inp_parts,
         }
     }

@@ -67,16 +67,16 @@ impl Default for Target {
 }
 
 impl Target {
-    /// What each column of the GEMM array is made of. LANE multiplies unlike inputs on column 0, so that no two of its products
-    /// share one.
-    pub(crate) fn columns(&self, block_in: u32, lanes: u32) -> Vec<Column> {
+    /// What each column of the GEMM array is made of. LANE multiplies unlike inputs on the first columns, one for each of its
+    /// taps, so that no two of its products share one.
+    pub(crate) fn columns(&self, block_in: u32, lanes: u32, taps: usize) -> Vec<Column> {
         let (columns, lanes) = (block_in as usize, lanes as usize);
         let paired = match self.multipliers {
             // No more than are needed: a pair takes some look-up tables beside its multiplier.
             Multipliers::DspPair { dsps } => {
                 let (dsps, half) = (dsps as usize, lanes / 2);
                 let needed = (columns * lanes).saturating_sub(dsps).div_ceil(half);
-                needed.min(columns - 1).min(dsps / half)
+                needed.min(columns - taps).min(dsps / half)
             }
             _ => 0,
         };
@@ -89,7 +89,7 @@ impl Target {
         };
         (0..columns)
             .map(|column| {
-                if (1..=paired).contains(&column) {
+                if (taps..taps + paired).contains(&column) {
                     return Column::Pairs;
                 }
                 let recipes = (0..lanes).map(|_| {
@@ -124,7 +124,7 @@ mod tests {
         for (dsps, pairs, singles) in
             [(0, 0, 0), (3, 0, 3), (24, 6, 0), (27, 6, 3), (28, 7, 0), (33, 7, 5), (40, 6, 16), (64, 0, 64)]
         {
-            let columns = target(Multipliers::DspPair { dsps }).columns(8, 8);
+            let columns = target(Multipliers::DspPair { dsps }).columns(8, 8, 1);
             let paired = columns.iter().filter(|&column| *column == Column::Pairs).count();
             assert_eq!((paired, count(&columns, Recipe::Infer)), (pairs, singles), "{dsps}");
             assert_ne!(columns[0], Column::Pairs, "LANE has unlike inputs there");
@@ -134,9 +134,9 @@ mod tests {
 
     #[test]
     fn other_recipes_take_what_there_is_in_order() {
-        let mac16 = target(Multipliers::Mac16 { dsps: 6 }).columns(4, 4);
+        let mac16 = target(Multipliers::Mac16 { dsps: 6 }).columns(4, 4, 1);
         assert_eq!((count(&mac16, Recipe::Mac16), count(&mac16, Recipe::Rows)), (12, 4));
-        assert_eq!(count(&Target::default().columns(8, 16), Recipe::Infer), 128);
-        assert_eq!(count(&target(Multipliers::Rows).columns(4, 4), Recipe::Rows), 16);
+        assert_eq!(count(&Target::default().columns(8, 16, 1), Recipe::Infer), 128);
+        assert_eq!(count(&target(Multipliers::Rows).columns(4, 4, 1), Recipe::Rows), 16);
     }
 }

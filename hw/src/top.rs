@@ -486,6 +486,7 @@ impl Logic for Top {
         self.gemm.lane.next = self.compute.lane.val();
         self.gemm.max.next = self.compute.max.val();
         self.gemm.overwrite.next = self.compute.overwrite.val();
+        self.gemm.more_taps.next = self.compute.more_taps.val();
         self.gemm.part.next = self.compute.part.val();
         self.gemm.inp.next = self.inp.element.val();
         self.gemm.vector.next = self.inp.vector.val();

@@ -22,6 +22,8 @@ const FULL_QUEUE: u32 = 512;
 const SEQUENTIAL_TOKENS: u32 = 255;
 /// Width of `iter_out` and of `iter_in`.
 pub(crate) const ITER_BITS: u32 = 14;
+/// Width of `iter_out` of LANE, whose upper bits are `more_taps`.
+pub(crate) const LANE_ITER_BITS: u32 = 12;
 /// Width of `sram_base`.
 pub(crate) const SRAM_BITS: u32 = 16;
 
@@ -111,6 +113,9 @@ pub struct HwFacts {
     /// as many lanes as a vector has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alu_lanes: Option<u32>,
+    /// Taps that LANE multiplies at once: 1, or 4 on a machine with queues and equal blocks.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub lane_taps: u32,
     /// Whether REQUANT has the mode `float`.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub float_requant: bool,
@@ -164,6 +169,7 @@ impl HwConfig {
             dram_bits: 32,
             insn_queue_depth: FULL_QUEUE,
             alu_lanes: None,
+            lane_taps: 1,
             float_requant: true,
             counters: true,
         },
@@ -404,6 +410,11 @@ impl HwConfig {
         self.facts.alu_lanes.unwrap_or(self.facts.batch * self.facts.block_out) as usize
     }
 
+    /// Taps that LANE multiplies at once at most.
+    pub fn lane_taps(&self) -> usize {
+        self.facts.lane_taps as usize
+    }
+
     /// Whether REQUANT has this mode.
     pub fn has_requant(&self, mode: RequantMode) -> bool {
         self.profile().has_extension() && (mode != RequantMode::Float || self.facts.float_requant)
@@ -419,7 +430,7 @@ impl HwConfig {
         self.facts.counters
     }
 
-    /// The facts as `key`, TOML value, in file order; those of the last five that are what they are by default are left out.
+    /// The facts as `key`, TOML value, in file order; those of the last six that are what they are by default are left out.
     pub(crate) fn entries(&self) -> Vec<(&'static str, String)> {
         let f = &self.facts;
         let mut entries = Vec::with_capacity(20);
@@ -448,6 +459,7 @@ impl HwConfig {
             ("dram_bits", f.dram_bits, thirty_two()),
             ("insn_queue_depth", f.insn_queue_depth, full_queue()),
             ("alu_lanes", f.alu_lanes.unwrap_or(0), 0),
+            ("lane_taps", f.lane_taps, one()),
         ] {
             if value != default {
                 entries.push((key, value.to_string()));
@@ -518,6 +530,14 @@ fn eight() -> u32 {
     8
 }
 
+fn one() -> u32 {
+    1
+}
+
+fn is_one(value: &u32) -> bool {
+    *value == one()
+}
+
 fn thirty_two() -> u32 {
     32
 }
@@ -565,6 +585,11 @@ fn check_facts(facts: &HwFacts) -> Result<(), IsaError> {
     }
     if !(16..=32).contains(&facts.dram_bits) {
         return bad("dram_bits", facts.dram_bits.to_string(), "use 16 to 32".to_owned());
+    }
+    let row = facts.insn_queue_depth > 0 && facts.block_in == facts.block_out && facts.profile.has_extension();
+    if !(facts.lane_taps == 1 || (facts.lane_taps == 4 && row)) {
+        let remedy = "use 1, or 4 with instruction queues, block_in equal to block_out and profile tandem";
+        return bad("lane_taps", facts.lane_taps.to_string(), remedy.to_owned());
     }
     let lanes = facts.batch * facts.block_out;
     if let Some(alu_lanes) = facts.alu_lanes

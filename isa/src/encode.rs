@@ -179,6 +179,9 @@ impl Insn {
             Insn::Requant(insn) if (insn.clear || insn.from_inp) && !config.has_requant_flags() => {
                 return Err(IsaError::RequantFlag { flag: if insn.clear { "clear" } else { "from_inp" } });
             }
+            Insn::Lane(insn) if insn.more_taps > 0 && (insn.max || config.lane_taps() == 1) => {
+                return Err(IsaError::LaneTaps { more: insn.more_taps, taps: config.lane_taps() });
+            }
             Insn::Load(insn) => insn.memory_type,
             Insn::LoadPad(insn) => insn.memory_type,
             Insn::Store(insn) if insn.x_size > 0 => insn.memory_type,

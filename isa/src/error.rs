@@ -117,6 +117,16 @@ pub enum IsaError {
         /// The flag found.
         flag: &'static str,
     },
+    /// LANE with more taps than the configuration has, or with taps and a maximum (Unsupported).
+    #[error(
+        "LANE has {more} taps beside the first: this machine multiplies {taps} at once, and a maximum takes one at a time"
+    )]
+    LaneTaps {
+        /// Taps beside the first.
+        more: u32,
+        /// Taps that the machine multiplies at once.
+        taps: usize,
+    },
     /// A micro-op field does not fit (Invalid).
     #[error("uop.{field} is {value}, which does not fit in {bits} bits")]
     UopOverflow {
@@ -177,9 +187,10 @@ impl IsaError {
     /// How a caller should treat this error.
     pub fn class(&self) -> ErrorClass {
         match self {
-            IsaError::Extension { .. } | IsaError::RequantMode { .. } | IsaError::RequantFlag { .. } => {
-                ErrorClass::Unsupported
-            }
+            IsaError::Extension { .. }
+            | IsaError::RequantMode { .. }
+            | IsaError::RequantFlag { .. }
+            | IsaError::LaneTaps { .. } => ErrorClass::Unsupported,
             _ => ErrorClass::Invalid,
         }
     }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::config::{HwConfig, ITER_BITS, SRAM_BITS};
+use crate::config::{HwConfig, ITER_BITS, LANE_ITER_BITS, SRAM_BITS};
 use crate::encode::{Field, FieldType, Form, place};
 
 /// The dependence flags of an instruction: bits 3 to 6.
@@ -381,14 +381,17 @@ instruction_table! { c;
 
     /// Multiplies, accumulates or compares lane by lane, for every micro-op of two nested loops: depthwise convolution, pooling.
     ///
-    /// INP and WGT are seen as vectors of `block_out` lanes. `p = max ? inp[s][b][l] : inp[s][b][l] * wgt[w][l]`;
-    /// `acc[d][b][l] = overwrite ? p : max ? max(acc[d][b][l], p) : acc[d][b][l] + p`.
+    /// INP and WGT are seen as vectors of `block_out` lanes. `p = max ? inp[s][b][l] : sum over t = 0..=more_taps of
+    /// inp[s + t][b][l] * wgt[w + t][l]`, where weight vectors follow one another within a WGT element, from its last to its
+    /// first; `acc[d][b][l] = overwrite ? p : max ? max(acc[d][b][l], p) : acc[d][b][l] + p`. `more_taps` is below the
+    /// configuration's `lane_taps`, and 0 with `max`.
     Lane = 6, "lane", true {
         low {
             overwrite: bool = 1; "Ignore what the accumulator held."
             uop_begin: u32 = c.log_uop_depth(); "First micro-op."
             uop_end: u32 = c.log_uop_depth() + 1; "One after the last micro-op."
-            iter_out: u32 = ITER_BITS; "Repetitions of the outer loop."
+            iter_out: u32 = LANE_ITER_BITS; "Repetitions of the outer loop."
+            more_taps: u32 = ITER_BITS - LANE_ITER_BITS; "Taps beside the first: the input and weight vectors behind it."
             iter_in: u32 = ITER_BITS; "Repetitions of the inner loop."
             max: bool = 1, @ 63; "Maximum of the input lanes, without weights."
         }

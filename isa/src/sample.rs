@@ -18,6 +18,7 @@ impl HwConfig {
             bus_bits: 64,
             insn_queue_depth: 0,
             alu_lanes: Some(1),
+            lane_taps: 1,
             float_requant: false,
             ..self.facts().clone()
         };
@@ -57,6 +58,7 @@ impl HwConfig {
                 dram_bits: 32,
                 insn_queue_depth: 512,
                 alu_lanes: None,
+                lane_taps: if block_in == block_out { pick(&[1, 4]) } else { 1 },
                 float_requant: true,
                 counters: true,
             };

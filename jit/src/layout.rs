@@ -6,6 +6,7 @@
 //! differ. Unsigned codes are stored minus 128, so that the machine sees signed bytes only.
 
 use crate::JitError;
+use crate::fold::Fold;
 use tandem_isa::{HwConfig, MemoryType};
 use tandem_tensor::{DType, Data, Shape, Tensor, TensorType};
 
@@ -44,6 +45,8 @@ pub(crate) struct Geometry {
     pub out_per_cell: usize,
     /// How results are stored.
     pub store: MemoryType,
+    /// Taps that LANE multiplies at once at most.
+    pub lane_taps: usize,
 }
 
 impl Geometry {
@@ -51,7 +54,16 @@ impl Geometry {
         let (batch, block_in, block_out) = (config.batch(), config.block_in(), config.block_out());
         let cell = block_in.max(block_out);
         let store = if batch > 1 && block_in != block_out { MemoryType::OutInp } else { MemoryType::Out };
-        Self { batch, block_in, block_out, cell, inp_per_cell: cell / block_in, out_per_cell: cell / block_out, store }
+        Self {
+            batch,
+            block_in,
+            block_out,
+            cell,
+            inp_per_cell: cell / block_in,
+            out_per_cell: cell / block_out,
+            store,
+            lane_taps: config.lane_taps(),
+        }
     }
 
     /// Channel blocks of `channels`.
@@ -84,10 +96,19 @@ pub struct Binding {
     dims: Dims,
     geometry: Geometry,
     samples: usize,
+    /// How neighbouring pixels share a cell.
+    fold: Option<Fold>,
 }
 
 impl Binding {
-    pub(crate) fn new(section: usize, name: &str, ty: &TensorType, geometry: &Geometry, samples: usize) -> Self {
+    pub(crate) fn new(
+        section: usize,
+        name: &str,
+        ty: &TensorType,
+        geometry: &Geometry,
+        samples: usize,
+        fold: Option<Fold>,
+    ) -> Self {
         let dims = dims(&ty.shape).unwrap_or(Dims { n: 1, h: 1, w: 1, c: 1 });
         Self {
             section,
@@ -97,16 +118,22 @@ impl Binding {
             dims,
             geometry: *geometry,
             samples,
+            fold,
         }
     }
 
     /// Bytes of the packed activation.
     pub fn bytes(&self) -> usize {
-        self.geometry.bytes(self.dims) as usize
+        self.geometry.bytes(self.packed()) as usize
+    }
+
+    /// Extents of what lies in DRAM.
+    fn packed(&self) -> Dims {
+        self.fold.as_ref().map_or(self.dims, |fold| fold.dims)
     }
 
     /// The bytes that the device reads, for at most [`Compiled::samples`](crate::Compiled) samples. Rows and lanes
-    /// that no sample fills are zero.
+    /// that no sample fills are zero, or what stands for zero in the first layer.
     ///
     /// # Errors
     /// When there are too many samples, or one of another shape or dtype.
@@ -119,7 +146,7 @@ impl Binding {
                 self.samples
             )));
         }
-        let mut bytes = vec![0u8; self.bytes()];
+        let mut bytes = vec![self.fold.as_ref().map_or(0, |fold| fold.pad_value); self.bytes()];
         for (index, tensor) in samples.iter().enumerate() {
             if tensor.shape() != &self.shape || tensor.dtype() != self.dtype {
                 return Err(JitError::Invalid(format!(
@@ -140,7 +167,8 @@ impl Binding {
         Ok(bytes)
     }
 
-    /// The tensors of the first `samples` samples in the device's bytes.
+    /// The tensors of the first `samples` samples in the device's bytes. Of an input, codes that its first layer does not read
+    /// may be missing there, and are 0 then.
     ///
     /// # Errors
     /// When the bytes are not as many as [`Binding::bytes`].
@@ -181,22 +209,28 @@ impl Binding {
     /// Calls `run(first element of the tensor, first byte of the image, length)` for every run of channels that is
     /// contiguous in both.
     fn each_run(&self, sample: usize, mut run: impl FnMut(usize, usize, usize)) {
-        let (d, g) = (self.dims, self.geometry);
-        let (blocks, cell_bytes) = (g.blocks(d.c), g.batch * g.cell);
+        let (d, p, g) = (self.dims, self.packed(), self.geometry);
+        let blocks = g.blocks(p.c);
         for n in 0..d.n {
             let row = sample * d.n + n;
             let (group, b) = (row / g.batch, row % g.batch);
-            for block in 0..blocks {
-                for pixel in 0..d.h * d.w {
-                    let cell = ((group * blocks + block) * d.h * d.w + pixel) * cell_bytes;
-                    for k in 0..g.inp_per_cell {
-                        let channel = block * g.cell + k * g.block_in;
-                        if channel >= d.c {
-                            break;
-                        }
-                        let len = g.block_in.min(d.c - channel);
-                        run((n * d.h * d.w + pixel) * d.c + channel, cell + (k * g.batch + b) * g.block_in, len);
-                    }
+            // All channels of a pixel of the tensor, which begin at a channel of a packed one.
+            let mut pixel = |y: usize, x: usize, packed: usize, first: usize| {
+                let (mut channel, from) = (0, ((n * d.h + y) * d.w + x) * d.c);
+                while channel < d.c {
+                    let at = first + channel;
+                    let len = (g.block_in - at % g.block_in).min(d.c - channel);
+                    let cell = (group * blocks + at / g.cell) * p.h * p.w + packed;
+                    let element = cell * g.inp_per_cell + at % g.cell / g.block_in;
+                    run(from + channel, (element * g.batch + b) * g.block_in + at % g.block_in, len);
+                    channel += len;
+                }
+            };
+            for packed in 0..p.h * p.w {
+                let (y, x) = (packed / p.w, packed % p.w);
+                match &self.fold {
+                    None => pixel(y, x, packed, 0),
+                    Some(fold) => fold.each_pixel(y, x, |row, column, first| pixel(row, column, packed, first)),
                 }
             }
         }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `layout.rs` | how an activation lies in DRAM; packing and unpacking |
 //! | `lower.rs` | which nodes become which layers, and their constants |
+//! | `fold.rs` | first layers with few channels: pixels in blocks |
 //! | `tile.rs` | tile sizes that fit the scratchpads |
 //! | `window.rs` | convolution, depthwise, dense and pooling: loads, GEMM or LANE, stores |
 //! | `eltwise.rs` | addition, multiplication and requantisation of whole activations |
@@ -22,6 +23,7 @@
 
 mod eltwise;
 mod emit;
+mod fold;
 mod layout;
 mod lower;
 mod memory;
@@ -37,10 +39,11 @@ pub use merge::merge;
 pub use tile::{Order, Tile};
 
 use crate::emit::Emitter;
+use crate::fold::Fold;
 use crate::layout::Geometry;
 use crate::lower::Layer;
 use std::collections::BTreeMap;
-use tandem_graph::{Graph, Node};
+use tandem_graph::{Graph, Node, ValueId};
 use tandem_isa::{HwConfig, IsaError, Program};
 
 /// A compiled segment.
@@ -102,6 +105,23 @@ pub fn supports(graph: &Graph, node: &Node, config: &HwConfig) -> Result<(), Str
     }
 }
 
+/// The inputs of the segment that a single layer reads and that it would rather have in blocks; the layers are changed so.
+fn fold_inputs(graph: &Graph, layers: &mut [Layer], config: &HwConfig) -> BTreeMap<ValueId, Fold> {
+    let geometry = Geometry::new(config);
+    let mut folds = BTreeMap::new();
+    for &input in &graph.inputs {
+        let mut readers = (0..layers.len()).filter(|&at| graph.nodes[at].inputs.contains(&input));
+        if let (Some(reader), None) = (readers.next(), readers.next())
+            && !graph.outputs.contains(&input)
+            && let Layer::Window(window) = &mut layers[reader]
+            && let Some(fold) = fold::fold(window, &geometry, config.bus_bytes())
+        {
+            folds.insert(input, fold);
+        }
+    }
+    folds
+}
+
 /// How a segment is scheduled; the default leaves every choice to an estimate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -117,9 +137,15 @@ pub struct Options {
 /// The reason why the node does not run there, as [`supports`] tells it.
 pub fn tiles(graph: &Graph, node: &Node, config: &HwConfig) -> Result<Vec<Tile>, String> {
     supports(graph, node, config)?;
-    Ok(match lower::lower(graph, node)? {
-        Layer::Window(layer) => tile::space(config, &window::demand(&layer)),
-        Layer::Alias | Layer::Eltwise(_) => Vec::new(),
+    let at = graph.nodes.iter().position(|other| other.name == node.name);
+    let mut layers = Vec::new();
+    for node in &graph.nodes {
+        layers.push(lower::lower(graph, node).unwrap_or(Layer::Alias));
+    }
+    fold_inputs(graph, &mut layers, config);
+    Ok(match at.map(|at| &layers[at]) {
+        Some(Layer::Window(layer)) => tile::space(config, &window::demand(layer)),
+        _ => Vec::new(),
     })
 }
 
@@ -147,7 +173,8 @@ pub fn compile_with(graph: &Graph, config: &HwConfig, options: &Options) -> Resu
     let geometry = Geometry::new(config);
     let rows = graph.inputs.first().and_then(|&v| layout::dims(&graph.ty(v).shape)).map_or(1, |d| d.n);
     let samples = if rows == 1 { config.batch() } else { 1 };
-    let places = memory::plan(graph, &geometry, emit::section_align(config))?;
+    let folds = fold_inputs(graph, &mut layers, config);
+    let places = memory::plan(graph, &geometry, &folds, emit::section_align(config))?;
     let mut emitter = Emitter::new(config, places.sections.clone(), options.serial);
     for (index, (node, layer)) in graph.nodes.iter().zip(layers).enumerate() {
         emitter.begin_layer();
@@ -173,11 +200,12 @@ pub fn compile_with(graph: &Graph, config: &HwConfig, options: &Options) -> Resu
             }
         }
     }
-    let binding = |ids: &[tandem_graph::ValueId]| -> Vec<Binding> {
+    let binding = |ids: &[ValueId]| -> Vec<Binding> {
         ids.iter()
             .map(|&id| {
                 let ty = graph.ty(id);
-                Binding::new(places.section_of(id), &graph.value(id).name, ty, &geometry, samples)
+                let fold = folds.get(&id).cloned();
+                Binding::new(places.section_of(id), &graph.value(id).name, ty, &geometry, samples, fold)
             })
             .collect()
     };

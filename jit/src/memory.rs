@@ -3,8 +3,10 @@
 
 use crate::JitError;
 use crate::emit::next_offset;
+use crate::fold::Fold;
 use crate::layout::{Geometry, dims};
 use crate::lower::is_alias;
+use std::collections::BTreeMap;
 use tandem_graph::{Graph, ValueId};
 use tandem_isa::{Role, Section};
 
@@ -26,8 +28,13 @@ impl Places {
     }
 }
 
-/// Places the activations of a segment at multiples of `align` bytes. A value that an alias node makes lies where its operand lies.
-pub(crate) fn plan(graph: &Graph, geometry: &Geometry, align: u64) -> Result<Places, JitError> {
+/// Places the activations of a segment at multiples of `align` bytes; `folds` tells which inputs are packed in blocks. A value that an alias node makes lies where its operand lies.
+pub(crate) fn plan(
+    graph: &Graph,
+    geometry: &Geometry,
+    folds: &BTreeMap<ValueId, Fold>,
+    align: u64,
+) -> Result<Places, JitError> {
     let mut root: Vec<usize> = (0..graph.values.len()).collect();
     for node in graph.nodes.iter().filter(|n| is_alias(&n.op)) {
         root[node.outputs[0].0] = root[node.inputs[0].0];
@@ -39,7 +46,8 @@ pub(crate) fn plan(graph: &Graph, geometry: &Geometry, align: u64) -> Result<Pla
         }
     }
     let bytes = |value: usize| {
-        let size = dims(&graph.values[value].ty.shape).map_or(0, |d| geometry.bytes(d));
+        let packed = folds.get(&ValueId(value)).map(|fold| fold.dims);
+        let size = packed.or(dims(&graph.values[value].ty.shape)).map_or(0, |d| geometry.bytes(d));
         size.next_multiple_of(align)
     };
     let mut sections: Vec<Section> = Vec::new();

@@ -29,8 +29,8 @@ pub(crate) struct Nest {
     pub uops: Vec<Uop>,
 }
 
-/// Most turns of a loop.
-const TURNS: usize = (1 << 14) - 1;
+/// Most turns of a loop: LANE's outer one has the shortest field.
+const TURNS: usize = (1 << 12) - 1;
 
 impl Axis {
     /// An axis that is visited once.

@@ -187,7 +187,8 @@ pub(crate) fn group_elements(g: &Geometry, demand: &Demand, tile: &Tile) -> (usi
     let wgt = if demand.lanes {
         // Some taps out of many may begin inside an element.
         let straddle = usize::from([tile.tap_rows, tile.tap_columns] != slide.kernel && count > 1);
-        tile.cells * ((count * demand.passes).div_ceil(taps_per_element(g)) + straddle)
+        let vectors = (tile.tap_rows - 1) * lane_row(g, demand).pitch + tile.tap_columns * demand.passes;
+        tile.cells * (vectors.div_ceil(taps_per_element(g)) + straddle)
     } else {
         tile.cells * g.out_per_cell * depth * g.inp_per_cell * demand.passes * count
     };
@@ -225,6 +226,26 @@ pub(crate) fn fits(config: &HwConfig, demand: &Demand, tile: &Tile) -> bool {
         && vectors * tile.height * tile.width <= acc_capacity(config, held, parts.acc_contexts(tile))
         && inp <= inp_capacity(config, &g, demand.lanes, parts.inp_contexts(tile))
         && wgt <= wgt_capacity(config, demand.lanes, parts.wgt_contexts(tile))
+}
+
+/// A row of taps of a lane-wise layer.
+pub(crate) struct LaneRow {
+    /// Weight vectors from one row to the next.
+    pub pitch: usize,
+    /// Taps that LANE multiplies at once.
+    pub at_once: usize,
+}
+
+/// How a lane-wise layer has its rows of taps: at once where the machine can and the row is short enough. Then a row lies
+/// within a weight element.
+pub(crate) fn lane_row(g: &Geometry, demand: &Demand) -> LaneRow {
+    let columns = demand.slide.kernel[1];
+    let neighbours = demand.passes == 1 && demand.slide.dilation[1] == 1 && g.out_per_cell == 1;
+    if neighbours && (2..=g.lane_taps).contains(&columns) {
+        LaneRow { pitch: columns.next_power_of_two(), at_once: columns }
+    } else {
+        LaneRow { pitch: columns * demand.passes, at_once: 1 }
+    }
 }
 
 /// The cheapest tile by an estimate of cycles: bus traffic plus a charge for each instruction.
@@ -375,7 +396,11 @@ fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile) -> u6
         Params::Shared | Params::PerVector => 1,
     };
     let requant = if demand.params == Params::None { 0 } else { vectors as u64 * (ALU + pixels as u64) };
-    let sums = kh * kw * demand.passes.max(1) * if demand.lanes { 1 } else { g.blocks(image.c) * g.inp_per_cell };
+    let at_once = if demand.lanes { lane_row(g, demand).at_once } else { 1 };
+    let sums = kh
+        * kw.div_ceil(at_once)
+        * demand.passes.max(1)
+        * if demand.lanes { 1 } else { g.blocks(image.c) * g.inp_per_cell };
     let work = g.groups(out.n) * out.h * out.w * g.blocks(out.c) * g.out_per_cell * sums;
     let load = loads * TRANSFER + load_words;
     let store = stores * TRANSFER + store_words;

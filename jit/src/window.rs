@@ -285,7 +285,7 @@ impl Schedule<'_> {
             });
         };
         if self.lanes {
-            let per_cell = lane_elements(kh * kw * self.passes, g);
+            let per_cell = lane_elements(kh * tile::lane_row(g, &self.demand).pitch, g);
             let elements = self.lane_range(group);
             load(e, group.wgt, out.cells.start * per_cell + elements.start, out.cells.len(), elements.len(), per_cell);
             return;
@@ -313,11 +313,11 @@ impl Schedule<'_> {
         first / per_element..(first + count).div_ceil(per_element)
     }
 
-    /// First tap and number of taps of a lane-wise group in the order of its weights: `[tap][pass]`.
+    /// First weight vector and number of weight vectors of a lane-wise group, in the order of its weights: `[tap][pass]`.
     fn lane_taps(&self, group: &Group) -> (usize, usize) {
-        let kw = self.layer.slide.kernel[1];
-        let first = (group.tap_rows.start * kw + group.tap_columns.start) * self.passes;
-        (first, group.tap_rows.len() * group.tap_columns.len() * self.passes)
+        let pitch = tile::lane_row(&self.geometry, &self.demand).pitch;
+        let first = group.tap_rows.start * pitch + group.tap_columns.start * self.passes;
+        (first, (group.tap_rows.len() - 1) * pitch + group.tap_columns.len() * self.passes)
     }
 
     /// Rows and columns of the input that a group reads, relative to the image: they may begin before it or end behind it.
@@ -446,9 +446,11 @@ impl Schedule<'_> {
             wgt: weight(group.wgt * g.block_in + skipped * unit) as u32,
         };
         let passes = self.passes.max(1);
-        let taps = [group.tap_rows.len(), group.tap_columns.len()];
-        let tap_row =
-            |count: usize| Axis::new(count, 0, slide.dilation[0] * columns * unit, weight(taps[1] * passes * unit));
+        let row = tile::lane_row(g, &self.demand);
+        let whole_row = group.tap_columns.len() == slide.kernel[1];
+        let at_once = if whole_row && !max { row.at_once } else { 1 };
+        let taps = [group.tap_rows.len(), group.tap_columns.len() / at_once];
+        let tap_row = |count: usize| Axis::new(count, 0, slide.dilation[0] * columns * unit, weight(row.pitch * unit));
         let tap_column = |count: usize| Axis::new(count, 0, slide.dilation[1] * unit, weight(passes * unit));
         let pass = |count: usize| Axis::new(count, 0, 0, weight(unit));
         let pixels = [
@@ -479,7 +481,8 @@ impl Schedule<'_> {
             if sums.iter().any(|axis| axis.count == 0) {
                 continue;
             }
-            let insn = Lane { overwrite: first && part == 0, max, ..Lane::default() };
+            let more_taps = at_once as u32 - 1;
+            let insn = Lane { overwrite: first && part == 0, max, more_taps, ..Lane::default() };
             let axes = [&sums[..], &pixels, &vectors].concat();
             steps.extend(Nest::new(e.config(), e.config().inp_depth(), base, &axes, &[]).steps(e.config(), insn));
         }
@@ -554,9 +557,9 @@ pub(crate) fn clamp_imm(lo: i32, hi: i32) -> i32 {
     i32::from(i16::from_le_bytes([lo as u8, hi as u8]))
 }
 
-/// Weight elements that a cell's lane-wise taps occupy.
-fn lane_elements(taps: usize, g: &Geometry) -> usize {
-    taps.div_ceil(tile::taps_per_element(g))
+/// Elements that so many weight vectors of a lane-wise cell occupy.
+fn lane_elements(vectors: usize, g: &Geometry) -> usize {
+    vectors.div_ceil(tile::taps_per_element(g))
 }
 
 fn constants(
@@ -604,13 +607,14 @@ fn constants(
             bytes
         }
         WindowKind::Lane { weights } => {
-            let per_cell = lane_elements(taps * weights.len(), g) * g.block_in * g.block_out;
+            let pitch = tile::lane_row(g, &demand(layer)).pitch;
+            let per_cell = lane_elements(kh * pitch, g) * g.block_in * g.block_out;
             let mut bytes = vec![0u8; out_cells * per_cell];
             for channel in 0..layer.output.c {
                 let (cell, within) = (channel / g.cell, channel % g.cell);
                 for tap in 0..taps {
                     for (pass, weights_of_pass) in weights.iter().enumerate() {
-                        let slot = tap * weights.len() + pass;
+                        let slot = tap / kw * pitch + tap % kw * weights.len() + pass;
                         bytes[cell * per_cell + slot * g.cell + within] = weights_of_pass[channel * taps + tap] as u8;
                     }
                 }

@@ -161,7 +161,8 @@ impl Checker {
                     }
                     Insn::Lane(i) => {
                         let first = src / parts * elements;
-                        (first..first + elements).try_for_each(|index| self.access(here, Memory::Inp, index, false))?;
+                        let last = first + elements + i.more_taps as usize;
+                        (first..last).try_for_each(|index| self.access(here, Memory::Inp, index, false))?;
                         if !i.max {
                             let (element, _) = semantics::lane_weight(config, wgt, 0);
                             self.access(here, Memory::Wgt, element, false)?;

@@ -216,6 +216,9 @@ fn requant_flagged<const L: usize>(
 }
 
 fn lane_blocks<const BO: usize>(insn: &Lane, config: &HwConfig, part: &Part, inp: &[u8], wgt: &[u8], acc: &mut [i32]) {
+    if insn.more_taps > 0 {
+        return lane_taps::<BO>(insn, config, part, inp, wgt, acc);
+    }
     match (insn.max, insn.overwrite) {
         (false, false) => {
             lane_each::<BO>(config, part, inp, wgt, acc, |a, i, w| semantics::lane(a, i, w, false, false))
@@ -224,6 +227,30 @@ fn lane_blocks<const BO: usize>(insn: &Lane, config: &HwConfig, part: &Part, inp
         (true, false) => lane_each::<BO>(config, part, inp, wgt, acc, |a, i, w| semantics::lane(a, i, w, true, false)),
         (true, true) => lane_each::<BO>(config, part, inp, wgt, acc, |a, i, w| semantics::lane(a, i, w, true, true)),
     }
+}
+
+/// LANE with several taps, which only a machine of equal blocks has: a vector is an element.
+fn lane_taps<const BO: usize>(insn: &Lane, config: &HwConfig, part: &Part, inp: &[u8], wgt: &[u8], acc: &mut [i32]) {
+    let batch = config.batch();
+    let (inputs, weights) = (inp.as_chunks::<BO>().0, wgt.as_chunks::<BO>().0);
+    let acc = acc.as_chunks_mut::<BO>().0;
+    part.loops.each(part.outer.clone(), part.uops, |dst, src, w| {
+        for b in 0..batch {
+            let mut sum = [0i32; BO];
+            for tap in 0..=insn.more_taps as usize {
+                // Weight vectors follow one another within an element.
+                let w = w / BO * BO + (w + tap) % BO;
+                let (Some(row), Some(weights)) = (inputs.get((src + tap) * batch + b), weights.get(w)) else { return };
+                for ((sum, input), weight) in sum.iter_mut().zip(row).zip(weights) {
+                    *sum += i32::from(*input as i8) * i32::from(*weight as i8);
+                }
+            }
+            let Some(acc) = acc.get_mut(dst * batch + b) else { return };
+            for (acc, sum) in acc.iter_mut().zip(sum) {
+                *acc = if insn.overwrite { sum } else { acc.wrapping_add(sum) };
+            }
+        }
+    });
 }
 
 #[inline(always)]

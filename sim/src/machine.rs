@@ -559,7 +559,7 @@ fn bounds(insn: &Insn, config: &HwConfig, compat: &Compat) -> Bounds {
         }
         Insn::Lane(i) => {
             let (src, wgt) = (("INP", "vector", config.inp_vectors()), Some(("vector", config.wgt_vectors())));
-            Bounds { dst, src, wgt: wgt.filter(|_| !i.max), tail: 0 }
+            Bounds { dst, src, wgt: wgt.filter(|_| !i.max), tail: u64::from(i.more_taps) }
         }
         // An immediate takes the place of the source, except where the left operand is read from there.
         Insn::Alu(i) if i.use_imm && !compat.imm_reads_src() => {

@@ -69,7 +69,7 @@ pub(crate) fn array(sizes: &Sizes) -> Module {
     let lane_weights = wgt.pick(part_3, block * 8).named("lane_weights").lanes(block);
     let units = minuses[0].repeat(7);
     let one = m.cat(&[m.lit(1, 1), units]).named("one");
-    let columns = sizes.target.columns(block, block);
+    let columns = sizes.target.columns(block, block, 1);
     let mut wanted = Vec::new();
     for (o, weights) in wgt.lanes(block).into_iter().enumerate() {
         for (i, w) in weights.lanes(block).into_iter().enumerate() {

@@ -204,11 +204,16 @@ impl Maker<'_> {
         let (overwrite, max) = (self.random.flag(), self.random.once_in(3));
         let weights = Window { base: view.wgt.base * c.block_in() as u32, len: view.wgt.len * c.block_in() as u32 };
         let dst = self.acc(view.acc);
+        let several = self.config.lane_taps() > 1 && !max && self.random.flag();
+        let more_taps = if several { self.random.below(self.config.lane_taps() as u32) } else { 0 };
         let src = self.vectors(view);
+        let src = Index { len: src.len.checked_sub(more_taps)?, ..src };
         let wgt = Index { used: !(max && self.unread), ..index(weights, c.log_wgt_depth()) };
         self.emit([dst, src, wgt], |nest| {
             let [_, _, [wgt_factor_out, wgt_factor_in]] = nest.factors;
-            nested!(Lane, nest, overwrite: overwrite, max: max, wgt_factor_out: wgt_factor_out, wgt_factor_in: wgt_factor_in)
+            // Long loops are empty ones; the field is shorter than those of other instructions.
+            let nest = Nest { iter_out: nest.iter_out % (1 << 12), ..nest.clone() };
+            nested!(Lane, nest, overwrite: overwrite, max: max, more_taps: more_taps, wgt_factor_out: wgt_factor_out, wgt_factor_in: wgt_factor_in)
         })
     }
 

@@ -59,6 +59,9 @@ impl Coverage {
                 expect("arithmetic", "requant clear from_inp".to_owned());
                 expect("arithmetic", "requant double saturate from_inp".to_owned());
             }
+            if config.lane_taps() > 1 {
+                expect("arithmetic", "lane of several taps".to_owned());
+            }
             for name in ["lane", "lane overwrite", "lane max", "lane max overwrite"] {
                 expect("arithmetic", name.to_owned());
             }
@@ -214,6 +217,9 @@ impl Walk<'_> {
             }
             Insn::Lane(i) => {
                 let (max, overwrite) = (if i.max { " max" } else { "" }, if i.overwrite { " overwrite" } else { "" });
+                if i.more_taps > 0 {
+                    coverage.add("arithmetic", "lane of several taps".to_owned(), 1);
+                }
                 format!("lane{max}{overwrite}")
             }
             _ => return,
