@@ -24,7 +24,9 @@ impl Features {
     pub fn new(board: &Board, config: &HwConfig) -> Features {
         let macs = Board::macs(config) as usize;
         let lanes = config.batch() * config.block_out();
-        let products = products(board, config);
+        let target = target(board, config);
+        let products = target.products(config);
+        let halves = matches!(target.multipliers, Multipliers::Mac16 { .. });
         let queue = config.insn_queue_depth().unwrap_or(0);
         let logs = config.log_uop_depth() + config.log_inp_depth() + config.log_wgt_depth() + config.log_acc_depth();
         let logic = [
@@ -41,8 +43,11 @@ impl Features {
             // Addresses, and counters as wide.
             logs as usize,
             usize::from(queue > 0),
+            // LANE brings the operands of each further tap to every lane.
+            (config.lane_taps() - 1) * lanes,
         ];
-        let dsp = [1, products.blocks, config.alu_lanes()];
+        let single = if halves { products.single.div_ceil(2) } else { products.single };
+        let dsp = [1, single + products.shared / 2, config.alu_lanes()];
         let tiles = |bits: usize, words: usize| blocks(board.flow, bits, words);
         let bram = [
             1,
@@ -56,34 +61,6 @@ impl Features {
         ];
         let numbers = |list: &[usize]| list.iter().map(|&x| x as f64).collect();
         Features { logic: numbers(&logic), dsp: numbers(&dsp), bram: numbers(&bram) }
-    }
-}
-
-/// What the products of the GEMM array are made of.
-struct Products {
-    /// Multiplier blocks.
-    blocks: usize,
-    /// Products of look-up tables.
-    rows: usize,
-    /// Products that share a block with another one.
-    shared: usize,
-}
-
-fn products(board: &Board, config: &HwConfig) -> Products {
-    let macs = Board::macs(config) as usize;
-    let two_a_block = |blocks: usize| {
-        let shared = 2 * macs.saturating_sub(blocks).min(blocks);
-        let single = (blocks - shared / 2).min(macs - shared);
-        Products { blocks: shared / 2 + single, rows: macs - shared - single, shared }
-    };
-    match target(board, config).multipliers {
-        Multipliers::Infer => Products { blocks: macs, rows: 0, shared: 0 },
-        Multipliers::DspPair { dsps } => two_a_block(dsps as usize),
-        Multipliers::Mac16 { dsps } => {
-            let paired = macs.min(2 * dsps as usize);
-            Products { blocks: paired.div_ceil(2), rows: macs - paired, shared: 0 }
-        }
-        Multipliers::Rows => Products { blocks: 0, rows: macs, shared: 0 },
     }
 }
 
@@ -113,32 +90,11 @@ pub fn blocks(flow: Flow, bits: usize, words: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tandem_isa::HwFacts;
 
     #[test]
     fn a_memory_takes_the_form_of_block_that_needs_the_fewest() {
         let of = |bits, words| blocks(Flow::Ecp5, bits, words);
         assert_eq!((of(36, 512), of(32, 2048), of(128, 512), of(64, 2048), of(8, 64)), (1, 4, 4, 8, 0));
         assert_eq!(blocks(Flow::Ice40, 32, 1024), 8);
-    }
-
-    #[test]
-    fn products_beyond_the_blocks_share_them_and_then_do_without() {
-        let board = crate::find("ulx3s-85f").unwrap();
-        let of = |block_in: u32, block_out: u32, lanes: u32| {
-            let facts = HwFacts {
-                block_in,
-                block_out,
-                alu_lanes: Some(lanes),
-                wgt_buffer_bytes: 65536,
-                ..board.config.facts().clone()
-            };
-            let products = products(&board, &HwConfig::new(facts).unwrap());
-            (products.blocks, products.shared, products.rows)
-        };
-        // 156 blocks, four of them for each lane of the tensor ALU.
-        assert_eq!(of(8, 8, 8), (64, 0, 0));
-        assert_eq!(of(16, 16, 1), (152, 208, 0));
-        assert_eq!(of(32, 16, 1), (152, 304, 208));
     }
 }

@@ -7,8 +7,8 @@ use crate::Board;
 
 /// Draws in vain after which there is taken to be nothing more.
 const TRIES: usize = 2000;
-/// The axes: batch, block_in, block_out, buffers (uop, inp, wgt, acc), bus, queue, ALU.
-const AXES: usize = 10;
+/// The axes: batch, block_in, block_out, buffers (uop, inp, wgt, acc), bus, queue, ALU, taps of LANE.
+const AXES: usize = 11;
 const BATCH: usize = 0;
 const QUEUE: usize = 8;
 
@@ -44,6 +44,7 @@ impl Space {
             vec![64, 128, 256, 512],
             queues,
             bytes(0, 7),
+            vec![1, 4],
         ];
         Space { base, axes }
     }
@@ -104,10 +105,10 @@ impl Space {
     /// The machine at a place, where it is legal.
     fn machine(&self, place: &Place) -> Option<HwConfig> {
         let value = |axis: usize| self.axes[axis][place[axis]];
-        let (batch, block_out) = (value(BATCH), value(2));
+        let (batch, block_in, block_out) = (value(BATCH), value(1), value(2));
         let facts = HwFacts {
             batch,
-            block_in: value(1),
+            block_in,
             block_out,
             uop_buffer_bytes: value(3),
             inp_buffer_bytes: value(4),
@@ -116,6 +117,7 @@ impl Space {
             bus_bits: value(7),
             insn_queue_depth: value(QUEUE),
             alu_lanes: Some(value(9).min(batch * block_out)),
+            lane_taps: if block_in == block_out { value(10) } else { 1 },
             ..self.base.clone()
         };
         let facts = match facts.insn_queue_depth {
@@ -125,6 +127,7 @@ impl Space {
                 block_in: block_out,
                 bus_bits: 64,
                 alu_lanes: Some(1),
+                lane_taps: 1,
                 float_requant: false,
                 ..facts
             },
@@ -147,6 +150,7 @@ impl Space {
             facts.bus_bits,
             facts.insn_queue_depth,
             machine.alu_lanes() as u32,
+            facts.lane_taps,
         ];
         let mut place: Place = [0; AXES];
         for ((at, axis), value) in place.iter_mut().zip(&self.axes).zip(values) {
@@ -198,6 +202,6 @@ mod tests {
         let mut random = Random::new(3);
         assert!((0..50).all(|_| space.draw(&mut random, &|_| true).unwrap().batch() == 1));
         assert_eq!(space.draw(&mut random, &|_| false), None);
-        assert_eq!(space.combinations(), 4 * 4 * 6 * 8 * 8 * 8 * 4 * 7 * 8);
+        assert_eq!(space.combinations(), 4 * 4 * 6 * 8 * 8 * 8 * 4 * 7 * 8 * 2);
     }
 }

@@ -219,9 +219,10 @@ impl Outcome {
             };
             let buffers =
                 [facts.uop_buffer_bytes, facts.inp_buffer_bytes, facts.wgt_buffer_bytes, facts.acc_buffer_bytes];
+            let taps = if facts.lane_taps > 1 { format!(", {} taps", facts.lane_taps) } else { String::new() };
             let mut row = vec![
                 format!("{}{mark}", design.digest),
-                format!("{}x{}x{}", facts.batch, facts.block_in, facts.block_out),
+                format!("{}x{}x{}{taps}", facts.batch, facts.block_in, facts.block_out),
                 buffers.map(|bytes| format!("{}", f64::from(bytes) / 1024.0)).join("/"),
                 facts.bus_bits.to_string(),
                 facts.insn_queue_depth.to_string(),
