@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod eval;
 mod exec;
+mod explore;
 mod flash;
 mod gates;
 mod generate;
@@ -78,6 +79,8 @@ pub enum Verb {
     Verilog(verilog::Options),
     /// Make the bitstream of a board, or the project from which Vivado makes it.
     Bitstream(bitstream::Options),
+    /// Search for the accelerators of a board that no other one beats for given models.
+    Explore(explore::Options),
     /// Load a bitstream onto a board.
     Flash(flash::Options),
     /// Compare the hardware with the functional simulator on random programs.
@@ -128,6 +131,7 @@ impl Verb {
             Verb::Hw(verb) => hw::run(&verb),
             Verb::Verilog(options) => verilog::run(&options),
             Verb::Bitstream(options) => bitstream::run(&options),
+            Verb::Explore(options) => explore::run(&options),
             Verb::Flash(options) => flash::run(&options),
             Verb::Cosim(options) => cosim::run(&options),
             Verb::Board(verb) => board::run(&verb),
