@@ -25,7 +25,6 @@ fn table(folder: &Folder) -> String {
 fn what_cannot_be_explored_is_told_in_a_sentence() {
     let folder = Folder::new("explore-refused");
     let (table, model) = (table(&folder), digits("digits_int8.tflite"));
-    refused(&["explore", "--board", "ulx3s-85f"], &["--models"]);
     refused(&["explore", "--board", "ulx3s", "--models", &model], &["'ulx3s'", "nearest name first, are ulx3s-85f"]);
     refused(&["explore", "--board", "kv260", "--models", &model], &["kv260", "Vivado"]);
     let tools = folder.path("");
