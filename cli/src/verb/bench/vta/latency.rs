@@ -15,7 +15,7 @@ use tandem_sim::tsim::DramModel;
 const SCHEDULES: [&str; 2] = ["two contexts", "serial"];
 /// Width and height of the picture, and of the frame in it.
 const SIZE: (f64, f64) = (720.0, 400.0);
-const FRAME: (f64, f64, f64, f64) = (64.0, 34.0, 600.0, 346.0);
+const FRAME: (f64, f64, f64, f64) = (64.0, 34.0, 586.0, 346.0);
 
 /// Cycles of layers over latencies.
 pub struct Sweep {
