@@ -190,6 +190,8 @@ pub struct Board {
     pub options: Options,
     /// The number of the interrupt on the processor of the same chip, where there is one.
     pub irq: Option<u32>,
+    /// The text of its table of designs, where its folder has one; see [`crate::area::Table`].
+    pub designs: Option<String>,
 }
 
 impl Flow {

@@ -9,16 +9,20 @@
 //! | running it, with a cache | [`run::Runner`], [`Bitstream`] |
 //! | what came of it | [`Report`] |
 //! | how far it was compared with the design | [`proof`] |
+//! | what a configuration takes, foretold | [`area`] |
+//! | which configurations to look at | [`explore`] |
 //! | projects for Vivado | [`vivado`] |
 //!
 //! The crate prints nothing and reads no environment: where tools are and what is kept where is handed in.
 #![forbid(unsafe_code)]
 
+pub mod area;
 mod board;
 mod catalogue;
 mod constraints;
 mod design;
 mod error;
+pub mod explore;
 mod folder;
 mod make;
 mod manifest;

@@ -207,6 +207,7 @@ fn build(layer: Layer, place: &str, files: Files) -> Result<Board, BoardError> {
         loader: layer.loader,
         options: layer.options.unwrap_or_default(),
         irq: layer.irq,
+        designs: files(crate::area::FILE),
     };
     check_pins(&board)?;
     Ok(board)

@@ -6,6 +6,7 @@ use crate::link::LinkKind;
 use crate::options::{DeviceKind, DeviceOptions};
 use crate::remote::Remote;
 use crate::simulation::Simulation as SimulatedHardware;
+use crate::tuning;
 use anyhow::{Result, anyhow, bail};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tandem_driver::{Bus, Device as VtaDevice, RemoteBus};
 use tandem_gpu::{Device as Gpu, Simulation};
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
+use tandem_jit::tune::Tuned;
 use tandem_plan::{Device, Segment};
 use tandem_runtime::remote::{Kind, RemoteBackend};
 use tandem_runtime::{Backend, Copied, CpuBackend, GpuBackend, Span, VtaBackend};
@@ -43,6 +45,8 @@ pub struct Machine {
     names: Vec<(Device, String)>,
     /// Whether a device that fails is left to others.
     spared: bool,
+    /// Schedules that a search has found.
+    tuned: Arc<Tuned>,
 }
 
 /// An accelerator under way.
@@ -140,11 +144,15 @@ impl Machine {
             remotes: Vec::new(),
             names: Vec::new(),
             spared: false,
+            tuned: Arc::default(),
         }
     }
 
     fn with(options: &DeviceOptions, model: Option<&Arc<Model>>) -> Result<Machine> {
         let mut machine = Machine::empty();
+        if let Some(path) = &options.tuned {
+            machine.tuned = Arc::new(tuning::log::tuned(path)?);
+        }
         for kind in options.device.kinds() {
             match kind {
                 DeviceKind::Cpu => {}
@@ -265,7 +273,7 @@ impl Machine {
 
     fn add(&mut self, name: &str, hw: &str, device: VtaDevice, cycles: CycleSource, patient: bool) {
         let (config, index) = (device.config().clone(), self.accelerators.len());
-        let vta = VtaBackend::new(device).with_index(index);
+        let vta = VtaBackend::new(device).with_index(index).with_tuned(Arc::clone(&self.tuned));
         self.backends.push(Box::new(if patient { vta.with_timeout(PATIENCE) } else { vta }));
         let device = Device::Vta(index);
         let hw = hw.to_owned();

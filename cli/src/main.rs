@@ -8,6 +8,7 @@ mod backend;
 mod board;
 mod bottleneck;
 mod built;
+mod curves;
 mod cycles;
 mod date;
 mod drawing;
@@ -41,6 +42,7 @@ mod table;
 mod timeline;
 mod token;
 mod tools;
+mod tuning;
 mod verb;
 mod verilated;
 

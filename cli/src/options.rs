@@ -66,6 +66,9 @@ pub struct DeviceOptions {
     /// one that its bitstream was built for, and remote:HOST:PORT tells it].
     #[arg(long, value_name = "PRESET|FILE")]
     pub hw: Option<String>,
+    /// Compile layers for accelerators with the best schedules of this log of `tandem tune`.
+    #[arg(long, value_name = "LOG.jsonl")]
+    pub tuned: Option<PathBuf>,
     /// How a board is reached.
     #[command(flatten)]
     pub link: LinkOptions,
@@ -204,6 +207,9 @@ impl DeviceOptions {
     /// One sentence naming the first of them.
     pub fn check(&self) -> Result<()> {
         let kinds = &self.device.kinds;
+        if self.tuned.is_some() && !kinds.iter().any(DeviceKind::is_vta) {
+            bail!("--tuned is for accelerators: give --device with one, such as fsim or tsim, or leave it out");
+        }
         self.simulation.check(kinds.contains(&DeviceKind::Tsim))?;
         let links: Vec<&LinkKind> = kinds.iter().filter_map(DeviceKind::link).collect();
         self.link.check(&links)
@@ -226,6 +232,7 @@ impl Default for DeviceOptions {
             device: DeviceKind::Fsim.into(),
             clock_mhz: CLOCK_MHZ,
             hw: None,
+            tuned: None,
             link: LinkOptions::default(),
             simulation: SimulationOptions::default(),
         }

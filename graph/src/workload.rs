@@ -51,6 +51,14 @@ pub const RESNET18: [Layer; 10] = [
     layer("C11", 3, [7, 512, 512], [3, 1]),
 ];
 
+/// Small convolutions with thousands of schedules each, all of which can be measured: what searches are compared on.
+pub const SMALL: [Layer; 4] = [
+    layer("S1", 1, [14, 32, 64], [3, 1]),
+    layer("S2", 1, [28, 32, 64], [3, 2]),
+    layer("S3", 1, [7, 64, 64], [3, 1]),
+    layer("S4", 1, [24, 24, 48], [5, 2]),
+];
+
 impl Layer {
     /// Rows and columns of the result.
     pub fn result(&self) -> usize {
@@ -109,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_layer_is_a_graph_that_the_verifier_takes_and_a_seed_repeats() {
-        for layer in RESNET18 {
+        for layer in RESNET18.into_iter().chain(SMALL) {
             let graph = layer.graph(1);
             graph.verify().unwrap_or_else(|error| panic!("{}: {error}", layer.name));
         }

@@ -57,7 +57,7 @@ use rust_hdl::core::check_error::check_all;
 use rust_hdl::prelude::{Block, generate_verilog_unchecked};
 use tandem_isa::HwConfig;
 
-pub use crate::target::{Multipliers, Target};
+pub use crate::target::{Multipliers, Products, Target};
 
 /// The name of the top module.
 pub const TOP: &str = "tandem";

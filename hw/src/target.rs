@@ -4,6 +4,7 @@
 //! configuration and of its digest.
 
 use serde::{Deserialize, Serialize};
+use tandem_isa::HwConfig;
 
 /// How a design is built.
 ///
@@ -66,7 +67,35 @@ impl Default for Target {
     }
 }
 
+/// How many products of a machine's GEMM array are made of what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Products {
+    /// Products with a multiplier, or half of an SB_MAC16, of their own.
+    pub single: usize,
+    /// Products that share a multiplier with another one.
+    pub shared: usize,
+    /// Products of look-up tables.
+    pub rows: usize,
+}
+
 impl Target {
+    /// What the products of a machine are made of.
+    pub fn products(&self, config: &HwConfig) -> Products {
+        let (block_in, lanes) = (config.block_in() as u32, (config.batch() * config.block_out()) as u32);
+        let mut products = Products::default();
+        for column in self.columns(block_in, lanes, config.lane_taps()) {
+            match column {
+                Column::Pairs => products.shared += lanes as usize,
+                Column::Single(recipes) => {
+                    let rows = recipes.iter().filter(|&&recipe| recipe == Recipe::Rows).count();
+                    products.rows += rows;
+                    products.single += recipes.len() - rows;
+                }
+            }
+        }
+        products
+    }
+
     /// What each column of the GEMM array is made of. LANE multiplies unlike inputs on the first columns, one for each of its
     /// taps, so that no two of its products share one.
     pub(crate) fn columns(&self, block_in: u32, lanes: u32, taps: usize) -> Vec<Column> {
@@ -130,6 +159,14 @@ mod tests {
             assert_ne!(columns[0], Column::Pairs, "LANE has unlike inputs there");
             assert_eq!(2 * 4 * paired + count(&columns, Recipe::Infer) + count(&columns, Recipe::Rows), 64);
         }
+    }
+
+    #[test]
+    fn products_beyond_the_multipliers_share_them_and_then_do_without() {
+        let of = |dsps, preset| target(Multipliers::DspPair { dsps }).products(&HwConfig::preset(preset).unwrap());
+        assert_eq!(of(64, "edge"), Products { single: 64, shared: 0, rows: 0 });
+        assert_eq!(of(40, "edge"), Products { single: 16, shared: 48, rows: 0 });
+        assert_eq!(of(24, "edge"), Products { single: 0, shared: 48, rows: 16 });
     }
 
     #[test]

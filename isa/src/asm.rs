@@ -88,6 +88,8 @@ const OPERANDS: &[Operand] = &[
     operand("src", &["src_factor_out", "src_factor_in"], ",", false, Presence::Default),
     operand("wgt", &["wgt_factor_out", "wgt_factor_in"], ",", false, Presence::Default),
     operand("imm", &["imm"], "", false, Presence::Immediate),
+    operand("param", &["param"], "", false, Presence::NonZero),
+    operand("more_taps", &["more_taps"], "", false, Presence::NonZero),
 ];
 
 #[cfg(test)]

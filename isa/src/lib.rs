@@ -28,6 +28,7 @@ mod program;
 mod register;
 mod sample;
 pub mod semantics;
+pub mod timing;
 mod trace;
 mod uop;
 

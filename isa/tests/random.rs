@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use tandem_isa::{
-    Form, HwConfig, Insn, MemoryType, Program, Queue, Role, Section, Trace, Uop, forms, parse, semantics,
+    Form, HwConfig, HwFacts, Insn, Lane, MemoryType, Program, Queue, Requant, Role, Section, Trace, Uop, forms, parse,
+    semantics,
 };
 
 /// A legal word for a form: random bits, cut to what the form has, with a legal memory type and legal flags.
@@ -17,11 +18,32 @@ fn legal_word(form: &Form, bits: u128) -> u128 {
             queue = memory_type.load_queue();
         }
     }
+    // Taps beside the first are left to a test of their own: most machines have none.
+    if let Some(field) = form.field("more_taps") {
+        word &= !field.mask();
+    }
     match queue {
         Queue::Load => word & !(0b0101 << 3),
         Queue::Compute => word,
         Queue::Store => word & !(0b1010 << 3),
     }
+}
+
+#[test]
+fn taps_and_flags_are_refused_where_the_machine_has_none() {
+    let tiny = HwConfig::preset("tiny").unwrap();
+    let wide = HwConfig::new(HwFacts { lane_taps: 4, ..tiny.facts().clone() }).unwrap();
+    let lane = Lane { more_taps: 2, ..Lane::default() };
+    let refused = |insn: Insn, config: &HwConfig| insn.encode(config).is_err();
+    assert!(refused(lane.into(), &tiny) && !refused(lane.into(), &wide));
+    assert!(refused(Lane { max: true, ..lane }.into(), &wide));
+    assert_eq!(Insn::decode(Insn::from(lane).encode(&wide).unwrap(), &wide).unwrap(), lane.into());
+    let requant = Requant { clear: true, from_inp: true, param: 5, ..Requant::default() };
+    let program = Program { config: wide.clone(), sections: Vec::new(), insns: vec![lane.into(), requant.into()] };
+    assert_eq!(parse(&program.to_string()).unwrap().insns, program.insns);
+    assert!(refused(requant.into(), &tiny.without_queues()) && !refused(requant.into(), &tiny));
+    assert!(HwConfig::new(HwFacts { lane_taps: 2, ..tiny.facts().clone() }).is_err());
+    assert!(HwConfig::new(HwFacts { lane_taps: 4, block_out: 8, ..tiny.facts().clone() }).is_err());
 }
 
 #[test]

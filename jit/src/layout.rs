@@ -11,7 +11,7 @@ use tandem_isa::{HwConfig, MemoryType};
 use tandem_tensor::{DType, Data, Shape, Tensor, TensorType};
 
 /// Extents of a channels-last activation; axes that its rank lacks are 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Dims {
     pub n: usize,
     pub h: usize,

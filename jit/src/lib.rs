@@ -19,6 +19,7 @@
 //! | `uop.rs` | the micro-op kernels in DRAM and their cache in the scratchpad |
 //! | `merge.rs` | neighbours of a queue become one instruction |
 //! | `memory.rs` | which activation lies where in DRAM, and for how long |
+//! | `tune/` | the search for good schedules |
 #![forbid(unsafe_code)]
 
 mod eltwise;
@@ -31,6 +32,7 @@ mod merge;
 mod nest;
 mod tile;
 mod transfer;
+pub mod tune;
 mod uop;
 mod window;
 

@@ -19,7 +19,7 @@ pub(crate) enum Layer {
 }
 
 /// Spatial geometry of a window.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Slide {
     pub kernel: [usize; 2],
     pub stride: [usize; 2],

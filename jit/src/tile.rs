@@ -45,6 +45,18 @@ pub enum Order {
     Inputs,
 }
 
+impl Tile {
+    /// The names of the choices that make a tile, in the order of [`Tile::knobs`].
+    pub const KNOBS: [&str; 9] =
+        ["cells", "height", "width", "depth", "tap_rows", "tap_columns", "contexts", "order", "all_params"];
+
+    /// The choices that make a tile, as numbers: what a search changes and a cost model learns from.
+    pub fn knobs(&self) -> [usize; Tile::KNOBS.len()] {
+        let Tile { cells, height, width, depth, tap_rows, tap_columns, contexts, order, all_params } = *self;
+        [cells, height, width, depth, tap_rows, tap_columns, contexts, order as usize, usize::from(all_params)]
+    }
+}
+
 /// Parts into which a schedule that fills one while another is computed divides the scratchpads.
 pub(crate) fn contexts(config: &HwConfig) -> usize {
     // Where instructions run one after another, a second part would only make tiles smaller.
@@ -52,6 +64,7 @@ pub(crate) fn contexts(config: &HwConfig) -> usize {
 }
 
 /// What a layer needs of the scratchpads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Demand {
     pub input: Dims,
     pub output: Dims,
@@ -64,7 +77,7 @@ pub(crate) struct Demand {
 }
 
 /// How many parameters a layer has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Params {
     None,
     Shared,
@@ -349,7 +362,7 @@ fn each(config: &HwConfig, demand: &Demand, contexts: usize, mut found: impl FnM
 }
 
 /// A rough count of cycles, to compare tiles of one layer.
-fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile) -> u64 {
+pub(crate) fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile) -> u64 {
     /// Of a transfer beside its data, and of an instruction of GEMM or LANE or of the tensor ALU beside its loops.
     const TRANSFER: u64 = 40;
     const GEMM: u64 = 8;

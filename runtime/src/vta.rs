@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tandem_driver::{Counters, Device as VtaDevice, Loaded};
 use tandem_graph::{Graph, Node, NodeId};
 use tandem_isa::{HwConfig, Program};
+use tandem_jit::tune::Tuned;
 use tandem_jit::{Binding, JitError};
 use tandem_plan::{Device, alone, extract};
 use tandem_tensor::Tensor;
@@ -25,6 +26,7 @@ pub struct VtaBackend {
     device: Arc<Shared>,
     config: HwConfig,
     timeout: Duration,
+    tuned: Arc<Tuned>,
 }
 
 /// A device that several segments use, maybe from several threads.
@@ -40,7 +42,7 @@ impl VtaBackend {
     pub fn new(device: VtaDevice) -> VtaBackend {
         let config = device.config().clone();
         let device = Shared { device: Mutex::new(device), runs: Mutex::new(false), ended: Condvar::new() };
-        VtaBackend { index: 0, device: Arc::new(device), config, timeout: TIMEOUT }
+        VtaBackend { index: 0, device: Arc::new(device), config, timeout: TIMEOUT, tuned: Arc::default() }
     }
 
     /// The same as the accelerator of that index in a plan.
@@ -51,6 +53,11 @@ impl VtaBackend {
     /// The same with another time limit for one run of a program.
     pub fn with_timeout(self, timeout: Duration) -> VtaBackend {
         VtaBackend { timeout, ..self }
+    }
+
+    /// The same with schedules that a search has found, for the layers that they are of.
+    pub fn with_tuned(self, tuned: Arc<Tuned>) -> VtaBackend {
+        VtaBackend { tuned, ..self }
     }
 
     /// The configuration of the device.
@@ -92,7 +99,7 @@ impl Backend for VtaBackend {
 
 impl VtaBackend {
     fn load(&self, segment: &Graph) -> Result<VtaSegment, RuntimeError> {
-        let compiled = tandem_jit::compile(segment, &self.config)?;
+        let compiled = tandem_jit::compile_with(segment, &self.config, &self.tuned.options(segment, &self.config))?;
         let loaded = self.device.lock().load(&compiled.program)?;
         Ok(VtaSegment {
             device: Arc::clone(&self.device),

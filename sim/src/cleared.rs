@@ -1,88 +1,72 @@
-//! Accumulators that REQUANT with `clear` has left: arithmetic finds zero there, STORE the result.
+//! What REQUANT with `clear` leaves: zero in ACC, and in OUT a result that is not what ACC holds.
 //!
-//! `acc` keeps the result and a mark says that it is zero for everything but STORE. What touches a marked accumulator settles it
-//! first: then `acc` itself is zero. Most instructions touch none, which a look at the range of their indices tells.
+//! OUT is otherwise the low bytes of ACC, so that it need not be kept. Of a cleared accumulator a mark says that STORE takes
+//! what is kept here; whatever writes the accumulator takes the mark away. Most instructions write no marked one, which a look
+//! at the range of their indices tells.
 
 use std::ops::Range;
 
 use crate::loops::{Indices, Loops};
 
-/// The marks, one for each accumulator.
+/// The marks, and the bytes of marked accumulators.
 #[derive(Clone, Debug)]
-pub(crate) struct Cleared(Vec<bool>);
+pub(crate) struct Cleared {
+    marks: Vec<bool>,
+    bytes: Vec<u8>,
+}
 
 impl Cleared {
-    /// No mark on any of so many accumulators.
-    pub fn new(depth: usize) -> Cleared {
-        Cleared(vec![false; depth])
+    /// No mark on any of so many accumulators of so many lanes.
+    pub fn new(depth: usize, lanes: usize) -> Cleared {
+        Cleared { marks: vec![false; depth], bytes: vec![0; depth * lanes] }
     }
 
-    /// The marks, for an instruction that sets and reads them itself.
-    pub fn marks(&mut self) -> &mut [bool] {
-        &mut self.0
-    }
-
-    /// Forgets the marks on accumulators that a load writes.
-    pub fn overwrite(&mut self, elements: impl IntoIterator<Item = usize>) {
-        for index in elements {
-            if let Some(mark) = self.0.get_mut(index) {
-                *mark = false;
-            }
+    /// Keeps the bytes of an accumulator that has become zero.
+    #[inline]
+    pub fn keep<const L: usize>(&mut self, index: usize, bytes: &[u8; L]) {
+        if let (Some(mark), Some(kept)) = (self.marks.get_mut(index), self.bytes.as_chunks_mut().0.get_mut(index)) {
+            (*mark, *kept) = (true, *bytes);
         }
     }
 
-    /// Makes zero of marked accumulators that the destinations of these loops name, and, where `sources` is so many, of those
-    /// that so many from each source on are.
-    pub fn settle(&mut self, loops: &Loops, uops: &[Indices], sources: usize, acc: &mut [i32], lanes: usize) {
-        let dst = |uop: &Indices| uop.dst as usize;
-        self.settle_each(loops, uops, dst, (loops.outer.dst, loops.inner.dst), 1, acc, lanes);
-        if sources > 0 {
-            let src = |uop: &Indices| uop.src as usize;
-            self.settle_each(loops, uops, src, (loops.outer.src, loops.inner.src), sources, acc, lanes);
+    /// Whether one of these accumulators is marked.
+    pub fn any(&self, elements: Range<usize>) -> bool {
+        self.marks.get(elements).is_some_and(|marks| marks.contains(&true))
+    }
+
+    /// The bytes of an accumulator, where it is marked.
+    pub fn get(&self, index: usize, lanes: usize) -> Option<&[u8]> {
+        self.marks.get(index).filter(|&&mark| mark)?;
+        self.bytes.get(index * lanes..(index + 1) * lanes)
+    }
+
+    /// Takes away the marks of accumulators that a load writes.
+    pub fn release(&mut self, elements: Range<usize>) {
+        if let Some(marks) = self.marks.get_mut(elements) {
+            marks.fill(false);
         }
     }
 
-    /// Makes zero of marked accumulators in a range.
-    pub fn settle_range(&mut self, range: Range<usize>, acc: &mut [i32], lanes: usize) {
-        for at in range {
-            if self.0.get(at) == Some(&true) {
-                self.0[at] = false;
-                if let Some(acc) = acc.get_mut(at * lanes..(at + 1) * lanes) {
-                    acc.fill(0);
-                }
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "an index is a micro-op's field with two factors")]
-    fn settle_each(
-        &mut self,
-        loops: &Loops,
-        uops: &[Indices],
-        index: impl Fn(&Indices) -> usize,
-        (outer, inner): (u32, u32),
-        count: usize,
-        acc: &mut [i32],
-        lanes: usize,
-    ) {
+    /// Takes away the marks of the accumulators that these loops write.
+    pub fn release_targets(&mut self, loops: &Loops, uops: &[Indices]) {
         // Turns that do not move the index name nothing new.
         let turns = |count: u32, step: u32| if step == 0 { count.min(1) as usize } else { count as usize };
-        let (outer_turns, inner_turns) = (turns(loops.outer.count, outer), turns(loops.inner.count, inner));
-        let (Some(first), Some(last)) = (uops.iter().map(&index).min(), uops.iter().map(&index).max()) else { return };
+        let (outer, inner) = (loops.outer.dst as usize, loops.inner.dst as usize);
+        let (outer_turns, inner_turns) =
+            (turns(loops.outer.count, loops.outer.dst), turns(loops.inner.count, loops.inner.dst));
+        let targets = || uops.iter().map(|uop| uop.dst as usize);
+        let (Some(first), Some(last)) = (targets().min(), targets().max()) else { return };
         if outer_turns == 0 || inner_turns == 0 {
             return;
         }
-        let last = last + (outer_turns - 1) * outer as usize + (inner_turns - 1) * inner as usize + count;
-        let end = last.min(self.0.len());
-        if !self.0.get(first..end).is_some_and(|marks| marks.contains(&true)) {
+        let end = last + (outer_turns - 1) * outer + (inner_turns - 1) * inner + 1;
+        if !self.any(first..end.min(self.marks.len())) {
             return;
         }
         for y in 0..outer_turns {
             for x in 0..inner_turns {
-                let offset = y * outer as usize + x * inner as usize;
-                for uop in uops {
-                    let at = index(uop) + offset;
-                    self.settle_range(at..at + count, acc, lanes);
+                for target in targets() {
+                    self.release(target + y * outer + x * inner..target + y * outer + x * inner + 1);
                 }
             }
         }

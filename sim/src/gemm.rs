@@ -1,13 +1,18 @@
-//! GEMM: packed weights, the choice of a kernel, and the portable kernel.
+//! GEMM: packed inputs and weights, the choice of a kernel, and the portable kernel.
 //!
-//! Additions wrap, so their order does not matter and a kernel may take the loops in any order. Weights are kept a second time
-//! in the order of the kernel, packed when WGT is written.
+//! A kernel takes the sums of an instruction (`sums.rs`) tile by tile: accumulators stay in registers over all products. Inputs
+//! and weights are kept a second time in the form that the kernel reads, packed when INP and WGT are written.
 
+use std::hint::black_box;
 use std::ops::Range;
 
 use tandem_isa::HwConfig;
 
 use crate::loops::{Axis, Indices};
+use crate::sums::{Start, Sums, Target, Term};
+
+/// What makes a signed byte an unsigned one that is 128 greater.
+const FLIP: u8 = 0x80;
 
 /// How GEMM is computed. All kernels give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,14 +25,31 @@ pub enum Kernel {
     Vnni,
 }
 
-/// Weights in the order of a kernel.
+/// Work that is compiled for the vectors of each kernel.
+///
+/// `run`, and what it calls on each lane, must be inlined to have an effect.
+pub(crate) trait Work {
+    fn run(self);
+}
+
+/// Inputs and weights in the form that a kernel reads.
 #[derive(Clone, Debug)]
-pub(crate) enum Packed {
-    /// `[element][block_in / 2][block_out][2]`, widened to 16 bits.
-    Pairs { data: Vec<i16>, block_in: usize, block_out: usize },
-    /// `[element][block_in / 4][block_out][4]`, and `[element][block_out]` corrections: -128 times the sum of a row, because the
-    /// kernel adds 128 to every input to make it unsigned.
-    Quads { data: Vec<u8>, correction: Vec<i32>, block_in: usize, block_out: usize },
+pub(crate) struct Packed {
+    kernel: Kernel,
+    block_in: usize,
+    block_out: usize,
+    pub form: Form,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Form {
+    /// Widened to 16 bits: weights as `[element][block_in][block_out]`, inputs in the order of INP.
+    Columns { weights: Vec<i16>, inputs: Vec<i16> },
+    /// Widened to 16 bits: weights as `[element][block_in / 2][block_out][2]`, inputs in the order of INP.
+    Pairs { weights: Vec<i16>, inputs: Vec<i16> },
+    /// Weights as `[element][block_in / 4][block_out][4]`; inputs in the order of INP, 128 greater, so that they are unsigned;
+    /// and corrections for that as `[element][block_out]`: -128 times the sum of a row of weights.
+    Quads { weights: Vec<u8>, corrections: Vec<i32>, inputs: Vec<u8> },
 }
 
 /// Everything one GEMM instruction, or a part of its outer loop, needs.
@@ -39,9 +61,10 @@ pub(crate) struct GemmCall<'a> {
     pub outer: Axis,
     pub inner: Axis,
     pub batch: usize,
-    pub inp: &'a [u8],
     pub packed: &'a Packed,
     pub acc: &'a mut [i32],
+    /// Room for its lists.
+    pub sums: &'a mut Sums,
 }
 
 impl Kernel {
@@ -64,78 +87,75 @@ impl Kernel {
     pub fn best() -> Kernel {
         Kernel::available().last().copied().unwrap_or(Kernel::Portable)
     }
+
+    /// Does work with the vectors of the kernel.
+    pub(crate) fn run(self, work: impl Work) {
+        #[cfg(target_arch = "x86_64")]
+        return crate::simd::run(self, work);
+        #[cfg(not(target_arch = "x86_64"))]
+        work.run();
+    }
 }
 
 impl Packed {
-    /// Weights that are all zero.
+    /// Inputs and weights that are all zero.
     pub fn new(config: &HwConfig, kernel: Kernel) -> Packed {
         let (block_in, block_out) = (config.block_in(), config.block_out());
-        let len = config.wgt_depth() * config.wgt_elem_bytes();
-        match kernel {
-            Kernel::Portable | Kernel::Avx2 => Packed::Pairs { data: vec![0; len], block_in, block_out },
-            Kernel::Vnni => {
-                let correction = vec![0; config.wgt_depth() * block_out];
-                Packed::Quads { data: vec![0; len], correction, block_in, block_out }
+        let weights = config.wgt_depth() * config.wgt_elem_bytes();
+        let inputs = config.inp_depth() * config.inp_elem_bytes();
+        let form = match kernel {
+            Kernel::Portable => Form::Columns { weights: vec![0; weights], inputs: vec![0; inputs] },
+            Kernel::Avx2 => Form::Pairs { weights: vec![0; weights], inputs: vec![0; inputs] },
+            Kernel::Vnni => Form::Quads {
+                weights: vec![0; weights],
+                corrections: vec![0; config.wgt_depth() * block_out],
+                inputs: vec![FLIP; inputs],
+            },
+        };
+        Packed { kernel, block_in, block_out, form }
+    }
+
+    /// Packs a range of bytes of INP again.
+    pub fn update_inp(&mut self, inp: &[u8], bytes: Range<usize>) {
+        self.kernel.run(PackInputs { inp: &inp[bytes.clone()], form: &mut self.form, at: bytes.start });
+    }
+
+    /// Packs a range of elements of WGT again.
+    pub fn update_wgt(&mut self, wgt: &[u8], elements: Range<usize>) {
+        let (block_in, block_out, at) = (self.block_in, self.block_out, elements.start);
+        let wgt = &wgt[elements.start * block_in * block_out..elements.end * block_in * block_out];
+        match &mut self.form {
+            Form::Columns { weights, .. } => {
+                self.kernel.run(PackWeights { wgt, weights, block_in, block_out, at, pairs: false });
             }
+            Form::Pairs { weights, .. } => {
+                self.kernel.run(PackWeights { wgt, weights, block_in, block_out, at, pairs: true });
+            }
+            #[cfg(target_arch = "x86_64")]
+            Form::Quads { weights, corrections, .. } => {
+                let weights = &mut weights[at * block_in * block_out..elements.end * block_in * block_out];
+                let corrections = &mut corrections[at * block_out..elements.end * block_out];
+                crate::simd::pack_quads(wgt, [block_in, block_out], weights, corrections);
+            }
+            // No other host has the kernel.
+            #[cfg(not(target_arch = "x86_64"))]
+            Form::Quads { .. } => {}
         }
     }
 
-    /// Packs a range of WGT elements again.
-    pub fn update(&mut self, wgt: &[u8], elements: Range<usize>) {
-        match self {
-            Packed::Pairs { data, block_in, block_out } => {
-                let size = *block_in * *block_out;
-                let bytes = elements.start * size..elements.end * size;
-                let sources = wgt[bytes.clone()].chunks_exact(size);
-                for (source, packed) in sources.zip(data[bytes].chunks_exact_mut(size)) {
-                    for (o, row) in source.chunks_exact(*block_in).enumerate() {
-                        for (pair, values) in row.as_chunks::<2>().0.iter().enumerate() {
-                            let at = (pair * *block_out + o) * 2;
-                            packed[at..at + 2].copy_from_slice(&values.map(|value| i16::from(value as i8)));
-                        }
-                    }
-                }
-            }
-            Packed::Quads { data, correction, block_in, block_out } => {
-                let size = *block_in * *block_out;
-                let bytes = elements.start * size..elements.end * size;
-                let sums =
-                    correction[elements.start * *block_out..elements.end * *block_out].chunks_exact_mut(*block_out);
-                let sources = wgt[bytes.clone()].chunks_exact(size);
-                for ((source, packed), sums) in sources.zip(data[bytes].chunks_exact_mut(size)).zip(sums) {
-                    match *block_in {
-                        4 => pack_quads::<1>(source, packed, sums),
-                        8 => pack_quads::<2>(source, packed, sums),
-                        16 => pack_quads::<4>(source, packed, sums),
-                        _ => pack_quads::<8>(source, packed, sums),
-                    }
-                }
-            }
-        }
-    }
-
-    fn blocks(&self) -> (usize, usize) {
-        match self {
-            Packed::Pairs { block_in, block_out, .. } | Packed::Quads { block_in, block_out, .. } => {
-                (*block_in, *block_out)
-            }
-        }
-    }
-
-    /// WGT elements held.
-    pub(crate) fn depth(&self) -> usize {
-        let (block_in, block_out) = self.blocks();
-        match self {
-            Packed::Pairs { data, .. } => data.len() / (block_in * block_out),
-            Packed::Quads { data, .. } => data.len() / (block_in * block_out),
-        }
+    /// Elements of INP and of WGT held.
+    fn depths(&self, batch: usize) -> [usize; 2] {
+        let (inputs, weights) = match &self.form {
+            Form::Columns { weights, inputs } | Form::Pairs { weights, inputs } => (inputs.len(), weights.len()),
+            Form::Quads { weights, inputs, .. } => (inputs.len(), weights.len()),
+        };
+        [inputs / (batch * self.block_in), weights / (self.block_in * self.block_out)]
     }
 }
 
 impl GemmCall<'_> {
     /// Whether every index lies inside its scratchpad: what the kernels rely on.
     fn in_range(&self) -> bool {
-        let (block_in, block_out) = self.packed.blocks();
         if self.uops.is_empty() || self.outer.count == 0 || self.inner.count == 0 {
             return false;
         }
@@ -149,9 +169,15 @@ impl GemmCall<'_> {
             (dst, src, wgt) = (dst.max(uop.dst), src.max(uop.src), wgt.max(uop.wgt));
         }
         let (outer, inner) = (self.outer, self.inner);
-        reach(dst, outer.dst, inner.dst) < (self.acc.len() / (self.batch * block_out)) as u64
-            && reach(src, outer.src, inner.src) < (self.inp.len() / (self.batch * block_in)) as u64
-            && reach(wgt, outer.wgt, inner.wgt) < self.packed.depth() as u64
+        let [inputs, weights] = self.packed.depths(self.batch);
+        reach(dst, outer.dst, inner.dst) < self.depth() as u64
+            && reach(src, outer.src, inner.src) < inputs as u64
+            && reach(wgt, outer.wgt, inner.wgt) < weights as u64
+    }
+
+    /// Elements of ACC.
+    fn depth(&self) -> usize {
+        self.acc.len() / (self.batch * self.packed.block_out)
     }
 
     /// Multiplies and accumulates. Nothing happens where an index is out of range, which callers have checked before.
@@ -159,85 +185,164 @@ impl GemmCall<'_> {
         if !self.in_range() {
             return;
         }
-        let (block_in, block_out) = self.packed.blocks();
+        let mut uops = self.uops;
+        while !uops.is_empty() {
+            let (axes, depth) = ([self.outer, self.inner], self.depth());
+            let listed = self.sums.list(uops, self.first, axes, self.batch, depth);
+            uops = uops.get(listed..).unwrap_or_default();
+            self.add(kernel);
+        }
+    }
+
+    /// Adds what `sums` lists.
+    fn add(&mut self, kernel: Kernel) {
+        let Packed { block_in, block_out, .. } = *self.packed;
         #[cfg(target_arch = "x86_64")]
-        if crate::simd::gemm(&mut self, kernel, block_in, block_out) {
+        if crate::simd::gemm(self, kernel, block_in, block_out) {
             return;
         }
         let _ = kernel;
-        match (block_in, block_out) {
-            (4, 4) => portable::<4, 4>(&mut self),
-            (4, 8) => portable::<4, 8>(&mut self),
-            (4, 16) => portable::<4, 16>(&mut self),
-            (4, 32) => portable::<4, 32>(&mut self),
-            (8, 4) => portable::<8, 4>(&mut self),
-            (8, 8) => portable::<8, 8>(&mut self),
-            (8, 16) => portable::<8, 16>(&mut self),
-            (8, 32) => portable::<8, 32>(&mut self),
-            (16, 4) => portable::<16, 4>(&mut self),
-            (16, 8) => portable::<16, 8>(&mut self),
-            (16, 16) => portable::<16, 16>(&mut self),
-            (16, 32) => portable::<16, 32>(&mut self),
-            (32, 4) => portable::<32, 4>(&mut self),
-            (32, 8) => portable::<32, 8>(&mut self),
-            (32, 16) => portable::<32, 16>(&mut self),
-            (32, 32) => portable::<32, 32>(&mut self),
+        match block_out {
+            4 => portable::<4>(self),
+            8 => portable::<8>(self),
+            16 => portable::<16>(self),
+            32 => portable::<32>(self),
             // A configuration has no other blocks.
             _ => {}
         }
     }
 }
 
-/// Packs one element of `4 * QUADS` input lanes: a transposition of groups of four bytes, and the corrections.
-fn pack_quads<const QUADS: usize>(source: &[u8], packed: &mut [u8], corrections: &mut [i32]) {
-    let rows = source.as_chunks::<4>().0.as_chunks::<QUADS>().0;
-    let (block_out, columns) = (corrections.len(), packed.as_chunks_mut::<4>().0);
-    for (quad, column) in columns.chunks_exact_mut(block_out).enumerate() {
-        for (to, row) in column.iter_mut().zip(rows) {
-            *to = row[quad];
+struct PackInputs<'a> {
+    inp: &'a [u8],
+    form: &'a mut Form,
+    /// First byte.
+    at: usize,
+}
+
+impl Work for PackInputs<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let range = self.at..self.at + self.inp.len();
+        match self.form {
+            Form::Columns { inputs, .. } | Form::Pairs { inputs, .. } => {
+                let inputs = inputs.get_mut(range).unwrap_or_default();
+                inputs.iter_mut().zip(self.inp).for_each(|(to, &from)| *to = i16::from(from as i8));
+            }
+            Form::Quads { inputs, .. } => {
+                let inputs = inputs.get_mut(range).unwrap_or_default();
+                inputs.iter_mut().zip(self.inp).for_each(|(to, &from)| *to = from ^ FLIP);
+            }
         }
-    }
-    for (correction, row) in corrections.iter_mut().zip(rows) {
-        let sum: i32 = row.as_flattened().iter().map(|&value| i32::from(value as i8)).sum();
-        *correction = -128 * sum;
     }
 }
 
-/// The kernel of every host.
-fn portable<const BI: usize, const BO: usize>(call: &mut GemmCall) {
-    let Packed::Pairs { data, .. } = call.packed else { return };
-    let (inp, batch) = (call.inp, call.batch);
-    for y in call.first..call.first + call.outer.count {
-        for uop in call.uops {
-            let dst = uop.dst + y * call.outer.dst;
-            let src = uop.src + y * call.outer.src;
-            let wgt = uop.wgt + y * call.outer.wgt;
-            for x in 0..call.inner.count {
-                let wgt = (wgt + x * call.inner.wgt) as usize * BI * BO;
-                let Some(weights) = data.get(wgt..wgt + BI * BO) else { return };
-                for b in 0..batch {
-                    let dst = ((dst + x * call.inner.dst) as usize * batch + b) * BO;
-                    let src = ((src + x * call.inner.src) as usize * batch + b) * BI;
-                    let Some(Ok(acc)) = call.acc.get_mut(dst..dst + BO).map(<&mut [i32; BO]>::try_from) else { return };
-                    let Some(inp) = inp.get(src..src + BI) else { return };
-                    row(acc, inp, weights);
+struct PackWeights<'a> {
+    wgt: &'a [u8],
+    weights: &'a mut [i16],
+    /// The order of [`Form::Pairs`] instead of that of [`Form::Columns`].
+    pairs: bool,
+    block_in: usize,
+    block_out: usize,
+    /// First element.
+    at: usize,
+}
+
+impl Work for PackWeights<'_> {
+    #[inline(always)]
+    fn run(self) {
+        match (self.block_in, self.block_out) {
+            (4, 4) => self.blocks::<4, 4>(),
+            (4, 8) => self.blocks::<4, 8>(),
+            (4, 16) => self.blocks::<4, 16>(),
+            (4, 32) => self.blocks::<4, 32>(),
+            (8, 4) => self.blocks::<8, 4>(),
+            (8, 8) => self.blocks::<8, 8>(),
+            (8, 16) => self.blocks::<8, 16>(),
+            (8, 32) => self.blocks::<8, 32>(),
+            (16, 4) => self.blocks::<16, 4>(),
+            (16, 8) => self.blocks::<16, 8>(),
+            (16, 16) => self.blocks::<16, 16>(),
+            (16, 32) => self.blocks::<16, 32>(),
+            (32, 4) => self.blocks::<32, 4>(),
+            (32, 8) => self.blocks::<32, 8>(),
+            (32, 16) => self.blocks::<32, 16>(),
+            (32, 32) => self.blocks::<32, 32>(),
+            // A configuration has no other blocks.
+            _ => {}
+        }
+    }
+}
+
+impl PackWeights<'_> {
+    #[inline(always)]
+    fn blocks<const BI: usize, const BO: usize>(self) {
+        let elements = self.wgt.as_chunks::<BI>().0.as_chunks::<BO>().0;
+        if self.pairs {
+            let packed = self.weights.as_chunks_mut::<2>().0.as_chunks_mut::<BO>().0.chunks_exact_mut(BI / 2);
+            for (rows, pairs) in elements.iter().zip(packed.skip(self.at)) {
+                for (pair, column) in pairs.iter_mut().enumerate() {
+                    for (to, row) in column.iter_mut().zip(rows) {
+                        *to = [row[2 * pair], row[2 * pair + 1]].map(|value| i16::from(value as i8));
+                    }
+                }
+            }
+        } else {
+            let packed = self.weights.as_chunks_mut::<BO>().0.as_chunks_mut::<BI>().0.iter_mut();
+            for (rows, columns) in elements.iter().zip(packed.skip(self.at)) {
+                for (lane, column) in columns.iter_mut().enumerate() {
+                    *column = rows.map(|row| i16::from(row[lane] as i8));
                 }
             }
         }
     }
 }
 
-/// `acc[o] += inp · weights[o]` for the lanes of one row.
+/// The kernel of every host.
+fn portable<const BO: usize>(call: &mut GemmCall) {
+    let Form::Columns { weights, inputs } = &call.packed.form else { return };
+    let (bi, acc) = (call.packed.block_in, call.acc.as_chunks_mut::<BO>().0);
+    call.sums.tiles(2, |start, targets, terms| {
+        // Weights serve two targets where their sums fit in 16 registers of four.
+        match (targets, BO) {
+            ([first, second], ..=16) => portable_tile(acc, [first, second], start, terms, inputs, weights, bi),
+            _ => targets.iter().for_each(|one| portable_tile(acc, [one], start, terms, inputs, weights, bi)),
+        }
+    });
+}
+
 #[inline(always)]
-fn row<const BO: usize>(acc: &mut [i32; BO], inp: &[u8], weights: &[i16]) {
-    let mut sums = *acc;
-    for (inputs, weights) in inp.as_chunks::<2>().0.iter().zip(weights.chunks_exact(2 * BO)) {
-        let [first, second] = inputs.map(|input| i16::from(input as i8));
-        for (sum, pair) in sums.iter_mut().zip(weights.as_chunks::<2>().0) {
-            // Two products of bytes fit in 17 bits: only the accumulation can wrap.
-            let dot = i32::from(first) * i32::from(pair[0]) + i32::from(second) * i32::from(pair[1]);
-            *sum = sum.wrapping_add(dot);
+fn portable_tile<const BO: usize, const TARGETS: usize>(
+    acc: &mut [[i32; BO]],
+    targets: [&Target; TARGETS],
+    start: Start,
+    terms: &[Term],
+    inputs: &[i16],
+    weights: &[i16],
+    bi: usize,
+) {
+    let mut sums = [[0i32; BO]; TARGETS];
+    for term in terms {
+        let columns = (start.wgt + term.wgt) as usize * bi;
+        let Some(columns) = weights.as_chunks::<BO>().0.get(columns..columns + bi) else { return };
+        let rows = targets.map(|target| {
+            let row = (start.inp + target.inp + term.inp) as usize * bi;
+            inputs.get(row..row + bi).unwrap_or_default()
+        });
+        for (lane, column) in columns.iter().enumerate() {
+            for (sums, row) in sums.iter_mut().zip(rows) {
+                let Some(&input) = row.get(lane) else { return };
+                // Unseen, an input stays a factor of all output lanes. Otherwise compilers sum over inputs, and gather weights.
+                let input = i32::from(black_box(input));
+                for (sum, weight) in sums.iter_mut().zip(column) {
+                    *sum = sum.wrapping_add(input * i32::from(*weight));
+                }
+            }
         }
     }
-    *acc = sums;
+    for (target, sums) in targets.into_iter().zip(sums) {
+        if let Some(acc) = acc.get_mut((start.acc + target.acc) as usize) {
+            acc.iter_mut().zip(sums).for_each(|(acc, sum)| *acc = acc.wrapping_add(sum));
+        }
+    }
 }

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | queues, tokens, interleaving | `machine.rs`, `queue.rs` |
 //! | loads and stores | `transfer.rs` |
-//! | GEMM | `gemm.rs`, and `simd.rs` for x86-64 |
+//! | GEMM | `gemm.rs` over `sums.rs`, and `simd.rs` for x86-64 |
 //! | ALU, REQUANT, LANE | `lanes.rs` over `tandem_isa::semantics` |
 //! | races, stale reads | `check.rs` |
 //! | cycles (an estimate) | `timing.rs` |
@@ -38,6 +38,7 @@ mod scratch;
 pub mod sdram;
 #[cfg(target_arch = "x86_64")]
 mod simd;
+mod sums;
 mod timing;
 mod transfer;
 pub mod tsim;

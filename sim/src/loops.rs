@@ -126,16 +126,25 @@ impl Loops {
         }
     }
 
+    /// What a turn of the outer and one of the inner loop add to the indices of a micro-op.
+    #[inline(always)]
+    pub fn turn(&self, outer: u32, inner: u32) -> Indices {
+        Indices {
+            dst: outer * self.outer.dst + inner * self.inner.dst,
+            src: outer * self.outer.src + inner * self.inner.src,
+            wgt: outer * self.outer.wgt + inner * self.inner.wgt,
+        }
+    }
+
     /// Calls back with the indices of every execution of a part of the outer loop, in order.
     #[inline]
     pub fn each(&self, outer: Range<u32>, uops: &[Indices], mut visit: impl FnMut(usize, usize, usize)) {
         for y in outer {
             for x in 0..self.inner.count {
-                let dst = (y * self.outer.dst + x * self.inner.dst) as usize;
-                let src = (y * self.outer.src + x * self.inner.src) as usize;
-                let wgt = (y * self.outer.wgt + x * self.inner.wgt) as usize;
+                let turn = self.turn(y, x);
                 for uop in uops {
-                    visit(uop.dst as usize + dst, uop.src as usize + src, uop.wgt as usize + wgt);
+                    let index = |index: u32, turn: u32| index as usize + turn as usize;
+                    visit(index(uop.dst, turn.dst), index(uop.src, turn.src), index(uop.wgt, turn.wgt));
                 }
             }
         }

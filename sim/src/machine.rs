@@ -10,6 +10,7 @@ use crate::loops::{Axis, Bounds, Indices, Loops, UopLayout};
 use crate::queue::{FIFOS, Progress, Stream, pops, pushes};
 use crate::random::Random;
 use crate::scratch::Scratchpads;
+use crate::sums::Sums;
 use crate::timing::Timing;
 use crate::transfer::{self, OutOrder, Rows};
 use crate::{Fault, SimCounters, SimError};
@@ -92,6 +93,8 @@ pub struct Machine {
     trace: Trace,
     /// The micro-ops of the instruction at hand.
     uops: Vec<Indices>,
+    /// The lists of the GEMM at hand.
+    sums: Sums,
 }
 
 /// The stream of the last launch, kept because programs are launched many times.
@@ -167,6 +170,7 @@ impl Machine {
             counters: SimCounters::default(),
             trace: Trace::default(),
             uops: Vec::new(),
+            sums: Sums::default(),
         }
     }
 
@@ -427,8 +431,8 @@ impl Machine {
             }
         };
         transfer::load(&rows, &self.config, &self.bases, dram, &mut self.pads).map_err(fault)?;
-        if matches!(rows.memory_type, MemoryType::Acc | MemoryType::Acc8) {
-            self.pads.cleared.overwrite(rows.sram(&self.config).map_err(fault)?);
+        if matches!(rows.memory_type, MemoryType::Acc | MemoryType::Acc8) && !rows.is_nop() {
+            self.pads.cleared.release(rows.sram(&self.config).map_err(fault)?);
         }
         if let Some(checker) = &mut self.checker {
             checker.load(here, &rows, &self.config, &self.bases)?;
@@ -455,19 +459,7 @@ impl Machine {
         }
         if first == 0 {
             params_in_acc(insn, &self.config).map_err(|fault| SimError::Fault { at: here.stream.place(at), fault })?;
-            let sources = match insn {
-                Insn::Alu(_) => 1,
-                Insn::Requant(i) if !i.from_inp => PARAMS,
-                _ => 0,
-            };
-            let Scratchpads { acc, cleared, .. } = &mut self.pads;
-            let lanes = self.config.out_elem_bytes();
-            cleared.settle(&loops, &self.uops, sources, acc, lanes);
-            if let Insn::Requant(i) = insn
-                && i.from_inp
-            {
-                cleared.settle_range(i.param as usize..i.param as usize + PARAMS, acc, lanes);
-            }
+            self.pads.cleared.release_targets(&loops, &self.uops);
         }
         let turns = u32::try_from(SLICE / loops.per_outer()).unwrap_or(u32::MAX).max(1);
         let end = first.saturating_add(turns).min(loops.outer.count);
@@ -475,25 +467,26 @@ impl Machine {
             checker.arithmetic(here, insn, &loops, first..end, &self.uops, &self.config)?;
         }
         let part = Part { loops: &loops, outer: first..end, uops: &self.uops };
-        let lanes = self.config.out_elem_bytes();
+        let (lanes, kernel) = (self.config.out_elem_bytes(), self.options.kernel);
         let Scratchpads { inp, wgt, acc, packed, out, cleared, .. } = &mut self.pads;
         let writes_out = match insn {
             Insn::Gemm(i) => {
                 if i.reset {
-                    lanes::clear(&part, acc, lanes);
+                    lanes::clear(kernel, &part, acc, lanes);
                 } else {
                     let outer = Axis { count: end - first, ..loops.outer };
                     let (uops, batch, inner) = (&self.uops[..], self.config.batch(), loops.inner);
-                    GemmCall { uops, first, outer, inner, batch, inp, packed, acc }.run(self.options.kernel);
+                    let sums = &mut self.sums;
+                    GemmCall { uops, first, outer, inner, batch, packed, acc, sums }.run(kernel);
                 }
                 self.options.compat.gemm_writes_out(i.reset).unwrap_or(false)
             }
             Insn::Alu(i) => {
-                lanes::alu(i, &self.options.compat, &part, acc, lanes);
+                lanes::alu(kernel, i, &self.options.compat, &part, acc, lanes);
                 true
             }
             Insn::Requant(i) => {
-                lanes::requant(i, &self.config, &part, inp, acc, cleared.marks());
+                lanes::requant(kernel, i, &self.config, &part, inp, acc, cleared);
                 true
             }
             Insn::Lane(i) => {
@@ -503,11 +496,7 @@ impl Machine {
             _ => false,
         };
         if writes_out && let Some(out) = out {
-            lanes::copy_out(&part, acc, out, lanes);
-            if matches!(insn, Insn::Requant(i) if i.clear) {
-                // OUT has the result now.
-                cleared.settle(&loops, &self.uops, 0, acc, lanes);
-            }
+            lanes::copy_out(&part, acc, cleared, out, lanes);
         }
         Ok((end < loops.outer.count).then_some(end))
     }
@@ -530,9 +519,6 @@ fn decode(bytes: &[u8], config: &HwConfig) -> Result<Vec<Insn>, SimError> {
         .map(|(insn, word)| Insn::decode(word, config).map_err(|source| SimError::Decode { insn, word, source }))
         .collect()
 }
-
-/// Accumulators of a set of parameters.
-const PARAMS: usize = 4;
 
 /// Whether the parameters of REQUANT `from_inp` lie in ACC.
 fn params_in_acc(insn: &Insn, config: &HwConfig) -> Result<(), Fault> {

@@ -17,9 +17,9 @@ pub struct Scratchpads {
     pub(crate) wgt: Vec<u8>,
     pub(crate) acc: Vec<i32>,
     pub(crate) out: Option<Vec<u8>>,
-    /// Which of `acc` are zero for all but STORE.
+    /// What STORE finds where REQUANT has left zero in `acc`.
     pub(crate) cleared: Cleared,
-    /// A copy of WGT in the order that the GEMM kernel reads; whatever writes `wgt` repacks it.
+    /// A copy of INP and WGT in the form that the GEMM kernel reads; whatever writes `inp` or `wgt` repacks it.
     pub(crate) packed: Packed,
 }
 
@@ -32,7 +32,7 @@ impl Scratchpads {
             wgt: vec![0; config.wgt_depth() * config.wgt_elem_bytes()],
             acc: vec![0; acc_lanes],
             out: separate_out.then(|| vec![0; acc_lanes]),
-            cleared: Cleared::new(config.acc_depth()),
+            cleared: Cleared::new(config.acc_depth(), config.out_elem_bytes()),
             packed: Packed::new(config, kernel),
         }
     }
@@ -52,7 +52,7 @@ impl Scratchpads {
         &self.wgt
     }
 
-    /// The words of the ACC scratchpad; those that REQUANT with `clear` has left show its result.
+    /// The words of the ACC scratchpad.
     pub fn acc(&self) -> &[i32] {
         &self.acc
     }

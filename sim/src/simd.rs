@@ -1,12 +1,13 @@
-//! GEMM kernels for x86-64, chosen at run time.
+//! GEMM kernels for x86-64 and the vectors of everything else, chosen at run time.
 //!
-//! A kernel keeps the weights of a micro-op in registers while the inner loop runs, and computes all output lanes of a row at
-//! once. Everything unsafe here relies on one fact, which [`gemm`] is given by its caller: every index of the call lies inside
-//! its scratchpad.
+//! A kernel computes a tile: it keeps the sums of a few rows of ACC in registers and goes through all products that they take,
+//! reading each vector of weights once. Everything unsafe here relies on two facts: the host has the features of the kernel, and
+//! every index of the call lies inside its scratchpad.
 
 use std::arch::x86_64::*;
 
-use crate::gemm::{GemmCall, Kernel, Packed};
+use crate::gemm::{Form, GemmCall, Kernel, Work};
+use crate::sums::{Start, Sums, Target, Term};
 
 /// Whether this host runs [`Kernel::Avx2`].
 pub(crate) fn has_avx2() -> bool {
@@ -18,244 +19,300 @@ pub(crate) fn has_vnni() -> bool {
     has_avx2()
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Pointers and strides of one micro-op in one turn of the outer loop.
-///
-/// The pointers are at the first element of the inner loop; the steps are in elements of the pointed-to type.
-struct Run {
-    acc: *mut i32,
-    acc_step: usize,
-    inp: *const u8,
-    inp_step: usize,
-    count: usize,
-    batch: usize,
+/// Does work with the vectors of a kernel, where the host has them.
+pub(crate) fn run(kernel: Kernel, work: impl Work) {
+    #[target_feature(enable = "avx2")]
+    fn avx2(work: impl Work) {
+        work.run();
+    }
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn vnni(work: impl Work) {
+        work.run();
+    }
+    match kernel {
+        // SAFETY: the host has the features.
+        Kernel::Vnni if has_vnni() => unsafe { vnni(work) },
+        // SAFETY: as above.
+        Kernel::Avx2 if has_avx2() => unsafe { avx2(work) },
+        _ => work.run(),
+    }
 }
 
-/// Runs the call where `kernel` is one of this file and the host has it; false otherwise.
+/// Packs elements of WGT as `Form::Quads` has them, with their corrections, where the host has the kernel.
+pub(crate) fn pack_quads(wgt: &[u8], blocks: [usize; 2], weights: &mut [u8], corrections: &mut [i32]) {
+    let elements = wgt.len() / (blocks[0] * blocks[1]);
+    if has_vnni() && weights.len() == wgt.len() && corrections.len() == elements * blocks[1] {
+        // SAFETY: the host has the features, and the lengths are those of so many elements.
+        unsafe { vnni::pack(wgt, elements, blocks, weights, corrections) };
+    }
+}
+
+/// What a kernel reads, in words of 32 bits: a few inputs, and as many weights of one output lane.
+#[derive(Clone, Copy)]
+struct Operands {
+    acc: *mut i32,
+    inputs: *const i32,
+    weights: *const i32,
+    /// Added with each product: one word for each output lane of an element of WGT.
+    corrections: *const i32,
+    /// Words in a row of inputs.
+    words: usize,
+}
+
+/// Adds the sums of a call where `kernel` is one of this file and the host has it; false otherwise.
 ///
 /// The caller has checked with `GemmCall::in_range` that all indices are inside the scratchpads.
 pub(crate) fn gemm(call: &mut GemmCall, kernel: Kernel, block_in: usize, block_out: usize) -> bool {
-    macro_rules! by_block {
-        ($vectors:ident) => {
-            match (block_in, block_out) {
-                (4, 4) => $vectors::lanes4::<1, 1>(call),
-                (8, 4) => $vectors::lanes4::<2, 1>(call),
-                (16, 4) => $vectors::lanes4::<4, 1>(call),
-                (32, 4) => $vectors::lanes4::<8, 1>(call),
-                (4, 8) => $vectors::lanes8::<1, 1>(call),
-                (8, 8) => $vectors::lanes8::<2, 1>(call),
-                (16, 8) => $vectors::lanes8::<4, 1>(call),
-                (32, 8) => $vectors::lanes8::<8, 1>(call),
-                (4, 16) => $vectors::lanes16::<1, 1>(call),
-                (8, 16) => $vectors::lanes16::<2, 1>(call),
-                (16, 16) => $vectors::lanes16::<4, 1>(call),
-                (32, 16) => $vectors::lanes16::<8, 1>(call),
-                (4, 32) => $vectors::lanes16::<1, 2>(call),
-                (8, 32) => $vectors::lanes16::<2, 2>(call),
-                (16, 32) => $vectors::lanes16::<4, 2>(call),
-                (32, 32) => $vectors::lanes16::<8, 2>(call),
-                _ => return false,
+    let acc = call.acc.as_mut_ptr();
+    match (kernel, &call.packed.form) {
+        (Kernel::Vnni, Form::Quads { weights, corrections, inputs }) if has_vnni() => {
+            let (inputs, weights) = (inputs.as_ptr().cast(), weights.as_ptr().cast());
+            let corrections = corrections.as_ptr();
+            let operands = Operands { acc, inputs, weights, corrections, words: block_in / 4 };
+            // SAFETY: the host has the features, the caller has checked every index, and a word is four inputs.
+            unsafe {
+                match block_out {
+                    4 => vnni::lanes4::<4>(call.sums, operands),
+                    8 => vnni::lanes8::<8>(call.sums, operands),
+                    16 => vnni::lanes16::<16>(call.sums, operands),
+                    32 => vnni::lanes32::<32>(call.sums, operands),
+                    _ => return false,
+                }
             }
-        };
-    }
-    match (kernel, call.packed) {
-        (Kernel::Vnni, Packed::Quads { .. }) if has_vnni() => {
-            // SAFETY: the host has the features of this family, and the caller has checked every index.
-            unsafe { by_block!(vnni) };
             true
         }
-        (Kernel::Avx2, Packed::Pairs { .. }) if has_avx2() => {
-            // SAFETY: as above.
-            unsafe { by_block!(pairs) };
+        (Kernel::Avx2, Form::Pairs { weights, inputs }) if has_avx2() => {
+            let (inputs, weights) = (inputs.as_ptr().cast(), weights.as_ptr().cast());
+            let operands = Operands { acc, inputs, weights, corrections: std::ptr::null(), words: block_in / 2 };
+            // SAFETY: as above, but a word is two inputs.
+            unsafe {
+                match block_out {
+                    4 => avx2::lanes4::<4>(call.sums, operands),
+                    8 => avx2::lanes8::<8>(call.sums, operands),
+                    16 => avx2::lanes16::<16>(call.sums, operands),
+                    32 => avx2::lanes16::<32>(call.sums, operands),
+                    _ => return false,
+                }
+            }
             true
         }
         _ => false,
     }
 }
 
-/// Walks the loops of a call: once per micro-op with all turns of the inner loop where they share the weights, otherwise turn by
-/// turn. `$body` sees a [`Run`] as `$run` and the index of the WGT element as `$wgt`.
-macro_rules! walk {
-    ($call:ident, $bi:expr, $bo:expr, $run:ident, $wgt:ident, $body:block) => {{
-        let (outer, inner, batch) = ($call.outer, $call.inner, $call.batch);
-        let (acc, inp) = ($call.acc.as_mut_ptr(), $call.inp.as_ptr());
-        let (acc_elem, inp_elem) = (batch * $bo, batch * $bi);
-        for y in $call.first..$call.first + outer.count {
-            for uop in $call.uops {
-                let dst = (uop.dst + y * outer.dst) as usize;
-                let src = (uop.src + y * outer.src) as usize;
-                let wgt = (uop.wgt + y * outer.wgt) as usize;
-                let turns = if inner.wgt == 0 { 1 } else { inner.count as usize };
-                for x in 0..turns {
-                    let $run = Run {
-                        // SAFETY: the element lies inside the scratchpad.
-                        acc: unsafe { acc.add((dst + x * inner.dst as usize) * acc_elem) },
-                        acc_step: inner.dst as usize * acc_elem,
-                        // SAFETY: as above.
-                        inp: unsafe { inp.add((src + x * inner.src as usize) * inp_elem) },
-                        inp_step: inner.src as usize * inp_elem,
-                        count: inner.count as usize / turns,
-                        batch,
-                    };
-                    let $wgt = wgt + x * inner.wgt as usize;
-                    $body
+/// A kernel of `$columns` vectors of output lanes at once.
+///
+/// `$chains` is, by the number of targets, how many words are taken at once, each into sums of its own: where targets are few,
+/// products would wait for those before them. Where they are many, there are no registers for more than one word.
+macro_rules! kernel {
+    (
+        $name:ident, $features:literal, $Vector:ty, $lanes:literal, $columns:literal, $corrected:literal,
+        $load:ident, $store:ident, $spread:ident, $add:ident, $dot:ident, [$($targets:literal: $chains:literal),*]
+    ) => {
+        /// The kernel for `LANES` output lanes.
+        ///
+        /// # Safety
+        /// The host has the features, and all that the sums name is inside the operands.
+        #[target_feature(enable = $features)]
+        pub(super) unsafe fn $name<const LANES: usize>(sums: &Sums, operands: Operands) {
+            /// One tile, the lanes from `lane`; `CHAINS` divides the number of words.
+            ///
+            /// # Safety
+            /// As the kernel.
+            #[target_feature(enable = $features)]
+            unsafe fn tile<const LANES: usize, const TARGETS: usize, const CHAINS: usize>(
+                operands: Operands,
+                lane: usize,
+                start: Start,
+                targets: &[Target; TARGETS],
+                terms: &[Term],
+            ) {
+                let words = operands.words;
+                // SAFETY: an element of WGT is `words * LANES` words, and `LANES` corrections; a row of INP is `words` words and one
+                // of ACC `LANES`. All that targets and terms name is inside the operands.
+                unsafe {
+                    let zero = $spread(0);
+                    let mut sums = [[[zero; $columns]; CHAINS]; TARGETS];
+                    let mut correction = [zero; $columns];
+                    let rows = targets.map(|target| operands.inputs.add((start.inp + target.inp) as usize * words));
+                    for term in terms {
+                        let element = (start.wgt + term.wgt) as usize * LANES;
+                        let behind = term.inp as isize * words as isize;
+                        for word in (0..words).step_by(CHAINS) {
+                            for chain in 0..CHAINS {
+                                let word = word + chain;
+                                let mut weights = [zero; $columns];
+                                for (column, weights) in weights.iter_mut().enumerate() {
+                                    let at = element * words + word * LANES + lane + column * $lanes;
+                                    *weights = $load(operands.weights.add(at).cast());
+                                }
+                                for (row, sums) in rows.iter().zip(&mut sums) {
+                                    let inputs = $spread(row.offset(behind).add(word).read_unaligned());
+                                    for (sum, weights) in sums[chain].iter_mut().zip(weights) {
+                                        *sum = $dot(*sum, inputs, weights);
+                                    }
+                                }
+                            }
+                        }
+                        if $corrected {
+                            for (column, correction) in correction.iter_mut().enumerate() {
+                                let more = operands.corrections.add(element + lane + column * $lanes);
+                                *correction = $add(*correction, $load(more.cast()));
+                            }
+                        }
+                    }
+                    for (target, sums) in targets.iter().zip(&sums) {
+                        let row = operands.acc.add((start.acc + target.acc) as usize * LANES + lane);
+                        for (column, correction) in correction.iter().enumerate() {
+                            let acc: *mut $Vector = row.add(column * $lanes).cast();
+                            let mut sum = $add($load(acc.cast_const().cast()), *correction);
+                            for sums in sums {
+                                sum = $add(sum, sums[column]);
+                            }
+                            $store(acc.cast(), sum);
+                        }
+                    }
                 }
             }
+            const MOST: usize = [$($targets),*].len();
+            sums.tiles(MOST, |start, targets, terms| {
+                for lane in (0..LANES).step_by($columns * $lanes) {
+                    match targets.len() {
+                        $($targets => {
+                            let Some(targets) = targets.first_chunk::<$targets>() else { return };
+                            // SAFETY: as the kernel.
+                            unsafe {
+                                if operands.words.is_multiple_of($chains) {
+                                    tile::<LANES, $targets, $chains>(operands, lane, start, targets, terms);
+                                } else {
+                                    tile::<LANES, $targets, 1>(operands, lane, start, targets, terms);
+                                }
+                            }
+                        })*
+                        _ => {}
+                    }
+                }
+            });
         }
-    }};
+    };
 }
 
-/// Dot products of four bytes: inputs made unsigned by flipping their sign bit, weights signed, and a correction per weight row.
+/// Dot products of four bytes, the inputs unsigned.
 mod vnni {
     use super::*;
 
-    macro_rules! kernel {
-        ($name:ident, $Vector:ty, $lanes:literal, $load:ident, $store:ident, $set1:ident, $xor:ident, $add:ident, $dot:ident) => {
-            /// The kernel for `$lanes * COLUMNS` output lanes and `4 * QUADS` input lanes.
-            ///
-            /// # Safety
-            /// The host has AVX-512 F, BW, VL and VNNI, and every index of the call is inside its scratchpad.
-            #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]
-            pub(super) unsafe fn $name<const QUADS: usize, const COLUMNS: usize>(call: &mut GemmCall) {
-                let Packed::Quads { data, correction, .. } = call.packed else { return };
-                let (data, correction) = (data.as_ptr(), correction.as_ptr());
-                let (bi, bo) = (4 * QUADS, $lanes * COLUMNS);
-                walk!(call, bi, bo, run, wgt, {
-                    for column in 0..COLUMNS {
-                        // SAFETY: a WGT element is `bi * bo` packed bytes and `bo` corrections; the rows of INP and ACC that the
-                        // run steps over lie inside their scratchpads, `bi` bytes and `bo` words each.
-                        unsafe {
-                            let mut weights: [$Vector; QUADS] = [$set1(0); QUADS];
-                            for (quad, weights) in weights.iter_mut().enumerate() {
-                                *weights = $load(data.add(wgt * bi * bo + (quad * bo + column * $lanes) * 4).cast());
-                            }
-                            let correction = $load(correction.add(wgt * bo + column * $lanes).cast());
-                            let flip = $set1(0x8080_8080u32 as i32);
-                            for x in 0..run.count {
-                                for b in 0..run.batch {
-                                    let acc = run.acc.add(x * run.acc_step + b * bo + column * $lanes);
-                                    let inp = run.inp.add(x * run.inp_step + b * bi).cast::<i32>();
-                                    let mut sums = $add($load(acc.cast()), correction);
-                                    for (quad, weights) in weights.iter().enumerate() {
-                                        let inputs = $xor($set1(inp.add(quad).read_unaligned()), flip);
-                                        sums = $dot(sums, inputs, *weights);
-                                    }
-                                    $store(acc.cast(), sums);
-                                }
-                            }
-                        }
-                    }
-                });
+    /// Transposes elements of groups of four bytes.
+    ///
+    /// # Safety
+    /// The host has the features, and there are so many elements in each slice.
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(super) unsafe fn pack(
+        wgt: &[u8],
+        elements: usize,
+        [block_in, block_out]: [usize; 2],
+        weights: &mut [u8],
+        corrections: &mut [i32],
+    ) {
+        let (weights, corrections): (*mut i32, _) = (weights.as_mut_ptr().cast(), corrections.as_mut_ptr());
+        let (zero, quads) = (_mm512_setzero_si512(), block_in / 4);
+        let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        let rows = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(block_in as i32));
+        let mask = ((1u32 << block_out.min(16)) - 1) as u16;
+        for row in (0..elements * block_out).step_by(block_out.min(16)) {
+            let (element, lane) = (row / block_out, row % block_out);
+            let mut sums = zero;
+            for quad in 0..quads {
+                // SAFETY: `mask` has as many rows of `block_in` bytes from `row` as there are in the element, 16 at most.
+                unsafe {
+                    let from = wgt.as_ptr().add(row * block_in + 4 * quad);
+                    let column = _mm512_mask_i32gather_epi32::<1>(zero, mask, rows, from.cast());
+                    let to = weights.add((element * quads + quad) * block_out + lane);
+                    _mm512_mask_storeu_epi32(to, mask, column);
+                    // The weights by 128.
+                    sums = _mm512_dpbusd_epi32(sums, _mm512_set1_epi32(0x8080_8080u32 as i32), column);
+                }
             }
+            // SAFETY: as above; each row has a correction.
+            unsafe { _mm512_mask_storeu_epi32(corrections.add(row), mask, _mm512_sub_epi32(zero, sums)) };
+        }
+    }
+
+    macro_rules! quads {
+        (
+            $name:ident, $Vector:ty, $lanes:literal, $columns:literal,
+            $load:ident, $store:ident, $spread:ident, $add:ident, $dot:ident
+        ) => {
+            kernel!(
+                $name, "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", $Vector, $lanes, $columns, true,
+                $load, $store, $spread, $add, $dot, [1: 4, 2: 4, 3: 2, 4: 2, 5: 1, 6: 1, 7: 1, 8: 1]
+            );
         };
     }
 
-    kernel!(
-        lanes4,
-        __m128i,
-        4,
-        _mm_loadu_si128,
-        _mm_storeu_si128,
-        _mm_set1_epi32,
-        _mm_xor_si128,
-        _mm_add_epi32,
-        _mm_dpbusd_epi32
-    );
-    kernel!(
+    quads!(lanes4, __m128i, 4, 1, _mm_loadu_si128, _mm_storeu_si128, _mm_set1_epi32, _mm_add_epi32, _mm_dpbusd_epi32);
+    quads!(
         lanes8,
         __m256i,
         8,
+        1,
         _mm256_loadu_si256,
         _mm256_storeu_si256,
         _mm256_set1_epi32,
-        _mm256_xor_si256,
         _mm256_add_epi32,
         _mm256_dpbusd_epi32
     );
-    kernel!(
+    quads!(
         lanes16,
         __m512i,
         16,
+        1,
         _mm512_loadu_si512,
         _mm512_storeu_si512,
         _mm512_set1_epi32,
-        _mm512_xor_si512,
         _mm512_add_epi32,
         _mm512_dpbusd_epi32
     );
+    kernel!(
+        lanes32, "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", __m512i, 16, 2, true,
+        _mm512_loadu_si512, _mm512_storeu_si512, _mm512_set1_epi32, _mm512_add_epi32, _mm512_dpbusd_epi32,
+        [1: 4, 2: 2, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1]
+    );
 }
 
-/// Multiply-adds of pairs of 16-bit values, at most 256 bits wide.
-mod pairs {
+/// Multiply-adds of pairs of 16-bit values, at most 256 bits wide. The sums of a target wait for an addition alone.
+mod avx2 {
     use super::*;
 
-    macro_rules! kernel {
-        ($name:ident, $Vector:ty, $lanes:literal, $load:ident, $store:ident, $spread:ident, $add:ident, $madd:ident) => {
-            /// The kernel for `$lanes * COLUMNS` output lanes and `4 * QUADS` input lanes.
-            ///
-            /// # Safety
-            /// The host has AVX2, and every index of the call is inside its scratchpad.
-            #[target_feature(enable = "avx2")]
-            pub(super) unsafe fn $name<const QUADS: usize, const COLUMNS: usize>(call: &mut GemmCall) {
-                let Packed::Pairs { data, .. } = call.packed else { return };
-                let data = data.as_ptr();
-                let (bi, bo) = (4 * QUADS, $lanes * COLUMNS);
-                walk!(call, bi, bo, run, wgt, {
-                    for column in 0..COLUMNS {
-                        // SAFETY: a WGT element is `bi * bo` packed 16-bit values; the rows of INP and ACC that the run steps
-                        // over lie inside their scratchpads, `bi` bytes and `bo` words each.
-                        unsafe {
-                            let mut weights: [[$Vector; 2]; QUADS] = [[$spread(_mm_setzero_si128()); 2]; QUADS];
-                            for (pair, weights) in weights.as_flattened_mut().iter_mut().enumerate() {
-                                *weights = $load(data.add(wgt * bi * bo + (pair * bo + column * $lanes) * 2).cast());
-                            }
-                            for x in 0..run.count {
-                                for b in 0..run.batch {
-                                    let acc = run.acc.add(x * run.acc_step + b * bo + column * $lanes);
-                                    let inp = run.inp.add(x * run.inp_step + b * bi).cast::<i32>();
-                                    let mut sums = $load(acc.cast_const().cast());
-                                    for (quad, [first, second]) in weights.iter().enumerate() {
-                                        let four = _mm_cvtepi8_epi16(_mm_cvtsi32_si128(inp.add(quad).read_unaligned()));
-                                        sums = $add(sums, $madd($spread(four), *first));
-                                        sums = $add(sums, $madd($spread(_mm_srli_si128::<4>(four)), *second));
-                                    }
-                                    $store(acc.cast(), sums);
-                                }
-                            }
-                        }
-                    }
-                });
-            }
-        };
-    }
-
-    kernel!(lanes4, __m128i, 4, _mm_loadu_si128, _mm_storeu_si128, _mm_broadcastd_epi32, _mm_add_epi32, _mm_madd_epi16);
-    kernel!(
-        lanes8,
-        __m256i,
-        8,
-        _mm256_loadu_si256,
-        _mm256_storeu_si256,
-        _mm256_broadcastd_epi32,
-        _mm256_add_epi32,
-        _mm256_madd_epi16
-    );
-
-    /// Sixteen lanes are two halves of eight.
-    ///
-    /// # Safety
-    /// As [`lanes8`].
+    #[inline]
     #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn lanes16<const QUADS: usize, const COLUMNS: usize>(call: &mut GemmCall) {
-        // SAFETY: passed on to the caller.
-        unsafe {
-            match COLUMNS {
-                1 => lanes8::<QUADS, 2>(call),
-                _ => lanes8::<QUADS, 4>(call),
-            }
-        }
+    fn dot128(sums: __m128i, inputs: __m128i, weights: __m128i) -> __m128i {
+        _mm_add_epi32(sums, _mm_madd_epi16(inputs, weights))
     }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn dot256(sums: __m256i, inputs: __m256i, weights: __m256i) -> __m256i {
+        _mm256_add_epi32(sums, _mm256_madd_epi16(inputs, weights))
+    }
+
+    kernel!(
+        lanes4, "avx2", __m128i, 4, 1, false,
+        _mm_loadu_si128, _mm_storeu_si128, _mm_set1_epi32, _mm_add_epi32, dot128,
+        [1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1]
+    );
+    kernel!(
+        lanes8, "avx2", __m256i, 8, 1, false,
+        _mm256_loadu_si256, _mm256_storeu_si256, _mm256_set1_epi32, _mm256_add_epi32, dot256,
+        [1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1]
+    );
+    kernel!(
+        lanes16, "avx2", __m256i, 8, 2, false,
+        _mm256_loadu_si256, _mm256_storeu_si256, _mm256_set1_epi32, _mm256_add_epi32, dot256,
+        [1: 1, 2: 1, 3: 1, 4: 1]
+    );
 }

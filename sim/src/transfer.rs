@@ -170,6 +170,7 @@ pub(crate) fn load(
                     None => to.fill(pad as u8),
                 }
             });
+            pads.packed.update_inp(&pads.inp, sram.start * elem..sram.end * elem);
         }
         MemoryType::Wgt => {
             let elem = config.wgt_elem_bytes();
@@ -179,7 +180,7 @@ pub(crate) fn load(
                     None => to.fill(pad as u8),
                 }
             });
-            pads.packed.update(&pads.wgt, sram);
+            pads.packed.update_wgt(&pads.wgt, sram);
         }
         MemoryType::Uop => {
             place(rows, config, bases, dram, pads.uop.get_mut(sram), 1, |to, from| match from {
@@ -262,6 +263,14 @@ pub(crate) fn store(
             }
             (None, Some(acc)) => {
                 to.iter_mut().zip(acc).for_each(|(to, &acc)| *to = semantics::truncate_out(acc) as u8);
+                let elements = source.start / lanes..source.end / lanes;
+                if pads.cleared.any(elements.clone()) {
+                    for (index, to) in elements.zip(to.chunks_exact_mut(lanes)) {
+                        if let Some(kept) = pads.cleared.get(index, lanes) {
+                            to.copy_from_slice(kept);
+                        }
+                    }
+                }
             }
             (None, None) => {}
         }

@@ -104,6 +104,16 @@ fn machines_that_leave_something_out_equal_the_functional_simulator() {
 }
 
 #[test]
+fn machines_that_multiply_a_row_of_taps_at_once_equal_the_functional_simulator() {
+    let taps = |name: &str, shape: [u32; 4], buffers: [u32; 4]| {
+        HwConfig::new(HwFacts { lane_taps: 4, ..machine(name, shape, buffers).facts().clone() }).unwrap()
+    };
+    check(&taps("taps-8", [1, 8, 8, 128], [1024, 2048, 16384, 8192]), 41);
+    let pairs = Target { multipliers: Multipliers::DspPair { dsps: 20 }, operand_registers: true, ..Target::default() };
+    check_for(&taps("taps-pairs-batch", [2, 8, 8, 64], [1024, 4096, 8192, 16384]), &pairs, 42);
+}
+
+#[test]
 fn designs_for_other_targets_equal_the_functional_simulator() {
     let pairs = Target { multipliers: Multipliers::DspPair { dsps: 25 }, ripple_sums: true, ..Target::default() };
     check_for(&machine("pairs-8", [1, 8, 8, 64], [1024, 2048, 16384, 8192]), &pairs, 31);

@@ -3,6 +3,7 @@
 mod gpu;
 mod kernels;
 pub mod peaks;
+mod tuner;
 mod vta;
 
 use crate::Outcome;
@@ -24,6 +25,8 @@ pub enum Verb {
     ///
     /// Exit code 1 when a comparison differs or a part failed. Targets that are missed are told and change no exit code.
     Gpu(gpu::Options),
+    /// Compare how many trials searches for schedules need, on layers all of whose schedules were measured.
+    Tuner(tuner::Options),
     /// Count the cycles of layers and networks on the accelerator's hardware, beside what it could do at most.
     ///
     /// Every layer is compiled alone and run once on the Verilated hardware, and its result is compared with that of the functional
@@ -39,6 +42,7 @@ pub fn run(verb: &Verb) -> Result<Outcome> {
         Verb::Kernels(options) => kernels::run(options),
         Verb::Peaks(options) => peaks::run(options),
         Verb::Gpu(options) => gpu::run(options),
+        Verb::Tuner(options) => tuner::run(options),
         Verb::Vta(options) => vta::run(options),
     }
 }

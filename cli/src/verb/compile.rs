@@ -2,7 +2,7 @@
 
 use crate::options::ModelOptions;
 use crate::table::grouped;
-use crate::{Outcome, file, hardware, model, report, stdout};
+use crate::{Outcome, file, hardware, model, report, stdout, tuning};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
+use tandem_jit::tune::Tuned;
 use tandem_jit::{Compiled, JitError};
 use tandem_plan::{Device, Plan, extract, partition};
 
@@ -21,6 +22,9 @@ pub struct Options {
     /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
     #[arg(long, value_name = "PRESET|FILE", default_value = "vta")]
     hw: String,
+    /// Cut layers as the best schedules of this log of `tandem tune` do.
+    #[arg(long, value_name = "LOG.jsonl")]
+    tuned: Option<PathBuf>,
     /// Where the program goes; several segments get a number before the extension.
     #[arg(long, short, value_name = "P.vta")]
     output: PathBuf,
@@ -30,7 +34,8 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::ready(&options.model)?;
     let config = hardware::resolve(&options.hw)?;
-    let (plan, programs) = compile(&graph, &config)?;
+    let tuned = options.tuned.as_deref().map(tuning::log::tuned).transpose()?.unwrap_or_default();
+    let (plan, programs) = compile(&graph, &config, &tuned)?;
     if programs.is_empty() {
         let reasons: Vec<String> = plan.rows().into_iter().map(|row| row.reason).collect();
         bail!("{}: the VTA runs no part of this model ({})", options.model.model.display(), reasons.join("; "));
@@ -64,7 +69,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
 }
 
 /// Plans a graph and compiles its segments for the accelerator; what the compiler refuses goes to the CPU.
-fn compile(graph: &Graph, config: &HwConfig) -> Result<(Plan, Vec<Compiled>)> {
+fn compile(graph: &Graph, config: &HwConfig, tuned: &Tuned) -> Result<(Plan, Vec<Compiled>)> {
     let mut refused: HashMap<String, String> = HashMap::new();
     'again: loop {
         let plan = partition(graph, Device::Vta(0), |node| match refused.get(&node.name) {
@@ -73,7 +78,8 @@ fn compile(graph: &Graph, config: &HwConfig) -> Result<(Plan, Vec<Compiled>)> {
         });
         let mut programs = Vec::new();
         for (i, segment) in plan.segments.iter().enumerate().filter(|(_, s)| s.device.is_vta()) {
-            match tandem_jit::compile(&extract(graph, segment), config) {
+            let segment = extract(graph, segment);
+            match tandem_jit::compile_with(&segment, config, &tuned.options(&segment, config)) {
                 Ok(compiled) => programs.push(compiled),
                 Err(JitError::Unsupported { node, reason, .. }) if !refused.contains_key(&node) => {
                     refused.insert(node, reason);

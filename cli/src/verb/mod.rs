@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod eval;
 mod exec;
+mod explore;
 mod flash;
 mod gates;
 mod generate;
@@ -25,6 +26,8 @@ mod quantize;
 mod report;
 mod run;
 mod serve_device;
+pub mod tune;
+mod tune_worker;
 mod verilog;
 
 use crate::Outcome;
@@ -48,6 +51,10 @@ pub enum Verb {
     Report(report::Options),
     /// Measure what every node takes on devices, and store it for plans.
     Profile(profile::Options),
+    /// Search for the best schedules of layers on an accelerator.
+    Tune(tune::Options),
+    /// Measure schedules for a tuner on this or another machine.
+    TuneWorker(tune_worker::Options),
     /// Import a model and write its graph, or show a summary.
     Import(import::Options),
     /// Quantise a float model to int8 on samples, and measure what it costs.
@@ -72,6 +79,8 @@ pub enum Verb {
     Verilog(verilog::Options),
     /// Make the bitstream of a board, or the project from which Vivado makes it.
     Bitstream(bitstream::Options),
+    /// Search for the accelerators of a board that no other one beats for given models.
+    Explore(explore::Options),
     /// Load a bitstream onto a board.
     Flash(flash::Options),
     /// Compare the hardware with the functional simulator on random programs.
@@ -109,6 +118,8 @@ impl Verb {
             Verb::Partition(options) => partition::run(&options),
             Verb::Report(options) => report::run(&options),
             Verb::Profile(options) => profile::run(&options),
+            Verb::Tune(options) => tune::run(&options),
+            Verb::TuneWorker(options) => tune_worker::run(&options),
             Verb::Import(options) => import::run(&options),
             Verb::Quantize(options) => quantize::run(&options),
             Verb::Graph(verb) => graph::run(&verb),
@@ -120,6 +131,7 @@ impl Verb {
             Verb::Hw(verb) => hw::run(&verb),
             Verb::Verilog(options) => verilog::run(&options),
             Verb::Bitstream(options) => bitstream::run(&options),
+            Verb::Explore(options) => explore::run(&options),
             Verb::Flash(options) => flash::run(&options),
             Verb::Cosim(options) => cosim::run(&options),
             Verb::Board(verb) => board::run(&verb),

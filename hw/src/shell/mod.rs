@@ -164,7 +164,10 @@ impl Shell {
     }
 
     /// Whether the memory and the machine go together.
-    fn check(&self, config: &HwConfig) -> Result<(), ShellError> {
+    ///
+    /// # Errors
+    /// [`ShellError::Memory`] and [`ShellError::Sdram`].
+    pub fn check(&self, config: &HwConfig) -> Result<(), ShellError> {
         let (what, bytes) = (self.memory.name(), self.memory.bytes());
         let bad =
             |needs: String, remedy: &str| Err(ShellError::Memory { what, bytes, needs, remedy: remedy.to_owned() });

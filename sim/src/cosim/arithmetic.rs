@@ -21,6 +21,8 @@ struct Index {
     factor_bits: u32,
     /// Whether it is read or written at all.
     used: bool,
+    /// Whether it is of ACC.
+    in_acc: bool,
 }
 
 /// Drawn loops: sizes, factors and micro-ops.
@@ -218,7 +220,7 @@ impl Maker<'_> {
     }
 
     fn acc(&self, window: Window) -> Index {
-        index(window, self.config.log_acc_depth())
+        Index { in_acc: true, ..index(window, self.config.log_acc_depth()) }
     }
 
     /// The weight index of an instruction that has no factors for it.
@@ -271,7 +273,8 @@ impl Maker<'_> {
         let room = (target.base + target.len).min(source.base + source.len).saturating_sub(base);
         let count = nest.uops.len() as u32;
         let turns = room.saturating_sub(distance).checked_div(count).unwrap_or(0);
-        let same = source.used && source.step == 1 && !unused.used && source.uop_bits == target.uop_bits;
+        let same =
+            source.used && source.in_acc && source.step == 1 && !unused.used && source.uop_bits == target.uop_bits;
         let most = 1 << target.factor_bits;
         if !same || turns == 0 || count * nest.iter_in.min(turns) >= most || nest.iter_in == 0 {
             return false;
@@ -425,5 +428,5 @@ impl Maker<'_> {
 
 /// An index whose fields are as wide as the depth of its scratchpad.
 fn index(window: Window, bits: u32) -> Index {
-    Index { base: window.base, len: window.len, step: 1, uop_bits: bits, factor_bits: bits, used: true }
+    Index { base: window.base, len: window.len, step: 1, uop_bits: bits, factor_bits: bits, used: true, in_acc: false }
 }

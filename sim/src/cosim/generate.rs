@@ -255,7 +255,11 @@ impl Maker<'_> {
     /// Tokens between load and compute: compute waits for the loads of the tile, and where `again`, the loads wait until the
     /// tile that had the context before has been computed. With `more`, a later tile will wait for this one.
     fn hand_on(&mut self, tile: &mut Tile, again: bool, more: bool) {
-        let reads = |insn: &Insn| matches!(insn, Insn::Gemm(_) | Insn::Lane(_));
+        let reads = |insn: &Insn| match insn {
+            Insn::Gemm(_) | Insn::Lane(_) => true,
+            Insn::Requant(i) => i.from_inp,
+            _ => false,
+        };
         if tile.load.is_empty() {
             tile.load.push(self.nop(Queue::Load));
         }

@@ -1,0 +1,159 @@
+//! The table of a board's designs, from which area and clock are foretold: made by one command, and again when the hardware changes.
+
+use super::Options;
+use super::chip::{Chip, Made};
+use super::exploration::{bar, named, tell};
+use super::log::Log;
+use crate::options::Format;
+use crate::table::table;
+use crate::{Outcome, file, stdout};
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use tandem_boards::Board;
+use tandem_boards::area::{Design, Predictor, Table, block_rams, budget};
+use tandem_boards::explore::{Random, Space};
+use tandem_boards::run::Progress;
+use tandem_isa::HwConfig;
+
+/// Draws of which each further design is the one that is farthest from those before.
+const DRAWS: usize = 24;
+/// The part of the block RAMs that the buffers of a design may take by themselves.
+const RAMS: f64 = 0.7;
+/// Products that a design may have: more would not fit beside everything else.
+const MACS_PER_LUT: f64 = 1.0 / 160.0;
+
+/// Makes the table.
+///
+/// # Errors
+/// A tool that is missing or fails, a file that cannot be written.
+pub fn run(options: &Options, chip: &Chip<'_>, path: &Path, log: &mut Log) -> Result<Outcome> {
+    let board = chip.board;
+    let mut made = Table::new(
+        board,
+        format!(
+            "tandem explore --board {} --calibrate {} --budget {} --place {} --seed {}",
+            options.board,
+            path.display(),
+            options.budget,
+            options.place,
+            options.seed
+        ),
+    );
+    made.tools = chip.versions()?;
+    let configs = spread(board, options.budget, options.seed);
+    let synthesising = bar(configs.len(), "synthesising");
+    for config in configs {
+        let name = named(&config);
+        let mut progress = |progress: Progress| tell(&synthesising, &name, &progress);
+        let verilog = chip.fingerprint(&config).unwrap_or_default();
+        match chip.synthesise(&config, log, &mut progress).context(name.clone())? {
+            Made::Made(synthesised) => made.designs.push(Design { config, verilog, synthesised, placed: None }),
+            Made::Impossible(reason) => {
+                synthesising.suspend(|| stdout::complain(&format!("note: {name} is left out: {reason}")));
+            }
+        }
+        synthesising.inc(1);
+        // What is there is worth keeping, whatever comes.
+        file::replace(path, made.to_json().as_bytes())?;
+    }
+    synthesising.finish_and_clear();
+    place(options, chip, path, log, &mut made)?;
+    let predictor = Predictor::fit(board, &made)?;
+    stdout::emit(&match options.format {
+        Format::Json => serde_json::to_string_pretty(predictor.errors())? + "\n",
+        Format::Table => text(path, &made, &predictor),
+    })?;
+    Ok(Outcome::Good)
+}
+
+/// Places designs of a table, from the smallest to the largest at equal steps.
+fn place(options: &Options, chip: &Chip<'_>, path: &Path, log: &mut Log, made: &mut Table) -> Result<()> {
+    let lut = |design: &Design| design.synthesised.get("LUT").copied().unwrap_or(0);
+    let mut order: Vec<usize> = (0..made.designs.len()).collect();
+    order.retain(|&at| tandem_boards::area::fits(chip.board, &made.designs[at].synthesised));
+    order.sort_by_key(|&at| lut(&made.designs[at]));
+    if order.is_empty() {
+        bail!("{}: none of the designs fits the part; try another --seed", chip.board.name);
+    }
+    let count = options.place.clamp(1, order.len());
+    let placing = bar(count, "placing");
+    for step in 0..count {
+        // The largest is left out where there is a choice: it may not find its way through the part.
+        let at = order[step * order.len() / count];
+        let name = named(&made.designs[at].config);
+        let mut progress = |progress: Progress| tell(&placing, &name, &progress);
+        let config = made.designs[at].config.clone();
+        match chip.place(&config, options.placement_seed, log, &mut progress).context(name.clone())? {
+            Made::Made(placed) => made.designs[at].placed = Some(placed),
+            Made::Impossible(reason) => {
+                placing.suspend(|| stdout::complain(&format!("note: {name} is not placed: {reason}")));
+            }
+        }
+        placing.inc(1);
+        file::replace(path, made.to_json().as_bytes())?;
+    }
+    placing.finish_and_clear();
+    Ok(())
+}
+
+/// The board's own machine and others that differ from it and from each other as much as draws allow.
+fn spread(board: &Board, count: usize, seed: u64) -> Vec<HwConfig> {
+    let (space, mut random) = (Space::new(board, 2), Random::new(seed));
+    let room = |config: &HwConfig| {
+        let rams: usize = [
+            (32, config.uop_depth()),
+            (8 * config.inp_elem_bytes(), config.inp_depth()),
+            (8 * config.wgt_elem_bytes(), config.wgt_depth()),
+            (16 * config.acc_elem_bytes() + 8 * config.out_elem_bytes(), config.acc_depth()),
+        ]
+        .into_iter()
+        .map(|(bits, words)| block_rams(board.flow, bits, words))
+        .sum();
+        let macs = board.budget.lut as f64 * MACS_PER_LUT;
+        rams as f64 <= RAMS * budget(board, "BRAM") as f64 && Board::macs(config) as f64 <= macs
+    };
+    let mut chosen = vec![board.config.clone()];
+    while chosen.len() < count {
+        let drawn: Vec<HwConfig> = (0..DRAWS).filter_map(|_| space.draw(&mut random, &room)).collect();
+        let apart =
+            |config: &HwConfig| chosen.iter().map(|other| space.distance(config, other)).fold(f64::INFINITY, f64::min);
+        let Some(farthest) = drawn.into_iter().max_by(|a, b| apart(a).total_cmp(&apart(b))) else { break };
+        if apart(&farthest) == 0.0 {
+            break;
+        }
+        chosen.push(farthest);
+    }
+    chosen
+}
+
+fn text(path: &Path, made: &Table, predictor: &Predictor) -> String {
+    let rows = predictor.errors().iter().map(|(name, error)| {
+        let percent = |part: f64| format!("{:.1} %", 100.0 * part);
+        vec![name.clone(), percent(error.mean), percent(error.worst), error.samples.to_string()]
+    });
+    let mut text = table(&["foretold", "mean error", "worst", "designs"], &[1, 2, 3], rows);
+    text.push_str(&format!(
+        "{}: {} designs, {} of them placed; errors are those of designs left out of the fit\n",
+        path.display(),
+        made.designs.len(),
+        made.designs.iter().filter(|design| design.placed.is_some()).count()
+    ));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn designs_of_a_table_are_different_and_repeatable_and_begin_with_the_boards_own() {
+        let board = tandem_boards::find("ulx3s-85f").unwrap();
+        let configs = spread(&board, 12, 1);
+        let different: std::collections::HashSet<&HwConfig> = configs.iter().collect();
+        assert_eq!((different.len(), &configs[0]), (12, &board.config));
+        assert_eq!(spread(&board, 12, 1), configs);
+        assert!(configs.iter().any(|config| config.insn_queue_depth().is_none()) || configs.len() == 12);
+        let lanes: std::collections::BTreeSet<usize> = configs.iter().map(HwConfig::block_in).collect();
+        assert!(lanes.len() >= 3, "{lanes:?}");
+    }
+}

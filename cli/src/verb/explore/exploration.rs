@@ -1,0 +1,303 @@
+//! An exploration under way: the driver of a search, and what became of its designs.
+
+use super::chip::{Chip, Made};
+use super::evaluate::{Found, Trials};
+use super::goal::Goals;
+use super::log::Log;
+use super::outcome::{How, Outcome, Tally};
+use crate::stdout;
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tandem_boards::Board;
+use tandem_boards::area::{Placed, Prediction, Predictor, Taken, fits};
+use tandem_boards::explore::{Search, Settings, Space, Step, front};
+use tandem_boards::run::Progress;
+use tandem_isa::{HwConfig, HwFacts};
+use tandem_sim::tsim::BuildStep;
+
+/// An exploration of the designs of a board for models.
+pub struct Exploration<'a> {
+    trials: &'a Trials<'a>,
+    chip: &'a Chip<'a>,
+    predictor: &'a Predictor,
+    goals: &'a Goals,
+    log: &'a mut Log,
+    points: Vec<Point>,
+    tally: Tally,
+}
+
+/// A design that computed what it should.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// The machine.
+    pub config: HwConfig,
+    /// Cycles of one inference of each model on the simulated hardware.
+    pub cycles: Vec<u64>,
+    /// What area and clock were foretold to be.
+    pub predicted: Prediction,
+    /// After synthesis.
+    pub synthesised: Option<Taken>,
+    /// After place and route.
+    pub placed: Option<Placed>,
+    /// Why it is out of the question.
+    pub dropped: Option<String>,
+}
+
+impl<'a> Exploration<'a> {
+    /// An exploration that has seen nothing yet.
+    pub fn new(
+        trials: &'a Trials<'a>,
+        chip: &'a Chip<'a>,
+        predictor: &'a Predictor,
+        goals: &'a Goals,
+        log: &'a mut Log,
+    ) -> Exploration<'a> {
+        Exploration { trials, chip, predictor, goals, log, points: Vec::new(), tally: Tally::default() }
+    }
+
+    /// Looks at designs until the budget is spent. Gives the first difference from the reference where a design has one; nothing
+    /// was looked at behind it.
+    ///
+    /// # Errors
+    /// A tool that is missing or fails, a device that hangs.
+    pub fn search(&mut self, settings: Settings, batch: usize) -> Result<Option<String>> {
+        let board = self.trials.board;
+        let predictor = self.predictor;
+        let room = |config: &HwConfig| fits(board, &predictor.predict(board, config).taken);
+        let space = Space::new(board, u32::try_from(batch).unwrap_or(u32::MAX));
+        let mut search = Search::new(space, first(board).into_iter().filter(room), settings);
+        loop {
+            let difference = match search.next(&room) {
+                Step::Screen(configs) => self.screen(&mut search, &configs)?,
+                Step::Measure(configs) => self.measure(&mut search, &configs, settings.budget)?,
+                Step::Done => return Ok(None),
+            };
+            if difference.is_some() {
+                return Ok(difference);
+            }
+        }
+    }
+
+    fn screen(&mut self, search: &mut Search, configs: &[HwConfig]) -> Result<Option<String>> {
+        let bar = bar(configs.len(), "screening");
+        let found: Vec<Result<Found>> = configs
+            .par_iter()
+            .map(|config| {
+                let found = self.trials.screen(config).with_context(|| named(config));
+                bar.inc(1);
+                found
+            })
+            .collect();
+        bar.finish_and_clear();
+        for (config, found) in configs.iter().zip(found) {
+            self.tally.screened += 1;
+            let values = match found? {
+                Found::Exact(cycles) => Some(self.foretold(config, &cycles)),
+                Found::Impossible(_) => {
+                    self.tally.impossible += 1;
+                    None
+                }
+                Found::Differs(what) => return Ok(Some(format!("{}, functional simulator: {what}", named(config)))),
+            };
+            search.screened(config, values);
+        }
+        Ok(None)
+    }
+
+    fn measure(&mut self, search: &mut Search, configs: &[HwConfig], budget: usize) -> Result<Option<String>> {
+        let bar = bar(budget, "simulating");
+        bar.set_position(self.points.len() as u64);
+        for config in configs {
+            let name = named(config);
+            bar.set_message(name.clone());
+            let mut progress = |step: BuildStep| {
+                bar.set_message(match step {
+                    BuildStep::Verilate => format!("{name} is translated"),
+                    BuildStep::Compile { done, total } => format!("{name} is compiled, {done} of {total}"),
+                    BuildStep::Link => format!("{name} is linked"),
+                    BuildStep::Ready => format!("{name} runs"),
+                });
+            };
+            let (found, known) = self.trials.measure(config, self.log, &mut progress).with_context(|| named(config))?;
+            self.tally.from_log += usize::from(known);
+            let values = match found {
+                Found::Exact(cycles) => {
+                    let values = self.foretold(config, &cycles);
+                    let predicted = self.predictor.predict(self.trials.board, config);
+                    let config = config.clone();
+                    self.points.push(Point {
+                        config,
+                        cycles,
+                        predicted,
+                        synthesised: None,
+                        placed: None,
+                        dropped: None,
+                    });
+                    bar.inc(1);
+                    Some(values)
+                }
+                Found::Impossible(_) => {
+                    self.tally.impossible += 1;
+                    None
+                }
+                Found::Differs(what) => {
+                    bar.finish_and_clear();
+                    return Ok(Some(format!(
+                        "{}, simulated hardware: {what}; its configuration is\n{}",
+                        name,
+                        config.to_toml()
+                    )));
+                }
+            };
+            search.measured(config, values);
+        }
+        bar.finish_and_clear();
+        Ok(None)
+    }
+
+    /// Synthesises the front, the best first, until all of it is or `most` designs are. A design that turns out larger than was
+    /// foretold may leave its place to another.
+    ///
+    /// # Errors
+    /// A tool that is missing or fails.
+    pub fn synthesise(&mut self, most: usize) -> Result<()> {
+        let bar = bar(most, "synthesising");
+        for _ in 0..most {
+            let Some(at) = self.ranked().into_iter().find(|&at| self.points[at].synthesised.is_none()) else { break };
+            let name = named(&self.points[at].config);
+            bar.set_message(name.clone());
+            let mut progress = |progress: Progress| tell(&bar, &name, &progress);
+            match self.chip.synthesise(&self.points[at].config, self.log, &mut progress).context(name.clone())? {
+                Made::Made(taken) => {
+                    if !fits(self.trials.board, &self.predictor.packed(&taken)) {
+                        self.points[at].dropped = Some("it takes more than the part has".to_owned());
+                    }
+                    self.points[at].synthesised = Some(taken);
+                }
+                Made::Impossible(reason) => self.points[at].dropped = Some(reason),
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Places and routes the best designs of the front; one that cannot be leaves its place to the next.
+    ///
+    /// # Errors
+    /// A tool that is missing, or a disk that is full.
+    pub fn place(&mut self, count: usize, seed: u64) -> Result<()> {
+        let bar = bar(count, "placing");
+        for _ in 0..count {
+            loop {
+                let Some(at) = self.ranked().into_iter().find(|&at| self.points[at].placed.is_none()) else { break };
+                let name = named(&self.points[at].config);
+                bar.set_message(name.clone());
+                let mut progress = |progress: Progress| tell(&bar, &name, &progress);
+                match self.chip.place(&self.points[at].config, seed, self.log, &mut progress).context(name.clone())? {
+                    Made::Made(placed) => {
+                        self.points[at].placed = Some(placed);
+                        break;
+                    }
+                    Made::Impossible(reason) => {
+                        bar.suspend(|| stdout::complain(&format!("note: {name} is not placed: {reason}")));
+                        self.points[at].dropped = Some(reason);
+                    }
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Everything that was found.
+    ///
+    /// # Errors
+    /// A tool whose version cannot be told.
+    pub fn outcome(&self, settings: Settings, batch: usize) -> Result<Outcome> {
+        let made = self.points.iter().any(|point| point.synthesised.is_some() || point.placed.is_some());
+        let tools = if made { self.chip.versions()? } else { BTreeMap::new() };
+        let how = How { settings, batch_inputs: batch, tally: self.tally };
+        Ok(Outcome::new(self.trials, self.goals, self.predictor, tools, &self.points, &self.ranked(), how))
+    }
+
+    /// The front, the best first.
+    fn ranked(&self) -> Vec<usize> {
+        let members: Vec<usize> = (0..self.points.len()).filter(|&at| self.points[at].dropped.is_none()).collect();
+        let all: Vec<Vec<f64>> = members.iter().map(|&at| self.values(&self.points[at])).collect();
+        let front = front::front(&all);
+        let points: Vec<Vec<f64>> = front.iter().map(|&at| all[at].clone()).collect();
+        let weights = self.goals.weights();
+        let mut order: Vec<(f64, usize)> =
+            (0..points.len()).map(|at| (front::score(&points, &weights, at), members[front[at]])).collect();
+        order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        order.into_iter().map(|(_, at)| at).collect()
+    }
+
+    /// What counts of a design: with its area after synthesis, where that is known, and the clock that was foretold.
+    fn values(&self, point: &Point) -> Vec<f64> {
+        let taken = match &point.synthesised {
+            Some(synthesised) => self.predictor.packed(synthesised),
+            None => point.predicted.taken.clone(),
+        };
+        self.goals.values(self.trials.board, &point.cycles, &taken, point.predicted.fmax_mhz)
+    }
+
+    /// What counts of a design by its predicted area and clock.
+    fn foretold(&self, config: &HwConfig, cycles: &[u64]) -> Vec<f64> {
+        let predicted = self.predictor.predict(self.trials.board, config);
+        self.goals.values(self.trials.board, cycles, &predicted.taken, predicted.fmax_mhz)
+    }
+}
+
+/// The designs to look at first: the board's own, and the presets with its addresses.
+fn first(board: &Board) -> Vec<HwConfig> {
+    let own = board.config.facts();
+    let presets = HwConfig::presets().into_iter().filter_map(HwConfig::preset).filter(|preset| preset.batch() == 1);
+    let adapted = presets.map(|preset| HwFacts {
+        dram_bits: own.dram_bits,
+        float_requant: own.float_requant,
+        counters: own.counters,
+        ..preset.facts().clone()
+    });
+    let all = [own.clone()].into_iter().chain(adapted);
+    let mut designs: Vec<HwConfig> = Vec::new();
+    for facts in all {
+        if let Ok(config) = HwConfig::new(HwFacts { name: None, ..facts })
+            && !designs.contains(&config)
+        {
+            designs.push(config);
+        }
+    }
+    designs
+}
+
+/// The name of a design: its digest.
+pub fn named(config: &HwConfig) -> String {
+    format!("design {:08x}", config.digest())
+}
+
+/// A bar that counts designs.
+pub fn bar(length: usize, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64);
+    match ProgressStyle::with_template("{prefix} {msg} {wide_bar} {pos}/{len} {elapsed}") {
+        Ok(style) => bar.set_style(style),
+        Err(e) => stdout::complain(&format!("note: no progress bar ({e})")),
+    }
+    bar.set_prefix(what.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// What a tool is at.
+pub fn tell(bar: &ProgressBar, name: &str, progress: &Progress) {
+    match progress {
+        Progress::Compiling(tool) => bar.set_message(format!("{name}: {tool} is made ready")),
+        Progress::Begin(step) => bar.set_message(format!("{name}: {step}")),
+        Progress::Done(..) => {}
+    }
+}
