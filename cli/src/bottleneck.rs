@@ -30,13 +30,17 @@ pub struct Work {
     pub on_lanes: bool,
 }
 
-/// What a machine needs for some work at the least, in cycles.
+/// What a machine needs for some work at the least, in cycles; of several nodes one after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Roofs {
-    /// Of its array, or its lanes for what these do.
-    pub compute: u64,
+    /// Of its array.
+    pub array: u64,
+    /// Of its lanes, for what these do.
+    pub lanes: u64,
     /// Of its memory.
     pub memory: u64,
+    /// The lower roof, of each node its own.
+    pub cycles: u64,
 }
 
 /// What the compute unit, through which all work goes, did in a cycle.
@@ -86,10 +90,13 @@ pub struct Account {
 }
 
 impl Work {
-    /// What a node asks for, of so many samples that share its constants.
+    /// What a node asks for, of so many samples that share its constants. One that only moves data asks for nothing.
     pub fn of(graph: &Graph, node: &Node, samples: u64) -> Work {
         let operands: Vec<_> = node.inputs.iter().map(|&id| graph.ty(id)).collect();
         let cost = tandem_ops::cost(&node.op, &operands).unwrap_or_default();
+        if cost.macs == 0 && cost.element_ops == 0 {
+            return Work { on_lanes: true, ..Work::default() };
+        }
         let read = node.inputs.iter().enumerate().map(|(at, &id)| match graph.constant(id) {
             Some(_) => graph.ty(id).bytes() as u64,
             None => read_bytes(graph, node, at) * samples,
@@ -166,24 +173,34 @@ pub fn memory_cycles(read: u64, write: u64, config: &HwConfig, dram: &DramModel)
 }
 
 impl Roofs {
-    /// Those of some work of one node.
-    pub fn of(work: &Work, config: &HwConfig, dram: &DramModel) -> Roofs {
-        let compute = match (work.on_lanes, work.macs) {
-            (false, macs) => macs.div_ceil(array(config)),
-            (true, 0) => work.element_ops.div_ceil(vector(config)),
-            (true, macs) => macs.div_ceil(lanes(config)),
+    /// Those of a node, of which GEMM ran so many micro-ops: weights that are zero need none, and there are fewer than products then.
+    pub fn of(work: &Work, counters: &Counters, config: &HwConfig, dram: &DramModel) -> Roofs {
+        let (array, lanes) = match (work.on_lanes, work.macs) {
+            (false, macs) if counters.gemm_uops > 0 => (macs.div_ceil(array(config)).min(counters.gemm_uops), 0),
+            (false, macs) => (macs.div_ceil(array(config)), 0),
+            (true, 0) => (0, work.element_ops.div_ceil(vector(config))),
+            (true, macs) => (0, macs.div_ceil(lanes(config))),
         };
-        Roofs { compute, memory: memory_cycles(work.read_bytes, work.write_bytes, config, dram) }
+        let memory = memory_cycles(work.read_bytes, work.write_bytes, config, dram);
+        Roofs { array, lanes, memory, cycles: (array + lanes).max(memory) }
     }
 
-    /// The lower roof: what a run takes at the least.
-    pub fn cycles(&self) -> u64 {
-        self.compute.max(self.memory)
+    /// That of what computes.
+    pub fn compute(&self) -> u64 {
+        self.array + self.lanes
     }
 
-    /// Which of both it is.
+    /// Which of both is lower.
     pub fn name(&self) -> &'static str {
-        if self.compute >= self.memory { "compute" } else { "memory" }
+        if self.compute() >= self.memory { "compute" } else { "memory" }
+    }
+
+    /// Adds so many runs of others.
+    pub fn add(&mut self, other: &Roofs, times: u64) {
+        self.array += other.array * times;
+        self.lanes += other.lanes * times;
+        self.memory += other.memory * times;
+        self.cycles += other.cycles * times;
     }
 }
 
@@ -251,9 +268,8 @@ impl Part {
 }
 
 impl Account {
-    /// Of one run whose timeline has nothing else in it. `useful` are the cycles that the array needs for what was asked of it, and
-    /// those that the lanes need.
-    pub fn of(useful: [u64; 2], run: &Timeline, counters: &Counters, traffic: u64) -> Account {
+    /// Of one run with these roofs, whose timeline has nothing else in it.
+    pub fn of(roofs: &Roofs, run: &Timeline, counters: &Counters, traffic: u64) -> Account {
         let activity: &Activity = run.activity();
         let compute = activity.unit(Queue::Compute);
         let mut parts = BTreeMap::new();
@@ -273,12 +289,11 @@ impl Account {
         }
         let mut account =
             Account { parts, load: *activity.unit(Queue::Load), store: *activity.unit(Queue::Store), traffic };
-        let [array, mut lanes] = useful;
-        let array = account.shift(Part::Gemm, Part::Useful, array);
+        let array = account.shift(Part::Gemm, Part::Useful, roofs.array);
         account.shift(Part::Gemm, Part::Padding, counters.gemm_uops.saturating_sub(array));
-        let by_lane = account.shift(Part::Lane, Part::Useful, lanes);
-        lanes -= by_lane;
+        let by_lane = account.shift(Part::Lane, Part::Useful, roofs.lanes);
         account.shift(Part::Lane, Part::Padding, counters.lane_uops.saturating_sub(by_lane));
+        let mut lanes = roofs.lanes - by_lane;
         for part in [Part::Alu, Part::Requant] {
             lanes -= account.shift(part, Part::Useful, lanes);
         }
@@ -433,13 +448,20 @@ mod tests {
 
     #[test]
     fn the_lower_roof_is_the_limit() {
+        let of = |work: &Work, gemm_uops: u64, dram: DramModel| {
+            Roofs::of(work, &Counters { gemm_uops, ..Counters::default() }, &vta(), &dram)
+        };
         let work = Work { macs: 2560, read_bytes: 160, write_bytes: 80, ..Work::default() };
-        let roofs = Roofs::of(&work, &vta(), &DramModel::zynq());
-        assert_eq!((roofs, roofs.cycles(), roofs.name()), (Roofs { compute: 10, memory: 30 }, 30, "memory"));
-        let lanes = Roofs::of(&Work { on_lanes: true, ..work }, &vta(), &DramModel::ideal());
-        assert_eq!((lanes.compute, lanes.memory, lanes.name()), (160, 20, "compute"));
+        let mut roofs = of(&work, 12, DramModel::zynq());
+        assert_eq!((roofs, roofs.name()), (Roofs { array: 10, lanes: 0, memory: 30, cycles: 30 }, "memory"));
+        let lanes = of(&Work { on_lanes: true, ..work }, 0, DramModel::ideal());
+        assert_eq!((lanes.compute(), lanes.memory, lanes.cycles, lanes.name()), (160, 20, 160, "compute"));
         let pool = Work { macs: 0, element_ops: 1600, on_lanes: true, ..work };
-        assert_eq!(Roofs::of(&pool, &vta(), &DramModel::ideal()).compute, 100);
+        assert_eq!(of(&pool, 0, DramModel::ideal()).lanes, 100);
+        // Weights that are zero are not multiplied.
+        assert_eq!(of(&work, 7, DramModel::ideal()).array, 7);
+        roofs.add(&lanes, 2);
+        assert_eq!(roofs, Roofs { array: 10, lanes: 320, memory: 70, cycles: 350 });
     }
 
     #[test]

@@ -145,26 +145,23 @@ impl Prepared {
             on_lanes: sum.on_lanes && work.on_lanes,
         })
     }
+}
 
-    /// What the hardware needs at the least: the lower roof of each node, one after the other.
-    pub fn roofs(&self, config: &HwConfig, dram: &DramModel) -> (Roofs, u64) {
-        let each = self.work.iter().map(|work| Roofs::of(work, config, dram));
-        each.fold((Roofs::default(), 0), |(sum, cycles), roofs| {
-            let both = Roofs { compute: sum.compute + roofs.compute, memory: sum.memory + roofs.memory };
-            (both, cycles + roofs.cycles())
-        })
+impl Ran {
+    /// What the hardware needs at the least for what was run, which is a single node.
+    pub fn roofs(&self, prepared: &Prepared, solo: &Solo) -> Roofs {
+        Roofs::of(&prepared.work(), &self.counters, solo.config(), solo.memory())
     }
 
-    /// Where the cycles of a run went.
-    pub fn account(&self, ran: &Ran, config: &HwConfig, dram: &DramModel) -> Account {
-        let of = |on_lanes: bool| {
-            let those = self.work.iter().filter(|work| work.on_lanes == on_lanes);
-            those.map(|work| Roofs::of(work, config, dram).compute).sum()
-        };
-        let traffic = memory_cycles(ran.activity.read_bytes, ran.activity.write_bytes, config, dram);
-        Account::of([of(false), of(true)], &ran.timeline, &ran.counters, traffic)
+    /// Where the cycles went, of which these roofs are the useful ones.
+    pub fn account(&self, roofs: &Roofs, solo: &Solo) -> Account {
+        let (read, written) = (self.activity.read_bytes, self.activity.write_bytes);
+        let traffic = memory_cycles(read, written, solo.config(), solo.memory());
+        Account::of(roofs, &self.timeline, &self.counters, traffic)
     }
+}
 
+impl Prepared {
     /// Runs it once on a bus: what was counted, and the outputs as they lie in device memory.
     fn on(&self, bus: Box<dyn Bus + Send>, config: &HwConfig) -> Result<(Counters, Vec<Vec<u8>>)> {
         let mut device = Device::open(bus, config)?;

@@ -153,7 +153,7 @@ fn accounts(graph: &Graph, costs: &Costs, placed: &Placed, device: &DeviceOption
         // What the compiler refuses only when it sees it has no account.
         if let Ok(prepared) = solo.prepare(&node, &tandem_jit::Options::default(), SEED)? {
             let ran = solo.run(&prepared)?;
-            accounts.insert(n, prepared.account(&ran, solo.config(), solo.memory()));
+            accounts.insert(n, ran.account(&ran.roofs(&prepared, &solo), &solo));
         }
     }
     Ok(accounts)

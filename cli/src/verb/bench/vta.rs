@@ -111,9 +111,9 @@ impl Bench {
         self.solo.prepare(graph, &schedule, self.seed)
     }
 
-    fn row(&self, layer: &Layer, prepared: &Prepared) -> Result<Row> {
+    fn row(&self, layer: &Layer, prepared: &Prepared, parts: Option<&[&Row]>) -> Result<Row> {
         let ran = self.solo.run(prepared).with_context(|| layer.name.clone())?;
-        Ok(Row::of(layer, prepared, &ran, &self.solo))
+        Ok(Row::of(layer, prepared, &ran, &self.solo, parts))
     }
 
     /// Every layer alone, and the network together.
@@ -123,7 +123,7 @@ impl Bench {
         for layer in &network.layers {
             bar.set_message(layer.name.clone());
             match self.prepare(&layer.graph, self.serial)? {
-                Ok(prepared) => rows.push(self.row(layer, &prepared)?),
+                Ok(prepared) => rows.push(self.row(layer, &prepared, None)?),
                 Err(reason) => refused.push((layer.name.clone(), reason)),
             }
             bar.inc(1);
@@ -133,7 +133,8 @@ impl Bench {
             bar.set_message(segment.name.clone());
             // What the compiler refuses of it is among the layers, with the reason.
             if let Ok(prepared) = self.prepare(&segment.graph, self.serial)? {
-                together.push(self.row(segment, &prepared)?);
+                let parts: Vec<&Row> = rows.iter().filter(|row| segment.parts.contains(&row.number)).collect();
+                together.push(self.row(segment, &prepared, Some(&parts))?);
             }
             bar.inc(1);
         }

@@ -3,6 +3,7 @@
 use crate::model;
 use crate::options::ModelOptions;
 use anyhow::{Result, anyhow, bail};
+use std::collections::HashMap;
 use std::path::Path;
 use tandem_graph::workload::RESNET18;
 use tandem_graph::{Graph, Node, NodeId};
@@ -38,6 +39,8 @@ pub struct Layer {
     pub count: u64,
     /// It alone.
     pub graph: Graph,
+    /// The numbers of the layers that a segment has.
+    pub parts: Vec<usize>,
 }
 
 impl Network {
@@ -58,6 +61,7 @@ impl Network {
                         op: operator(&graph, node),
                         count: layer.count,
                         graph: graph.clone(),
+                        parts: Vec::new(),
                     }),
                 }
             }
@@ -73,7 +77,7 @@ impl Network {
         let options = ModelOptions { model: path.to_owned(), arith: None, cut_at: None, dim: Vec::new(), pass: None };
         let graph = model::ready(&options)?;
         let plan = partition(&graph, VTA, |node| tandem_jit::supports(&graph, node, config));
-        let (mut layers, mut refused) = (Vec::new(), Vec::new());
+        let (mut layers, mut refused, mut numbers) = (Vec::new(), Vec::new(), HashMap::new());
         for (n, (node, assigned)) in graph.nodes.iter().zip(&plan.assignments).enumerate() {
             if assigned.device != VTA {
                 refused.push((node.name.clone(), assigned.reason.clone()));
@@ -81,7 +85,8 @@ impl Network {
             }
             let (op, number) = (operator(&graph, node), layers.len() + 1);
             let graph = extract(&graph, &alone(&graph, NodeId(n)));
-            layers.push(Layer { name: node.name.clone(), number, op, count: 1, graph });
+            layers.push(Layer { name: node.name.clone(), number, op, count: 1, graph, parts: Vec::new() });
+            numbers.insert(NodeId(n), number);
         }
         let own = plan.segments.iter().filter(|segment| segment.device == VTA).enumerate();
         let segments = own.map(|(at, segment)| Layer {
@@ -90,6 +95,7 @@ impl Network {
             op: "segment",
             count: 1,
             graph: extract(&graph, segment),
+            parts: segment.nodes.iter().filter_map(|id| numbers.get(id).copied()).collect(),
         });
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Network { name, layers, refused, segments: segments.collect() }.checked()

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tandem_isa::HwConfig;
 
 /// Characters of a name in a table; the JSON has all.
-const NAME: usize = 24;
+const NAME: usize = 21;
 
 /// A layer that was run once, or several of them together.
 ///
@@ -18,7 +18,8 @@ const NAME: usize = 24;
 #[derive(Default)]
 pub struct Row {
     name: String,
-    number: usize,
+    /// Its number among the layers.
+    pub number: usize,
     op: &'static str,
     count: u64,
     /// Samples of a run.
@@ -26,9 +27,7 @@ pub struct Row {
     work: Work,
     cycles: u64,
     instructions: u64,
-    /// Both roofs, and the lower ones of its nodes one after the other.
     roofs: Roofs,
-    limit: u64,
     read_bytes: u64,
     write_bytes: u64,
     account: Account,
@@ -37,10 +36,16 @@ pub struct Row {
 }
 
 impl Row {
-    /// Of a layer.
-    pub fn of(layer: &Layer, prepared: &Prepared, ran: &Ran, solo: &Solo) -> Row {
-        let (config, dram) = (solo.config(), solo.memory());
-        let (roofs, limit) = prepared.roofs(config, dram);
+    /// Of a layer; of several together, whose own rows are given.
+    pub fn of(layer: &Layer, prepared: &Prepared, ran: &Ran, solo: &Solo, parts: Option<&[&Row]>) -> Row {
+        let roofs = match parts {
+            None => ran.roofs(prepared, solo),
+            Some(parts) => {
+                let mut sum = Roofs::default();
+                parts.iter().for_each(|part| sum.add(&part.roofs, 1));
+                sum
+            }
+        };
         Row {
             name: layer.name.clone(),
             number: layer.number,
@@ -51,10 +56,9 @@ impl Row {
             cycles: ran.activity.cycles,
             instructions: ran.counters.instructions,
             roofs,
-            limit,
             read_bytes: ran.activity.read_bytes,
             write_bytes: ran.activity.write_bytes,
-            account: prepared.account(ran, config, dram),
+            account: ran.account(&roofs, solo),
             mismatches: ran.mismatches,
         }
     }
@@ -72,9 +76,7 @@ impl Row {
             sum.work.write_bytes += row.work.write_bytes * times;
             sum.cycles += row.cycles * times;
             sum.instructions += row.instructions * times;
-            sum.roofs.compute += row.roofs.compute * times;
-            sum.roofs.memory += row.roofs.memory * times;
-            sum.limit += row.limit * times;
+            sum.roofs.add(&row.roofs, times);
             sum.read_bytes += row.read_bytes * times;
             sum.write_bytes += row.write_bytes * times;
             sum.account.add(&row.account, times);
@@ -90,7 +92,7 @@ impl Row {
     }
 
     fn of_roof(&self) -> f64 {
-        ratio(self.limit, self.cycles)
+        ratio(self.roofs.cycles, self.cycles)
     }
 
     /// Whether its result is wrong.
@@ -120,9 +122,9 @@ impl Row {
             "dram_read_bytes": self.read_bytes,
             "dram_write_bytes": self.write_bytes,
             "least_bytes": self.work.bytes(),
-            "compute_roof_cycles": self.roofs.compute,
+            "compute_roof_cycles": self.roofs.compute(),
             "memory_roof_cycles": self.roofs.memory,
-            "roof_cycles": self.limit,
+            "roof_cycles": self.roofs.cycles,
             "roof": self.roofs.name(),
             "of_roof": self.of_roof(),
             "mismatches": self.mismatches.0,
@@ -160,41 +162,31 @@ pub fn tables(rows: &[Row], sum: &Row, config: &HwConfig) -> String {
         vec![
             number(row),
             name(row),
-            row.op.to_owned(),
             format!("{:.3}", row.work.macs as f64 / 1e6),
             grouped(row.cycles),
             percent(Some(row.utilisation(config))),
             grouped(row.read_bytes + row.write_bytes),
-            grouped(row.roofs.compute),
+            grouped(row.roofs.compute()),
             grouped(row.roofs.memory),
             percent(Some(row.of_roof())),
         ]
     });
-    let header = [
-        "#",
-        "layer",
-        "operator",
-        "M MACs",
-        "cycles",
-        "utilisation",
-        "DRAM bytes",
-        "compute roof",
-        "memory roof",
-        "of roof",
-    ];
+    let header =
+        ["#", "layer", "M MACs", "cycles", "utilisation", "DRAM bytes", "compute roof", "memory roof", "of roof"];
     let held = all().map(|row| {
         let (part, cycles) = row.account.largest();
         vec![
             number(row),
             name(row),
+            row.op.to_owned(),
             part.words().to_owned(),
             grouped(cycles),
             percent(Some(ratio(cycles, row.cycles))),
             row.account.remedy().to_owned(),
         ]
     });
-    let why = ["#", "layer", "largest stall", "cycles", "of all", "what would remove it"];
-    table(&header, &[0, 3, 4, 5, 6, 7, 8, 9], measured) + &table(&why, &[0, 3, 4], held)
+    let why = ["#", "layer", "operator", "largest stall", "cycles", "of all", "what would remove it"];
+    table(&header, &[0, 2, 3, 4, 5, 6, 7, 8], measured) + &table(&why, &[0, 4, 5], held)
 }
 
 /// The sentences on what ran in one go.
