@@ -15,7 +15,7 @@ const LINE: f64 = 15.0;
 pub struct Curve {
     /// What it is of.
     pub name: String,
-    /// Trials and values.
+    /// Trials and percentages.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -34,7 +34,7 @@ pub fn svg(title: &str, (across, up): (&str, &str), curves: &[Curve], floor: f64
     let x = Axis::linear(0.0, last, left, width - right);
     let y = Axis::linear(floor, highest + 0.03 * (highest - floor), height - bottom, top);
     below(&mut text, &x, (top, height - bottom), "", across);
-    beside(&mut text, &y, (left, width - right), "", up);
+    beside(&mut text, &y, (left, width - right), "%", up);
     let mut names: Vec<(f64, usize)> = Vec::new();
     for (index, curve) in curves.iter().enumerate() {
         let Some(&(first, value)) = curve.points.first() else { continue };
@@ -83,8 +83,11 @@ mod tests {
     #[test]
     fn curves_are_steps_with_names_that_do_not_overlap() {
         let curve = |name: &str, points: &[(f64, f64)]| Curve { name: name.into(), points: points.to_vec() };
-        let curves =
-            [curve("a<b", &[(1.0, 1.0), (5.0, 0.5)]), curve("same", &[(1.0, 1.0), (9.0, 0.5)]), curve("none", &[])];
+        let curves = [
+            curve("a<b", &[(1.0, 100.0), (5.0, 50.0)]),
+            curve("same", &[(1.0, 100.0), (9.0, 50.0)]),
+            curve("none", &[]),
+        ];
         let text = svg("title", ("trials", "cycles"), &curves, 0.0);
         assert_eq!(text.matches("<path").count(), 2);
         assert!(text.contains("a&lt;b") && text.contains(" H") && !text.contains("NaN"), "{text}");

@@ -11,7 +11,7 @@ const S3: [&str; 8] = ["tune", "--workload", "small", "--layers", "S3", "--oracl
 
 /// A tuning run of a layer by prediction.
 fn tune(more: &[&str]) -> Value {
-    json(&[&S3, &["json", "--trials", "40"], more].concat())
+    json(&[&S3[..], &["json", "--trials", "40"], more].concat())
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_log_is_gone_on_with_and_its_cut_end_is_told() {
     let folder = Folder::new("tune-log");
     let log = folder.path("log.jsonl");
     let run = |trials: &str| {
-        let output = tandem(&[&S3, &["json", "--trials", trials, "--log", &log][..]].concat());
+        let output = tandem(&[&S3[..], &["json", "--trials", trials, "--log", &log][..]].concat());
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         (serde_json::from_str::<Value>(&stdout(&output)).unwrap(), stderr(&output))
     };
@@ -55,7 +55,7 @@ fn a_log_is_gone_on_with_and_its_cut_end_is_told() {
     assert_eq!((&third["layers"][0]["recalled"], told.as_str()), (&32.into(), ""));
     assert_eq!(third["layers"][0]["curve"], second["layers"][0]["curve"]);
     std::fs::write(&log, format!("{{\"version\":7}}\n{text}")).unwrap();
-    refused(&[&S3, &["json", "--log", &log][..]].concat(), &["log.jsonl", "line 1", "version 7"]);
+    refused(&[&S3[..], &["json", "--log", &log][..]].concat(), &["log.jsonl", "line 1", "version 7"]);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn the_compiler_takes_the_best_schedule_of_a_log_and_results_stay() {
     assert!(layers.len() >= 2, "{tuned}");
     let compile = |more: &[&str]| {
         let program = folder.path("p.vta");
-        good(&[&["compile", &model, "--hw", "tiny", "-o", &program], more].concat());
+        good(&[&["compile", &model, "--hw", "tiny", "-o", &program][..], more].concat());
         std::fs::read_to_string(program).unwrap()
     };
     // The prediction that chooses by default is the oracle here, so that other tiles are worse: these are put in as good ones.
@@ -96,7 +96,7 @@ fn the_compiler_takes_the_best_schedule_of_a_log_and_results_stay() {
     let (input, expected) = (digits("inputs_i8.bin"), digits("expected_prob_i8_tflref.bin"));
     let run = |more: &[&str]| {
         let fixed = ["run", &model, "--input", &input, "--limit", "5", "--expect", &expected, "--hw", "tiny"];
-        json(&[&fixed, more, &["--format", "json"]].concat())
+        json(&[&fixed[..], more, &["--format", "json"]].concat())
     };
     let (plain, cut) = (run(&[]), run(&["--tuned", &other]));
     assert_eq!((&plain["mismatches"], &cut["mismatches"]), (&0.into(), &0.into()));
@@ -136,11 +136,12 @@ fn what_cannot_be_tuned_is_refused_in_a_sentence() {
     refused(&["tune", "--workload", "small", "--layers", "S9"], &["S9", "S1, S2, S3, S4"]);
     refused(&["tune", "no.tflite"], &["no.tflite"]);
     let empty = folder.file("empty.jsonl", "");
-    refused(&[&S3, &["json", "--history", &empty][..]].concat(), &["empty.jsonl", "no measurement"]);
+    refused(&[&S3[..], &["json", "--history", &empty][..]].concat(), &["empty.jsonl", "no measurement"]);
     let model = digits("digits_int8.tflite");
-    refused(&["run", &model, "--tuned", &empty], &["empty.jsonl", "no schedule"]);
-    refused(&["run", &model, "--device", "cpu", "--tuned", &empty], &["--tuned", "accelerators"]);
-    refused(&[&S3, &["json", "--queue", "nothing"][..]].concat(), &["--queue nothing", "redis://"]);
+    let input = digits("inputs_i8.bin");
+    refused(&["run", &model, "--input", &input, "--tuned", &empty], &["empty.jsonl", "no schedule"]);
+    refused(&["run", &model, "--input", &input, "--device", "cpu", "--tuned", &empty], &["--tuned", "accelerators"]);
+    refused(&[&S3[..], &["json", "--queue", "nothing"][..]].concat(), &["--queue nothing", "redis://"]);
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("redis://{free}");
     refused(&["tune-worker", "--queue", &url], &["--queue", &url]);
@@ -164,7 +165,7 @@ fn schedules_are_measured_on_the_hardware_and_their_results_compared() {
         let fixed = [
             "run", &model, "--input", &input, "--limit", "2", "--expect", &expected, "--device", "tsim", "--hw", "tiny",
         ];
-        let output = tandem_with(&variables, &[&fixed, more, &["--format", "json"]].concat());
+        let output = tandem_with(&variables, &[&fixed[..], more, &["--format", "json"]].concat());
         let value: Value = serde_json::from_str(&stdout(&output)).unwrap();
         assert_eq!(value["mismatches"], 0);
         value["vta"]["cycles"].as_u64().unwrap()
@@ -232,7 +233,7 @@ fn what_a_lost_worker_had_is_measured_by_another() {
     let Some(server) = Server::start(&folder) else { return };
     let mut connection = redis::Client::open(server.1.as_str()).unwrap().get_connection().unwrap();
     let mut tuner = Command::new(env!("CARGO_BIN_EXE_tandem"))
-        .args([&S3, &["json", "--trials", "4", "--queue", &server.1][..]].concat())
+        .args([&S3[..], &["json", "--trials", "4", "--queue", &server.1][..]].concat())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -255,5 +256,5 @@ fn what_a_lost_worker_had_is_measured_by_another() {
     worker.kill().unwrap();
     worker.wait().unwrap();
     let found: Value = serde_json::from_str(&output.unwrap()).unwrap();
-    assert_eq!(found, json(&[&S3, &["json", "--trials", "4"][..]].concat()));
+    assert_eq!(found, json(&[&S3[..], &["json", "--trials", "4"][..]].concat()));
 }

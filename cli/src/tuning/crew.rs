@@ -186,7 +186,9 @@ pub fn work() -> Result<()> {
     let mut subject: Option<(String, Subject)> = None;
     let mut meter: Option<Meter> = None;
     for text in std::io::stdin().lock().lines() {
-        match serde_json::from_str(&text?).map_err(|e| anyhow!("standard input: a line is no job ({e})"))? {
+        let order: Result<Order> =
+            serde_json::from_str(&text?).map_err(|e| anyhow!("standard input: a line is no job ({e})"));
+        match order? {
             Order::Subject(name, new) => (subject, meter) = (Some((name, new)), None),
             Order::Job(job) => {
                 let known = subject.as_ref().filter(|(name, _)| *name == job.subject);

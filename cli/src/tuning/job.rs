@@ -78,9 +78,6 @@ pub enum Order {
 
 impl Subject {
     /// The text forms of a graph of one node on a machine.
-    ///
-    /// # Errors
-    /// Never for values of this version.
     pub fn new(graph: &Graph, config: &HwConfig, dram: &DramModel, oracle: Oracle) -> Subject {
         let (hardware, dram) = (config.to_toml(), simulation::memory_name(dram));
         Subject { graph: tandem_graph::print(graph), hardware, dram, oracle }

@@ -6,11 +6,11 @@ use crate::verilated;
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tandem_driver::Device;
+use tandem_driver::{Device, Loaded};
 use tandem_graph::{Graph, interpret};
 use tandem_isa::HwConfig;
 use tandem_jit::tune::{Oracle, Workload};
-use tandem_jit::{Binding, Compiled, Tile, compile_with};
+use tandem_jit::{Compiled, Tile, compile_with};
 use tandem_ops::def::Random;
 use tandem_sim::tsim::{TsimBus, TsimOptions, Variant};
 use tandem_tensor::{Data, Tensor};
@@ -88,29 +88,27 @@ impl Hardware {
     /// Runs a program, compares its results with the reference, and gives its cycles.
     fn run(&mut self, compiled: &Compiled) -> Result<u64> {
         let loaded = self.device.load(&compiled.program)?;
-        let count = compiled.samples.min(self.samples.len());
-        let ran = (|| {
-            for (index, binding) in compiled.inputs.iter().enumerate() {
-                let tensors: Vec<&Tensor> = self.samples[..count].iter().map(|sample| &sample[index]).collect();
-                self.device.write(&loaded, binding.section, 0, &binding.pack(&tensors)?)?;
-            }
-            let cycles = self.device.run(&loaded, PATIENCE)?.cycles;
-            let read = |device: &mut Device, binding: &Binding| -> Result<Vec<Tensor>> {
-                let bytes = device.read(&loaded, binding.section, 0, binding.bytes())?;
-                Ok(binding.unpack(&bytes, count)?)
-            };
-            for (index, binding) in compiled.outputs.iter().enumerate() {
-                let found = read(&mut self.device, binding)?;
-                if found.iter().zip(&self.expected).any(|(found, expected)| *found != expected[index]) {
-                    bail!(
-                        "its results are not those of the reference, which is a defect of the compiler or of the machine"
-                    );
-                }
-            }
-            Ok(cycles)
-        })();
+        let ran = self.run_loaded(compiled, &loaded);
         self.device.unload(loaded)?;
         ran
+    }
+
+    fn run_loaded(&mut self, compiled: &Compiled, loaded: &Loaded) -> Result<u64> {
+        let count = compiled.samples.min(self.samples.len());
+        for (index, binding) in compiled.inputs.iter().enumerate() {
+            let tensors: Vec<&Tensor> = self.samples[..count].iter().map(|sample| &sample[index]).collect();
+            self.device.write(loaded, binding.section, 0, &binding.pack(&tensors)?)?;
+        }
+        let cycles = self.device.run(loaded, PATIENCE)?.cycles;
+        for (index, binding) in compiled.outputs.iter().enumerate() {
+            let found = binding.unpack(&self.device.read(loaded, binding.section, 0, binding.bytes())?, count)?;
+            if found.iter().zip(&self.expected).any(|(found, expected)| *found != expected[index]) {
+                bail!(
+                    "its results are not those of the reference, which is a defect of the compiler or of the machine"
+                );
+            }
+        }
+        Ok(cycles)
     }
 }
 

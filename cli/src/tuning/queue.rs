@@ -141,11 +141,8 @@ impl Crew for Queue {
             let wrong = |e| anyhow!("--queue {}: an answer is none of this version of tandem ({e})", self.server.url);
             let answer: Answer = serde_json::from_str(&text).map_err(wrong)?;
             // A worker that was taken for gone may answer late, what another one has measured meanwhile.
-            let at = answer.id.checked_sub(first).and_then(|at| usize::try_from(at).ok());
-            let Some((at, place)) = at.and_then(|at| Some((at, taken.get_mut(at).filter(|place| place.is_none())?)))
-            else {
-                continue;
-            };
+            let at = answer.id.checked_sub(first).and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
+            let Some(place) = taken.get_mut(at).filter(|place| place.is_none()) else { continue };
             done(at, &answer.taken);
             *place = Some(answer.taken);
             left -= 1;

@@ -140,7 +140,9 @@ impl<'a> Bench<'a> {
         let (setting, log) = (&self.setting, &mut self.log);
         let taken = self.crew.measure(subject, &new, &mut |at, taken| {
             let record = setting.record(workload, new[at], analytic(&new[at]), taken);
-            if let (Some(log), Ok(())) = (log.as_mut(), &logged) {
+            if logged.is_ok()
+                && let Some(log) = log.as_mut()
+            {
                 logged = log.append(&record);
             }
         })?;

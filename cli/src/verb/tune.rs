@@ -288,7 +288,7 @@ fn plot(options: &Options, setting: &Setting, layers: &[Layer], all: &[Found]) -
     let curve = |(layer, found): (&Layer, &Found)| {
         let default = found.default.or(found.best.map(|(_, cycles)| cycles)).unwrap_or(1).max(1) as f64;
         let points = found.curve.iter().enumerate();
-        let points = points.filter_map(|(at, best)| Some(((at + 1) as f64, (*best)? as f64 / default)));
+        let points = points.filter_map(|(at, best)| Some(((at + 1) as f64, 100.0 * (*best)? as f64 / default)));
         Curve { name: crate::placing::shortened(&layer.name, 14), points: points.collect() }
     };
     let curves: Vec<Curve> = layers.iter().zip(all).map(curve).collect();
@@ -300,5 +300,5 @@ fn plot(options: &Options, setting: &Setting, layers: &[Layer], all: &[Found]) -
         options.strategy,
         setting.seed
     );
-    curves::svg(&title, ("trials", "cycles over those of the default schedule"), &curves, 0.0)
+    curves::svg(&title, ("trials", "cycles, of those of the default schedule"), &curves, 0.0)
 }

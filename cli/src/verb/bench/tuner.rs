@@ -394,7 +394,7 @@ fn plot(options: &Options, setting: &Setting, all: &[(usize, Vec<Runs>)]) -> Str
             let at = searches.iter().filter_map(|curve| curve.get(trial).or(curve.last()).copied());
             let mut at: Vec<f64> = at.collect();
             at.sort_by(f64::total_cmp);
-            Some(((trial + 1) as f64, *at.get(at.len() / 2)?))
+            Some(((trial + 1) as f64, 100.0 * at.get(at.len() / 2)?))
         });
         curves.push(Curve { name: kind.name().to_owned(), points: points.collect() });
     }
