@@ -9,6 +9,7 @@ mod log;
 mod memory;
 mod outcome;
 mod plot;
+mod schedule;
 mod subject;
 
 use self::chip::Chip;
@@ -32,8 +33,8 @@ const SCREENED: usize = 10;
 
 /// Options of `tandem explore`.
 ///
-/// Many designs are screened: cycles by estimate, area and clock by what earlier designs of the board took. The promising ones run
-/// every model on the simulated hardware, cycle by cycle, and every result is compared with the reference. The front of those is
+/// Many designs are screened: cycles by prediction, area and clock by what earlier designs of the board took. The promising ones get
+/// schedules of their own and run every model on the simulated hardware, cycle by cycle, and every result is compared with the reference. The front of those is
 /// synthesised, and the best of it placed and routed. Exit code 1 where a design computes something else than the reference.
 #[derive(Args)]
 pub struct Options {
@@ -64,6 +65,12 @@ pub struct Options {
     /// Timing of the memory: ideal, zynq, or numbers: cycles, bits a cycle, bursts in flight [default: the board's].
     #[arg(long, value_parser = dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING")]
     dram: Option<DramModel>,
+    /// Schedules of each layer of a design that are compared by predicted cycles; with 1 the compiler chooses alone.
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = count)]
+    schedules: usize,
+    /// Write the schedules of the measured designs, for --tuned of other verbs.
+    #[arg(long, value_name = "OUT.jsonl")]
+    save_schedules: Option<PathBuf>,
     /// What counts, and how much: times of models by their names, lut, ff, dsp, bram [default: each model 1, lut 1, bram 0.5]. What
     /// is not named does not count. The front is over all that counts; the best of it have the least product of powers.
     #[arg(long, value_name = "NAME=WEIGHT,..", value_delimiter = ',')]
@@ -85,7 +92,7 @@ pub struct Options {
     designs: Option<PathBuf>,
     /// Make the table of designs: synthesise --budget designs that differ as much as they can, place --place of them, and write
     /// the file. It takes minutes a design, and as many again to place one.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["designs", "plot", "objective", "dram"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["designs", "plot", "objective", "dram", "save_schedules"])]
     calibrate: Option<PathBuf>,
     /// Draw times over look-up tables.
     #[arg(long, value_name = "OUT.svg")]
@@ -101,7 +108,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if !board.flow.is_open() {
         bail!("{}: its designs are placed by Vivado, which is not here; choose another board", board.name);
     }
-    for path in options.plot.iter().chain(&options.calibrate) {
+    for path in options.plot.iter().chain(&options.calibrate).chain(&options.save_schedules) {
         file::probe(path)?;
     }
     let mut log = Log::open(options.log.as_deref())?;
@@ -123,7 +130,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         screened: options.screen.unwrap_or(SCREENED * options.budget).max(options.budget),
         seed: options.seed,
     };
-    let trials = Trials { board: &board, subjects: &subjects, dram };
+    let trials = Trials { board: &board, subjects: &subjects, dram, schedules: options.schedules };
     let mut exploration = Exploration::new(&trials, &chip, &predictor, &goals, &mut log);
     if let Some(difference) = exploration.search(settings, options.batch_inputs)? {
         stdout::complain(&format!("mismatch: {difference}"));
@@ -131,6 +138,9 @@ pub fn run(options: &Options) -> Result<Outcome> {
     }
     exploration.synthesise(options.synthesise)?;
     exploration.place(options.place, options.placement_seed)?;
+    if let Some(path) = &options.save_schedules {
+        file::replace(path, exploration.schedules().as_bytes())?;
+    }
     let outcome = exploration.outcome(settings, options.batch_inputs)?;
     if let Some(path) = &options.plot {
         file::replace(path, plot::svg(&outcome).as_bytes())?;

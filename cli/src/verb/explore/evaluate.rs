@@ -1,6 +1,7 @@
 //! What a design takes for the models, foretold or measured, and whether it computes the right thing.
 
 use super::log::{Log, Stage};
+use super::schedule::{cycles, schedules};
 use super::subject::{Piece, Subject};
 use crate::machine::DRAM_LIMIT;
 use crate::tools;
@@ -12,14 +13,14 @@ use tandem_driver::{Bus, Device};
 use tandem_hw::shell::board_cells;
 use tandem_isa::HwConfig;
 use tandem_jit::Compiled;
+use tandem_jit::tune::{Record, Tuned};
 use tandem_sim::tsim::{BuildStep, DramModel, Model, TsimBus, TsimOptions, Variant};
-use tandem_sim::{FsimBus, Options};
 use tandem_tensor::Tensor;
 
 /// Wall-clock time for one run of simulated hardware, whose own watchdog finds out when it hangs.
 const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What came of running the models on a design.
+/// What came of running the models on the hardware of a design.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Found {
@@ -27,8 +28,6 @@ pub enum Found {
     Exact(Vec<u64>),
     /// It computes something else: the first difference.
     Differs(String),
-    /// It cannot be: the reason.
-    Impossible(String),
 }
 
 /// The models on a board, to be run by designs.
@@ -39,20 +38,39 @@ pub struct Trials<'a> {
     pub subjects: &'a [Subject],
     /// The memory of the simulated hardware.
     pub dram: DramModel,
+    /// Schedules of each layer that are looked at.
+    pub schedules: usize,
+}
+
+/// The models as programs of a design.
+pub struct Programs {
+    /// A list for each model, with a program for each piece.
+    compiled: Vec<Vec<Compiled>>,
+    /// Predicted cycles of an inference of each model.
+    pub predicted: Vec<u64>,
+    /// The schedules that are not the compiler's own choice.
+    pub schedules: Vec<Record>,
 }
 
 impl Trials<'_> {
-    /// What the functional simulator makes of a design, with its estimate of cycles.
+    /// The models as the compiler schedules them for a design, or why it cannot have them.
     ///
     /// # Errors
-    /// A device that fails.
-    pub fn screen(&self, config: &HwConfig) -> Result<Found> {
-        let programs = match self.compile(config) {
-            Ok(programs) => programs,
-            Err(reason) => return Ok(Found::Impossible(reason)),
-        };
-        let bus = FsimBus::with_options(config, Options::default(), DRAM_LIMIT);
-        self.run(config, &programs, Box::new(bus))
+    /// The reason.
+    pub fn compile(&self, config: &HwConfig) -> Result<Programs, String> {
+        self.compile_with(config, Vec::new())
+    }
+
+    /// The same with the best schedules that are found by prediction, where they are better for all models together.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn tune(&self, config: &HwConfig) -> Result<Programs, String> {
+        let own = self.compile(config)?;
+        let records = schedules(self.subjects, config, &self.dram, self.schedules);
+        let tuned = self.compile_with(config, records)?;
+        let sum = |programs: &Programs| programs.predicted.iter().sum::<u64>();
+        Ok(if sum(&tuned) < sum(&own) { tuned } else { own })
     }
 
     /// What the hardware of a design, as it is built for the board, makes of the models, cycle by cycle. It is simulated unless the
@@ -63,55 +81,57 @@ impl Trials<'_> {
     pub fn measure(
         &self,
         config: &HwConfig,
+        programs: &Programs,
         log: &mut Log,
         progress: &mut dyn FnMut(BuildStep),
     ) -> Result<(Found, bool)> {
-        let programs = match self.compile(config) {
-            Ok(programs) => programs,
-            Err(reason) => return Ok((Found::Impossible(reason), false)),
-        };
         let cells = board_cells(&target(self.board, config), &shell(self.board)?);
         let verilog = format!("{}\n{cells}", core(self.board, config)?);
-        let key = self.key(config, &verilog, &programs);
+        let key = self.key(config, &verilog, programs);
         if let Some(found) = log.get(Stage::Measured, &key) {
             return Ok((found, true));
         }
         let (tools, cache) = (tools::find()?, tools::model_cache());
         let model = Model::build_from(&verilog, config, &tools, &cache, Variant::default(), progress)?;
         let options = TsimOptions { dram: self.dram, check: true, dram_limit: DRAM_LIMIT, ..TsimOptions::default() };
-        let found = self.run(config, &programs, Box::new(TsimBus::new(model, options)?))?;
+        let found = self.run(config, programs, Box::new(TsimBus::new(model, options)?))?;
         log.put(Stage::Measured, &key, &found)?;
         Ok((found, false))
     }
 
     /// The programs of all pieces of all models, or why there are none.
-    fn compile(&self, config: &HwConfig) -> Result<Vec<Vec<Compiled>>, String> {
+    fn compile_with(&self, config: &HwConfig, schedules: Vec<Record>) -> Result<Programs, String> {
         let shell = shell(self.board).map_err(|e| e.to_string())?;
         shell.check(config).map_err(|e| e.to_string())?;
-        let piece = |piece: &Piece| tandem_jit::compile(&piece.graph, config).map_err(|e| e.to_string());
-        let programs: Vec<Vec<Compiled>> = self
-            .subjects
-            .iter()
-            .map(|subject| subject.pieces.iter().map(piece).collect::<Result<_, _>>())
-            .collect::<Result<_, String>>()?;
+        let tuned = Tuned::new(&schedules);
         let most = self.board.memory.bytes();
-        for (subject, programs) in self.subjects.iter().zip(&programs) {
+        let (mut compiled, mut predicted) = (Vec::new(), Vec::new());
+        for subject in self.subjects {
+            let piece = |piece: &Piece| {
+                let options = tuned.options(&piece.graph, config);
+                tandem_jit::compile_with(&piece.graph, config, &options).map_err(|e| e.to_string())
+            };
+            let programs = subject.pieces.iter().map(piece).collect::<Result<Vec<Compiled>, String>>()?;
             let needed: u64 = programs.iter().map(|compiled| compiled.program.dram_bytes()).sum();
             if needed > most {
                 return Err(format!("{} needs {needed} bytes of memory, and the board has {most}", subject.name));
             }
+            let launches = |compiled: &Compiled| subject.samples.div_ceil(compiled.samples.max(1)) as u64;
+            let all = programs.iter().map(|compiled| launches(compiled) * cycles(&compiled.program, &self.dram));
+            predicted.push(all.sum::<u64>() / subject.samples.max(1) as u64);
+            compiled.push(programs);
         }
-        Ok(programs)
+        Ok(Programs { compiled, predicted, schedules })
     }
 
     /// The digest of everything that a measurement depends on.
-    fn key(&self, config: &HwConfig, verilog: &str, programs: &[Vec<Compiled>]) -> String {
+    fn key(&self, config: &HwConfig, verilog: &str, programs: &Programs) -> String {
         let mut text = format!("{}\n{verilog}\n{:?}\n", config.to_toml(), self.dram);
         let tensors = |text: &mut String, all: &[Vec<Tensor>]| {
             let bytes: Vec<u8> = all.iter().flatten().flat_map(Tensor::to_le_bytes).collect();
             text.push_str(&sha256(&bytes));
         };
-        for (subject, programs) in self.subjects.iter().zip(programs) {
+        for (subject, programs) in self.subjects.iter().zip(&programs.compiled) {
             for (piece, compiled) in subject.pieces.iter().zip(programs) {
                 text.push_str(&sha256(format!("{:?}", compiled.program).as_bytes()));
                 tensors(&mut text, &piece.inputs);
@@ -122,10 +142,10 @@ impl Trials<'_> {
     }
 
     /// Runs all models on a device and compares every tensor that it hands back.
-    fn run(&self, config: &HwConfig, programs: &[Vec<Compiled>], bus: Box<dyn Bus + Send>) -> Result<Found> {
+    fn run(&self, config: &HwConfig, programs: &Programs, bus: Box<dyn Bus + Send>) -> Result<Found> {
         let mut device = Device::open(bus, config)?;
         let mut cycles = Vec::with_capacity(self.subjects.len());
-        for (subject, programs) in self.subjects.iter().zip(programs) {
+        for (subject, programs) in self.subjects.iter().zip(&programs.compiled) {
             let mut sum = 0;
             for (piece, compiled) in subject.pieces.iter().zip(programs) {
                 match run_piece(&mut device, piece, compiled) {
@@ -185,6 +205,7 @@ fn difference(expected: &Tensor, found: &Tensor) -> Option<String> {
 mod tests {
     use super::super::subject;
     use super::*;
+    use tandem_sim::{FsimBus, Options};
 
     fn digits() -> Vec<Subject> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/digits/digits_int8.tflite").to_owned();
@@ -192,15 +213,27 @@ mod tests {
         subject::load(&[path], &machine, 1, 3).unwrap()
     }
 
+    fn trials<'a>(board: &'a Board, subjects: &'a [Subject], dram: DramModel) -> Trials<'a> {
+        Trials { board, subjects, dram, schedules: 4 }
+    }
+
+    /// What the functional simulator makes of the models on a machine.
+    fn simulated(trials: &Trials<'_>, config: &HwConfig) -> Found {
+        let bus = FsimBus::with_options(config, Options::default(), DRAM_LIMIT);
+        trials.run(config, &trials.tune(config).unwrap(), Box::new(bus)).unwrap()
+    }
+
     #[test]
     fn a_design_that_computes_the_right_thing_tells_its_cycles() {
         let (board, subjects) = (tandem_boards::find("ulx3s-85f").unwrap(), digits());
-        let trials = Trials { board: &board, subjects: &subjects, dram: DramModel::ideal() };
-        let of = |preset: &str| match trials.screen(&HwConfig::preset(preset).unwrap()).unwrap() {
-            Found::Exact(cycles) => cycles[0],
-            other => panic!("{other:?}"),
+        let trials = trials(&board, &subjects, DramModel::ideal());
+        let of = |preset: &str| {
+            let config = HwConfig::preset(preset).unwrap();
+            let Found::Exact(cycles) = simulated(&trials, &config) else { panic!("{preset} differs") };
+            (cycles[0], trials.compile(&config).unwrap().predicted[0])
         };
-        assert!(of("tiny") > of("wide"), "sixteen MACs are slower than a thousand");
+        let (small, large) = (of("tiny"), of("wide"));
+        assert!(small.0 > large.0 && small.1 > large.1, "sixteen MACs are slower than a thousand: {small:?} {large:?}");
     }
 
     #[test]
@@ -210,8 +243,7 @@ mod tests {
         let mut codes = expected.as_slice::<i8>().unwrap().to_vec();
         codes[1] ^= 1;
         *expected = Tensor::from_vec(expected.shape().clone(), codes).unwrap();
-        let trials = Trials { board: &board, subjects: &subjects, dram: DramModel::ideal() };
-        let found = trials.screen(&HwConfig::preset("tiny").unwrap()).unwrap();
+        let found = simulated(&trials(&board, &subjects, DramModel::ideal()), &HwConfig::preset("tiny").unwrap());
         assert!(matches!(&found, Found::Differs(what) if what.contains("element 1")), "{found:?}");
     }
 
@@ -219,22 +251,20 @@ mod tests {
     fn a_board_without_room_for_the_model_is_a_reason_and_no_failure() {
         let (mut board, subjects) = (tandem_boards::find("ulx3s-85f").unwrap(), digits());
         board.memory = tandem_boards::Memory::BlockRam { bytes: 4096 };
-        let trials = Trials { board: &board, subjects: &subjects, dram: DramModel::ideal() };
-        let found = trials.screen(&HwConfig::preset("tiny").unwrap()).unwrap();
-        assert!(matches!(&found, Found::Impossible(why) if why.contains("the board has 4096")), "{found:?}");
+        let reason = trials(&board, &subjects, DramModel::ideal()).compile(&HwConfig::preset("tiny").unwrap()).err();
+        assert!(reason.as_ref().is_some_and(|why| why.contains("the board has 4096")), "{reason:?}");
     }
 
     #[test]
     fn a_digest_depends_on_hardware_memory_and_inputs() {
         let (board, subjects, other) = (tandem_boards::find("ulx3s-85f").unwrap(), digits(), digits());
         let config = HwConfig::preset("tiny").unwrap();
-        let trials = Trials { board: &board, subjects: &subjects, dram: DramModel::ideal() };
-        let programs = trials.compile(&config).unwrap();
-        let key = trials.key(&config, "module a", &programs);
-        let same = Trials { board: &board, subjects: &other, dram: DramModel::ideal() };
+        let ideal = trials(&board, &subjects, DramModel::ideal());
+        let programs = ideal.compile(&config).unwrap();
+        let key = ideal.key(&config, "module a", &programs);
+        let same = trials(&board, &other, DramModel::ideal());
         assert_eq!(same.key(&config, "module a", &same.compile(&config).unwrap()), key);
-        assert_ne!(trials.key(&config, "module b", &programs), key);
-        let slow = Trials { board: &board, subjects: &subjects, dram: DramModel::zynq() };
-        assert_ne!(slow.key(&config, "module a", &programs), key);
+        assert_ne!(ideal.key(&config, "module b", &programs), key);
+        assert_ne!(trials(&board, &subjects, DramModel::zynq()).key(&config, "module a", &programs), key);
     }
 }

@@ -16,6 +16,7 @@ use tandem_boards::area::{Placed, Prediction, Predictor, Taken, fits};
 use tandem_boards::explore::{Search, Settings, Space, Step, front};
 use tandem_boards::run::Progress;
 use tandem_isa::{HwConfig, HwFacts};
+use tandem_jit::tune::Record;
 use tandem_sim::tsim::BuildStep;
 
 /// An exploration of the designs of a board for models.
@@ -36,6 +37,10 @@ pub struct Point {
     pub config: HwConfig,
     /// Cycles of one inference of each model on the simulated hardware.
     pub cycles: Vec<u64>,
+    /// What they were predicted to be.
+    pub predicted_cycles: Vec<u64>,
+    /// The schedules of its layers that are not the compiler's own choice; none where that is the best.
+    pub schedules: Vec<Record>,
     /// What area and clock were foretold to be.
     pub predicted: Prediction,
     /// After synthesis.
@@ -70,41 +75,35 @@ impl<'a> Exploration<'a> {
         let space = Space::new(board, u32::try_from(batch).unwrap_or(u32::MAX));
         let mut search = Search::new(space, first(board).into_iter().filter(room), settings);
         loop {
-            let difference = match search.next(&room) {
-                Step::Screen(configs) => self.screen(&mut search, &configs)?,
-                Step::Measure(configs) => self.measure(&mut search, &configs, settings.budget)?,
+            match search.next(&room) {
+                Step::Screen(configs) => self.screen(&mut search, &configs),
+                Step::Measure(configs) => {
+                    let difference = self.measure(&mut search, &configs, settings.budget)?;
+                    if difference.is_some() {
+                        return Ok(difference);
+                    }
+                }
                 Step::Done => return Ok(None),
-            };
-            if difference.is_some() {
-                return Ok(difference);
             }
         }
     }
 
-    fn screen(&mut self, search: &mut Search, configs: &[HwConfig]) -> Result<Option<String>> {
+    fn screen(&mut self, search: &mut Search, configs: &[HwConfig]) {
         let bar = bar(configs.len(), "screening");
-        let found: Vec<Result<Found>> = configs
+        let found: Vec<Option<Vec<f64>>> = configs
             .par_iter()
             .map(|config| {
-                let found = self.trials.screen(config).with_context(|| named(config));
+                let programs = self.trials.compile(config);
                 bar.inc(1);
-                found
+                programs.ok().map(|programs| self.foretold(config, &programs.predicted))
             })
             .collect();
         bar.finish_and_clear();
-        for (config, found) in configs.iter().zip(found) {
+        for (config, values) in configs.iter().zip(found) {
             self.tally.screened += 1;
-            let values = match found? {
-                Found::Exact(cycles) => Some(self.foretold(config, &cycles)),
-                Found::Impossible(_) => {
-                    self.tally.impossible += 1;
-                    None
-                }
-                Found::Differs(what) => return Ok(Some(format!("{}, functional simulator: {what}", named(config)))),
-            };
+            self.tally.impossible += usize::from(values.is_none());
             search.screened(config, values);
         }
-        Ok(None)
     }
 
     fn measure(&mut self, search: &mut Search, configs: &[HwConfig], budget: usize) -> Result<Option<String>> {
@@ -112,7 +111,14 @@ impl<'a> Exploration<'a> {
         bar.set_position(self.points.len() as u64);
         for config in configs {
             let name = named(config);
-            bar.set_message(name.clone());
+            bar.set_message(format!("{name} is scheduled"));
+            let programs = match self.trials.tune(config) {
+                Ok(programs) => programs,
+                Err(_) => {
+                    search.measured(config, None);
+                    continue;
+                }
+            };
             let mut progress = |step: BuildStep| {
                 bar.set_message(match step {
                     BuildStep::Verilate => format!("{name} is translated"),
@@ -121,38 +127,28 @@ impl<'a> Exploration<'a> {
                     BuildStep::Ready => format!("{name} runs"),
                 });
             };
-            let (found, known) = self.trials.measure(config, self.log, &mut progress).with_context(|| named(config))?;
+            let found = self.trials.measure(config, &programs, self.log, &mut progress).with_context(|| name.clone());
+            let (found, known) = found?;
             self.tally.from_log += usize::from(known);
-            let values = match found {
-                Found::Exact(cycles) => {
-                    let values = self.foretold(config, &cycles);
-                    let predicted = self.predictor.predict(self.trials.board, config);
-                    let config = config.clone();
-                    self.points.push(Point {
-                        config,
-                        cycles,
-                        predicted,
-                        synthesised: None,
-                        placed: None,
-                        dropped: None,
-                    });
-                    bar.inc(1);
-                    Some(values)
-                }
-                Found::Impossible(_) => {
-                    self.tally.impossible += 1;
-                    None
-                }
+            let cycles = match found {
+                Found::Exact(cycles) => cycles,
                 Found::Differs(what) => {
                     bar.finish_and_clear();
-                    return Ok(Some(format!(
-                        "{}, simulated hardware: {what}; its configuration is\n{}",
-                        name,
-                        config.to_toml()
-                    )));
+                    return Ok(Some(format!("{name}: {what}; its configuration is\n{}", config.to_toml())));
                 }
             };
-            search.measured(config, values);
+            search.measured(config, Some(self.foretold(config, &cycles)));
+            self.points.push(Point {
+                config: config.clone(),
+                cycles,
+                predicted_cycles: programs.predicted,
+                schedules: programs.schedules,
+                predicted: self.predictor.predict(self.trials.board, config),
+                synthesised: None,
+                placed: None,
+                dropped: None,
+            });
+            bar.inc(1);
         }
         bar.finish_and_clear();
         Ok(None)
@@ -223,6 +219,11 @@ impl<'a> Exploration<'a> {
         let tools = if made { self.chip.versions()? } else { BTreeMap::new() };
         let how = How { settings, batch_inputs: batch, tally: self.tally };
         Ok(Outcome::new(self.trials, self.goals, self.predictor, tools, &self.points, &self.ranked(), how))
+    }
+
+    /// The schedules of all designs, as lines of a log of `tandem tune`.
+    pub fn schedules(&self) -> String {
+        self.points.iter().flat_map(|point| &point.schedules).map(Record::line).collect()
     }
 
     /// The front, the best first.

@@ -92,6 +92,10 @@ pub struct Design {
     pub on_front: bool,
     /// Cycles of an inference of each model.
     pub cycles: Vec<u64>,
+    /// What they were predicted to be.
+    pub predicted_cycles: Vec<u64>,
+    /// Layers of different geometry whose schedule was searched for; none where the compiler's own choices are the best.
+    pub scheduled_layers: usize,
     /// The clock by which cycles become times.
     pub fmax_mhz: f64,
     /// Times of an inference of each model.
@@ -167,7 +171,8 @@ impl Outcome {
         let _ = writeln!(
             text,
             "Cycles were counted on simulated hardware with memory '{}', {} at a time, seed {}; nodes on the CPU are not in them. \
-             The clock is foretold from placed designs of {}; s: synthesised, p: placed, else area is foretold.",
+             The clock is foretold from placed designs of {}; t4: four taps of LANE at once; s: \
+             synthesised, p: placed, else area is foretold.",
             self.dram,
             if self.batch_inputs == 1 {
                 "an inference".to_owned()
@@ -202,14 +207,10 @@ impl Outcome {
     }
 
     fn front_table(&self) -> String {
-        let mut header = vec!["design", "lanes", "uop/inp/wgt/acc KiB", "bus", "queue", "ALU", "fmax MHz"];
-        let times: Vec<String> = self
-            .models
-            .iter()
-            .flat_map(|model| [format!("{} cycles", model.name), format!("{} ms", model.name)])
-            .collect();
+        let mut header = vec!["design", "lanes", "bus", "queue", "ALU", "uop/inp/wgt/acc KiB", "MHz"];
+        let times: Vec<String> = self.models.iter().map(|model| format!("{} ms", model.name)).collect();
         header.extend(times.iter().map(String::as_str));
-        header.extend(RESOURCES);
+        header.extend(["LUT", "DSP", "BRAM"]);
         let rows = self.designs.iter().filter(|design| design.on_front).map(|design| {
             let facts = design.config.facts();
             let mark = match (&design.placed, &design.synthesised) {
@@ -219,24 +220,27 @@ impl Outcome {
             };
             let buffers =
                 [facts.uop_buffer_bytes, facts.inp_buffer_bytes, facts.wgt_buffer_bytes, facts.acc_buffer_bytes];
-            let taps = if facts.lane_taps > 1 { format!(", {} taps", facts.lane_taps) } else { String::new() };
+            let mut lanes = format!("{}x{}", facts.block_in, facts.block_out);
+            if facts.batch > 1 {
+                lanes = format!("{}x{lanes}", facts.batch);
+            }
+            if facts.lane_taps > 1 {
+                lanes = format!("{lanes} t{}", facts.lane_taps);
+            }
             let mut row = vec![
                 format!("{}{mark}", design.digest),
-                format!("{}x{}x{}{taps}", facts.batch, facts.block_in, facts.block_out),
-                buffers.map(|bytes| format!("{}", f64::from(bytes) / 1024.0)).join("/"),
+                lanes,
                 facts.bus_bits.to_string(),
                 facts.insn_queue_depth.to_string(),
                 design.config.alu_lanes().to_string(),
+                buffers.map(|bytes| format!("{}", f64::from(bytes) / 1024.0)).join("/"),
                 format!("{:.1}", design.fmax_mhz),
             ];
-            for (cycles, time) in design.cycles.iter().zip(&design.microseconds) {
-                row.push(grouped(*cycles));
-                row.push(format!("{:.3}", time / 1e3));
-            }
-            row.extend(RESOURCES.map(|name| grouped(design.taken.get(name).copied().unwrap_or(0))));
+            row.extend(design.microseconds.iter().map(|time| format!("{:.3}", time / 1e3)));
+            row.extend(["LUT", "DSP", "BRAM"].map(|name| grouped(design.taken.get(name).copied().unwrap_or(0))));
             row
         });
-        let right: Vec<usize> = (3..header.len()).collect();
+        let right: Vec<usize> = (2..header.len()).filter(|&column| column != 5).collect();
         table(&header, &right, rows)
     }
 
@@ -296,6 +300,8 @@ fn design(predictor: &Predictor, point: &Point, on_front: bool) -> Design {
         bit_exact: true,
         on_front,
         cycles: point.cycles.clone(),
+        predicted_cycles: point.predicted_cycles.clone(),
+        scheduled_layers: point.schedules.len(),
         fmax_mhz,
         microseconds: point.cycles.iter().map(|&cycles| microseconds(cycles, fmax_mhz)).collect(),
         taken,

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 /// Sizes in pixels.
 const WIDTH: f64 = 860.0;
+const HEAD: f64 = 44.0;
 const HEIGHT: f64 = 330.0;
 const LEFT: f64 = 80.0;
 const RIGHT: f64 = 830.0;
@@ -14,19 +15,26 @@ const BOTTOM: f64 = 270.0;
 
 /// The picture: designs as discs, as large as their share of block RAMs, the front joined by a line, and a ring around those placed.
 pub fn svg(outcome: &Outcome) -> String {
-    let label = format!("designs of {} that {} measured", outcome.board, outcome.designs.len());
-    let height = 40.0 + HEIGHT * outcome.models.len() as f64;
+    let label = format!("{} designs of {}: time of an inference over look-up tables", outcome.designs.len(), outcome.board);
+    let height = HEAD + 10.0 + HEIGHT * outcome.models.len() as f64;
     let mut text = svg::begin(WIDTH, height, &label);
     text.push_str("<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n");
-    let title = format!(
-        "{}: {} designs on simulated hardware, memory '{}', clock foretold; a disc is as large as its block RAMs, a ring is placed",
-        outcome.board,
-        outcome.designs.len(),
-        outcome.dram
-    );
-    let _ = writeln!(text, "<text x=\"4\" y=\"22\" font-size=\"14\">{}</text>", escaped(&title));
+    let lines = [
+        (15, format!("{}: {} designs on simulated hardware", outcome.board, outcome.designs.len())),
+        (
+            12,
+            format!(
+                "memory '{}', clock foretold; dark: on the front, large: many block RAMs, ring: placed and routed",
+                outcome.dram
+            ),
+        ),
+    ];
+    for (line, (size, words)) in lines.iter().enumerate() {
+        let y = 20 + 18 * line;
+        let _ = writeln!(text, "<text x=\"4\" y=\"{y}\" font-size=\"{size}\">{}</text>", escaped(words));
+    }
     for model in 0..outcome.models.len() {
-        let _ = writeln!(text, "<g transform=\"translate(0 {:.0})\">", 30.0 + HEIGHT * model as f64);
+        let _ = writeln!(text, "<g transform=\"translate(0 {:.0})\">", HEAD + HEIGHT * model as f64);
         panel(&mut text, outcome, model);
         text.push_str("</g>\n");
     }
