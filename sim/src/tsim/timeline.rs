@@ -5,7 +5,7 @@ use std::io;
 
 use tandem_isa::{HwConfig, Queue};
 
-use super::activity::{Activity, UnitCycles, UnitState};
+use super::{Activity, UnitCycles, UnitState};
 use super::collect::Fetched;
 use super::diagnose::token_queue;
 use super::sys::RawEvent;
