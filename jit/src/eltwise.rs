@@ -47,7 +47,7 @@ pub(crate) fn emit(
     for Range { start: begin, end } in runs(total, cells) {
         let context = e.tiles() % contexts;
         let run = Run { g: &g, cells: end - begin, inp: context * inp_cap, acc: param_count + context * acc_cap };
-        let count = (regions * run.cells * g.inp_per_cell) as usize;
+        let count = regions * run.cells * g.inp_per_cell;
         let operands = Operands { inp: run.inp..run.inp + count, wgt: 0..0 };
         let bytes = |at: u32| {
             let cell = (g.batch * g.cell) as u64;

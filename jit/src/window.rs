@@ -393,7 +393,7 @@ impl Schedule<'_> {
         let first = group * g.blocks(image.c);
         let byte = |cell: usize, row: usize| u64::from(at) + ((first + cell) * image.h + row) as u64 * row_bytes;
         if rows.len() == image.h {
-            return vec![byte(cells.start, 0)..byte(cells.end, 0)];
+            return std::iter::once(byte(cells.start, 0)..byte(cells.end, 0)).collect();
         }
         cells.clone().map(|cell| byte(cell, rows.start)..byte(cell, rows.end)).collect()
     }

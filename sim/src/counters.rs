@@ -45,7 +45,7 @@ pub struct SimCounters {
     pub alu_ops: u64,
     /// Lane operations of REQUANT.
     pub requant_ops: u64,
-    /// An estimate of the cycles from launch to done; see [`crate::Timing`].
+    /// The cycles from launch to done that hardware is predicted to take; see [`tandem_isa::timing`].
     pub cycles_estimate: u64,
 }
 

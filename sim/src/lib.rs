@@ -12,7 +12,7 @@
 //! | GEMM | `gemm.rs` over `sums.rs`, and `simd.rs` for x86-64 |
 //! | ALU, REQUANT, LANE | `lanes.rs` over `tandem_isa::semantics` |
 //! | races, stale reads | `check.rs` |
-//! | cycles (an estimate) | `timing.rs` |
+//! | cycles, predicted by `tandem_isa::timing` | `timing.rs` |
 //! | a chip of SDRAM that checks its use | `sdram.rs` |
 //! | whole boards behind their serial line | `board/` |
 //!
@@ -51,4 +51,3 @@ pub use error::{Blocked, Cause, Fault, Place, SimError, Unfetched};
 pub use gemm::Kernel;
 pub use machine::{Bases, Launch, Machine, Options, Step};
 pub use scratch::Scratchpads;
-pub use timing::Timing;

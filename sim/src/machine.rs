@@ -1,5 +1,6 @@
 //! The machine: three in-order queues, tokens between them, and one instruction at a time in an order that a seed chooses.
 
+use tandem_isa::timing::{Setup, predict_stream};
 use tandem_isa::{Compat, Event, HwConfig, Insn, MemoryType, Reg, Trace, Upstream, encode_all};
 
 use crate::check::{Checker, Checks, Here};
@@ -11,7 +12,7 @@ use crate::queue::{FIFOS, Progress, Stream, pops, pushes};
 use crate::random::Random;
 use crate::scratch::Scratchpads;
 use crate::sums::Sums;
-use crate::timing::Timing;
+use crate::timing::Held;
 use crate::transfer::{self, OutOrder, Rows};
 use crate::{Fault, SimCounters, SimError};
 
@@ -29,8 +30,8 @@ pub struct Options {
     pub checks: Checks,
     /// Whether to record events.
     pub trace: bool,
-    /// The constants of the cycle estimate.
-    pub timing: Timing,
+    /// The hardware and the memory whose cycles are predicted.
+    pub setup: Setup,
     /// How GEMM is computed.
     pub kernel: Kernel,
 }
@@ -100,9 +101,11 @@ pub struct Machine {
 /// The stream of the last launch, kept because programs are launched many times.
 #[derive(Default)]
 struct Fetched {
+    addr: u32,
     bytes: Vec<u8>,
     stream: Stream,
-    cycles: u64,
+    /// What it is predicted to take, once it has run: until then nobody knows whether it is legal.
+    cycles: Option<u64>,
 }
 
 impl Default for Options {
@@ -112,7 +115,7 @@ impl Default for Options {
             compat: Compat::default(),
             checks: Checks::default(),
             trace: false,
-            timing: Timing::default(),
+            setup: Setup::default(),
             kernel: Kernel::best(),
         }
     }
@@ -237,8 +240,7 @@ impl Machine {
             // A stream that does not decode must not be taken for the one fetched before.
             self.fetched = Fetched::default();
             let stream = Stream::new(decode(bytes, &self.config)?, &self.config)?;
-            let cycles = self.options.timing.estimate(&stream, &self.config);
-            self.fetched = Fetched { bytes: bytes.to_vec(), stream, cycles };
+            self.fetched = Fetched { addr, bytes: bytes.to_vec(), stream, cycles: None };
         }
         self.counters = SimCounters::default();
         self.trace.events.clear();
@@ -311,7 +313,18 @@ impl Machine {
                 Some(queue) => (queue, 0),
                 None => {
                     self.fetched.stream.end(&self.progress)?;
-                    self.counters.cycles_estimate = self.fetched.cycles;
+                    let fetched = &mut self.fetched;
+                    let predict = || {
+                        let held = Held { dram, bases: self.bases };
+                        predict_stream(
+                            &self.config,
+                            &fetched.stream.insns,
+                            fetched.addr.into(),
+                            &held,
+                            &self.options.setup,
+                        )
+                    };
+                    self.counters.cycles_estimate = *fetched.cycles.get_or_insert_with(|| predict().cycles);
                     return Ok(Step::Finished);
                 }
             },

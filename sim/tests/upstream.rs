@@ -1,7 +1,8 @@
 //! Upstream's 16x16 matrix product, executed from its raw words with its data at its addresses.
 
+use tandem_isa::timing::DramModel;
 use tandem_isa::{Event, HwConfig, HwFacts, Profile, Queue};
-use tandem_sim::{Bases, Checks, Dram, Kernel, Launch, Machine, Options, SimError, Timing};
+use tandem_sim::{Bases, Checks, Dram, Kernel, Launch, Machine, Options, SimError};
 
 const LOAD_UOP: [u64; 2] = [0x0000004000000000, 0x0000000100010001];
 const GEMM_RESET: [u64; 2] = [0x00200008002000a2, 0x0000000000000800];
@@ -93,14 +94,18 @@ fn the_matrix_product_runs_from_raw_words_under_every_seed_and_kernel() {
 }
 
 #[test]
-fn the_cycle_estimate_is_the_sum_worked_out_by_hand() {
+fn the_cycle_estimate_waits_for_the_memory_as_often_as_the_tokens_say() {
     let (mut dram, launch) = memory(&MATMUL);
-    let timing = Timing { dram_latency: 40, fixed: 4 };
-    let mut machine = Machine::new(&config(), Options { timing, ..Options::default() });
-    let counters = machine.run(&mut dram, &launch).unwrap();
-    // Bus of 8 bytes. LOAD UOP 0..41, GEMM reset 41..61, LOAD INP from the token at 61: 101..133, LOAD WGT 173..205,
-    // LOAD UOP 245..246, GEMM 246..266, STORE 306..338, NOPs 205..206 and 338..339, FINISH 339..343.
-    assert_eq!(counters.cycles_estimate, 343);
+    let mut cycles = |latency| {
+        let setup = DramModel { latency, ..DramModel::ideal() }.into();
+        Machine::new(&config(), Options { setup, ..Options::default() })
+            .run(&mut dram, &launch)
+            .unwrap()
+            .cycles_estimate
+    };
+    // One after the other: the instructions, LOAD UOP, LOAD INP behind the reset's token, LOAD WGT, the second LOAD UOP behind
+    // both, and STORE behind GEMM.
+    assert_eq!(cycles(1000) - cycles(900), 6 * 100);
 }
 
 #[test]

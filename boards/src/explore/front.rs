@@ -36,17 +36,17 @@ pub fn front(points: &[Vec<f64>]) -> Vec<usize> {
 pub fn room(points: &[Vec<f64>], members: &[usize]) -> Vec<f64> {
     let mut room = vec![0.0; members.len()];
     let objectives = members.first().map_or(0, |&p| points[p].len());
-    for objective in 0..objectives {
-        let value = |at: usize| points[members[at]][objective];
+    let columns = (0..objectives).map(|objective| members.iter().map(|&p| points[p][objective]).collect::<Vec<f64>>());
+    for values in columns {
         let mut order: Vec<usize> = (0..members.len()).collect();
-        order.sort_by(|&a, &b| value(a).total_cmp(&value(b)));
+        order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
         let (Some(&first), Some(&last)) = (order.first(), order.last()) else { continue };
-        let span = value(last) - value(first);
+        let span = values[last] - values[first];
         room[first] = f64::INFINITY;
         room[last] = f64::INFINITY;
         for three in order.windows(3) {
             if span > 0.0 {
-                room[three[1]] += (value(three[2]) - value(three[0])) / span;
+                room[three[1]] += (values[three[2]] - values[three[0]]) / span;
             }
         }
     }

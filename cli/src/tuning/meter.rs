@@ -112,8 +112,11 @@ impl Hardware {
     }
 }
 
+/// The tensors of a graph's inputs, or of its outputs.
+type Sample = Vec<Tensor>;
+
 /// Samples of random codes, and what the reference makes of them.
-fn samples(graph: &Graph, count: usize) -> Result<(Vec<Vec<Tensor>>, Vec<Vec<Tensor>>)> {
+fn samples(graph: &Graph, count: usize) -> Result<(Vec<Sample>, Vec<Sample>)> {
     let mut random = Random::new(SEED);
     let mut samples = Vec::with_capacity(count);
     for _ in 0..count {

@@ -56,6 +56,8 @@ pub(super) struct Arithmetic {
     turns: u64,
     /// Cycles behind the one in which a micro-op fires until its result is written.
     flight: u64,
+    /// The same of the array.
+    latency: u64,
     /// The first cycle in which no result of the tensor ALU for an accumulator is in flight.
     written: Vec<u64>,
     /// The first cycle in which the array, and the tensor ALU, are empty.
@@ -108,7 +110,7 @@ pub(super) fn overlaps(first: &Insn, second: &Insn) -> bool {
 }
 
 impl Arithmetic {
-    pub fn new(config: &HwConfig) -> Arithmetic {
+    pub fn new(config: &HwConfig, operand_registers: bool) -> Arithmetic {
         let turns = (config.out_elem_bytes() / config.alu_lanes()) as u64;
         // A vector that is worked on in parts is read a cycle later.
         let operand = if turns == 1 { 1 } else { 2 };
@@ -118,6 +120,7 @@ impl Arithmetic {
             log_src: config.log_src_depth(),
             turns,
             flight: operand + ALU_LATENCY + turns - 1,
+            latency: GEMM_LATENCY + u64::from(operand_registers),
             written: vec![0; config.acc_depth()],
             array: 0,
             alu: 0,
@@ -136,7 +139,7 @@ impl Arithmetic {
         let (mut walked, mut hazard) = (start + 1, 0);
         if count > 0 && unit == Unit::Array {
             walked = at_hand + count;
-            self.array = walked + GEMM_LATENCY;
+            self.array = walked + self.latency;
         } else if count > 0 {
             let range = loops.uop_begin as usize..loops.uop_end as usize;
             let uops = std::mem::take(&mut self.uops);

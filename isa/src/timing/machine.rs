@@ -22,7 +22,7 @@ use super::port::Port;
 use super::read::Reads;
 use super::store::{Stored, Writer};
 use super::transfer::Transfer;
-use super::{Constants, DramModel, Prediction};
+use super::{Constants, Launch, Prediction, Span};
 
 /// A cycle that does not come as far as is known.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -40,6 +40,7 @@ pub(super) struct Machine<'a> {
     config: &'a HwConfig,
     insns: &'a [Insn],
     constants: &'a dyn Constants,
+    spans: &'a mut [Span],
     log_bus: u32,
     outstanding_reads: usize,
     /// When each kind of event happens next.
@@ -68,8 +69,8 @@ pub(super) struct Machine<'a> {
 struct UnitAt {
     /// Instructions and when they would be at the head of an empty queue.
     queue: VecDeque<(u32, u64)>,
-    /// The flags of the instruction at hand.
-    running: Option<Dep>,
+    /// The instruction at hand and its flags.
+    running: Option<(u32, Dep)>,
     /// When the last one began, and the first cycle in which another may.
     begun: u64,
     free: u64,
@@ -77,21 +78,16 @@ struct UnitAt {
 }
 
 impl<'a> Machine<'a> {
-    pub fn new(
-        config: &'a HwConfig,
-        depth: usize,
-        insns: &'a [Insn],
-        insn_address: u64,
-        constants: &'a dyn Constants,
-        memory: &DramModel,
-    ) -> Machine<'a> {
-        let memory = memory.clamped();
+    pub fn new(launch: &Launch<'a>, depth: usize, spans: &'a mut [Span]) -> Machine<'a> {
+        let Launch { config, insns, insn_address, constants, setup } = *launch;
+        let memory = setup.memory.clamped();
         let log_bus = config.bus_bytes().trailing_zeros();
         let (room, queue_latency) = if depth <= SHALLOW_QUEUE { (depth, 1) } else { (depth + 1, QUEUE_LATENCY) };
         let mut machine = Machine {
             config,
             insns,
             constants,
+            spans,
             log_bus,
             outstanding_reads: memory.outstanding_reads as usize,
             due: [NEVER; EVENTS],
@@ -106,7 +102,7 @@ impl<'a> Machine<'a> {
             waiting: None,
             port: Port::new(&memory, config),
             writer: Writer::new(memory.latency.into(), memory.outstanding_writes as usize),
-            arithmetic: Arithmetic::new(config),
+            arithmetic: Arithmetic::new(config, setup.operand_registers),
             fired: None,
         };
         machine.reads.asks[0] = machine.fetch.asks();
@@ -114,8 +110,8 @@ impl<'a> Machine<'a> {
         machine
     }
 
-    /// Runs until nothing moves any more.
-    pub fn run(mut self) -> Prediction {
+    /// Runs until nothing moves any more, or beyond the limit.
+    pub fn run(mut self, limit: u64) -> Option<Prediction> {
         loop {
             let mut event = 0;
             for other in 1..EVENTS {
@@ -127,6 +123,9 @@ impl<'a> Machine<'a> {
             if now == NEVER {
                 break;
             }
+            if now > limit {
+                return None;
+            }
             match event {
                 FETCH => self.dispatch(now),
                 GRANT => self.grant(now),
@@ -135,11 +134,12 @@ impl<'a> Machine<'a> {
                 unit => self.begin(unit, now),
             }
         }
-        self.end()
+        Some(self.end()).filter(|prediction| prediction.cycles <= limit)
     }
 
     fn end(mut self) -> Prediction {
-        let complete = self.fetch.next == self.insns.len() && self.units.iter().all(|unit| unit.queue.is_empty());
+        let rests = |unit: &UnitAt| unit.queue.is_empty() && unit.running.is_none();
+        let complete = self.fetch.next == self.insns.len() && self.units.iter().all(rests);
         let last = self.units.iter().map(|unit| unit.free).max().unwrap_or(0).max(self.fetch.dispatched + 1);
         let cycles = last + REST + 1;
         for unit in &mut self.units {
@@ -232,8 +232,11 @@ impl<'a> Machine<'a> {
             at.cycles.add(state, there.saturating_sub(since));
             since = since.max(there);
         }
-        at.running = Some(dep);
+        at.running = Some((index, dep));
         at.begun = now;
+        if let Some(span) = self.spans.get_mut(index as usize) {
+            span.begin = now;
+        }
         if self.blocked == Some(unit) {
             self.blocked = None;
             self.due[FETCH] = self.fetch.due().max(now + 1);
@@ -307,7 +310,10 @@ impl<'a> Machine<'a> {
 
     fn finish(&mut self, unit: usize, now: u64) {
         let at = &mut self.units[unit];
-        let Some(dep) = at.running.take() else { return };
+        let Some((index, dep)) = at.running.take() else { return };
+        if let Some(span) = self.spans.get_mut(index as usize) {
+            span.finish = now;
+        }
         // Whatever it did not wait for.
         let busy = (now + 1).saturating_sub(at.cycles.total());
         at.cycles.add(UnitState::Busy, busy);

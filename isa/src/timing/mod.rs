@@ -44,6 +44,15 @@ pub use memory::DramModel;
 use crate::{HwConfig, INSN_ADDR_ALIGN, Insn, MemoryType, Program, Queue};
 use machine::Machine;
 
+/// What a machine's time depends on beside its configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Setup {
+    /// The memory behind its port.
+    pub memory: DramModel,
+    /// Whether the design is built with registers between block RAM and multipliers, which is a longer pipeline.
+    pub operand_registers: bool,
+}
+
 /// Bytes that a program reads and nobody writes.
 pub trait Constants {
     /// `len` bytes from byte `address` on, as an instruction of a memory type counts it, where they are known.
@@ -70,6 +79,21 @@ pub struct Prediction {
     pub write_words: u64,
 }
 
+/// The first and the last cycle of an instruction, counted from the launch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// It has its tokens and begins.
+    pub begin: u64,
+    /// It finishes and gives tokens; [`u64::MAX`] where it never does.
+    pub finish: u64,
+}
+
+impl From<DramModel> for Setup {
+    fn from(memory: DramModel) -> Setup {
+        Setup { memory, ..Setup::default() }
+    }
+}
+
 impl Prediction {
     /// The cycles of a unit.
     pub fn unit(&self, unit: Queue) -> &UnitCycles {
@@ -86,9 +110,23 @@ impl Prediction {
 ///
 /// # Units
 /// As [`Prediction`] says.
-pub fn predict(program: &Program, memory: &DramModel) -> Prediction {
-    let address = program.dram_bytes().next_multiple_of(INSN_ADDR_ALIGN.into());
-    predict_stream(&program.config, &program.insns, address, program, memory)
+pub fn predict(program: &Program, setup: impl Into<Setup>) -> Prediction {
+    Launch::of(program, setup.into()).run(u64::MAX, &mut []).unwrap_or_default()
+}
+
+/// The same, given up where the program takes more than `limit` cycles: for a search that has found a better one.
+pub fn predict_within(program: &Program, setup: impl Into<Setup>, limit: u64) -> Option<Prediction> {
+    Launch::of(program, setup.into()).run(limit, &mut [])
+}
+
+/// When each instruction of a program begins and finishes, by its index.
+///
+/// # Units
+/// Cycles from the launch.
+pub fn spans(program: &Program, setup: impl Into<Setup>) -> Vec<Span> {
+    let mut spans = vec![Span { begin: u64::MAX, finish: u64::MAX }; program.insns.len()];
+    Launch::of(program, setup.into()).run(u64::MAX, &mut spans);
+    spans
 }
 
 /// Predicts a launch of instructions that stand at byte `insn_address`.
@@ -99,11 +137,32 @@ pub fn predict_stream(
     insns: &[Insn],
     insn_address: u64,
     constants: &dyn Constants,
-    memory: &DramModel,
+    setup: &Setup,
 ) -> Prediction {
-    match config.insn_queue_depth() {
-        None => sequential::run(config, insns, constants, memory),
-        Some(depth) => Machine::new(config, depth, insns, insn_address, constants, memory).run(),
+    Launch { config, insns, insn_address, constants, setup: *setup }.run(u64::MAX, &mut []).unwrap_or_default()
+}
+
+/// What is launched, and on what.
+struct Launch<'a> {
+    config: &'a HwConfig,
+    insns: &'a [Insn],
+    insn_address: u64,
+    constants: &'a dyn Constants,
+    setup: Setup,
+}
+
+impl<'a> Launch<'a> {
+    fn of(program: &'a Program, setup: Setup) -> Launch<'a> {
+        let insn_address = program.dram_bytes().next_multiple_of(INSN_ADDR_ALIGN.into());
+        Launch { config: &program.config, insns: &program.insns, insn_address, constants: program, setup }
+    }
+
+    /// Predicts it, and fills in the spans that there is room for. None beyond the limit.
+    fn run(&self, limit: u64, spans: &mut [Span]) -> Option<Prediction> {
+        match self.config.insn_queue_depth() {
+            None => sequential::run(self, limit, spans),
+            Some(depth) => Machine::new(self, depth, spans).run(limit),
+        }
     }
 }
 
@@ -115,3 +174,6 @@ impl Constants for Program {
         section.data.get(begin..begin + len)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{HwConfig, Insn, MemoryType};
+use crate::{HwConfig, Insn, MemoryType, Requant};
 
 use super::activity::{UnitCycles, UnitState};
 use super::arithmetic::Loops;
@@ -12,31 +12,34 @@ use super::hardware::{
 };
 use super::machine::{pops, pushes, unit_of};
 use super::transfer::Transfer;
-use super::{Constants, DramModel, Prediction, serial};
+use super::{Constants, Launch, Prediction, Span, serial};
 
 /// Bytes of the words in which this machine moves everything.
 const WORD_BYTES: u64 = 4;
 
-/// Runs the instructions.
-pub(super) fn run(config: &HwConfig, insns: &[Insn], constants: &dyn Constants, memory: &DramModel) -> Prediction {
-    let latency = u64::from(memory.clamped().latency);
+/// Runs the instructions, and fills in the spans that there is room for. None beyond the limit.
+pub(super) fn run(launch: &Launch<'_>, limit: u64, spans: &mut [Span]) -> Option<Prediction> {
+    let Launch { config, insns, constants, setup, .. } = *launch;
+    let deep = u64::from(setup.operand_registers);
     let mut machine = Sequential {
         config,
         constants,
-        latency,
+        deep,
+        latency: u64::from(setup.memory.clamped().latency),
         uops: vec![0; config.uop_depth()],
         parameters: vec![None; config.acc_depth()],
-        passes: 0,
+        waits: 0,
         known: HashMap::new(),
         words: [0; 2],
     };
+    let (read_word, write_word) = (machine.read_word(), machine.latency);
     let (mut units, mut tokens) = ([UnitCycles::default(); 3], [0u32; 4]);
     // The fetch of the first instruction begins in the cycle behind the launch.
     let mut now = 1;
     let mut complete = !insns.is_empty();
-    for insn in insns {
+    for (index, insn) in insns.iter().enumerate() {
         let unit = unit_of(insn);
-        now += SEQUENTIAL_WORDS * (latency + SEQUENTIAL_READ) + SEQUENTIAL_ISSUE;
+        now += SEQUENTIAL_WORDS * read_word + SEQUENTIAL_ISSUE;
         machine.words[0] += SEQUENTIAL_WORDS;
         for fifo in pops(unit, insn.dep()).into_iter().flatten() {
             match tokens[fifo].checked_sub(1) {
@@ -55,13 +58,19 @@ pub(super) fn run(config: &HwConfig, insns: &[Insn], constants: &dyn Constants, 
             complete = false;
             break;
         };
-        let read = (machine.words[0] - before[0]) * (latency + 1);
-        let written = (machine.words[1] - before[1]) * latency;
+        let read = (machine.words[0] - before[0]) * (read_word - 1);
+        let written = (machine.words[1] - before[1]) * write_word;
         units[unit].add(UnitState::ReadData, read);
         units[unit].add(UnitState::WriteChannel, written);
         // The cycle in which it begins is its own too.
         units[unit].add(UnitState::Busy, (1 + cycles).saturating_sub(read + written));
+        if let Some(span) = spans.get_mut(index) {
+            *span = Span { begin: now - 1, finish: now + cycles - 1 };
+        }
         now += cycles;
+        if now > limit {
+            return None;
+        }
     }
     let cycles = now + REST + 1;
     for unit in &mut units {
@@ -69,18 +78,21 @@ pub(super) fn run(config: &HwConfig, insns: &[Insn], constants: &dyn Constants, 
         unit.add(UnitState::Idle, rest);
     }
     let [read, written] = machine.words;
-    Prediction { cycles, units, complete, read_bursts: read, read_words: read, write_words: written }
+    let prediction = Prediction { cycles, units, complete, read_bursts: read, read_words: read, write_words: written };
+    (cycles <= limit).then_some(prediction)
 }
 
 struct Sequential<'a> {
     config: &'a HwConfig,
     constants: &'a dyn Constants,
+    /// 1 where the design has registers for operands.
+    deep: u64,
     latency: u64,
     uops: Vec<u32>,
     /// Where in DRAM the content of each accumulator comes from, as far as it is constant.
     parameters: Vec<Option<u64>>,
-    /// Passes of LANE with `max` that are still to be waited for.
-    passes: u64,
+    /// Cycles by which LANE with `max` begins late, because of the one before.
+    waits: u64,
     /// Steps of a vector by the address of its shifts.
     known: HashMap<(u64, u32), u64>,
     /// Words read and written.
@@ -110,7 +122,7 @@ impl Sequential<'_> {
         let padded = rows * columns * words - moved;
         self.words[usize::from(stores)] += moved;
         let put = if narrow { 4 } else { 1 };
-        let word = self.latency + if stores { SEQUENTIAL_WRITE } else { SEQUENTIAL_READ + 1 };
+        let word = if stores { self.latency + SEQUENTIAL_WRITE } else { self.read_word() + 1 };
         // Three parts of the rows, and of the columns of each; a cycle for every row and every element.
         let walk = (rows + 3) + rows * (columns + 3);
         Some(1 + walk + moved * (word + put) + padded * (1 + put) + 1)
@@ -147,16 +159,19 @@ impl Sequential<'_> {
         }
         let lanes = self.config.out_elem_bytes() as u64;
         let first = SEQUENCER;
+        let array = SEQUENTIAL_GEMM + 2 * self.deep + 2;
+        // A step takes two cycles where operands have registers.
+        let step = 1 + self.deep;
         match insn {
             Insn::Lane(lane) if lane.max && !lane.overwrite => {
                 // Each is compared and then written, so many cycles apart, and as many before the next one.
-                let waited = self.passes;
-                self.passes = SEQUENTIAL_PASSES - 1;
-                first + waited + 2 * SEQUENTIAL_PASSES * (count - 1) + SEQUENTIAL_PASSES + SEQUENTIAL_GEMM + 2
+                let apart = SEQUENTIAL_PASSES * step;
+                let waited = std::mem::replace(&mut self.waits, apart - 1);
+                first + waited + 2 * apart * (count - 1) + apart + array
             }
             Insn::Alu(alu) => {
                 let operand = if alu.use_imm { alu.imm.into() } else { 0 };
-                first + count * serial::alu(alu, operand, lanes) + 1
+                first + step * count * serial::alu(alu, operand, lanes) + 1
             }
             Insn::Requant(requant) => {
                 let range = loops.uop_begin as usize..loops.uop_end as usize;
@@ -177,14 +192,19 @@ impl Sequential<'_> {
                         }
                     }
                 }
-                first + steps + serial::taken(requant, lanes * count) + 1
+                first + step * (steps + serial::taken(requant, lanes * count)) + 1
             }
-            _ => first + count - 1 + SEQUENTIAL_GEMM + 2,
+            _ => first + count - 1 + array,
         }
     }
 
+    /// Cycles from asking for a word to asking for the next one.
+    fn read_word(&self) -> u64 {
+        self.latency + SEQUENTIAL_READ + self.deep
+    }
+
     /// Steps of a vector whose parameters begin at an accumulator.
-    fn vector(&mut self, insn: &crate::Requant, parameters: u32, lanes: u64) -> u64 {
+    fn vector(&mut self, insn: &Requant, parameters: u32, lanes: u64) -> u64 {
         let place = |number: u32| self.parameters.get((parameters + number) as usize).copied().flatten();
         let [Some(shift_at), Some(post_at)] = [place(2), place(PARAMETERS as u32 - 1)] else {
             return lanes * serial::requant(insn, 0, 0);

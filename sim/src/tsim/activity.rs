@@ -3,33 +3,9 @@
 use std::ops::{Add, AddAssign};
 
 use tandem_isa::Queue;
+use tandem_isa::timing::UnitCycles;
 
 use super::sys::RawView;
-
-/// What a unit does in a cycle; the discriminants are those of the hardware's probes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum UnitState {
-    /// It has no instruction.
-    Idle = 0,
-    /// It works.
-    Busy = 1,
-    /// It waits for a token from the unit before it.
-    TokenFromPrev = 2,
-    /// It waits for a token from the unit behind it.
-    TokenFromNext = 3,
-    /// It waits for data that it has asked memory for.
-    ReadData = 4,
-    /// It waits for the write channel or for a write's response.
-    WriteChannel = 5,
-    /// It waits for its own pipeline: an element that it needs is being computed.
-    Hazard = 6,
-    /// It waits for room in a queue behind it.
-    QueueRoom = 7,
-}
-
-/// The cycles of one unit by state; they add up to the cycles of the launch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct UnitCycles(pub [u64; 8]);
 
 /// How full a queue was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -66,50 +42,6 @@ pub struct Activity {
     pub write_bursts: u64,
 }
 
-impl UnitState {
-    /// Every state, by its number.
-    pub const ALL: [UnitState; 8] = [
-        UnitState::Idle,
-        UnitState::Busy,
-        UnitState::TokenFromPrev,
-        UnitState::TokenFromNext,
-        UnitState::ReadData,
-        UnitState::WriteChannel,
-        UnitState::Hazard,
-        UnitState::QueueRoom,
-    ];
-
-    /// The word used in tables and in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            UnitState::Idle => "idle",
-            UnitState::Busy => "busy",
-            UnitState::TokenFromPrev => "token_from_prev",
-            UnitState::TokenFromNext => "token_from_next",
-            UnitState::ReadData => "read_data",
-            UnitState::WriteChannel => "write_channel",
-            UnitState::Hazard => "hazard",
-            UnitState::QueueRoom => "queue_room",
-        }
-    }
-
-    pub(super) fn of(code: u8) -> UnitState {
-        UnitState::ALL[usize::from(code) % UnitState::ALL.len()]
-    }
-}
-
-impl UnitCycles {
-    /// The cycles in a state.
-    pub fn of(&self, state: UnitState) -> u64 {
-        self.0[state as usize]
-    }
-
-    /// All cycles.
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
-}
-
 impl Occupancy {
     /// Entries on average over so many cycles.
     pub fn mean(&self, cycles: u64) -> f64 {
@@ -137,14 +69,6 @@ impl Activity {
             read_bursts: view.read_bursts,
             write_bursts: view.write_bursts,
         }
-    }
-}
-
-impl Add for UnitCycles {
-    type Output = UnitCycles;
-
-    fn add(self, other: UnitCycles) -> UnitCycles {
-        UnitCycles(std::array::from_fn(|i| self.0[i] + other.0[i]))
     }
 }
 

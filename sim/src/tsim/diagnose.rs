@@ -2,7 +2,7 @@
 
 use tandem_isa::{HwConfig, Insn, Queue};
 
-use super::activity::UnitState;
+use super::UnitState;
 use super::collect::Fetched;
 use super::error::Waits;
 use super::sys::RawView;

@@ -10,7 +10,7 @@
 //! | translating, compiling, the cache | `model.rs`, `compile.rs` |
 //! | clock, waves and stops of any design | `design.h` |
 //! | AXI memory, AXI register access, protocol checks | `harness.cpp`, and its Rust side `sys.rs` |
-//! | timing of the memory | `memory.rs` |
+//! | timing of the memory | [`DramModel`], which predictions of `isa` go by too |
 //! | the bus | `bus.rs`, over the device in `device.rs` |
 //! | events of the units as a [`tandem_isa::Trace`] | `collect.rs` |
 //! | where cycles went | `activity.rs`, `timeline.rs` |
@@ -26,17 +26,16 @@ pub(crate) mod compile;
 mod device;
 mod diagnose;
 mod error;
-mod memory;
 pub(crate) mod model;
 pub(crate) mod sys;
 mod timeline;
 mod tools;
 pub(crate) mod waves;
 
-pub use activity::{Activity, Occupancy, UnitCycles, UnitState};
+pub use activity::{Activity, Occupancy};
 pub use bus::{TsimBus, TsimMonitor, TsimOptions};
 pub use error::{Hung, TsimError, Waits};
-pub use memory::DramModel;
 pub use model::{BuildStep, Model, Variant, digest};
+pub use tandem_isa::timing::{DramModel, UnitCycles, UnitState};
 pub use timeline::Timeline;
 pub use tools::Tools;

@@ -6,10 +6,10 @@ use std::io;
 
 use tandem_isa::{HwConfig, Queue};
 
-use super::activity::{Activity, UnitCycles, UnitState};
 use super::collect::Fetched;
 use super::diagnose::token_queue;
 use super::sys::RawEvent;
+use super::{Activity, UnitCycles, UnitState};
 
 /// A stall inside an instruction is drawn from so many cycles on; shorter ones are in the numbers of the slice alone.
 const DRAWN: u64 = 16;

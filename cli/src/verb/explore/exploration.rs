@@ -188,8 +188,7 @@ impl<'a> Exploration<'a> {
     pub fn place(&mut self, count: usize, seed: u64) -> Result<()> {
         let bar = bar(count, "placing");
         for _ in 0..count {
-            loop {
-                let Some(at) = self.ranked().into_iter().find(|&at| self.points[at].placed.is_none()) else { break };
+            while let Some(at) = self.ranked().into_iter().find(|&at| self.points[at].placed.is_none()) {
                 let name = named(&self.points[at].config);
                 bar.set_message(name.clone());
                 let mut progress = |progress: Progress| tell(&bar, &name, &progress);

@@ -15,7 +15,8 @@ const BOTTOM: f64 = 270.0;
 
 /// The picture: designs as discs, as large as their share of block RAMs, the front joined by a line, and a ring around those placed.
 pub fn svg(outcome: &Outcome) -> String {
-    let label = format!("{} designs of {}: time of an inference over look-up tables", outcome.designs.len(), outcome.board);
+    let label =
+        format!("{} designs of {}: time of an inference over look-up tables", outcome.designs.len(), outcome.board);
     let height = HEAD + 10.0 + HEIGHT * outcome.models.len() as f64;
     let mut text = svg::begin(WIDTH, height, &label);
     text.push_str("<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n");

@@ -8,7 +8,7 @@ use crate::simulation::memory_name;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use tandem_graph::{Graph, NodeId};
-use tandem_isa::timing::{self, predict};
+use tandem_isa::timing::predict;
 use tandem_isa::{HwConfig, Program};
 use tandem_jit::tune::{Oracle, Record, Task, VERSION, Workload};
 use tandem_jit::{Options, Tile, compile_with};
@@ -17,13 +17,7 @@ use tandem_sim::tsim::DramModel;
 
 /// Cycles of a launch of a program, predicted.
 pub fn cycles(program: &Program, dram: &DramModel) -> u64 {
-    let memory = timing::DramModel {
-        latency: dram.latency,
-        bits_per_cycle: dram.bits_per_cycle,
-        outstanding_reads: dram.outstanding_reads,
-        outstanding_writes: dram.outstanding_writes,
-    };
-    predict(program, &memory).cycles
+    predict(program, *dram).cycles
 }
 
 /// The best of so many schedules of every layer on a machine, the compiler's own among them; a layer of equal geometry comes once.
