@@ -258,7 +258,8 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     m.output("param_index", param_index);
     m.output("param_capture", capture);
     m.output("param_which", which);
-    let walking = active | valid_1 | valid_2 | valid_3;
+    // The parts of a vector are read with the fields at the inputs.
+    let walking = (active | valid_1 | valid_2 | valid_3 | paced).named("at_the_loops");
     m.output("late_dst", flight.late.bits(0, log_acc));
     m.output("late_clear", flight.late.bit(log_acc));
     m.output("walking", walking);

@@ -107,27 +107,29 @@ pub fn supports(graph: &Graph, node: &Node, config: &HwConfig) -> Result<(), Str
     }
 }
 
-/// How layers find their inputs: the inputs of the segment that a single layer reads and that it would rather have in blocks,
-/// and rows that are left out. The layers are changed so.
-fn arrange_inputs(graph: &Graph, layers: &mut [Layer], config: &HwConfig) -> BTreeMap<ValueId, Fold> {
+/// The layers that the nodes of a graph become, or why a node becomes none; and the inputs of the graph that a single layer reads
+/// and would rather have in blocks.
+pub(crate) fn layers(graph: &Graph, config: &HwConfig) -> (Vec<Result<Layer, String>>, BTreeMap<ValueId, Fold>) {
+    let lowered = |node| supports(graph, node, config).and_then(|()| lower::lower(graph, node));
+    let mut layers: Vec<Result<Layer, String>> = graph.nodes.iter().map(lowered).collect();
     let geometry = Geometry::new(config);
     let mut folds = BTreeMap::new();
     for &input in &graph.inputs {
         let mut readers = (0..layers.len()).filter(|&at| graph.nodes[at].inputs.contains(&input));
         if let (Some(reader), None) = (readers.next(), readers.next())
             && !graph.outputs.contains(&input)
-            && let Layer::Window(window) = &mut layers[reader]
+            && let Ok(Layer::Window(window)) = &mut layers[reader]
             && let Some(fold) = fold::fold(window, &geometry, config.bus_bytes())
         {
             folds.insert(input, fold);
         }
     }
-    for layer in layers {
+    for layer in layers.iter_mut().flatten() {
         if let Layer::Window(window) = layer {
             window.skip_rows();
         }
     }
-    folds
+    (layers, folds)
 }
 
 /// How a segment is scheduled; the default leaves every choice to an estimate.
@@ -137,24 +139,6 @@ pub struct Options {
     pub tiles: BTreeMap<String, Tile>,
     /// Whether loads, computation and stores follow one another instead of overlapping: what latency hiding is compared with.
     pub serial: bool,
-}
-
-/// Every tile that `node` of `graph` can be cut into on a machine; none for a node that is no window layer.
-///
-/// # Errors
-/// The reason why the node does not run there, as [`supports`] tells it.
-pub fn tiles(graph: &Graph, node: &Node, config: &HwConfig) -> Result<Vec<Tile>, String> {
-    supports(graph, node, config)?;
-    let at = graph.nodes.iter().position(|other| other.name == node.name);
-    let mut layers = Vec::new();
-    for node in &graph.nodes {
-        layers.push(lower::lower(graph, node).unwrap_or(Layer::Alias));
-    }
-    arrange_inputs(graph, &mut layers, config);
-    Ok(match at.map(|at| &layers[at]) {
-        Some(Layer::Window(layer)) => tile::space(config, &window::demand(layer)),
-        _ => Vec::new(),
-    })
 }
 
 /// Compiles a segment with the default schedule.
@@ -171,17 +155,14 @@ pub fn compile(graph: &Graph, config: &HwConfig) -> Result<Compiled, JitError> {
 /// [`JitError::Unsupported`] for a node that [`supports`] refuses, [`JitError::Exhausted`] for a segment beyond the address
 /// space, [`JitError::Invalid`] for a tile that does not fit the scratchpads or the layer.
 pub fn compile_with(graph: &Graph, config: &HwConfig, options: &Options) -> Result<Compiled, JitError> {
+    let (layers, folds) = layers(graph, config);
     let unsupported =
         |node: &Node, reason: String| JitError::Unsupported { node: node.name.clone(), op: node.op.name(), reason };
-    let mut layers = Vec::with_capacity(graph.nodes.len());
-    for node in &graph.nodes {
-        supports(graph, node, config).map_err(|reason| unsupported(node, reason))?;
-        layers.push(lower::lower(graph, node).map_err(|reason| unsupported(node, reason))?);
-    }
+    let layers = graph.nodes.iter().zip(layers).map(|(node, layer)| layer.map_err(|reason| unsupported(node, reason)));
+    let layers = layers.collect::<Result<Vec<Layer>, JitError>>()?;
     let geometry = Geometry::new(config);
     let rows = graph.inputs.first().and_then(|&v| layout::dims(&graph.ty(v).shape)).map_or(1, |d| d.n);
     let samples = if rows == 1 { config.batch() } else { 1 };
-    let folds = arrange_inputs(graph, &mut layers, config);
     let places = memory::plan(graph, &geometry, &folds, emit::section_align(config))?;
     let mut emitter = Emitter::new(config, places.sections.clone(), options.serial);
     for (index, (node, layer)) in graph.nodes.iter().zip(layers).enumerate() {

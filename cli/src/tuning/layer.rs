@@ -52,8 +52,7 @@ impl WorkloadKind {
 pub fn of_workload(kind: WorkloadKind, config: &HwConfig, names: &[String]) -> Result<Vec<Layer>> {
     let layers = kind.layers().iter().map(|layer| {
         let graph = layer.graph(SEED);
-        let node = graph.nodes.first().context("a layer without a node")?;
-        let task = Task::new(&graph, node, config).map_err(|e| anyhow!("{}: {e}", layer.name))?;
+        let task = Task::new(&graph, config).map_err(|e| anyhow!("{}: {e}", layer.name))?;
         let task = task.with_context(|| format!("{}: it has no tiles to choose", layer.name))?;
         Ok(Layer { name: layer.name.to_owned(), count: layer.count, graph, task })
     });
@@ -71,7 +70,7 @@ pub fn of_model(options: &ModelOptions, config: &HwConfig, names: &[String]) -> 
     for (n, node) in graph.nodes.iter().enumerate() {
         let one = extract(&graph, &alone(&graph, NodeId(n)));
         // What the accelerator does not run has no schedule.
-        let Some(Ok(Some(task))) = one.nodes.first().map(|node| Task::new(&one, node, config)) else { continue };
+        let Ok(Some(task)) = Task::new(&one, config) else { continue };
         match known.get(task.workload()) {
             Some(&at) => layers[at].count += 1,
             None => {

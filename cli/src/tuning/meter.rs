@@ -43,7 +43,7 @@ impl Meter {
     pub fn open(subject: &Subject) -> Result<Meter> {
         let Parsed { graph, config, dram, oracle } = subject.parse()?;
         let [node] = &graph.nodes[..] else { bail!("a layer to measure has {} nodes", graph.nodes.len()) };
-        let workload = Workload::of(&graph, node).map_err(|e| anyhow!("node '{}': {e}", node.name))?;
+        let workload = Workload::of(&graph, &config).remove(0).map_err(|e| anyhow!("node '{}': {e}", node.name))?;
         let workload = workload.with_context(|| format!("node '{}' has no tiles to choose", node.name))?;
         let hardware = match oracle {
             Oracle::Analytic => None,

@@ -38,7 +38,7 @@ pub(super) enum Unit {
 /// When the micro-ops of an instruction go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fired {
-    /// The cycle behind the one in which the last one fires.
+    /// The first cycle in which the sequencer has fired the last one and its operands are read.
     pub walked: u64,
     /// The first cycle in which every pipeline is empty.
     pub drained: u64,
@@ -144,8 +144,10 @@ impl Arithmetic {
             let range = loops.uop_begin as usize..loops.uop_end as usize;
             let uops = std::mem::take(&mut self.uops);
             if let Some(list) = uops.get(range) {
-                (walked, hazard) = self.one_by_one(unit, loops, list, at_hand, count);
-                self.alu = walked + self.flight;
+                let (behind, waited) = self.one_by_one(unit, loops, list, at_hand, count);
+                // The sequencer holds the fields until the last vector has been read in all its parts.
+                (walked, hazard) = (behind + self.turns - 1, waited);
+                self.alu = behind + self.flight;
             }
             self.uops = uops;
         }

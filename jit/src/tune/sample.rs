@@ -10,7 +10,7 @@ const OTHER: Layer = Layer { name: "other", count: 1, extent: 28, inputs: 32, ou
 
 fn task_of(layer: Layer) -> Task {
     let (graph, config) = (layer.graph(1), HwConfig::preset("vta").unwrap());
-    Task::new(&graph, &graph.nodes[0], &config).unwrap().unwrap()
+    Task::new(&graph, &config).unwrap().unwrap()
 }
 
 /// A layer of more than 5,000 schedules.

@@ -262,7 +262,7 @@ mod tests {
         let small =
             tandem_graph::workload::Layer { extent: 2, inputs: 16, outputs: 16, ..tandem_graph::workload::SMALL[0] };
         let (graph, config) = (small.graph(1), tandem_isa::HwConfig::preset("vta").unwrap());
-        let task = Task::new(&graph, &graph.nodes[0], &config).unwrap().unwrap();
+        let task = Task::new(&graph, &config).unwrap().unwrap();
         let analytic = |tile: &Tile| task.estimate(tile) as f64;
         for strategy in StrategyKind::ALL {
             let settings = Settings { strategy, batch: 7, seed: 1, analytic: &analytic, prior: None };

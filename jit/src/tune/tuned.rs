@@ -4,7 +4,7 @@ use super::{Oracle, Record, Workload};
 use crate::Options;
 use crate::tile::Tile;
 use std::collections::BTreeMap;
-use tandem_graph::Graph;
+use tandem_graph::{Graph, Node};
 use tandem_isa::HwConfig;
 
 /// The best known schedule of each layer on each machine.
@@ -64,11 +64,11 @@ impl Tuned {
 
     /// The schedules of those layers of a segment that are known.
     pub fn options(&self, graph: &Graph, config: &HwConfig) -> Options {
-        let known = |node: &tandem_graph::Node| {
-            let workload = Workload::of(graph, node).ok()??;
-            Some((node.name.clone(), self.best(&workload, config)?.0))
+        let known = |(node, workload): (&Node, Result<Option<Workload>, String>)| {
+            Some((node.name.clone(), self.best(&workload.ok()??, config)?.0))
         };
-        Options { tiles: graph.nodes.iter().filter_map(known).collect(), ..Options::default() }
+        let tiles = graph.nodes.iter().zip(Workload::of(graph, config)).filter_map(known).collect();
+        Options { tiles, ..Options::default() }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use super::Space;
 use crate::layout::{Dims, Geometry};
-use crate::lower::{self, Layer, Slide};
+use crate::lower::{Layer, Slide};
 use crate::tile::{self, Demand, Params, Tile};
 use crate::window;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-use tandem_graph::{Graph, Node};
+use tandem_graph::Graph;
 use tandem_isa::HwConfig;
 
 /// Elements that an activation has at most, and the largest extent of a window.
@@ -31,20 +31,24 @@ pub struct Task {
 }
 
 impl Workload {
-    /// The geometry of a node; `None` for a node that is no window layer.
-    ///
-    /// # Errors
-    /// The reason why the node does not run on the accelerator.
-    pub fn of(graph: &Graph, node: &Node) -> Result<Option<Workload>, String> {
-        Ok(match lower::lower(graph, node)? {
+    /// The geometry of each node of a graph as the compiler schedules it there: `None` for a node that is no window layer, or the
+    /// reason why the node does not run on the accelerator.
+    pub fn of(graph: &Graph, config: &HwConfig) -> Vec<Result<Option<Workload>, String>> {
+        let geometry = |layer: Layer| match layer {
             Layer::Window(layer) => Some(Workload(window::demand(&layer))),
             Layer::Alias | Layer::Eltwise(_) => None,
-        })
+        };
+        crate::layers(graph, config).0.into_iter().map(|layer| layer.map(geometry)).collect()
     }
 
     /// Whether a tile cuts the layer into parts that a machine holds.
     pub fn takes(&self, config: &HwConfig, tile: &Tile) -> bool {
         tile::fits(config, &self.0, tile)
+    }
+
+    /// Every tile that cuts the layer so, with extents that make nearly equal parts.
+    pub fn tiles(&self, config: &HwConfig) -> Vec<Tile> {
+        tile::space(config, &self.0)
     }
 
     /// The tile that the compiler chooses itself.
@@ -59,14 +63,14 @@ impl Workload {
 }
 
 impl Task {
-    /// The schedules of a node on a machine; `None` for a node that is no window layer.
+    /// The schedules of the first node of a graph, which is alone there, on a machine; `None` for a node that is no window layer.
     ///
     /// # Errors
     /// The reason why the node does not run on the accelerator.
-    pub fn new(graph: &Graph, node: &Node, config: &HwConfig) -> Result<Option<Task>, String> {
-        crate::supports(graph, node, config)?;
-        Ok(Workload::of(graph, node)?.map(|workload| {
-            let space = Space::new(tile::space(config, &workload.0));
+    pub fn new(graph: &Graph, config: &HwConfig) -> Result<Option<Task>, String> {
+        let workload = Workload::of(graph, config).into_iter().next().ok_or("there is no node")??;
+        Ok(workload.map(|workload| {
+            let space = Space::new(workload.tiles(config));
             Task { workload, config: config.clone(), space }
         }))
     }
@@ -196,12 +200,12 @@ mod tests {
         let config = HwConfig::preset("vta").unwrap();
         for layer in RESNET18 {
             let graph = layer.graph(1);
-            let workload = Workload::of(&graph, &graph.nodes[0]).unwrap().unwrap();
+            let workload = Workload::of(&graph, &config).remove(0).unwrap().unwrap();
             assert_eq!(workload.to_string().parse(), Ok(workload));
             assert!(workload.takes(&config, &workload.default_tile(&config)));
         }
         let layer = RESNET18[0].graph(2);
-        let text = Workload::of(&layer, &layer.nodes[0]).unwrap().unwrap().to_string();
+        let text = Workload::of(&layer, &config).remove(0).unwrap().unwrap().to_string();
         assert_eq!(
             text,
             "gemm in=1x56x56x64 out=1x56x56x64 kernel=3x3 stride=1x1 dilation=1x1 pad=1x1 passes=1 params=vector"

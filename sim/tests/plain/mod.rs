@@ -19,6 +19,8 @@ pub struct Plain {
     pub acc: Vec<Vec<Vec<i32>>>,
     /// `[element][batch][block_out]`
     pub out: Vec<Vec<Vec<i8>>>,
+    /// Elements whose result only OUT has, since REQUANT cleared the accumulator.
+    cleared: Vec<bool>,
 }
 
 struct Uop {
@@ -39,6 +41,7 @@ impl Plain {
             wgt: vec![vec![vec![0; bi]; bo]; config.wgt_depth()],
             acc: vec![vec![vec![0; bo]; batch]; config.acc_depth()],
             out: vec![vec![vec![0; bo]; batch]; config.acc_depth()],
+            cleared: vec![false; config.acc_depth()],
         }
     }
 
@@ -120,6 +123,7 @@ impl Plain {
                 }
             }
             MemoryType::Acc => {
+                self.cleared[sram] = false;
                 for b in 0..batch {
                     for o in 0..bo {
                         self.acc[sram][b][o] = word(batch * bo * 4, b * bo + o);
@@ -127,6 +131,7 @@ impl Plain {
                 }
             }
             MemoryType::Acc8 => {
+                self.cleared[sram] = false;
                 for b in 0..batch {
                     for o in 0..bo {
                         self.acc[sram][b][o] = i32::from(byte(batch * bo, b * bo + o));
@@ -143,7 +148,7 @@ impl Plain {
         }
         let (batch, bi, bo) = (self.config.batch(), self.config.block_in(), self.config.block_out());
         let value = |element: usize, b: usize, o: usize| match self.compat.store_source {
-            Upstream::Fsim => (self.acc[element][b][o] & 0xff) as u8,
+            Upstream::Fsim if !self.cleared[element] => (self.acc[element][b][o] & 0xff) as u8,
             _ => self.out[element][b][o] as u8,
         };
         for y in 0..i.y_size {
@@ -182,6 +187,7 @@ impl Plain {
     }
 
     fn keep_out(&mut self, element: usize) {
+        self.cleared[element] = false;
         for b in 0..self.config.batch() {
             for o in 0..self.config.block_out() {
                 self.out[element][b][o] = self.acc[element][b][o] as i8;
@@ -215,6 +221,7 @@ impl Plain {
                         Upstream::Chisel => !i.reset,
                         Upstream::Hls => true,
                     };
+                    self.cleared[d] = false;
                     if writes_out {
                         self.keep_out(d);
                     }
@@ -280,13 +287,27 @@ impl Plain {
                     let s = uop.src + (y * i.src_factor_out + x * i.src_factor_in) as usize;
                     for b in 0..self.config.batch() {
                         for o in 0..self.config.block_out() {
-                            let words = [0, 1, 2, 3].map(|k| self.acc[s + k][b][o]);
-                            self.acc[d][b][o] = requant_lane(self.acc[d][b][o], words, i);
+                            let first = if i.from_inp { i.param as usize } else { s };
+                            let words = [0, 1, 2, 3].map(|k| self.acc[first + k][b][o]);
+                            let value = if i.from_inp { i32::from(self.input(s, b, o)) } else { self.acc[d][b][o] };
+                            let result = requant_lane(value, words, i);
+                            self.out[d][b][o] = result as i8;
+                            self.acc[d][b][o] = if i.clear { 0 } else { result };
                         }
                     }
-                    self.keep_out(d);
+                    self.cleared[d] = i.clear;
                 }
             }
+        }
+    }
+
+    /// Lane `l` of input vector `s`.
+    fn input(&self, s: usize, b: usize, l: usize) -> i8 {
+        let (bi, bo) = (self.config.block_in(), self.config.block_out());
+        if bo >= bi {
+            self.inp[s * (bo / bi) + l / bi][b][l % bi]
+        } else {
+            self.inp[s / (bi / bo)][b][s % (bi / bo) * bo + l]
         }
     }
 
@@ -301,18 +322,19 @@ impl Plain {
                     let w = uop.wgt + (y * i.wgt_factor_out + x * i.wgt_factor_in) as usize;
                     for b in 0..self.config.batch() {
                         for l in 0..bo {
-                            let input = if bo >= bi {
-                                self.inp[s * (bo / bi) + l / bi][b][l % bi]
-                            } else {
-                                self.inp[s / (bi / bo)][b][s % (bi / bo) * bo + l]
-                            };
                             let old = i64::from(self.acc[d][b][l]);
-                            let value = if i.max {
-                                i64::from(input)
-                            } else {
+                            let product = |tap: usize| {
+                                // The vectors of a weight element follow one another, the first behind the last.
+                                let w = w / bi * bi + (w + tap) % bi;
                                 let flat = w * bo + l;
                                 let row = flat / bi;
-                                i64::from(input) * i64::from(self.wgt[row / bo][row % bo][flat % bi])
+                                i64::from(self.input(s + tap, b, l))
+                                    * i64::from(self.wgt[row / bo][row % bo][flat % bi])
+                            };
+                            let value = if i.max {
+                                i64::from(self.input(s, b, l))
+                            } else {
+                                (0..=i.more_taps as usize).map(product).sum()
                             };
                             let new = match (i.overwrite, i.max) {
                                 (true, _) => value,

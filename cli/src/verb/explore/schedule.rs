@@ -27,8 +27,8 @@ pub fn schedules(subjects: &[Subject], config: &HwConfig, dram: &DramModel, trie
     }
     let mut layers: BTreeMap<Workload, (&Piece, usize)> = BTreeMap::new();
     for piece in subjects.iter().flat_map(|subject| &subject.pieces) {
-        for (n, node) in piece.graph.nodes.iter().enumerate() {
-            if let Ok(Some(workload)) = Workload::of(&piece.graph, node) {
+        for (n, workload) in Workload::of(&piece.graph, config).into_iter().enumerate() {
+            if let Ok(Some(workload)) = workload {
                 layers.entry(workload).or_insert((piece, n));
             }
         }
@@ -39,8 +39,8 @@ pub fn schedules(subjects: &[Subject], config: &HwConfig, dram: &DramModel, trie
 
 /// The best schedule of a layer; `None` where the machine does not take it.
 fn best(graph: &Graph, n: usize, config: &HwConfig, dram: &DramModel, tries: usize) -> Option<Record> {
-    let task = Task::new(graph, graph.nodes.get(n)?, config).ok()??;
     let solo = extract(graph, &alone(graph, NodeId(n)));
+    let task = Task::new(&solo, config).ok()??;
     let mut tiles: Vec<(u64, Tile)> = task.space().tiles().iter().map(|&tile| (task.estimate(&tile), tile)).collect();
     tiles.sort_unstable();
     tiles.truncate(tries - 1);
