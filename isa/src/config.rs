@@ -425,6 +425,11 @@ impl HwConfig {
         self.profile().has_extension() && self.insn_queue_depth().is_some()
     }
 
+    /// Whether REQUANT has the flag `fuse`.
+    pub fn has_fused_requant(&self) -> bool {
+        self.has_requant_flags() && self.alu_lanes() == self.batch() * self.block_out()
+    }
+
     /// Whether the device counts bytes and micro-ops.
     pub fn has_counters(&self) -> bool {
         self.facts.counters
@@ -490,6 +495,7 @@ impl HwConfig {
             64,
             format!("2 * (ACC {acc} + INP {inp} + WGT {wgt}); make one of these buffers smaller"),
         )?;
+        // That of REQUANT asks for no more: 5 * ACC + 6.
         check("word 1 of ALU", 4 * acc + 20, 64, format!("4 * ACC {acc} + 20; make the ACC buffer smaller"))?;
         check(
             "word 0 of GEMM, ALU and LANE",

@@ -177,7 +177,13 @@ impl Insn {
                 return Err(IsaError::RequantMode { mode: insn.mode });
             }
             Insn::Requant(insn) if (insn.clear || insn.from_inp) && !config.has_requant_flags() => {
-                return Err(IsaError::RequantFlag { flag: if insn.clear { "clear" } else { "from_inp" } });
+                let flag = if insn.clear { "clear" } else { "from_inp" };
+                return Err(IsaError::RequantFlag { flag, reason: "without instruction queues" });
+            }
+            Insn::Requant(insn) if insn.fuse && !config.has_fused_requant() => {
+                let queues = config.insn_queue_depth().is_some();
+                let reason = if queues { "with fewer alu_lanes than lanes" } else { "without instruction queues" };
+                return Err(IsaError::RequantFlag { flag: "fuse", reason });
             }
             Insn::Lane(insn) if insn.more_taps > 0 && (insn.max || config.lane_taps() == 1) => {
                 return Err(IsaError::LaneTaps { more: insn.more_taps, taps: config.lane_taps() });

@@ -111,11 +111,13 @@ pub enum IsaError {
         /// The mode found.
         mode: crate::RequantMode,
     },
-    /// A flag of REQUANT that only machines with instruction queues have (Unsupported).
-    #[error("this machine has no REQUANT with `{flag}`: its configuration says insn_queue_depth = 0")]
+    /// A flag of REQUANT that the configuration does not have (Unsupported).
+    #[error("this machine has no REQUANT with `{flag}`: its configuration is one {reason}")]
     RequantFlag {
         /// The flag found.
         flag: &'static str,
+        /// What it lacks.
+        reason: &'static str,
     },
     /// LANE with more taps than the configuration has, or with taps and a maximum (Unsupported).
     #[error(

@@ -359,6 +359,12 @@ instruction_table! { c;
     /// `from_inp` the values are the bytes of input vector `s`, seen as in LANE, and the parameters those from `param` on. With
     /// `clear` the result goes to OUT alone, and `acc[d] = 0`: the next sum begins there. Machines without instruction queues
     /// have neither.
+    ///
+    /// With `fuse` it does nothing itself, and nothing but `mode`, `saturate` and `param` counts: the next GEMM or LANE is
+    /// fused with it. There, in every turn of the loops, the first micro-op ignores what its accumulator held, and behind the
+    /// last one `acc[d]` is requantised for OUT alone, with the parameters that stood from `param` on before that micro-op ran:
+    /// ACC keeps the sum, and OUT what it had for other accumulators. Only machines have it whose tensor ALU has a lane for
+    /// each lane of a vector. FINISH forgets it.
     Requant = 5, "requant", true {
         low {
             uop_begin: u32 = c.log_uop_depth(), @ 8; "First micro-op."
@@ -375,7 +381,8 @@ instruction_table! { c;
             saturate: bool = 1; "Add the zero point and clamp."
             clear: bool = 1; "Leave zero in the accumulator: STORE sees the result, arithmetic does not."
             from_inp: bool = 1; "Requantise input vectors instead of accumulators."
-            param: u32 = c.log_acc_depth(); "First accumulator of the parameters of `from_inp`; ignored without."
+            param: u32 = c.log_acc_depth(); "First accumulator of the parameters of `from_inp` and `fuse`; ignored without."
+            fuse: bool = 1; "Requantise the sums of the next GEMM or LANE as they end."
         }
     }
 

@@ -284,6 +284,7 @@ fn check_ranges(insn: &Insn, config: &HwConfig, dram_bytes: u64) -> Result<(), S
         }
         Insn::Gemm(i) => check_uops(config, i.uop_begin, i.uop_end),
         Insn::Alu(i) => check_uops(config, i.uop_begin, i.uop_end),
+        Insn::Requant(i) if i.fuse => Ok(()),
         Insn::Requant(i) => check_uops(config, i.uop_begin, i.uop_end),
         Insn::Lane(i) => check_uops(config, i.uop_begin, i.uop_end),
         Insn::Finish(_) => Ok(()),

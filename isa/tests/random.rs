@@ -42,6 +42,11 @@ fn taps_and_flags_are_refused_where_the_machine_has_none() {
     let program = Program { config: wide.clone(), sections: Vec::new(), insns: vec![lane.into(), requant.into()] };
     assert_eq!(parse(&program.to_string()).unwrap().insns, program.insns);
     assert!(refused(requant.into(), &tiny.without_queues()) && !refused(requant.into(), &tiny));
+    let fuse = Insn::from(Requant { fuse: true, param: 5, ..Requant::default() });
+    let narrow = HwConfig::new(HwFacts { alu_lanes: Some(1), ..tiny.facts().clone() }).unwrap();
+    assert!(refused(fuse, &narrow) && refused(fuse, &tiny.without_queues()) && !refused(fuse, &tiny));
+    let program = Program { config: tiny.clone(), sections: Vec::new(), insns: vec![fuse] };
+    assert_eq!(parse(&program.to_string()).unwrap().insns, program.insns);
     assert!(HwConfig::new(HwFacts { lane_taps: 2, ..tiny.facts().clone() }).is_err());
     assert!(HwConfig::new(HwFacts { lane_taps: 4, block_out: 8, ..tiny.facts().clone() }).is_err());
 }

@@ -11,7 +11,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-use tandem_isa::{HwConfig, Insn, MemoryType, semantics};
+use tandem_isa::{HwConfig, Insn, MemoryType, Requant, semantics};
 
 use crate::loops::{Indices, Loops};
 use crate::queue::{Progress, Stream, pops, pushes};
@@ -135,6 +135,7 @@ impl Checker {
         &mut self,
         here: Here,
         insn: &Insn,
+        fuse: Option<&Requant>,
         loops: &Loops,
         outer: Range<u32>,
         uops: &[Indices],
@@ -148,7 +149,10 @@ impl Checker {
         let mut problem = Ok(());
         let parts = (config.block_in() / config.block_out()).max(1);
         let elements = (config.block_out() / config.block_in()).max(1);
+        let mut turn = (0..uops.len()).cycle();
         loops.each(outer, uops, |dst, src, wgt| {
+            let at = turn.next().unwrap_or(0);
+            let (begins, ends) = (fuse.is_some() && at == 0, at + 1 == uops.len());
             if problem.is_err() {
                 return;
             }
@@ -157,7 +161,9 @@ impl Checker {
                     Insn::Gemm(i) if !i.reset => {
                         self.access(here, Memory::Inp, src, false)?;
                         self.access(here, Memory::Wgt, wgt, false)?;
-                        self.access(here, Memory::Acc, dst, false)?;
+                        if !begins {
+                            self.access(here, Memory::Acc, dst, false)?;
+                        }
                     }
                     Insn::Lane(i) => {
                         let first = src / parts * elements;
@@ -167,7 +173,7 @@ impl Checker {
                             let (element, _) = semantics::lane_weight(config, wgt, 0);
                             self.access(here, Memory::Wgt, element, false)?;
                         }
-                        if !i.overwrite {
+                        if !i.overwrite && !begins {
                             self.access(here, Memory::Acc, dst, false)?;
                         }
                     }
@@ -190,6 +196,10 @@ impl Checker {
                         self.access(here, Memory::Acc, dst, false)?;
                     }
                     _ => {}
+                }
+                if let Some(requant) = fuse.filter(|_| ends) {
+                    let param = requant.param as usize;
+                    (param..param + 4).try_for_each(|index| self.access(here, Memory::Acc, index, false))?;
                 }
                 self.access(here, Memory::Acc, dst, true)
             })();

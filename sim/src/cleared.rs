@@ -1,7 +1,8 @@
-//! What REQUANT with `clear` leaves: zero in ACC, and in OUT a result that is not what ACC holds.
+//! What REQUANT with `clear` leaves, zero in ACC and in OUT a result that is not what ACC holds, and REQUANT with `fuse`, which
+//! leaves the sum in ACC.
 //!
-//! OUT is otherwise the low bytes of ACC, so that it need not be kept. Of a cleared accumulator a mark says that STORE takes
-//! what is kept here; whatever writes the accumulator takes the mark away. Most instructions write no marked one, which a look
+//! OUT is otherwise the low bytes of ACC, so that it need not be kept. Of such an accumulator a mark says that STORE takes
+//! what is kept here; whatever else writes the accumulator takes the mark away. Most instructions write no marked one, which a look
 //! at the range of their indices tells.
 
 use std::ops::Range;
@@ -26,6 +27,15 @@ impl Cleared {
     pub fn keep<const L: usize>(&mut self, index: usize, bytes: &[u8; L]) {
         if let (Some(mark), Some(kept)) = (self.marks.get_mut(index), self.bytes.as_chunks_mut().0.get_mut(index)) {
             (*mark, *kept) = (true, *bytes);
+        }
+    }
+
+    /// The same, for any number of lanes.
+    pub fn keep_bytes(&mut self, index: usize, bytes: &[u8]) {
+        let range = index * bytes.len()..(index + 1) * bytes.len();
+        if let (Some(mark), Some(kept)) = (self.marks.get_mut(index), self.bytes.get_mut(range)) {
+            *mark = true;
+            kept.copy_from_slice(bytes);
         }
     }
 

@@ -88,6 +88,19 @@ pub(crate) fn requant(
     kernel.run(OnAcc { function: InRequant { insn, config, inp, cleared }, part, acc, lanes });
 }
 
+/// Requantises what GEMM or LANE has summed, for OUT alone.
+pub(crate) fn requant_sums(
+    kernel: Kernel,
+    insn: &Requant,
+    config: &HwConfig,
+    part: &Part,
+    acc: &mut [i32],
+    cleared: &mut Cleared,
+) {
+    let lanes = config.out_elem_bytes();
+    kernel.run(OnAcc { function: InRequant { insn, config, inp: &[], cleared }, part, acc, lanes });
+}
+
 /// Copies the low byte of every accumulator that an instruction touched into the separate OUT buffer.
 pub(crate) fn copy_out(part: &Part, acc: &[i32], cleared: &Cleared, out: &mut [u8], lanes: usize) {
     part.loops.each(part.outer.clone(), part.uops, |dst, _, _| {
@@ -218,13 +231,14 @@ impl InRequant<'_> {
         // Most instructions take the same parameters many times in a row.
         let (mut params, mut read) = (RequantParams::new(&[[0; L]; 4]), None);
         each!(part, |dst, src| {
-            let first = if insn.from_inp { insn.param as usize } else { src };
+            let first = if insn.from_inp || insn.fuse { insn.param as usize } else { src };
             if read != Some(first) {
                 let Some(words) = acc.get(first..first + 4).and_then(|words| words.first_chunk()) else { return };
                 (params, read) = (RequantParams::new(words), Some(first));
             }
             let Some(acc) = acc.get_mut(dst) else { return };
-            let mut values = if insn.from_inp { input_vector(config, inp, src) } else { *acc };
+            let from_inp = insn.from_inp && !insn.fuse;
+            let mut values = if from_inp { input_vector(config, inp, src) } else { *acc };
             for (lane, value) in values.iter_mut().enumerate() {
                 let biased = semantics::shl(*value, params.pre_shift[lane]).wrapping_add(params.bias[lane]);
                 *value = match mode {
@@ -235,6 +249,11 @@ impl InRequant<'_> {
                         params.narrow(semantics::float_rounding(biased, params.multiplier[lane]), saturate, lane)
                     }
                 };
+            }
+            if insn.fuse {
+                // ACC keeps the sum.
+                cleared.keep(dst, &values.map(|value| semantics::truncate_out(value) as u8));
+                continue;
             }
             if insn.clear {
                 cleared.keep(dst, &values.map(|value| semantics::truncate_out(value) as u8));

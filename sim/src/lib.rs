@@ -11,6 +11,7 @@
 //! | loads and stores | `transfer.rs` |
 //! | GEMM | `gemm.rs` over `sums.rs`, and `simd.rs` for x86-64 |
 //! | ALU, REQUANT, LANE | `lanes.rs` over `tandem_isa::semantics` |
+//! | GEMM and LANE with REQUANT fused to them | `fused.rs` |
 //! | races, stale reads | `check.rs` |
 //! | cycles, predicted by `tandem_isa::timing` | `timing.rs` |
 //! | a chip of SDRAM that checks its use | `sdram.rs` |
@@ -27,6 +28,7 @@ pub mod cosim;
 mod counters;
 mod dram;
 mod error;
+mod fused;
 mod gemm;
 mod lanes;
 mod loops;

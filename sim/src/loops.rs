@@ -67,6 +67,8 @@ impl Loops {
             Insn::Gemm(i) => loops_of!(i, i.wgt_factor_out, i.wgt_factor_in),
             Insn::Lane(i) => loops_of!(i, i.wgt_factor_out, i.wgt_factor_in),
             Insn::Alu(i) => loops_of!(i, 0, 0),
+            // Nothing of it runs by itself.
+            Insn::Requant(i) if i.fuse => Loops::default(),
             Insn::Requant(i) => loops_of!(i, 0, 0),
             Insn::Load(_) | Insn::Store(_) | Insn::Finish(_) | Insn::LoadPad(_) => return None,
         })

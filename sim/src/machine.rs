@@ -1,10 +1,11 @@
 //! The machine: three in-order queues, tokens between them, and one instruction at a time in an order that a seed chooses.
 
 use tandem_isa::timing::{Setup, predict_stream};
-use tandem_isa::{Compat, Event, HwConfig, Insn, MemoryType, Reg, Trace, Upstream, encode_all};
+use tandem_isa::{Compat, Event, HwConfig, Insn, MemoryType, Reg, Requant, Trace, Upstream, encode_all};
 
 use crate::check::{Checker, Checks, Here};
 use crate::dram::Dram;
+use crate::fused::Fused;
 use crate::gemm::{GemmCall, Kernel};
 use crate::lanes::{self, Part};
 use crate::loops::{Axis, Bounds, Indices, Loops, UopLayout};
@@ -92,6 +93,8 @@ pub struct Machine {
     checker: Option<Checker>,
     counters: SimCounters,
     trace: Trace,
+    /// REQUANT that the next GEMM or LANE is fused with.
+    fuse: Option<Requant>,
     /// The micro-ops of the instruction at hand.
     uops: Vec<Indices>,
     /// The lists of the GEMM at hand.
@@ -172,6 +175,7 @@ impl Machine {
             checker: None,
             counters: SimCounters::default(),
             trace: Trace::default(),
+            fuse: None,
             uops: Vec::new(),
             sums: Sums::default(),
         }
@@ -272,6 +276,7 @@ impl Machine {
     pub fn abandon(&mut self) {
         self.running = false;
         self.paused = None;
+        self.fuse = None;
         self.progress = Progress::default();
         self.checker = None;
     }
@@ -397,6 +402,11 @@ impl Machine {
         if let Some(checker) = &mut self.checker {
             checker.end(Here { stream: &self.fetched.stream, queue, insn: at }, insn);
         }
+        match insn {
+            Insn::Requant(i) if i.fuse => self.fuse = Some(*i),
+            Insn::Gemm(_) | Insn::Lane(_) | Insn::Finish(_) => self.fuse = None,
+            _ => {}
+        }
         self.progress.next[queue] += 1;
         self.fetched.stream.fetch(&mut self.progress);
         self.counters.count(insn, &self.config);
@@ -470,26 +480,41 @@ impl Machine {
         if loops.executions() == 0 {
             return Ok(None);
         }
+        let fuse = self.fuse.filter(|_| matches!(insn, Insn::Gemm(_) | Insn::Lane(_)));
         if first == 0 {
-            params_in_acc(insn, &self.config).map_err(|fault| SimError::Fault { at: here.stream.place(at), fault })?;
-            self.pads.cleared.release_targets(&loops, &self.uops);
+            let parameters = fuse.map_or(*insn, Insn::Requant);
+            let checked = params_in_acc(&parameters, &self.config);
+            checked.map_err(|fault| SimError::Fault { at: here.stream.place(at), fault })?;
+            if fuse.is_none() {
+                self.pads.cleared.release_targets(&loops, &self.uops);
+            }
         }
         let turns = u32::try_from(SLICE / loops.per_outer()).unwrap_or(u32::MAX).max(1);
         let end = first.saturating_add(turns).min(loops.outer.count);
         if let Some(checker) = &mut self.checker {
-            checker.arithmetic(here, insn, &loops, first..end, &self.uops, &self.config)?;
+            checker.arithmetic(here, insn, fuse.as_ref(), &loops, first..end, &self.uops, &self.config)?;
         }
         let part = Part { loops: &loops, outer: first..end, uops: &self.uops };
         let (lanes, kernel) = (self.config.out_elem_bytes(), self.options.kernel);
         let Scratchpads { inp, wgt, acc, packed, out, cleared, .. } = &mut self.pads;
+        let sums = &mut self.sums;
         let writes_out = match insn {
+            _ if let Some(requant) = &fuse => {
+                let config = &self.config;
+                Fused { insn, requant, config, kernel, inp, wgt, packed, acc, cleared, sums }.run(&part);
+                // The last micro-op of each turn.
+                let last = &self.uops[self.uops.len() - 1..];
+                if let Some(out) = out {
+                    lanes::copy_out(&Part { uops: last, ..part.clone() }, acc, cleared, out, lanes);
+                }
+                false
+            }
             Insn::Gemm(i) => {
                 if i.reset {
                     lanes::clear(kernel, &part, acc, lanes);
                 } else {
                     let outer = Axis { count: end - first, ..loops.outer };
                     let (uops, batch, inner) = (&self.uops[..], self.config.batch(), loops.inner);
-                    let sums = &mut self.sums;
                     GemmCall { uops, first, outer, inner, batch, packed, acc, sums }.run(kernel);
                 }
                 self.options.compat.gemm_writes_out(i.reset).unwrap_or(false)
@@ -533,11 +558,11 @@ fn decode(bytes: &[u8], config: &HwConfig) -> Result<Vec<Insn>, SimError> {
         .collect()
 }
 
-/// Whether the parameters of REQUANT `from_inp` lie in ACC.
+/// Whether the parameters of REQUANT `from_inp` and `fuse` lie in ACC.
 fn params_in_acc(insn: &Insn, config: &HwConfig) -> Result<(), Fault> {
     let depth = config.acc_depth() as u64;
     match insn {
-        Insn::Requant(i) if i.from_inp && u64::from(i.param) + 3 >= depth => {
+        Insn::Requant(i) if (i.from_inp || i.fuse) && u64::from(i.param) + 3 >= depth => {
             Err(Fault::Sram { memory: "ACC", unit: "element", index: u64::from(i.param) + 3, depth })
         }
         _ => Ok(()),

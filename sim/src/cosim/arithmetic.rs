@@ -67,14 +67,44 @@ impl Maker<'_> {
     /// room for what was drawn.
     pub fn arithmetic(&mut self, view: &View) -> Vec<Insn> {
         let kinds = if self.config.profile().has_extension() { 13 } else { 6 };
-        match self.random.below(kinds) {
+        let mut insns = match self.random.below(kinds) {
             0..=2 => self.alu(view),
             3..=5 => self.gemm(view),
             6 if self.config.has_requant_flags() => self.requant_inputs(view),
             6..=9 => self.requant(view),
             _ => self.lane(view),
         }
-        .unwrap_or_default()
+        .unwrap_or_default();
+        if self.config.has_fused_requant() && self.random.once_in(3) {
+            let fuse = self.fuse(view);
+            insns.splice(0..0, fuse);
+        }
+        insns
+    }
+
+    /// Several sums in a row that are requantised as they end, by one set of parameters after the other.
+    pub fn fused(&mut self, view: &View) -> Vec<Insn> {
+        let mut insns = Vec::new();
+        for _ in 0..self.random.between(2, 4) {
+            insns.extend(self.fuse(view));
+            let sums = if self.random.flag() { self.gemm(view) } else { self.lane(view) };
+            insns.extend(sums.unwrap_or_default());
+        }
+        insns
+    }
+
+    /// REQUANT for the next GEMM or LANE, with parameters out of a set most of the time.
+    fn fuse(&mut self, view: &View) -> Option<Insn> {
+        let set = self.random.below(self.space.params.len() as u32) as usize;
+        let (base, suited) = *self.space.params.get(set)?;
+        let param = match self.random.below(8) {
+            // Accumulators that the sums may write.
+            0 if view.acc.len > 4 => view.acc.base + self.random.below(view.acc.len - 3),
+            _ => base,
+        };
+        let mode = if self.random.once_in(4) { self.random.pick(RequantMode::ALL) } else { suited };
+        let mode = if self.config.has_requant(mode) { mode } else { RequantMode::default() };
+        Some(Requant { mode, saturate: !self.random.once_in(3), fuse: true, param, ..Requant::default() }.into())
     }
 
     /// Parameters, a requantisation by them, new parameters in the same place, and a requantisation by those.
@@ -165,7 +195,7 @@ impl Maker<'_> {
         let clear = self.config.has_requant_flags() && self.random.once_in(3);
         self.emit(
             [dst, src, self.unused()],
-            |nest| nested!(Requant, nest, mode: mode, saturate: saturate, clear: clear, from_inp: false, param: 0),
+            |nest| nested!(Requant, nest, mode: mode, saturate: saturate, clear: clear, from_inp: false, param: 0, fuse: false),
         )
     }
 
@@ -184,7 +214,7 @@ impl Maker<'_> {
         let src = Index { factor_bits: self.config.log_acc_depth(), ..self.vectors(view) };
         self.emit(
             [self.acc(view.acc), src, self.unused()],
-            |nest| nested!(Requant, nest, mode: mode, saturate: saturate, clear: clear, from_inp: true, param: param),
+            |nest| nested!(Requant, nest, mode: mode, saturate: saturate, clear: clear, from_inp: true, param: param, fuse: false),
         )
     }
 

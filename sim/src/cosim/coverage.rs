@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tandem_isa::{AluOpcode, HwConfig, Insn, MemoryType, Program, RequantMode, Uop};
+use tandem_isa::{AluOpcode, HwConfig, Insn, MemoryType, Program, Requant, RequantMode, Uop};
 
 use super::{Case, Style};
 use crate::loops::{Indices, Loops};
@@ -58,6 +58,10 @@ impl Coverage {
                 expect("arithmetic", "requant clear".to_owned());
                 expect("arithmetic", "requant clear from_inp".to_owned());
                 expect("arithmetic", "requant double saturate from_inp".to_owned());
+            }
+            if config.has_fused_requant() {
+                expect("arithmetic", "gemm fused with requant".to_owned());
+                expect("arithmetic", "lane fused with requant".to_owned());
             }
             if config.lane_taps() > 1 {
                 expect("arithmetic", "lane of several taps".to_owned());
@@ -204,7 +208,11 @@ impl Walk<'_> {
     }
 
     fn arithmetic(&self, coverage: &mut Coverage, insn: &Insn, before: Option<&Insn>) {
+        if let (Some(Insn::Requant(Requant { fuse: true, .. })), Insn::Gemm(_) | Insn::Lane(_)) = (before, insn) {
+            coverage.add("arithmetic", format!("{} fused with requant", insn.mnemonic()), 1);
+        }
         let name = match insn {
+            Insn::Requant(i) if i.fuse => return,
             Insn::Gemm(i) if i.reset => "gemm reset".to_owned(),
             Insn::Gemm(_) => "gemm".to_owned(),
             Insn::Alu(i) => format!("alu {} {}", i.alu_opcode, if i.use_imm { "imm" } else { "acc" }),

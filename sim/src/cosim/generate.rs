@@ -237,6 +237,7 @@ impl Maker<'_> {
                 0 | 1 => vec![self.load(MemoryType::Acc, view.acc, step - contexts)],
                 2 if self.random.flag() => vec![self.nop(Queue::Compute)],
                 3 => self.requants(&view),
+                4 if self.config.has_fused_requant() => self.fused(&view),
                 _ => self.arithmetic(&view),
             };
             tile.compute.extend(next);

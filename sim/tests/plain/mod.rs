@@ -21,6 +21,8 @@ pub struct Plain {
     pub out: Vec<Vec<Vec<i8>>>,
     /// Elements whose result only OUT has, since REQUANT cleared the accumulator.
     cleared: Vec<bool>,
+    /// REQUANT that the next GEMM or LANE is fused with.
+    fuse: Option<Requant>,
 }
 
 struct Uop {
@@ -42,6 +44,7 @@ impl Plain {
             acc: vec![vec![vec![0; bo]; batch]; config.acc_depth()],
             out: vec![vec![vec![0; bo]; batch]; config.acc_depth()],
             cleared: vec![false; config.acc_depth()],
+            fuse: None,
         }
     }
 
@@ -60,9 +63,10 @@ impl Plain {
                 Insn::Store(i) => self.store(i),
                 Insn::Gemm(i) => self.gemm(i),
                 Insn::Alu(i) => self.alu(i),
+                Insn::Requant(i) if i.fuse => self.fuse = Some(*i),
                 Insn::Requant(i) => self.requant(i),
                 Insn::Lane(i) => self.lane(i),
-                Insn::Finish(_) => {}
+                Insn::Finish(_) => self.fuse = None,
             }
         }
     }
@@ -195,7 +199,29 @@ impl Plain {
         }
     }
 
+    /// Before a fused micro-op writes accumulator `d`: OUT keeps what it has. Behind the last one of a turn OUT takes the result.
+    fn keep_old_out(&mut self, d: usize) {
+        if self.compat.store_source == Upstream::Fsim && !self.cleared[d] {
+            self.keep_out(d);
+        }
+        self.cleared[d] = true;
+    }
+
+    fn fused_result(&mut self, fuse: &Requant, params: &[Vec<Vec<i32>>], d: usize) {
+        for b in 0..self.config.batch() {
+            for o in 0..self.config.block_out() {
+                let words = [0, 1, 2, 3].map(|k| params[k][b][o]);
+                self.out[d][b][o] = requant_lane(self.acc[d][b][o], words, fuse) as i8;
+            }
+        }
+    }
+
+    fn params(&self, fuse: &Requant) -> Vec<Vec<Vec<i32>>> {
+        (0..4).map(|k| self.acc[fuse.param as usize + k].clone()).collect()
+    }
+
     fn gemm(&mut self, i: &Gemm) {
+        let fuse = self.fuse.take();
         for y in 0..i.iter_out {
             for x in 0..i.iter_in {
                 for u in i.uop_begin..i.uop_end {
@@ -203,9 +229,14 @@ impl Plain {
                     let d = uop.dst + (y * i.dst_factor_out + x * i.dst_factor_in) as usize;
                     let s = uop.src + (y * i.src_factor_out + x * i.src_factor_in) as usize;
                     let w = uop.wgt + (y * i.wgt_factor_out + x * i.wgt_factor_in) as usize;
+                    let params = fuse.as_ref().map(|fuse| self.params(fuse)).unwrap_or_default();
+                    if fuse.is_some() {
+                        self.keep_old_out(d);
+                    }
                     for b in 0..self.config.batch() {
                         for o in 0..self.config.block_out() {
-                            let mut sum = i64::from(self.acc[d][b][o]);
+                            let first = fuse.is_some() && u == i.uop_begin;
+                            let mut sum = if first { 0 } else { i64::from(self.acc[d][b][o]) };
                             if i.reset {
                                 sum = 0;
                             } else {
@@ -215,6 +246,12 @@ impl Plain {
                             }
                             self.acc[d][b][o] = wrap(sum.into());
                         }
+                    }
+                    if let Some(fuse) = &fuse {
+                        if u + 1 == i.uop_end {
+                            self.fused_result(fuse, &params, d);
+                        }
+                        continue;
                     }
                     let writes_out = match self.compat.store_source {
                         Upstream::Fsim => false,
@@ -312,6 +349,7 @@ impl Plain {
     }
 
     fn lane(&mut self, i: &Lane) {
+        let fuse = self.fuse.take();
         let (bi, bo) = (self.config.block_in(), self.config.block_out());
         for y in 0..i.iter_out {
             for x in 0..i.iter_in {
@@ -320,6 +358,10 @@ impl Plain {
                     let d = uop.dst + (y * i.dst_factor_out + x * i.dst_factor_in) as usize;
                     let s = uop.src + (y * i.src_factor_out + x * i.src_factor_in) as usize;
                     let w = uop.wgt + (y * i.wgt_factor_out + x * i.wgt_factor_in) as usize;
+                    let params = fuse.as_ref().map(|fuse| self.params(fuse)).unwrap_or_default();
+                    if fuse.is_some() {
+                        self.keep_old_out(d);
+                    }
                     for b in 0..self.config.batch() {
                         for l in 0..bo {
                             let old = i64::from(self.acc[d][b][l]);
@@ -336,7 +378,8 @@ impl Plain {
                             } else {
                                 (0..=i.more_taps as usize).map(product).sum()
                             };
-                            let new = match (i.overwrite, i.max) {
+                            let first = fuse.is_some() && u == i.uop_begin;
+                            let new = match (i.overwrite || first, i.max) {
                                 (true, _) => value,
                                 (false, true) => old.max(value),
                                 (false, false) => old + value,
@@ -344,7 +387,11 @@ impl Plain {
                             self.acc[d][b][l] = wrap(new.into());
                         }
                     }
-                    self.keep_out(d);
+                    match &fuse {
+                        Some(fuse) if u + 1 == i.uop_end => self.fused_result(fuse, &params, d),
+                        Some(_) => {}
+                        None => self.keep_out(d),
+                    }
                 }
             }
         }
