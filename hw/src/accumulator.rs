@@ -11,8 +11,10 @@
 //! | `write`, `write_pad`, `write_index`, `write_chunk`, `write_sub`, `bus_word`, `pad_value` | | a load's write, as in `scratchpad.rs` |
 //! | `narrow` | 1 | the load is of ACC8: bytes, sign-extended |
 //! | `gemm_write`, `gemm_index`, `gemm_result` | 1, index, element | the GEMM array's write; zero where there is none |
+//! | `gemm_out` | 1 | it is for OUT too |
 //! | `alu_write`, `alu_index`, `alu_result` | 1, index, alu_lanes * 32 | the tensor ALU's write: the next part of the vector |
 //! | `alu_clear` | 1 | it is for OUT alone, and ACC becomes zero |
+//! | `alu_fused` | 1 | it is for OUT alone, and ACC is the GEMM array's |
 //! | `gemm_read`, `gemm_read_index` | 1, index | the GEMM array reads the destination port |
 //! | `alu_read`, `alu_read_index` | 1, index | the tensor ALU does |
 //! | `src_read`, `src_index` | 1, index | the source port |
@@ -53,6 +55,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let alu_index = m.input("alu_index", log_depth);
     let alu_result = m.input("alu_result", bits / sizes.turns);
     let alu_clear = m.input("alu_clear", 1);
+    let (gemm_out, alu_fused) = (m.input("gemm_out", 1), m.input("alu_fused", 1));
     let gemm_read = m.input("gemm_read", 1);
     let gemm_read_index = m.input("gemm_read_index", log_depth);
     let alu_read = m.input("alu_read", 1);
@@ -91,20 +94,30 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         m.when(alu_write, || turn.set(turn.inc()));
         spread(m.cat(&(0..turns).map(|at| turn.is(at.into())).collect::<Vec<_>>()))
     };
-    let enable = gemm_write.mux(every, alu_write.mux(alu_lanes, loaded_lanes)).named("enable");
-    let index = gemm_write.mux(gemm_index, alu_write.mux(alu_index, load_index)).named("index");
+    let fuses = sizes.config.has_fused_requant();
+    let from_alu = if fuses { (alu_write & !alu_fused).named("from_alu") } else { alu_write };
+    let enable = gemm_write.mux(every, from_alu.mux(alu_lanes, loaded_lanes)).named("enable");
+    let index = gemm_write.mux(gemm_index, from_alu.mux(alu_index, load_index)).named("index");
     let computed = (alu_write.repeat(bits) & alu_result.repeat(turns)).named("computed");
-    let data = (gemm_result | computed | loaded).named("data");
     let memory = m.memory("store", log_depth, bits, MemoryStyle::Block);
-    let kept = (computed & (!alu_clear).repeat(bits)).named("kept");
+    let kept = (computed & (from_alu & !alu_clear).repeat(bits)).named("kept");
     memory.write(enable, index, gemm_result | kept | loaded);
     let read_index = gemm_read.mux(gemm_read_index, alu_read_index);
     m.output("left", memory.read("q_left", gemm_read | alu_read, read_index));
     m.output("right", memory.read("q_right", src_read, src_index));
 
+    // OUT has no sum whose result follows, and the result while ACC has the next sum.
+    let (out_enable, out_index, summed) = if fuses {
+        let enable = gemm_out.mux(every, alu_write.mux(alu_lanes, loaded_lanes));
+        let index = gemm_out.mux(gemm_index, alu_write.mux(alu_index, load_index));
+        (enable.named("out_enable"), index.named("out_at"), gemm_out.repeat(bits) & gemm_result)
+    } else {
+        (enable, index, gemm_result)
+    };
+    let data = (summed | computed | loaded).named("data");
     let bytes: Vec<Net<'_>> = data.lanes(lanes).into_iter().map(|lane| lane.bits(0, 8)).collect();
-    m.output("out_lanes", enable);
-    m.output("out_index", index);
+    m.output("out_lanes", out_enable);
+    m.output("out_index", out_index);
     m.output("out_data", m.cat(&bytes));
 }
 

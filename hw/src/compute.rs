@@ -18,12 +18,14 @@
 //! | `dst`, `inp_index`, `by_vector`, `wgt_index`, `part` | | what it addresses |
 //! | `read_inp`, `read_wgt` | 1 | it needs an input, a weight |
 //! | `clear`, `lane`, `max`, `overwrite`, `more_taps` | 1, 2 | the GEMM array's mode |
+//! | `fused`, `first`, `last` | 1 | REQUANT is fused with it, and the micro-op is the first, or the last, of a sum |
+//! | `sum`, `sum_index` | 1, index | such a sum goes from the GEMM array to the tensor ALU |
 //! | `src_read`, `src_index` | 1, index | the source port of ACC |
 //! | `param_capture`, `param_which` | 1, 2 | a parameter vector is at that port now |
 //! | `alu_requant`, `alu_opcode`, `alu_mode`, `alu_saturate` | 1, 3, 2, 1 | the tensor ALU's operation |
 //! | `alu_from_inp`, `alu_clear` | 1 | its left operand is an input vector; its result goes to OUT, and zero to ACC |
 //! | `use_imm`, `imm` | 1, 32 | its operand is this |
-//! | `late_dst` | index | where its result goes that leaves in this cycle |
+//! | `late_dst`, `alu_fused` | index, 1 | where its result goes that leaves in this cycle; it came as a sum |
 //! | `uop_element`, `acc_element`, `acc8_element`, `count_gemm`, `count_alu`, `count_lane`, `count_write` | 1 | for the counters |
 //! | `finished` | 1 | FINISH has run |
 //! | `overflow`, `out_of_reach`, `undecodable` | 1 | faults of the instruction at hand |
@@ -33,6 +35,9 @@
 //! LANE have under way is written before the first micro-op of an arithmetic instruction behind them can read it, and what they
 //! have read may be loaded over. What ALU and REQUANT have under way the sequencer knows, also when another ALU or REQUANT
 //! begins. A store must find everything written.
+//!
+//! REQUANT with `fuse` is kept for the next GEMM or LANE. Its own time is that of a NOP. What ends in the tensor ALU behind a fused
+//! instruction goes to OUT alone, so that another fused one may begin meanwhile, and no other GEMM or LANE.
 
 use tandem_isa::MemoryType;
 use tandem_rtl::Module;
@@ -52,6 +57,7 @@ pub fn compute(sizes: &Sizes) -> Module {
     let request_ready = m.input("request_ready", 1);
     let data_valid = m.input("data_valid", 1);
     let uop_word = m.input("uop_word", 32);
+    let (sum, sum_index) = (m.input("sum", 1), m.input("sum_index", config.log_acc_depth()));
 
     let insn = unit.get("insn");
     let opcode = insn.bits(0, 3);
@@ -62,6 +68,33 @@ pub fn compute(sizes: &Sizes) -> Module {
     let loads = (load | loadpad).named("loads");
     let arithmetic = (gemm | alu | requant | lane).named("arithmetic");
     let start = unit.get("start");
+
+    // REQUANT that the next GEMM or LANE is fused with: as it was asked for, and as it is for the one at hand. The latter changes
+    // when the sums of the one before have reached the tensor ALU.
+    let fuses = config.has_fused_requant();
+    let quick = (gemm | lane).named("quick");
+    let keeps = if fuses { (requant & sizes.field(insn, "Requant", "fuse")).named("keeps") } else { m.lit(0, 1) };
+    let asked = m.cat(&[
+        sizes.field(insn, "Requant", "param"),
+        sizes.field(insn, "Requant", "mode"),
+        sizes.field(insn, "Requant", "saturate"),
+    ]);
+    let (fused, fuse) = if fuses {
+        let (waits, kept) = (m.reg("fuse_waits", 1, 0), m.data_reg("fuse_kept", asked.width()));
+        m.when(unit.get("finishes") & (quick | finish), || waits.set_to(0));
+        m.when(unit.get("finishes") & keeps, || {
+            waits.set_to(1);
+            kept.set(asked);
+        });
+        let takes = m.delay("fuse_takes", m.delay("fuse_taking", start & quick));
+        let (fused, fuse) = (m.reg("fused_now", 1, 0), m.data_reg("fuse_now", asked.width()));
+        m.when(takes, || fused.set(waits));
+        m.when(takes & waits, || fuse.set(kept));
+        (fused & quick, fuse)
+    } else {
+        (m.lit(0, 1), asked)
+    };
+    let (log_acc, source) = (config.log_acc_depth(), config.log_acc_depth().max(config.log_inp_depth()));
 
     // Loads.
     let nothing = (loads & !sizes.field(insn, "Load", "x_size").any()).named("nothing");
@@ -79,8 +112,6 @@ pub fn compute(sizes: &Sizes) -> Module {
     let Placed { loader: moved, pad_value, out_of_reach } = transfer.place(&m, "compute_rows", sizes, insn);
 
     // Arithmetic.
-    let (log_acc, source) = (config.log_acc_depth(), config.log_acc_depth().max(config.log_inp_depth()));
-    let quick = (gemm | lane).named("quick");
     let reset = (gemm & sizes.field(insn, "Gemm", "reset")).named("resets");
     let use_imm = sizes.field(insn, "Alu", "use_imm");
     let max = sizes.field(insn, "Lane", "max");
@@ -100,7 +131,7 @@ pub fn compute(sizes: &Sizes) -> Module {
         "sequencer",
         &sequencer(sizes),
         &[
-            ("start", start & arithmetic),
+            ("start", start & arithmetic & !keeps),
             ("uop_begin", sizes.field(insn, "Gemm", "uop_begin")),
             ("uop_end", sizes.field(insn, "Gemm", "uop_end")),
             ("iter_out", iter_out),
@@ -117,8 +148,11 @@ pub fn compute(sizes: &Sizes) -> Module {
             ("is_lane", lane),
             ("by_vector", by_vector),
             ("more_taps", more_taps),
-            ("param", sizes.field(insn, "Requant", "param")),
+            ("param", quick.mux(fuse.bits(0, log_acc), sizes.field(insn, "Requant", "param"))),
             ("clears", requant & sizes.field(insn, "Requant", "clear")),
+            ("fused", fused),
+            ("sum", sum),
+            ("sum_dst", sum_index),
             ("is_requant", requant),
             ("slow", alu | requant),
             ("uop_word", uop_word),
@@ -134,10 +168,15 @@ pub fn compute(sizes: &Sizes) -> Module {
         unit.next_valid & m.any_of(&codes.iter().map(|&code| opcode.is(code)).collect::<Vec<_>>())
     };
     let (push_prev, push_next) = (insn.bit(5), insn.bit(6));
-    let quick_early = quick & !push_next & next(&[2, 4, 5, 6]);
-    let slow_early = arithmetic & !quick & !push_prev & !push_next & next(&[4, 5]);
+    let next_keeps = if fuses { next(&[5]) & sizes.field(unit.next, "Requant", "fuse") } else { m.lit(0, 1) };
+    let (next_quick, next_slow) = (next(&[2, 6]), next(&[4, 5]) & !next_keeps);
+    let behind_quick = next_slow | next_keeps | (next_quick & !fused);
+    let quick_early = quick & !push_next & behind_quick;
+    let slow_early = arithmetic & !quick & !keeps & !push_prev & !push_next & next_slow;
     let early = ((quick_early | slow_early) & !fires.get("walking")).named("early");
-    unit.done.set(!stuck & (nothing | finish | (!start & !moved.get("busy") & (early | !fires.get("busy")))));
+    let kept = keeps & !push_next & (next_quick | next_slow);
+    let over = nothing | finish | kept | (!start & !moved.get("busy") & (early | !fires.get("busy")));
+    unit.done.set(!stuck & over);
     m.when(moved.get("waiting"), || unit.detail.set_to(4));
     m.when(fires.get("hazard"), || unit.detail.set_to(6));
 
@@ -170,18 +209,29 @@ pub fn compute(sizes: &Sizes) -> Module {
     m.output("max", max);
     m.output("more_taps", more_taps);
     m.output("overwrite", sizes.field(insn, "Lane", "overwrite"));
+    m.output("fused", fused);
+    m.output("first", fires.get("first"));
+    m.output("last", fires.get("last"));
     let param_read = fires.get("param_read");
     m.output("src_read", param_read | (fire & alu & !use_imm));
     let src_acc = src.bits(0, log_acc);
     m.output("src_index", param_read.mux(fires.get("param_index"), src_acc));
     m.output("param_capture", fires.get("param_capture"));
     m.output("param_which", fires.get("param_which"));
-    m.output("alu_requant", requant);
+    let (mode, saturate) = (sizes.field(insn, "Requant", "mode"), sizes.field(insn, "Requant", "saturate"));
+    let (is_requant, mode, saturate) = if fuses {
+        let summed = m.delay("summed", sum);
+        (requant | summed, summed.mux(fuse.bits(log_acc, 2), mode), summed.mux(fuse.bit(log_acc + 2), saturate))
+    } else {
+        (requant, mode, saturate)
+    };
+    m.output("alu_requant", is_requant);
     m.output("alu_opcode", sizes.field(insn, "Alu", "alu_opcode"));
-    m.output("alu_mode", sizes.field(insn, "Requant", "mode"));
-    m.output("alu_saturate", sizes.field(insn, "Requant", "saturate"));
+    m.output("alu_mode", mode);
+    m.output("alu_saturate", saturate);
     m.output("alu_from_inp", from_inp);
     m.output("alu_clear", fires.get("late_clear"));
+    m.output("alu_fused", fires.get("late_fused"));
     m.output("use_imm", use_imm);
     m.output("imm", sizes.field(insn, "Alu", "imm").sext(32));
     m.output("late_dst", fires.get("late_dst"));

@@ -192,6 +192,9 @@ pub(crate) fn decode<'m>(m: &'m Module, sizes: &Sizes, insn: Net<'m>) -> Decoded
         if form.name == "Requant" && !sizes.config.has_requant_flags() {
             wrong.push(sizes.field(insn, "Requant", "clear") | sizes.field(insn, "Requant", "from_inp"));
         }
+        if form.name == "Requant" && !sizes.config.has_fused_requant() {
+            wrong.push(sizes.field(insn, "Requant", "fuse"));
+        }
         if form.name == "Lane" {
             let more = sizes.field(insn, "Lane", "more_taps").any();
             let takes_one = if sizes.config.lane_taps() == 1 { m.lit(1, 1) } else { sizes.field(insn, "Lane", "max") };

@@ -13,9 +13,12 @@
 //! | `clear`, `lane`, `max`, `overwrite` | 1 | P2: GEMM with reset; LANE and its flags; the same for all micro-ops under way |
 //! | `part` | log block_in | P2: the vector within a WGT element that LANE reads |
 //! | `more_taps` | 2 | LANE's taps beside the first |
+//! | `fused`, `first`, `last` | 1 | P2: REQUANT is fused with the instruction; the micro-op is the first, or the last, of a sum |
 //! | `inp`, `vector`, `wgt` | elements, taps * lanes * 8 | P3: the operands |
 //! | `acc_read`, `acc_index`, `acc` | 1, index, element | P4, P5: the accumulator |
 //! | `write`, `write_index`, `result` | 1, index, element | P7: the accumulator's new value; zero where nothing is written |
+//! | `write_out` | 1 | P7: the value is for OUT too |
+//! | `sum`, `sum_index` | 1, index | P6: a sum that the tensor ALU is to have ends; it is at `result` in the next cycle |
 //!
 //! A micro-op a cycle, also on one accumulator again and again: a result that is not written yet is forwarded, and then ACC is
 //! not read, so that no word is read and written in the same cycle. Latency five cycles from `fire` to the write, and one more
@@ -60,6 +63,10 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let overwrite = mode("overwrite", m.input("overwrite", 1));
     let more_taps = mode("more_taps", m.input("more_taps", 2));
     let taps = config.lane_taps();
+    // Of a sum that REQUANT is fused with: the first and the last micro-op, from stage to stage.
+    let fuses = config.has_fused_requant();
+    let fused = fuses.then(|| mode("fused", m.input("fused", 1)));
+    let mut marks = fuses.then(|| m.cat(&[m.input("first", 1), m.input("last", 1)]));
     let part = m.input("part", block_in.trailing_zeros());
     let inp = m.input("inp", config.inp_elem_bytes() as u32 * 8);
     let vector = m.input("vector", taps as u32 * lanes * 8);
@@ -74,7 +81,12 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         let (held, held_dst) = (m.reg(format!("valid_{stage}"), 1, 0), m.data_reg(format!("dst_{stage}"), log_acc));
         held.set(valid);
         m.when(valid, || held_dst.set(index));
-        stages.push((held, held_dst));
+        marks = marks.map(|before| {
+            let held = m.data_reg(format!("marks_{stage}"), 2);
+            m.when(valid, || held.set(before));
+            held
+        });
+        stages.push((held, held_dst, marks));
         (valid, index) = (held, held_dst);
     }
     let arrived = stages[0].0;
@@ -214,7 +226,8 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
 
     // P4 reads the accumulator, unless P7 writes it now: then it is forwarded from behind the write. Who is ahead is known a
     // cycle before it matters.
-    let needs_acc = !clear & !(lane & overwrite);
+    let begins = |number: usize| stage(number).2.map_or(m.lit(0, 1), |marks| marks.bit(0));
+    let needs_acc = !clear & !(lane & overwrite) & !begins(4);
     let collides = (stage(7).0 & stage(4).1.eq(stage(7).1)).named("collides");
     let reads = (stage(4).0 & needs_acc & !collides).named("reads_acc");
     let written_before = m.delay("forward_8", collides);
@@ -233,7 +246,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         let sum = sum.sext(32);
         let greater = value.lt_signed(sum).mux(sum, value);
         let accumulated = (lane & max).mux(greater, value + sum);
-        let chosen = (lane & overwrite).mux(sum, accumulated);
+        let chosen = ((lane & overwrite) | begins(6)).mux(sum, accumulated);
         // Zero where nothing is written, so that ACC can join its writers by OR.
         m.when_else(stage(6).0, || result.set(clear.mux(m.lit(0, 32), chosen)), || result.set_to(0));
         results.push(result);
@@ -243,6 +256,10 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     m.output("write", stage(7).0);
     m.output("write_index", stage(7).1);
     m.output("result", m.cat(&results));
+    let ends = stage(6).2.map_or(m.lit(0, 1), |marks| marks.bit(1));
+    m.output("sum", stage(6).0 & ends);
+    m.output("sum_index", stage(6).1);
+    m.output("write_out", stage(7).0 & !fused.unwrap_or(m.lit(0, 1)));
 }
 
 /// What the offset of the weights adds to the first products of the pairs of a batch row, over 128: the sum of the inputs that

@@ -70,12 +70,13 @@ leaf! {
     Compute {
         in
             head_valid head available_prev available_next full_prev full_next halt uop_base acc_base
-            request_ready data_valid uop_word;
+            request_ready data_valid uop_word sum sum_index;
         out
             request_valid request_address request_beats data_ready write_uop write_acc narrow write_pad
             write_index write_chunk write_sub pad_value uop_read uop_index fire_quick fire_slow dst inp_index
-            by_vector wgt_index part read_inp read_wgt clear lane max overwrite more_taps src_read src_index param_capture
-            param_which alu_requant alu_opcode alu_mode alu_saturate alu_from_inp alu_clear use_imm imm late_dst uop_element
+            by_vector wgt_index part read_inp read_wgt clear lane max overwrite more_taps fused first last src_read src_index
+            param_capture param_which alu_requant alu_opcode alu_mode alu_saturate alu_from_inp alu_clear alu_fused use_imm imm
+            late_dst uop_element
             acc_element acc8_element count_gemm count_alu count_lane count_write finished overflow out_of_reach
             undecodable head_ready begins finishes index pop_prev pop_next push_prev push_next state blocked
             idle;
@@ -97,9 +98,9 @@ leaf! {
     /// The GEMM array; see `gemm.rs`.
     Gemm {
         in
-            fire dst clear lane max overwrite more_taps part inp vector wgt acc;
+            fire dst clear lane max overwrite more_taps fused first last part inp vector wgt acc;
         out
-            acc_read acc_index write write_index result;
+            acc_read acc_index write write_index result write_out sum sum_index;
     }
 }
 
@@ -117,7 +118,7 @@ leaf! {
     /// What the tensor ALU works on; see `operand.rs`.
     Operand {
         in
-            fire use_imm imm left right from_inp vector capture which;
+            fire use_imm imm left right from_inp vector sum result capture which;
         out
             valid left_now right_now bias multiplier shift post;
     }
@@ -158,8 +159,8 @@ leaf! {
     AccPad {
         in
             write write_pad write_index write_chunk write_sub bus_word pad_value narrow gemm_write gemm_index
-            gemm_result alu_write alu_index alu_result alu_clear gemm_read gemm_read_index alu_read alu_read_index
-            src_read src_index;
+            gemm_result gemm_out alu_write alu_index alu_result alu_clear alu_fused gemm_read gemm_read_index alu_read
+            alu_read_index src_read src_index;
         out
             left right out_lanes out_index out_data;
     }

@@ -21,14 +21,18 @@
 //! | `param_read`, `param_index` | 1, index | a parameter vector is read through the source port of ACC |
 //! | `param_capture`, `param_which` | 1, 2 | a cycle later: which of the four it is |
 //! | `clears` | 1 | the result goes to OUT alone |
-//! | `late_dst`, `late_clear` | index, 1 | the accumulator of the micro-op whose result leaves the tensor ALU in this cycle, and its `clears` |
+//! | `fused`, `first`, `last` | 1 | REQUANT is fused with GEMM or LANE; the micro-op that fires is the first, or the last, of a sum |
+//! | `sum`, `sum_dst` | 1, index | a sum of the GEMM array enters the tensor ALU |
+//! | `late_dst`, `late_clear`, `late_fused` | index, 1 | the accumulator of what leaves the tensor ALU in this cycle, its `clears`, and whether it came as a sum |
 //! | `busy`, `walking`, `hazard` | 1 | at work, pipelines included; micro-ops have yet to fire; held by a hazard |
 //! | `out_of_range`, `undecodable` | 1 | an index beyond its scratchpad; a micro-op with reserved bits: the block stands still |
 //!
 //! A micro-op a cycle. The pipeline of GEMM and LANE forwards by itself; micro-ops of the tensor ALU wait until what they read
 //! has been written, and one follows another when the tensor ALU has had its turns. The parameters of REQUANT are read when they
 //! change, which takes five cycles, or four times the turns and one. What is in flight may be among them: parameters that
-//! begin at a multiple of four wait for results with the same upper bits of their index, others for an empty pipeline.
+//! begin at a multiple of four wait for results with the same upper bits of their index, others for an empty pipeline. Those of
+//! a fused REQUANT are read before the first sum ends, when the pipeline of GEMM and LANE is empty: it holds the sums of the
+//! instruction before.
 
 use tandem_rtl::{Module, Net};
 
@@ -65,6 +69,8 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let param = m.input("param", log_acc);
     let more_taps = m.input("more_taps", 2);
     let clears = m.input("clears", 1);
+    let fused = m.input("fused", 1);
+    let (sum, sum_dst) = (m.input("sum", 1), m.input("sum_dst", log_acc));
     let is_requant = m.input("is_requant", 1);
     let slow = m.input("slow", 1);
     let uop_word = m.input("uop_word", 32);
@@ -80,9 +86,15 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let widths = [sizes.dst - 1, sizes.src - 1, sizes.wgt - 1];
     let offsets = [offset("dst", widths[0]), offset("src", widths[1]), offset("wgt", widths[2])];
     let factors = [(dst_out, dst_in), (src_out, src_in), (wgt_out, wgt_in)];
+    let fuses = config.has_fused_requant();
+    // The next micro-op begins a turn.
+    let begins = fuses.then(|| m.reg("begins", 1, 0));
     let nothing = !iter_out.any() | !iter_in.any() | uop_end.le(uop_begin.zext(log_uop + 1));
     m.when(start & !nothing, || {
         active.set_to(1);
+        if let Some(begins) = begins {
+            begins.set_to(1);
+        }
         at.set(uop_begin.zext(log_uop + 1));
         outer.set(iter_out);
         inner.set(iter_in);
@@ -96,6 +108,9 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let uops_end = next_at.eq(uop_end).named("uops_end");
     let inner_end = inner.is(1).named("inner_end");
     m.when(issue, || {
+        if let Some(begins) = begins {
+            begins.set(uops_end);
+        }
         m.when_else(
             !uops_end,
             || at.set(next_at),
@@ -132,6 +147,13 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         late
     });
     let offsets_1: Vec<_> = offsets_1.collect();
+    // Which micro-op is the first and which is the last of a turn goes along.
+    let mark = |name: &str, enable: Net<'m>, value: Net<'m>| {
+        let held = m.data_reg(name, 2);
+        m.when(enable, || held.set(value));
+        held
+    };
+    let marks_1 = begins.map(|begins| mark("marks_1", issue, m.cat(&[begins, uops_end])));
     m.when(advance, || valid_1.set(active));
 
     // P2: indices.
@@ -165,8 +187,9 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let wgt_fits = is_lane.mux(wgt.below((config.wgt_vectors()) as u128), wgt.below(1 << log_wgt));
     // REQUANT of input vectors has its parameters in one place.
     let one_place = (is_requant & by_vector).named("one_place");
+    let marks_2 = marks_1.map(|marks| mark("marks_2", advance & valid_1, marks));
     let param_fits = !(param.bits(2, log_acc - 2).all() & param.bits(0, 2).any());
-    let in_range = dst_fits & (src_fits | !reads_src) & (wgt_fits | !reads_wgt) & (param_fits | !one_place);
+    let in_range = dst_fits & (src_fits | !reads_src) & (wgt_fits | !reads_wgt) & (param_fits | !(one_place | fused));
     let in_range = in_range.named("in_range");
     let (dst_next, src_next) = (dst.bits(0, log_acc).named("dst_next"), src.bits(0, log_acc).named("src_next"));
 
@@ -188,7 +211,9 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         wgt_3.set(wgt.bits(0, wgt_3.width()));
     });
 
-    let param_base = one_place.mux(param, src_now).named("param_base");
+    let marks_3 = marks_2.map(|marks| mark("marks_3", moves, marks) & fused.repeat(2));
+    let (first, last) = marks_3.map_or((m.lit(0, 1), m.lit(0, 1)), |marks| (marks.bit(0), marks.bit(1)));
+    let param_base = (one_place | fused).mux(param, src_now).named("param_base");
     let fire = m.var("fires", m.lit(0, 1));
     let at_work = (fire & slow).named("fires_slow");
     // Whether an accumulator in flight is one that the next micro-op reads.
@@ -197,9 +222,12 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         let index = held.bits(0, log_acc);
         index.eq(dst_next) | (reads_acc & index.eq(src_next))
     };
-    // What is in flight is an index and, above it, whether it clears.
+    // What is in flight is an index and, above it, whether it clears and whether it is a sum of the array.
     let near = |held: Net<'m>| held.bits(2, log_acc - 2).eq(param_base.bits(2, log_acc - 2));
-    let flight = if sizes.turns == 1 {
+    let flight = if fuses {
+        let entry = m.cat(&[sum.mux(sum_dst, dst_now), clears & !sum, sum]);
+        each_cycle(m, at_work | sum, entry, moves, &read_next, &near)
+    } else if sizes.turns == 1 {
         each_cycle(m, at_work, m.cat(&[dst_now, clears]), moves, &read_next, &near)
     } else {
         in_turns(m, sizes, at_work, m.cat(&[dst_now, clears]), moves, &read_next, &near)
@@ -209,6 +237,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let in_flight = m.any_of(&flight.held).named("in_flight");
     let unaligned = param_base.bits(0, 2).any();
     let settled = !unaligned.mux(in_flight, m.any_of(&flight.near)).named("params_in_flight");
+    let settled = if fuses { settled & !(fused & quick.any()) } else { settled };
     let conflict = (flight.conflict & slow).named("conflict");
 
     // The parameters of REQUANT.
@@ -216,8 +245,8 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let param_src = m.data_reg("param_src", log_acc);
     let step = m.reg("param_step", 3, 0);
     let same = m.data_reg("param_same", 1);
-    m.when(moves, || same.set(one_place | param_src.eq(src_next)));
-    let missing = (is_requant & !(param_valid & same)).named("param_missing");
+    m.when(moves, || same.set(one_place | fused | param_src.eq(src_next)));
+    let missing = ((is_requant | last) & !(param_valid & same)).named("param_missing");
     let sound = sound_3;
     // A vector, or a parameter vector, takes as many cycles as the tensor ALU needs turns.
     let pace = (sizes.turns > 1).then(|| m.reg("pace", sizes.turns.trailing_zeros(), 0));
@@ -262,6 +291,9 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let walking = (active | valid_1 | valid_2 | valid_3 | paced).named("at_the_loops");
     m.output("late_dst", flight.late.bits(0, log_acc));
     m.output("late_clear", flight.late.bit(log_acc));
+    m.output("late_fused", if fuses { flight.late.bit(log_acc + 1) } else { m.lit(0, 1) });
+    m.output("first", first);
+    m.output("last", last);
     m.output("walking", walking);
     m.output("busy", walking | in_flight | quick.any());
     m.output("hazard", sound & (conflict | missing));

@@ -487,6 +487,11 @@ impl Logic for Top {
         self.gemm.max.next = self.compute.max.val();
         self.gemm.overwrite.next = self.compute.overwrite.val();
         self.gemm.more_taps.next = self.compute.more_taps.val();
+        self.gemm.fused.next = self.compute.fused.val();
+        self.gemm.first.next = self.compute.first.val();
+        self.gemm.last.next = self.compute.last.val();
+        self.compute.sum.next = self.gemm.sum.val();
+        self.compute.sum_index.next = self.gemm.sum_index.val();
         self.gemm.part.next = self.compute.part.val();
         self.gemm.inp.next = self.inp.element.val();
         self.gemm.vector.next = self.inp.vector.val();
@@ -495,6 +500,7 @@ impl Logic for Top {
         self.acc.gemm_write.next = self.gemm.write.val();
         self.acc.gemm_index.next = self.gemm.write_index.val();
         self.acc.gemm_result.next = self.gemm.result.val();
+        self.acc.gemm_out.next = self.gemm.write_out.val();
         // The tensor ALU.
         self.operand.fire.next = self.compute.fire_slow.val();
         self.operand.use_imm.next = self.compute.use_imm.val();
@@ -503,6 +509,8 @@ impl Logic for Top {
         self.operand.right.next = self.acc.right.val();
         self.operand.from_inp.next = self.compute.alu_from_inp.val();
         self.operand.vector.next = self.inp.vector.val();
+        self.operand.sum.next = self.gemm.sum.val();
+        self.operand.result.next = self.gemm.result.val();
         self.operand.capture.next = self.compute.param_capture.val();
         self.operand.which.next = self.compute.param_which.val();
         self.tensor_alu.valid.next = self.operand.valid.val();
@@ -520,6 +528,7 @@ impl Logic for Top {
         self.acc.alu_index.next = self.compute.late_dst.val();
         self.acc.alu_result.next = self.tensor_alu.result.val();
         self.acc.alu_clear.next = self.compute.alu_clear.val();
+        self.acc.alu_fused.next = self.compute.alu_fused.val();
         // OUT, the store unit and the write engine.
         self.out.write.next = self.acc.out_lanes.val();
         self.out.write_index.next = self.acc.out_index.val();

@@ -245,6 +245,7 @@ impl<'c> Emitter<'c> {
                 let next = uop + uops.len() as u32;
                 let mut insn = *insn;
                 match &mut insn {
+                    Insn::Requant(Requant { fuse: true, .. }) => {}
                     Insn::Gemm(Gemm { uop_begin, uop_end, .. })
                     | Insn::Lane(Lane { uop_begin, uop_end, .. })
                     | Insn::Alu(Alu { uop_begin, uop_end, .. })

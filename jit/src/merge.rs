@@ -14,11 +14,11 @@
 //! between. Instructions of other queues that lie between them in the stream are ordered by tokens or not at all, so the new
 //! stream is a legal order wherever the old one was, also on a machine that runs it in order.
 //!
-//! A NOP without flags goes. Transfers keep their order row by row. GEMM and LANE add (with wrap-around) or take a maximum, which gives the same sum in
+//! What REQUANT is fused with stays by itself. A NOP without flags goes. Transfers keep their order row by row. GEMM and LANE add (with wrap-around) or take a maximum, which gives the same sum in
 //! any order; clearing does so too. What reads what it wrote (ALU, REQUANT, LANE that overwrites) is left as it is: for REQUANT
 //! a list of micro-ops with different parameters would also be slower than its parts.
 
-use tandem_isa::{Dep, Gemm, Insn, Lane, Load, LoadPad, MemoryType, Queue, Store};
+use tandem_isa::{Dep, Gemm, Insn, Lane, Load, LoadPad, MemoryType, Queue, Requant, Store};
 
 /// Largest `y_size`, `x_size` and `x_stride`.
 const LIMIT: u64 = 0xffff;
@@ -29,17 +29,25 @@ const LIMIT: u64 = 0xffff;
 pub fn merge(insns: &[Insn]) -> Vec<Insn> {
     let mut merged: Vec<Insn> = Vec::with_capacity(insns.len());
     let mut last: [Option<usize>; 3] = [None; 3];
+    // Whether the last instruction of the compute queue waits for another to be fused with, or is that other.
+    let (mut waits, mut fused) = (false, false);
     for insn in insns.iter().filter(|insn| !(insn.is_nop() && insn.dep() == Dep::default())) {
         let last = match insn.queue() {
             Queue::Load => &mut last[0],
             Queue::Compute => &mut last[1],
             Queue::Store => &mut last[2],
         };
+        let compute = insn.queue() == Queue::Compute;
         if let Some(at) = *last
+            && !(compute && fused)
             && let Some(both) = join(&merged[at], insn)
         {
             merged[at] = both;
             continue;
+        }
+        if compute {
+            fused = waits && matches!(insn, Insn::Gemm(_) | Insn::Lane(_));
+            waits = (waits && !fused) || matches!(insn, Insn::Requant(Requant { fuse: true, .. }));
         }
         *last = Some(merged.len());
         merged.push(*insn);

@@ -261,15 +261,31 @@ pub(crate) fn lane_row(g: &Geometry, demand: &Demand) -> LaneRow {
     }
 }
 
-/// Cycles of the array for an output tile.
-pub(crate) fn cycles_of_tile(g: &Geometry, demand: &Demand, tile: &Tile) -> usize {
+/// Micro-ops of a sum: products of an output vector.
+pub(crate) fn products(g: &Geometry, demand: &Demand) -> usize {
     let [kh, kw] = demand.slide.kernel;
     let sums = if demand.lanes {
         kh * kw.div_ceil(lane_row(g, demand).at_once)
     } else {
         kh * kw * g.blocks(demand.input.c) * g.inp_per_cell
     };
-    tile.cells * g.out_per_cell * tile.height * tile.width * sums * demand.passes.max(1)
+    sums * demand.passes.max(1)
+}
+
+/// Cycles of the array for an output tile.
+pub(crate) fn cycles_of_tile(g: &Geometry, demand: &Demand, tile: &Tile) -> usize {
+    tile.cells * g.out_per_cell * tile.height * tile.width * products(g, demand)
+}
+
+/// Whether sums are requantised as they end: where the machine can, a load group holds all that is summed, and the micro-ops of
+/// a tile, each vector's own, leave room for those of its neighbours.
+pub(crate) fn fuses(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile, groups: usize) -> bool {
+    const SHARE: usize = 4;
+    config.has_fused_requant()
+        && demand.params != Params::None
+        && demand.passes > 0
+        && groups == 1
+        && tile.cells * g.out_per_cell * products(g, demand) * SHARE <= config.uop_depth()
 }
 
 /// The cheapest tile by an estimate of cycles: bus traffic plus a charge for each instruction.
@@ -367,10 +383,11 @@ pub(crate) fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &
     const TRANSFER: u64 = 40;
     const GEMM: u64 = 8;
     const ALU: u64 = 16;
+    /// Of a fused vector beside its sums: REQUANT, and the parameters that are read.
+    const FUSED: u64 = 18;
     /// What does not overlap where it could.
     const SLACK: u64 = 8;
     let (out, image, slide) = (demand.output, demand.input, &demand.slide);
-    let [kh, kw] = slide.kernel;
     let parts = Parts::new(g, demand, tile);
     let (chunks, groups) = (parts.chunks as u64, parts.groups as u64);
     let tiles = chunks * parts.pictures as u64;
@@ -419,13 +436,14 @@ pub(crate) fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &
         Params::PerVector if !tile.all_params => chunks,
         Params::Shared | Params::PerVector => 1,
     };
-    let requant = if demand.params == Params::None { 0 } else { vectors as u64 * (ALU + pixels as u64) };
-    let at_once = if demand.lanes { lane_row(g, demand).at_once } else { 1 };
-    let sums = kh
-        * kw.div_ceil(at_once)
-        * demand.passes.max(1)
-        * if demand.lanes { 1 } else { g.blocks(image.c) * g.inp_per_cell };
-    let work = g.groups(out.n) * out.h * out.w * g.blocks(out.c) * g.out_per_cell * sums;
+    let fused = fuses(config, g, demand, tile, parts.groups);
+    let reset = if fused { 0 } else { reset };
+    let requant = match demand.params {
+        Params::None => 0,
+        _ if fused => vectors as u64 * FUSED,
+        _ => vectors as u64 * (ALU + pixels as u64),
+    };
+    let work = g.groups(out.n) * out.h * out.w * g.blocks(out.c) * g.out_per_cell * products(g, demand);
     let load = loads * TRANSFER + load_words;
     let store = stores * TRANSFER + store_words;
     let queues = [

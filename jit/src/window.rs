@@ -2,7 +2,7 @@
 //!
 //! For every chunk of output cells and every tile of output pixels, groups of loads bring a window of the input and its
 //! weights into one half of INP and WGT while the other half is computed; then the tile is requantised and stored while
-//! the next tile is computed in the other half of ACC. On a machine that runs one instruction after another, halves are
+//! the next tile is computed in the other half of ACC. Where a group holds all that is summed, REQUANT is fused with the sums. On a machine that runs one instruction after another, halves are
 //! wholes. Weights and parameters that fit stay. What a group computes is one iteration space (`nest.rs`): pixels, cells, taps
 //! and passes, in one instruction as far as its micro-ops fit. Elements of weights that are all zero are left out.
 
@@ -14,7 +14,7 @@ use crate::nest::{Axis, Nest};
 use crate::tile::{self, Demand, Order, Params, Parts, Tile};
 use crate::transfer::{Picture, each_block};
 use std::ops::Range;
-use tandem_isa::{Alu, AluOpcode, Gemm, HwConfig, Lane, Load, MemoryType, Requant, Role, Store, Uop};
+use tandem_isa::{Alu, AluOpcode, Gemm, HwConfig, Insn, Lane, Load, MemoryType, Requant, Role, Store, Uop};
 
 /// An output tile: pixels and cells, and its place in ACC.
 struct Output {
@@ -32,6 +32,15 @@ struct Group {
     tap_columns: Range<usize>,
     inp: usize,
     wgt: usize,
+}
+
+/// What an instruction of a group visits: products that are summed, output pixels, and output vectors by cells and within one.
+struct Nested {
+    base: Uop,
+    insn: Insn,
+    sums: Vec<Axis>,
+    pixels: [Axis; 2],
+    vectors: [Axis; 2],
 }
 
 /// The constants of a layer in DRAM: byte offsets of the sections, and which weight elements hold only zeros.
@@ -167,6 +176,7 @@ impl Schedule<'_> {
         let acc_base = tile::param_vectors(held);
         let acc_cap = tile::acc_capacity(config, held, acc_contexts);
         let [kh, kw] = self.layer.slide.kernel;
+        let fused = tile::fuses(config, g, &self.demand, &tile, parts.groups);
         let mut params = None;
         let mut outputs = self.outputs();
         if parts.groups == 1 && inp_contexts > 1 && tile::cycles_of_tile(g, &self.demand, &tile) >= LONG_TILE {
@@ -178,7 +188,7 @@ impl Schedule<'_> {
             let mut first = true;
             let place = output.acc..output.acc + self.vectors(&output) * output.rows.len() * output.columns.len();
             e.claim(&place);
-            if self.adds(e.config()) {
+            if self.adds(e.config()) && !fused {
                 e.make_zero(place.clone());
             }
             let depths = if self.lanes { output.cells.clone() } else { 0..in_cells };
@@ -213,7 +223,9 @@ impl Schedule<'_> {
                         }
                         e.end_load();
                         e.begin_group();
-                        if self.lanes {
+                        if fused {
+                            self.fused(e, &output, &load);
+                        } else if self.lanes {
                             self.lane(e, &output, &load, first);
                         } else {
                             self.gemm(e, &output, &load);
@@ -223,7 +235,7 @@ impl Schedule<'_> {
                     }
                 }
             }
-            let cleared = self.post(e, &output);
+            let cleared = !fused && self.post(e, &output);
             e.know_zero(place.clone(), cleared);
             e.begin_store();
             self.store(e, &output);
@@ -419,7 +431,8 @@ impl Schedule<'_> {
         }
     }
 
-    fn gemm(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
+    /// What GEMM visits of a group.
+    fn gemm_nest(&self, out: &Output, group: &Group) -> Nested {
         let (g, slide) = (&self.geometry, &self.layer.slide);
         let (unit, vector) = (g.inp_per_cell, g.out_per_cell);
         let columns = self.window(out, group, 1).1;
@@ -437,7 +450,7 @@ impl Schedule<'_> {
             Axis::new(out.cells.len(), height * width * vector, 0, vector * count * tap),
             Axis::new(vector, 1, 0, count * tap),
         ];
-        let sums = [
+        let sums = vec![
             Axis::new(group.depth.len(), 0, plane, entries * tap),
             // Passes read the same input element.
             Axis::new(self.passes, 0, 0, unit * tap),
@@ -446,28 +459,40 @@ impl Schedule<'_> {
             Axis::new(taps[1], 0, slide.dilation[1] * unit, 1),
         ];
         let base = Uop { dst: out.acc as u32, src: group.inp as u32, wgt: group.wgt as u32 };
-        let [kh, kw] = slide.kernel;
-        let all_entries = g.blocks(self.layer.input.c) * entries;
-        let is_zero = |wgt: usize| {
-            let (row, entry, at) = (wgt / tap / count, wgt / tap % count, wgt % tap);
-            let row = (out.cells.start * vector + row) * all_entries;
-            let [tap_row, tap_column] = [group.tap_rows.start + at / taps[1], group.tap_columns.start + at % taps[1]];
-            self.constants.zero[(row + group.depth.start * entries + entry) * kh * kw + tap_row * kw + tap_column]
-        };
+        Nested { base, insn: Gemm::default().into(), sums, pixels, vectors }
+    }
+
+    /// Whether an element of the weights of a group, counted from its first, holds only zeros.
+    fn is_zero(&self, out: &Output, group: &Group, element: usize) -> bool {
+        let taps = [group.tap_rows.len(), group.tap_columns.len()];
+        let (tap, entries) = (taps[0] * taps[1], self.geometry.inp_per_cell * self.passes);
+        let count = group.depth.len() * entries;
+        let [kh, kw] = self.layer.slide.kernel;
+        let all_entries = self.geometry.blocks(self.layer.input.c) * entries;
+        let (row, entry, at) = (element / tap / count, element / tap % count, element % tap);
+        let row = (out.cells.start * self.geometry.out_per_cell + row) * all_entries;
+        let [tap_row, tap_column] = [group.tap_rows.start + at / taps[1], group.tap_columns.start + at % taps[1]];
+        self.constants.zero[(row + group.depth.start * entries + entry) * kh * kw + tap_row * kw + tap_column]
+    }
+
+    fn gemm(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
+        let Nested { base, insn, sums, pixels, vectors } = self.gemm_nest(out, group);
         let depth = e.config().inp_depth();
-        let nest = if (0..self.vectors(out) * count * tap).any(is_zero) {
+        let elements = vectors[0].count * vectors[0].wgt;
+        let nest = if (0..elements).any(|element| self.is_zero(out, group, element)) {
             // Elements of zeros are left out, which only a list of micro-ops can.
             let mut nest = Nest::new(e.config(), depth, base, &pixels, &[&sums[..], &vectors].concat());
-            nest.uops.retain(|uop| !is_zero(uop.wgt as usize - group.wgt));
+            nest.uops.retain(|uop| !self.is_zero(out, group, uop.wgt as usize - group.wgt));
             nest
         } else {
             Nest::new(e.config(), depth, base, &[&sums[..], &pixels, &vectors].concat(), &[])
         };
-        let steps = nest.steps(e.config(), Gemm::default());
+        let steps = nest.steps(e.config(), insn);
         e.issue_all(steps);
     }
 
-    fn lane(&self, e: &mut Emitter<'_>, out: &Output, group: &Group, first: bool) {
+    /// What LANE visits of a group.
+    fn lane_nest(&self, out: &Output, group: &Group) -> Nested {
         let (g, slide) = (&self.geometry, &self.layer.slide);
         let (height, width) = (out.rows.len(), out.columns.len());
         let columns = self.window(out, group, 1).1;
@@ -487,9 +512,6 @@ impl Schedule<'_> {
         let whole_row = group.tap_columns.len() == slide.kernel[1];
         let at_once = if whole_row && !max { row.at_once } else { 1 };
         let taps = [group.tap_rows.len(), group.tap_columns.len() / at_once];
-        let tap_row = |count: usize| Axis::new(count, 0, slide.dilation[0] * columns * unit, weight(row.pitch * unit));
-        let tap_column = |count: usize| Axis::new(count, 0, slide.dilation[1] * unit, weight(passes * unit));
-        let pass = |count: usize| Axis::new(count, 0, 0, weight(unit));
         let pixels = [
             Axis::new(height, width * unit, slide.stride[0] * columns * unit, 0),
             Axis::new(width, unit, slide.stride[1] * unit, 0),
@@ -498,7 +520,19 @@ impl Schedule<'_> {
             Axis::new(out.cells.len(), height * width * unit, plane, weight(elements.len() * g.block_in)),
             Axis::new(unit, 1, 1, weight(1)),
         ];
-        let sums = [tap_row(taps[0]), tap_column(taps[1]), pass(passes)];
+        let sums = vec![
+            Axis::new(taps[0], 0, slide.dilation[0] * columns * unit, weight(row.pitch * unit)),
+            Axis::new(taps[1], 0, slide.dilation[1] * unit, weight(passes * unit)),
+            Axis::new(passes, 0, 0, weight(unit)),
+        ];
+        let insn = Lane { max, more_taps: at_once as u32 - 1, ..Lane::default() }.into();
+        Nested { base, insn, sums, pixels, vectors }
+    }
+
+    fn lane(&self, e: &mut Emitter<'_>, out: &Output, group: &Group, first: bool) {
+        let Nested { base, insn, sums, pixels, vectors } = self.lane_nest(out, group);
+        let part = |axis: usize, count: usize| Axis { count, ..sums[axis] };
+
         // Where ACC is not zero, what comes before anything is summed takes the place of what it holds; then the rest of the
         // first tap, of the first row and of the window.
         let first = first && !self.adds(e.config());
@@ -506,22 +540,57 @@ impl Schedule<'_> {
             let from = |axis: Axis| Uop { src: base.src + axis.src as u32, wgt: base.wgt + axis.wgt as u32, ..base };
             vec![
                 (base, Vec::new()),
-                (from(sums[2]), vec![pass(passes - 1)]),
-                (from(sums[1]), vec![tap_column(taps[1] - 1), sums[2]]),
-                (from(sums[0]), vec![tap_row(taps[0] - 1), sums[1], sums[2]]),
+                (from(sums[2]), vec![part(2, sums[2].count - 1)]),
+                (from(sums[1]), vec![part(1, sums[1].count - 1), sums[2]]),
+                (from(sums[0]), vec![part(0, sums[0].count - 1), sums[1], sums[2]]),
             ]
         } else {
-            vec![(base, sums.to_vec())]
+            vec![(base, sums)]
         };
         let mut steps = Vec::new();
         for (part, (base, sums)) in parts.into_iter().enumerate() {
             if sums.iter().any(|axis| axis.count == 0) {
                 continue;
             }
-            let more_taps = at_once as u32 - 1;
-            let insn = Lane { overwrite: first && part == 0, max, more_taps, ..Lane::default() };
+            let insn = match insn {
+                Insn::Lane(insn) => Lane { overwrite: first && part == 0, ..insn }.into(),
+                other => other,
+            };
             let axes = [&sums[..], &pixels, &vectors].concat();
             steps.extend(Nest::new(e.config(), e.config().inp_depth(), base, &axes, &[]).steps(e.config(), insn));
+        }
+        e.issue_all(steps);
+    }
+
+    /// Sums the vectors of a tile one by one, each with its REQUANT.
+    fn fused(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
+        let Post::Requant { mode, .. } = &self.layer.post else { return };
+        let Nested { base, insn, sums, pixels, vectors: [cells, units] } =
+            if self.lanes { self.lane_nest(out, group) } else { self.gemm_nest(out, group) };
+        let (param, step) = self.params_at(out);
+        let depth = e.config().inp_depth();
+        let mut steps = Vec::new();
+        for vector in 0..self.vectors(out) {
+            let (cell, unit) = (vector / self.geometry.out_per_cell, vector % self.geometry.out_per_cell);
+            let along = |of: fn(&Axis) -> usize| (cell * of(&cells) + unit * of(&units)) as u32;
+            let base = Uop {
+                dst: base.dst + along(|axis| axis.dst),
+                src: base.src + along(|axis| axis.src),
+                wgt: base.wgt + along(|axis| axis.wgt),
+            };
+            let mut nest = Nest::new(e.config(), depth, base, &pixels, &sums);
+            if !self.lanes {
+                // A sum has a product at least.
+                let first = nest.uops[0];
+                nest.uops.retain(|uop| !self.is_zero(out, group, uop.wgt as usize - group.wgt));
+                if nest.uops.is_empty() {
+                    nest.uops.push(first);
+                }
+            }
+            let param = (param + vector * step) as u32;
+            let requant = Requant { mode: *mode, saturate: true, fuse: true, param, ..Requant::default() };
+            steps.push((Vec::new(), requant.into()));
+            steps.extend(nest.steps(e.config(), insn));
         }
         e.issue_all(steps);
     }

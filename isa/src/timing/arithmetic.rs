@@ -21,8 +21,11 @@ pub(super) struct Loops {
 /// What works on a micro-op.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// The GEMM array: GEMM and LANE.
-    Array,
+    /// The GEMM array: GEMM and LANE, and where REQUANT is fused with them the accumulator from which its parameters stand.
+    Array {
+        /// That accumulator.
+        fused: Option<u32>,
+    },
     /// The tensor ALU, with its second operand in ACC or not.
     Alu {
         /// Whether it reads ACC at `src`.
@@ -66,8 +69,9 @@ pub(super) struct Arithmetic {
 }
 
 impl Loops {
-    /// Those of an instruction that has them, and what works on its micro-ops.
-    pub fn of(insn: &Insn) -> Option<(Unit, Loops)> {
+    /// Those of an instruction that has them, and what works on its micro-ops; `fuse` is the REQUANT that waits for GEMM or LANE,
+    /// by its parameters.
+    pub fn of(insn: &Insn, fuse: Option<u32>) -> Option<(Unit, Loops)> {
         macro_rules! loops {
             ($i:expr) => {
                 Loops {
@@ -81,8 +85,8 @@ impl Loops {
             };
         }
         Some(match insn {
-            Insn::Gemm(i) => (Unit::Array, loops!(i)),
-            Insn::Lane(i) => (Unit::Array, loops!(i)),
+            Insn::Gemm(i) => (Unit::Array { fused: fuse }, loops!(i)),
+            Insn::Lane(i) => (Unit::Array { fused: fuse }, loops!(i)),
             Insn::Alu(i) => (Unit::Alu { reads: !i.use_imm }, loops!(i)),
             Insn::Requant(i) => (Unit::Requant { parameters: i.from_inp.then_some(i.param) }, loops!(i)),
             Insn::Load(_) | Insn::LoadPad(_) | Insn::Store(_) | Insn::Finish(_) => return None,
@@ -95,16 +99,17 @@ impl Loops {
     }
 }
 
-/// Whether the second instruction may begin while the first one's results are in the pipelines.
-pub(super) fn overlaps(first: &Insn, second: &Insn) -> bool {
+/// Whether the second instruction may begin while the first one's results are in the pipelines; `fused` tells whether the first
+/// one's are requantised.
+pub(super) fn overlaps(first: &Insn, fused: bool, second: &Insn) -> bool {
     let dep = first.dep();
+    let keeps = matches!(second, Insn::Requant(i) if i.fuse);
+    let (quick, slow) =
+        (matches!(second, Insn::Gemm(_) | Insn::Lane(_)), matches!(second, Insn::Alu(_) | Insn::Requant(_)) && !keeps);
     match first {
-        Insn::Gemm(_) | Insn::Lane(_) => {
-            !dep.push_next && matches!(second, Insn::Gemm(_) | Insn::Lane(_) | Insn::Alu(_) | Insn::Requant(_))
-        }
-        Insn::Alu(_) | Insn::Requant(_) => {
-            !dep.push_prev && !dep.push_next && matches!(second, Insn::Alu(_) | Insn::Requant(_))
-        }
+        Insn::Gemm(_) | Insn::Lane(_) => !dep.push_next && (slow || keeps || (quick && !fused)),
+        Insn::Requant(i) if i.fuse => !dep.push_next && (quick || slow),
+        Insn::Alu(_) | Insn::Requant(_) => !dep.push_prev && !dep.push_next && slow,
         Insn::Load(_) | Insn::LoadPad(_) | Insn::Store(_) | Insn::Finish(_) => false,
     }
 }
@@ -132,14 +137,24 @@ impl Arithmetic {
         self.uops.get_mut(sram..sram.checked_add(count)?)
     }
 
+    /// When an instruction without micro-ops is done that starts in this cycle.
+    pub fn rest(&self, start: u64) -> Fired {
+        Fired { walked: start, drained: (start + 1).max(self.array).max(self.alu), hazard: 0 }
+    }
+
     /// Follows the micro-ops of an instruction whose `start` is in this cycle.
     pub fn follow(&mut self, unit: Unit, loops: &Loops, start: u64) -> Fired {
         let count = loops.executions();
         let at_hand = start + SEQUENCER;
         let (mut walked, mut hazard) = (start + 1, 0);
-        if count > 0 && unit == Unit::Array {
-            walked = at_hand + count;
-            self.array = walked + self.latency;
+        if let Unit::Array { fused } = unit {
+            if count > 0 {
+                (walked, hazard) = match fused {
+                    None => (at_hand + count, 0),
+                    Some(parameters) => self.sums(loops, parameters, at_hand),
+                };
+                self.array = walked + self.latency;
+            }
         } else if count > 0 {
             let range = loops.uop_begin as usize..loops.uop_end as usize;
             let uops = std::mem::take(&mut self.uops);
@@ -154,6 +169,41 @@ impl Arithmetic {
         Fired { walked, drained: walked.max(self.array).max(self.alu), hazard }
     }
 
+    /// Follows the micro-ops of a fused instruction turn by turn. Returns the cycle behind the one in which the last one fires, and
+    /// the cycles in which one waited.
+    fn sums(&mut self, loops: &Loops, parameters: u32, first: u64) -> (u64, u64) {
+        let last_acc = (1u32 << self.log_acc) - 1;
+        let range = loops.uop_begin as usize..loops.uop_end as usize;
+        let list: Vec<u32> = self.uops.get(range).unwrap_or_default().iter().map(|word| word & last_acc).collect();
+        let Some((&last, before)) = list.split_last() else { return (first, 0) };
+        let is_parameter = |dst: u32| dst.wrapping_sub(parameters) & last_acc < PARAMETERS as u32;
+        // The first cycle in which the array is empty, the micro-ops that have gone included.
+        let (mut at_hand, mut empty, mut hazard, mut held) = (first, self.array, 0, false);
+        for outer in 0..loops.iter_out {
+            for inner in 0..loops.iter_in {
+                let turn = outer.wrapping_mul(loops.dst[0]).wrapping_add(inner.wrapping_mul(loops.dst[1]));
+                let dst = |dst: u32| dst.wrapping_add(turn) & last_acc;
+                if !before.is_empty() {
+                    at_hand += before.len() as u64;
+                    empty = at_hand + self.latency;
+                }
+                held &= !before.iter().any(|&uop| is_parameter(dst(uop)));
+                let mut fire = at_hand;
+                if !held {
+                    fire = at_hand.max(empty).max(self.settled(parameters & last_acc)) + PARAMETERS + 1;
+                }
+                held = !is_parameter(dst(last));
+                hazard += fire - at_hand;
+                at_hand = fire + 1;
+                empty = at_hand + self.latency;
+                // The tensor ALU takes the sum when it is written.
+                self.alu = fire + self.latency - 1 + self.flight + 1;
+                self.written[dst(last) as usize] = self.alu;
+            }
+        }
+        (at_hand, hazard)
+    }
+
     /// Follows the micro-ops of the tensor ALU. Returns the cycle behind the one in which the last one fires, and the cycles
     /// in which one waited.
     fn one_by_one(&mut self, unit: Unit, loops: &Loops, uops: &[u32], first: u64, count: u64) -> (u64, u64) {
@@ -162,7 +212,7 @@ impl Arithmetic {
         let (reads, requant) = match unit {
             Unit::Alu { reads } => (reads, None),
             Unit::Requant { parameters } => (parameters.is_none(), Some(parameters)),
-            Unit::Array => (false, None),
+            Unit::Array { .. } => (false, None),
         };
         let read_time = ((PARAMETERS - 1) * self.turns + 2).max(PARAMETERS * self.turns);
         let (mut at_hand, mut free, mut hazard, mut held) = (first, 0, 0, None);

@@ -62,6 +62,9 @@ pub(super) struct Machine<'a> {
     arithmetic: Arithmetic,
     /// The arithmetic instruction at hand.
     fired: Option<(u32, Fired)>,
+    /// REQUANT that waits for GEMM or LANE, by its parameters, and whether one is fused with the instruction at hand.
+    fuse: Option<u32>,
+    fused: bool,
 }
 
 /// A unit and its queue.
@@ -104,6 +107,8 @@ impl<'a> Machine<'a> {
             writer: Writer::new(memory.latency.into(), memory.outstanding_writes as usize),
             arithmetic: Arithmetic::new(config, setup.operand_registers),
             fired: None,
+            fuse: None,
+            fused: false,
         };
         machine.reads.asks[0] = machine.fetch.asks();
         machine.due[GRANT] = machine.reads.due();
@@ -247,8 +252,18 @@ impl<'a> Machine<'a> {
     /// Starts the work of an instruction; returns when it is done, where that is known.
     fn start(&mut self, unit: usize, index: u32, start: u64) -> u64 {
         let insn = &self.insns[index as usize];
-        if let Some((kind, loops)) = Loops::of(insn) {
-            let fired = self.arithmetic.follow(kind, &loops, start);
+        if let Some((kind, loops)) = Loops::of(insn, self.fuse) {
+            let fired = match insn {
+                // It does nothing itself.
+                Insn::Requant(i) if i.fuse => {
+                    self.fuse = Some(i.param);
+                    self.arithmetic.rest(start)
+                }
+                _ => self.arithmetic.follow(kind, &loops, start),
+            };
+            if let Insn::Gemm(_) | Insn::Lane(_) = insn {
+                self.fused = self.fuse.take().is_some();
+            }
             self.units[unit].cycles.add(UnitState::Hazard, fired.hazard);
             self.fired = Some((index, fired));
             return self.computed();
@@ -283,7 +298,7 @@ impl<'a> Machine<'a> {
     fn computed(&self) -> u64 {
         let Some((index, Fired { walked, drained, .. })) = self.fired else { return NEVER };
         match self.units[COMPUTE].queue.front() {
-            Some(&(next, head)) if overlaps(&self.insns[index as usize], &self.insns[next as usize]) => {
+            Some(&(next, head)) if overlaps(&self.insns[index as usize], self.fused, &self.insns[next as usize]) => {
                 drained.min(walked.max(head))
             }
             _ => drained,

@@ -102,7 +102,7 @@ struct Sequential<'a> {
 impl Sequential<'_> {
     /// Cycles from the one behind the beginning to the one in which the instruction is done; none if it never is.
     fn cycles(&mut self, insn: &Insn) -> Option<u64> {
-        if let Some((_, loops)) = Loops::of(insn) {
+        if let Some((_, loops)) = Loops::of(insn, None) {
             return Some(self.arithmetic(insn, &loops));
         }
         let Some(transfer) = Transfer::of(insn, self.config) else { return Some(1) };
