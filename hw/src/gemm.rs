@@ -64,9 +64,9 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let more_taps = mode("more_taps", m.input("more_taps", 2));
     let taps = config.lane_taps();
     // Of a sum that REQUANT is fused with: the first and the last micro-op, from stage to stage.
-    let fuses = config.has_fused_requant();
-    let fused = fuses.then(|| mode("fused", m.input("fused", 1)));
-    let mut marks = fuses.then(|| m.cat(&[m.input("first", 1), m.input("last", 1)]));
+    let [asks_fused, first, last] = ["fused", "first", "last"].map(|name| m.input(name, 1));
+    let fused = config.has_fused_requant().then(|| mode("fused", asks_fused));
+    let mut marks = fused.map(|_| m.cat(&[first, last]));
     let part = m.input("part", block_in.trailing_zeros());
     let inp = m.input("inp", config.inp_elem_bytes() as u32 * 8);
     let vector = m.input("vector", taps as u32 * lanes * 8);
@@ -81,7 +81,7 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
         let (held, held_dst) = (m.reg(format!("valid_{stage}"), 1, 0), m.data_reg(format!("dst_{stage}"), log_acc));
         held.set(valid);
         m.when(valid, || held_dst.set(index));
-        marks = marks.map(|before| {
+        marks = marks.filter(|_| stage < 7).map(|before| {
             let held = m.data_reg(format!("marks_{stage}"), 2);
             m.when(valid, || held.set(before));
             held

@@ -138,7 +138,7 @@ leaf! {
     /// The INP scratchpad; see `scratchpad.rs`.
     InpPad {
         in
-            write write_pad write_index write_chunk write_sub bus_word pad_value read by_vector read_index;
+            write write_pad write_index write_chunk write_sub bus_word pad_value read by_vector more_taps read_index;
         out
             element vector;
     }

@@ -109,6 +109,7 @@ pub fn inp(sizes: &Sizes) -> Module {
     let log_parts = sizes.inp_parts.trailing_zeros();
     let read = m.input("read", 1);
     let by_vector = m.input("by_vector", 1);
+    let more_taps = m.input("more_taps", 2);
     // An element, or a vector: with several vectors in an element the index has bits below the element's.
     let read_index = m.input("read_index", log_depth + log_parts);
 
@@ -131,7 +132,11 @@ pub fn inp(sizes: &Sizes) -> Module {
             if log_banks > 0 {
                 let mine = load.index.bits(0, log_banks).is(bank.into());
                 write = enable & mine.repeat(enable.width());
-                fetch = read & (by_vector | read_index.bits(0, log_banks).is(bank.into()));
+                let own = read_index.bits(0, log_banks);
+                // Of the vectors behind the first one those that are asked for: another may be written just now.
+                let wanted =
+                    if taps > 1 { by_vector & !more_taps.lt(m.lit(bank.into(), log_banks) - own) } else { by_vector };
+                fetch = read & (wanted | own.is(bank.into()));
             }
             memory.write(write, load.index.bits(log_banks, log_words), data);
             // Of the elements from the index on, those in banks before its own lie a word further.

@@ -471,6 +471,7 @@ impl Logic for Top {
         self.inp.read.next = self.compute.read_inp.val();
         self.inp.read_index.next = self.compute.inp_index.val();
         self.inp.by_vector.next = self.compute.by_vector.val();
+        self.inp.more_taps.next = self.compute.more_taps.val();
         self.wgt.read.next = self.compute.read_wgt.val();
         self.wgt.read_index.next = self.compute.wgt_index.val();
         self.acc.gemm_read.next = self.gemm.acc_read.val();

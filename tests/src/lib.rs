@@ -8,6 +8,7 @@ pub mod block;
 pub mod expression;
 pub mod gates;
 pub mod layer;
+pub mod prediction;
 pub mod proof;
 pub mod random;
 pub mod sdram;

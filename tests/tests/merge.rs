@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tandem_driver::Device;
-use tandem_isa::{Dep, HwConfig, Insn, MemoryType, Program};
+use tandem_isa::{Dep, HwConfig, Insn, MemoryType, Program, Requant};
 use tandem_jit::merge;
 use tandem_sim::cosim::Generator;
 use tandem_sim::{Checks, FsimBus, Options};
@@ -25,7 +25,17 @@ fn merged_programs_leave_the_same_memory() {
             let change = |change: &mut dyn FnMut(&[Insn]) -> Vec<Insn>| -> Vec<Program> {
                 case.programs.iter().map(|p| Program { insns: change(&p.insns), ..p.clone() }).collect()
             };
-            let cut = change(&mut |insns| insns.iter().flat_map(|insn| pieces(insn, &mut random)).collect());
+            let cut = change(&mut |insns| {
+                // What REQUANT is fused with is one sum.
+                let mut fuses = false;
+                let mut cut = Vec::new();
+                for insn in insns {
+                    let sums = matches!(insn, Insn::Gemm(_) | Insn::Lane(_));
+                    cut.extend(if fuses && sums { vec![*insn] } else { pieces(insn, &mut random) });
+                    fuses = matches!(insn, Insn::Requant(Requant { fuse: true, .. })) || (fuses && !sums);
+                }
+                cut
+            });
             let merged: Vec<Program> = cut.iter().map(|p| Program { insns: merge(&p.insns), ..p.clone() }).collect();
             let whole = change(&mut merge);
             let what = format!("machine {number}, case {index}");
