@@ -118,7 +118,7 @@ leaf! {
     /// What the tensor ALU works on; see `operand.rs`.
     Operand {
         in
-            fire use_imm imm left right from_inp vector sum result capture which;
+            fire use_imm imm left right from_inp vector sum sum_value capture which;
         out
             valid left_now right_now bias multiplier shift post;
     }

@@ -11,7 +11,7 @@
 //! | `use_imm`, `imm` | 1, 32 | the operand is this immediate |
 //! | `left`, `right` | lanes * 32 | what ACC has read |
 //! | `from_inp`, `vector` | 1, taps * lanes * 8 | the left operand is the first of these input vectors |
-//! | `sum`, `result` | 1, lanes * 32 | a sum of the GEMM array is the left operand, which is there in the next cycle |
+//! | `sum`, `sum_value` | 1, lanes * 32 | a sum of the GEMM array is the left operand, which is there in the next cycle |
 //! | `capture`, `which` | 1, 2 | `right` is a parameter vector: bias, multiplier, shift, post |
 //! | `valid` | 1 | the tensor ALU is to take the outputs below |
 //! | `left_now`, `right_now` | alu_lanes * 32 | the operands |
@@ -47,13 +47,13 @@ pub(crate) fn operand(sizes: &Sizes) -> Module {
     let bytes = m.input("vector", taps * sizes.lanes * 8).bits(0, sizes.lanes * 8).lanes(sizes.lanes);
     let vector = m.cat(&bytes.into_iter().map(|byte| byte.sext(32)).collect::<Vec<_>>()).named("extended");
     let left = from_inp.mux(vector, left).named("value");
-    let (sum, result) = (m.input("sum", 1), m.input("result", bits));
+    let (sum, sum_value) = (m.input("sum", 1), m.input("sum_value", bits));
     let capture = m.input("capture", 1);
     let which = m.input("which", 2);
     if turns == 1 {
         if sizes.config.has_fused_requant() {
             m.output("valid", m.delay("fired", fire | sum));
-            m.output("left_now", m.delay("summed", sum).mux(result, left));
+            m.output("left_now", m.delay("summed", sum).mux(sum_value, left));
         } else {
             m.output("valid", m.delay("fired", fire));
             m.output("left_now", left);

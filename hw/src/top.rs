@@ -511,7 +511,7 @@ impl Logic for Top {
         self.operand.from_inp.next = self.compute.alu_from_inp.val();
         self.operand.vector.next = self.inp.vector.val();
         self.operand.sum.next = self.gemm.sum.val();
-        self.operand.result.next = self.gemm.result.val();
+        self.operand.sum_value.next = self.gemm.result.val();
         self.operand.capture.next = self.compute.param_capture.val();
         self.operand.which.next = self.compute.param_which.val();
         self.tensor_alu.valid.next = self.operand.valid.val();
