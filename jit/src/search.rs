@@ -1,12 +1,14 @@
 //! Schedules of a whole segment by predicted cycles.
 //!
-//! The formula of `tile.rs` compares tiles of a layer alone and knows the memory by the width of its bus. Here tiles become programs,
-//! whose cycles are predicted event by event with the memory that is told ([`tandem_isa::timing`]), in two phases:
+//! The formula of `tile.rs` compares the tiles of a layer that is alone, and knows a memory by the width of its bus. Here tiles become
+//! programs, whose cycles are predicted event by event with the memory that is told ([`tandem_isa::timing`]), in two phases:
 //!
-//! 1. *Layers.* Each geometry once, as a program of its own: the formula's best of each kind of tile, so that they differ, and from the
-//!    fastest of these on what differs from it in one knob. The fastest make a short list.
-//! 2. *Neighbours.* What a layer hides of the one before it and behind it depends on their tiles too. So each layer in turn tries its
-//!    short list between its neighbours, and keeps what is predicted to make the whole segment faster, round after round.
+//! 1. *Layers alone*, each geometry once: the formula's best of each kind of tile, so that they differ, and then what differs in one
+//!    knob from the fastest. The fastest of all make a short list.
+//! 2. *Layers between their neighbours*, as what a layer hides of those before it and behind it depends on their tiles too. Each layer
+//!    in turn tries its short list and what differs in one knob from the tile it has, among its neighbours alone; what is fastest there
+//!    is kept where it makes the whole segment faster. So round after round until nothing changes, once from the compiler's own choice
+//!    and once from the fastest tiles of layers that are alone.
 //!
 //! Nothing is random and no clock is read: equal arguments have equal results.
 
@@ -14,32 +16,40 @@ use crate::layout::Geometry;
 use crate::tile::{self, Demand, Tile};
 use crate::tune::Space;
 use crate::{JitError, Lowered, Options};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
 use tandem_isa::timing::{Setup, predict_within};
 
+/// Nodes that are predicted with a layer: those before it, whose stores its loads wait for, and those behind it.
+const BEFORE: usize = 2;
+const BEHIND: usize = 1;
+/// Tiles that differ in one knob from another one and are looked at, the best by the formula first.
+const NEAR: usize = 16;
+/// Tiles that are fastest between the neighbours and are tried in the whole segment.
+const WHOLE: usize = 3;
+
 /// How much is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
-    /// Tiles of a geometry that are predicted as programs of their own.
+    /// Tiles of each geometry that are predicted alone.
     pub tiles: usize,
-    /// Tiles of a layer that are tried between its neighbours.
+    /// The fastest of them, which are tried between the neighbours.
     pub list: usize,
-    /// Most rounds over all layers.
+    /// Most rounds over all layers, from each start.
     pub rounds: usize,
 }
 
 impl Default for Effort {
-    /// Two to three seconds for a network of thirty layers on one core.
+    /// Two seconds or so for a network of thirty layers.
     fn default() -> Effort {
-        Effort { tiles: 64, list: 8, rounds: 3 }
+        Effort { tiles: 64, list: 24, rounds: 5 }
     }
 }
 
-/// The options by which a segment is predicted to be the fastest that was found, and never slower than by `from`, whose tiles stay as
-/// they are. What the compiler chooses itself is not named in the result.
+/// The schedule by which a segment is predicted to be fastest, of those that were tried: never slower than by `from`, whose tiles stay.
+/// Tiles that are the compiler's own choice are not named in the result.
 ///
 /// # Errors
 /// As [`compile_with`](crate::compile_with).
@@ -51,45 +61,40 @@ pub fn search(
     effort: &Effort,
 ) -> Result<Options, JitError> {
     let lowered = Lowered::new(graph, config)?;
-    let geometry = Geometry::new(config);
     let contexts = if from.serial { 1 } else { tile::contexts(config) };
     let mut options = from.clone();
-    let mut free = Vec::new();
+    let mut layers = Vec::new();
     for (index, demand) in lowered.demands().into_iter().enumerate() {
         let name = &graph.nodes[index].name;
         if let Some(demand) = demand.filter(|_| !from.tiles.contains_key(name)) {
             let tile = tile::choose(config, &demand, contexts);
             options.tiles.insert(name.clone(), tile);
-            free.push(Free { index, demand, default: tile });
+            layers.push(Free { index, demand, default: tile });
         }
     }
-    let mut search = Search { graph, lowered, geometry, setup: setup.into(), options, effort: *effort };
-    let whole = 0..graph.nodes.len();
-    let Some(mut best) = search.cycles(whole.clone(), u64::MAX)? else { return Ok(from.clone()) };
-    let mut lists: BTreeMap<Demand, Vec<Tile>> = BTreeMap::new();
-    for layer in &free {
-        if !lists.contains_key(&layer.demand) {
-            let list = search.short_list(layer)?;
-            lists.insert(layer.demand, list);
+    let known = HashMap::new();
+    let mut search = Search { graph, lowered, setup: setup.into(), options, known, effort: *effort };
+    let Some(default) = search.cycles(search.whole(), u64::MAX)? else { return Ok(from.clone()) };
+    let mut candidates: BTreeMap<Demand, Candidates> = BTreeMap::new();
+    for layer in &layers {
+        if !candidates.contains_key(&layer.demand) {
+            let of = search.candidates(layer)?;
+            candidates.insert(layer.demand, of);
         }
     }
-    for _ in 0..effort.rounds {
-        let before = best;
-        for layer in &free {
-            let own = search.tile(layer.index);
-            let Some(tile) = search.between_neighbours(layer, &lists[&layer.demand])? else { continue };
-            search.set(layer.index, tile);
-            match search.cycles(whole.clone(), best)? {
-                Some(cycles) if cycles < best => best = cycles,
-                _ => search.set(layer.index, own),
-            }
+    let mut best = (default, search.options.clone());
+    for alone in [false, true] {
+        for layer in &layers {
+            let fastest = candidates[&layer.demand].list.first().filter(|_| alone);
+            search.set(layer.index, fastest.copied().unwrap_or(layer.default));
         }
-        if best == before {
-            break;
+        let cycles = search.descend(&layers, &candidates)?;
+        if cycles < best.0 {
+            best = (cycles, search.options.clone());
         }
     }
-    let Search { mut options, .. } = search;
-    for layer in &free {
+    let mut options = best.1;
+    for layer in &layers {
         let name = &graph.nodes[layer.index].name;
         if options.tiles.get(name) == Some(&layer.default) {
             options.tiles.remove(name);
@@ -107,118 +112,155 @@ struct Free {
     default: Tile,
 }
 
+/// What is tried for layers of a geometry.
+struct Candidates {
+    /// The fastest that were found of a layer alone, the fastest first.
+    list: Vec<Tile>,
+    /// All tiles, in the order of the formula.
+    space: Space,
+}
+
+impl Candidates {
+    /// What differs in one knob from a tile: the best by the formula.
+    fn near(&self, tile: &Tile) -> Vec<Tile> {
+        let mut points = self.space.find(tile).map_or_else(Vec::new, |point| self.space.neighbours(point));
+        points.sort_unstable();
+        points.into_iter().take(NEAR).map(|point| self.space.tiles()[point]).collect()
+    }
+}
+
+/// What is known of a program.
+#[derive(Clone, Copy)]
+enum Known {
+    Cycles(u64),
+    MoreThan(u64),
+}
+
 /// A segment with the tiles that it has so far.
 struct Search<'a> {
     graph: &'a Graph,
     lowered: Lowered<'a>,
-    geometry: Geometry,
     setup: Setup,
     options: Options,
+    /// By the first of some neighbouring nodes and the tiles of all of them.
+    known: HashMap<(usize, Vec<Option<Tile>>), Known>,
     effort: Effort,
 }
 
 impl Search<'_> {
-    /// Predicted cycles of some neighbouring nodes; `None` where they are more than `limit`.
-    fn cycles(&self, nodes: Range<usize>, limit: u64) -> Result<Option<u64>, JitError> {
-        let program = self.lowered.program(nodes, &self.options)?;
-        let predicted = predict_within(&program, self.setup, limit);
-        Ok(predicted.filter(|predicted| predicted.complete).map(|predicted| predicted.cycles))
+    fn whole(&self) -> Range<usize> {
+        0..self.graph.nodes.len()
     }
 
-    fn tile(&self, index: usize) -> Tile {
-        self.options.tiles[&self.graph.nodes[index].name]
+    fn tile(&self, index: usize) -> Option<Tile> {
+        self.options.tiles.get(&self.graph.nodes[index].name).copied()
     }
 
     fn set(&mut self, index: usize, tile: Tile) {
         self.options.tiles.insert(self.graph.nodes[index].name.clone(), tile);
     }
 
-    /// The fastest tiles of a layer that is alone, the fastest first.
-    fn short_list(&mut self, layer: &Free) -> Result<Vec<Tile>, JitError> {
-        let config = self.lowered.config;
-        let estimate = |tile: &Tile| tile::estimate(config, &self.geometry, &layer.demand, tile);
-        let mut tiles: Vec<(u64, Tile)> =
-            tile::space(config, &layer.demand).iter().map(|tile| (estimate(tile), *tile)).collect();
-        tiles.sort_unstable();
-        let estimates: BTreeMap<Tile, u64> = tiles.iter().map(|&(estimate, tile)| (tile, estimate)).collect();
-        let space = Space::new(tiles.iter().map(|&(_, tile)| tile).collect());
+    /// Predicted cycles of some neighbouring nodes; `None` where they are more than `limit`.
+    fn cycles(&mut self, nodes: Range<usize>, limit: u64) -> Result<Option<u64>, JitError> {
+        let key = (nodes.start, nodes.clone().map(|index| self.tile(index)).collect());
+        match self.known.get(&key) {
+            Some(&Known::Cycles(cycles)) => return Ok(Some(cycles).filter(|&cycles| cycles <= limit)),
+            Some(&Known::MoreThan(least)) if least >= limit => return Ok(None),
+            _ => {}
+        }
+        let program = self.lowered.program(nodes, &self.options)?;
+        let predicted = predict_within(&program, self.setup, limit).filter(|predicted| predicted.complete);
+        let cycles = predicted.map(|predicted| predicted.cycles);
+        self.known.insert(key, cycles.map_or(Known::MoreThan(limit), Known::Cycles));
+        Ok(cycles)
+    }
+
+    /// Looks at tiles of a layer that is alone.
+    fn candidates(&mut self, layer: &Free) -> Result<Candidates, JitError> {
+        let (config, geometry) = (self.lowered.config, Geometry::new(self.lowered.config));
+        let estimate = |tile: &Tile| tile::estimate(config, &geometry, &layer.demand, tile);
+        let mut tiles = tile::space(config, &layer.demand);
+        tiles.sort_by_cached_key(|tile| (estimate(tile), *tile));
         // The best by the formula of each kind.
         let mut kinds = BTreeSet::new();
-        let mut seeds = vec![layer.default];
-        let differs = |tile: &Tile| kinds.insert((tile.cells, tile.height, tile.order));
-        seeds.extend(tiles.iter().map(|&(_, tile)| tile).filter(differs).take(self.effort.tiles / 2));
-        let mut found = Alone { layer, cycles: BTreeMap::new(), best: u64::MAX, left: self.effort.tiles };
-        for tile in seeds {
-            found.look(self, tile)?;
-        }
-        // From the fastest on, what differs from it in one knob.
+        let differs = |tile: &&Tile| kinds.insert((tile.cells, tile.height, tile.order));
+        let mut look: Vec<Tile> = vec![layer.default];
+        look.extend(tiles.iter().filter(differs).take(self.effort.tiles / 2));
+        let mut candidates = Candidates { list: Vec::new(), space: Space::new(tiles) };
+        let (mut seen, mut found) = (BTreeSet::new(), BTreeMap::new());
+        let mut best = u64::MAX;
         let mut expanded = BTreeSet::new();
-        while found.left > 0 {
-            let unexpanded = found.cycles.iter().filter(|(tile, _)| !expanded.contains(*tile));
-            let Some((_, tile)) = unexpanded.map(|(&tile, &cycles)| (cycles, tile)).min() else { break };
-            expanded.insert(tile);
-            let Some(point) = space.find(&tile) else { continue };
-            let mut near: Vec<Tile> = space.neighbours(point).iter().map(|&point| space.tiles()[point]).collect();
-            near.sort_unstable_by_key(|tile| (estimates.get(tile).copied(), *tile));
-            for tile in near.into_iter().take(16) {
-                found.look(self, tile)?;
+        loop {
+            for tile in look {
+                if seen.len() < self.effort.tiles && seen.insert(tile) {
+                    self.set(layer.index, tile);
+                    // How far something is behind the best does not matter.
+                    let limit = best.saturating_add(best / 8);
+                    if let Some(cycles) = self.cycles(layer.index..layer.index + 1, limit)? {
+                        found.insert(tile, cycles);
+                        best = best.min(cycles);
+                    }
+                }
+            }
+            let fastest = found.iter().filter(|(tile, _)| !expanded.contains(*tile)).min_by_key(|(_, cycles)| **cycles);
+            match fastest {
+                Some((tile, _)) if seen.len() < self.effort.tiles => {
+                    expanded.insert(*tile);
+                    look = candidates.near(tile);
+                }
+                _ => break,
             }
         }
         self.set(layer.index, layer.default);
-        let mut list: Vec<(u64, Tile)> = found.cycles.into_iter().map(|(tile, cycles)| (cycles, tile)).collect();
+        let mut list: Vec<(u64, Tile)> = found.into_iter().map(|(tile, cycles)| (cycles, tile)).collect();
         list.sort_unstable();
-        list.truncate(self.effort.list);
-        Ok(list.into_iter().map(|(_, tile)| tile).collect())
+        candidates.list = list.into_iter().take(self.effort.list).map(|(_, tile)| tile).collect();
+        Ok(candidates)
     }
 
-    /// The tile of a list by which a layer and its neighbours are fastest; `None` where that is the one it has.
-    fn between_neighbours(&mut self, layer: &Free, list: &[Tile]) -> Result<Option<Tile>, JitError> {
-        let nodes = self.neighbours(layer.index);
-        let own = self.tile(layer.index);
-        let mut best = (self.cycles(nodes.clone(), u64::MAX)?.unwrap_or(u64::MAX), None);
-        for &tile in list.iter().filter(|&&tile| tile != own) {
-            self.set(layer.index, tile);
-            if let Some(cycles) = self.cycles(nodes.clone(), best.0)?.filter(|&cycles| cycles < best.0) {
-                best = (cycles, Some(tile));
+    /// Makes the segment faster a layer at a time, and tells its cycles.
+    fn descend(&mut self, layers: &[Free], candidates: &BTreeMap<Demand, Candidates>) -> Result<u64, JitError> {
+        let mut best = self.cycles(self.whole(), u64::MAX)?.unwrap_or(u64::MAX);
+        for _ in 0..self.effort.rounds {
+            let before = best;
+            for layer in layers {
+                let Some(mut taken) = self.tile(layer.index) else { continue };
+                for tile in self.between_neighbours(layer.index, taken, &candidates[&layer.demand])? {
+                    self.set(layer.index, tile);
+                    if let Some(cycles) = self.cycles(self.whole(), best)?.filter(|&cycles| cycles < best) {
+                        (best, taken) = (cycles, tile);
+                        break;
+                    }
+                }
+                self.set(layer.index, taken);
+            }
+            if best == before {
+                break;
             }
         }
-        self.set(layer.index, own);
-        Ok(best.1)
+        Ok(best)
     }
 
-    /// A node, with one that computes before it and one behind it.
+    /// Tiles by which a layer and its neighbours are faster than by its own one, the fastest first.
+    fn between_neighbours(&mut self, index: usize, own: Tile, candidates: &Candidates) -> Result<Vec<Tile>, JitError> {
+        let nodes = self.neighbours(index);
+        let limit = self.cycles(nodes.clone(), u64::MAX)?.unwrap_or(u64::MAX);
+        let mut faster = BTreeSet::new();
+        for tile in candidates.list.iter().copied().chain(candidates.near(&own)) {
+            self.set(index, tile);
+            if let Some(cycles) = self.cycles(nodes.clone(), limit)?.filter(|&cycles| cycles < limit) {
+                faster.insert((cycles, tile));
+            }
+        }
+        self.set(index, own);
+        Ok(faster.into_iter().take(WHOLE).map(|(_, tile)| tile).collect())
+    }
+
+    /// A node with its neighbours, of those that compute something.
     fn neighbours(&self, index: usize) -> Range<usize> {
         let computes = |&at: &usize| self.lowered.computes(at);
-        let begin = (0..index).rev().find(computes).unwrap_or(index);
-        let end = (index + 1..self.graph.nodes.len()).find(computes).unwrap_or(index);
+        let begin = (0..index).rev().filter(computes).take(BEFORE).last().unwrap_or(index);
+        let end = (index + 1..self.graph.nodes.len()).filter(computes).take(BEHIND).last().unwrap_or(index);
         begin..end + 1
-    }
-}
-
-/// What is known of the tiles of a layer alone.
-struct Alone<'a> {
-    layer: &'a Free,
-    cycles: BTreeMap<Tile, u64>,
-    best: u64,
-    /// Programs that may still be predicted.
-    left: usize,
-}
-
-impl Alone<'_> {
-    /// Predicts the layer with a tile, where it is not known.
-    fn look(&mut self, search: &mut Search<'_>, tile: Tile) -> Result<(), JitError> {
-        if self.left == 0 || self.cycles.contains_key(&tile) {
-            return Ok(());
-        }
-        self.left -= 1;
-        let index = self.layer.index;
-        search.set(index, tile);
-        // What is far behind the best is not of interest, and how far does not matter.
-        let limit = self.best.saturating_add(self.best / 8);
-        if let Some(cycles) = search.cycles(index..index + 1, limit)? {
-            self.cycles.insert(tile, cycles);
-            self.best = self.best.min(cycles);
-        }
-        Ok(())
     }
 }
