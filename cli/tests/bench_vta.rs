@@ -35,6 +35,7 @@ fn the_cycles_of_a_network_are_accounted_for_and_none_passes_its_roof() {
         (&"simulated".into(), &3.into(), &16.into())
     );
     assert_eq!((&value["dram"]["name"], &value["schedule"]), (&"zynq".into(), &"overlapped".into()));
+    assert_eq!(value["schedules_by"], "search");
     let layers = rows(&value["layers"]);
     assert!(layers.len() > 3, "{value}");
     let all = || layers.iter().chain([&value["sum"]]).chain(rows(&value["together"]));
@@ -68,8 +69,16 @@ fn the_cycles_of_a_network_are_accounted_for_and_none_passes_its_roof() {
         json(&variables, &["--model", &model, "--hw", "tiny", "--serial", "--layers", first["name"].as_str().unwrap()]);
     assert_eq!(rows(&alone["layers"])[0]["cycles"], first["cycles"]);
 
-    let text = good(&variables, &["--model", &model, "--hw", "tiny", "--dram", "ideal"]);
-    for words in ["utilisation", "of roof", "largest stall", "In one run, segment 1", "Cycles are simulated", "ideal"] {
+    let text = good(&variables, &["--model", &model, "--hw", "tiny", "--dram", "ideal", "--schedule", "quick"]);
+    for words in [
+        "schedules by a formula",
+        "utilisation",
+        "of roof",
+        "largest stall",
+        "In one run, segment 1",
+        "Cycles are simulated",
+        "ideal",
+    ] {
         assert!(text.contains(words), "'{words}' is not in:\n{text}");
     }
 }
