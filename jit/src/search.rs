@@ -16,6 +16,7 @@ use crate::layout::Geometry;
 use crate::tile::{self, Demand, Tile};
 use crate::tune::Space;
 use crate::{JitError, Lowered, Options};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use tandem_graph::Graph;
@@ -77,9 +78,8 @@ pub fn search(
     let Some(default) = search.cycles(search.whole(), u64::MAX)? else { return Ok(from.clone()) };
     let mut candidates: BTreeMap<Demand, Candidates> = BTreeMap::new();
     for layer in &layers {
-        if !candidates.contains_key(&layer.demand) {
-            let of = search.candidates(layer)?;
-            candidates.insert(layer.demand, of);
+        if let Entry::Vacant(vacant) = candidates.entry(layer.demand) {
+            vacant.insert(search.candidates(layer)?);
         }
     }
     let mut best = (default, search.options.clone());
