@@ -20,7 +20,7 @@ use tandem_jit::tune::Tuned;
 use tandem_plan::{Device, Segment};
 use tandem_runtime::remote::{Kind, RemoteBackend};
 use tandem_runtime::{Backend, Copied, CpuBackend, GpuBackend, Span, VtaBackend};
-use tandem_sim::tsim::Model;
+use tandem_sim::tsim::{DramModel, Model};
 use tandem_sim::{FsimBus, Options};
 
 /// Memory that a simulated device may grow to, in bytes.
@@ -47,6 +47,8 @@ pub struct Machine {
     spared: bool,
     /// Schedules that a search has found.
     tuned: Arc<Tuned>,
+    /// The memory for which others are searched.
+    searched: Option<DramModel>,
 }
 
 /// An accelerator under way.
@@ -145,6 +147,7 @@ impl Machine {
             names: Vec::new(),
             spared: false,
             tuned: Arc::default(),
+            searched: None,
         }
     }
 
@@ -153,6 +156,7 @@ impl Machine {
         if let Some(path) = &options.tuned {
             machine.tuned = Arc::new(tuning::log::tuned(path)?);
         }
+        machine.searched = options.schedule.memory(options.simulation.memory());
         for kind in options.device.kinds() {
             match kind {
                 DeviceKind::Cpu => {}
@@ -274,6 +278,10 @@ impl Machine {
     fn add(&mut self, name: &str, hw: &str, device: VtaDevice, cycles: CycleSource, patient: bool) {
         let (config, index) = (device.config().clone(), self.accelerators.len());
         let vta = VtaBackend::new(device).with_index(index).with_tuned(Arc::clone(&self.tuned));
+        let vta = match self.searched {
+            Some(memory) => vta.with_search(memory),
+            None => vta,
+        };
         self.backends.push(Box::new(if patient { vta.with_timeout(PATIENCE) } else { vta }));
         let device = Device::Vta(index);
         let hw = hw.to_owned();

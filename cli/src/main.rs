@@ -32,6 +32,7 @@ mod profile;
 mod remote;
 mod report;
 mod request;
+mod schedule;
 mod session;
 mod simulation;
 mod smi;

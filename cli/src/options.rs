@@ -3,6 +3,7 @@
 use crate::backend;
 use crate::board;
 use crate::link::{LinkKind, LinkOptions};
+use crate::schedule::ScheduleKind;
 use crate::simulation::SimulationOptions;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -69,6 +70,10 @@ pub struct DeviceOptions {
     /// Compile layers for accelerators with the best schedules of this log of `tandem tune`.
     #[arg(long, value_name = "LOG.jsonl")]
     pub tuned: Option<PathBuf>,
+    /// How layers for accelerators that --tuned does not know are cut. quick: by a formula; search: as is predicted to be fastest, with
+    /// the memory of --dram.
+    #[arg(long, value_enum, default_value = "quick")]
+    pub schedule: ScheduleKind,
     /// How a board is reached.
     #[command(flatten)]
     pub link: LinkOptions,
@@ -210,6 +215,9 @@ impl DeviceOptions {
         if self.tuned.is_some() && !kinds.iter().any(DeviceKind::is_vta) {
             bail!("--tuned is for accelerators: give --device with one, such as fsim or tsim, or leave it out");
         }
+        if self.schedule != ScheduleKind::default() && !kinds.iter().any(DeviceKind::is_vta) {
+            bail!("--schedule is for accelerators: give --device with one, such as fsim or tsim, or leave it out");
+        }
         self.simulation.check(kinds.contains(&DeviceKind::Tsim))?;
         let links: Vec<&LinkKind> = kinds.iter().filter_map(DeviceKind::link).collect();
         self.link.check(&links)
@@ -233,6 +241,7 @@ impl Default for DeviceOptions {
             clock_mhz: CLOCK_MHZ,
             hw: None,
             tuned: None,
+            schedule: ScheduleKind::default(),
             link: LinkOptions::default(),
             simulation: SimulationOptions::default(),
         }

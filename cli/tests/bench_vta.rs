@@ -35,6 +35,7 @@ fn the_cycles_of_a_network_are_accounted_for_and_none_passes_its_roof() {
         (&"simulated".into(), &3.into(), &16.into())
     );
     assert_eq!((&value["dram"]["name"], &value["schedule"]), (&"zynq".into(), &"overlapped".into()));
+    assert_eq!(value["schedules_by"], "search");
     let layers = rows(&value["layers"]);
     assert!(layers.len() > 3, "{value}");
     let all = || layers.iter().chain([&value["sum"]]).chain(rows(&value["together"]));
@@ -68,8 +69,16 @@ fn the_cycles_of_a_network_are_accounted_for_and_none_passes_its_roof() {
         json(&variables, &["--model", &model, "--hw", "tiny", "--serial", "--layers", first["name"].as_str().unwrap()]);
     assert_eq!(rows(&alone["layers"])[0]["cycles"], first["cycles"]);
 
-    let text = good(&variables, &["--model", &model, "--hw", "tiny", "--dram", "ideal"]);
-    for words in ["utilisation", "of roof", "largest stall", "In one run, segment 1", "Cycles are simulated", "ideal"] {
+    let text = good(&variables, &["--model", &model, "--hw", "tiny", "--dram", "ideal", "--schedule", "quick"]);
+    for words in [
+        "schedules by a formula",
+        "utilisation",
+        "of roof",
+        "largest stall",
+        "In one run, segment 1",
+        "Cycles are simulated",
+        "ideal",
+    ] {
         assert!(text.contains(words), "'{words}' is not in:\n{text}");
     }
 }
@@ -99,9 +108,13 @@ fn latencies_are_swept_with_both_schedules_and_drawn() {
         let sum: u64 = layers.iter().map(|layer| cycles(layer, "serial")).sum();
         assert_eq!(cycles(row, "serial"), sum);
     }
-    // The same layer with the same memory is the same run.
+    // The same layer with the same memory is the same run. A search has one schedule for all latencies, a formula one for everything.
+    let quick = ["--schedule", "quick"];
+    let value = json(&variables, &[&sweep[..], &quick].concat());
+    let latencies = rows(&value["latencies"]);
     let name = latencies[1]["layers"][0]["name"].as_str().unwrap();
-    let once = json(&variables, &["--model", &model, "--hw", "tiny", "--layers", name, "--dram", "150,64,8"]);
+    let alone = ["--model", &model, "--hw", "tiny", "--layers", name, "--dram", "150,64,8"];
+    let once = json(&variables, &[&alone[..], &quick].concat());
     assert_eq!(once["layers"][0]["cycles"], latencies[1]["layers"][0]["overlapped"]["cycles"]);
     let svg = std::fs::read_to_string(&plot).unwrap();
     let layers = rows(&latencies[0]["layers"]).len();

@@ -102,6 +102,14 @@ fn the_compiler_takes_the_best_schedule_of_a_log_and_results_stay() {
     assert_eq!((&plain["mismatches"], &cut["mismatches"]), (&0.into(), &0.into()));
     let cycles = |value: &Value| value["vta"]["cycles_estimate"].as_u64().unwrap();
     assert!(cycles(&cut) > cycles(&plain), "{} and {}", cycles(&cut), cycles(&plain));
+    // What is searched is no slower than the default, and keeps to a log that knows all layers.
+    let search = ["--schedule", "search"];
+    let searched = run(&search);
+    assert_eq!(searched["mismatches"], 0);
+    assert!(cycles(&searched) < cycles(&plain), "{} and {}", cycles(&searched), cycles(&plain));
+    assert_eq!(compile(&["--tuned", &other, "--schedule", "search"]), compile(&["--tuned", &other]));
+    assert_ne!(compile(&search), compile(&[]));
+    assert_eq!(compile(&search), compile(&[&search[..], &["--dram", "zynq"]].concat()));
 }
 
 #[test]
@@ -141,6 +149,9 @@ fn what_cannot_be_tuned_is_refused_in_a_sentence() {
     let input = digits("inputs_i8.bin");
     refused(&["run", &model, "--input", &input, "--tuned", &empty], &["empty.jsonl", "no schedule"]);
     refused(&["run", &model, "--input", &input, "--device", "cpu", "--tuned", &empty], &["--tuned", "accelerators"]);
+    let searched = ["run", &model, "--input", &input, "--device", "cpu", "--schedule", "search"];
+    refused(&searched, &["--schedule", "accelerators"]);
+    refused(&["compile", &model, "--dram", "ideal", "-o", "p.vta"], &["--dram", "--schedule search"]);
     refused(&[&S3[..], &["json", "--queue", "nothing"][..]].concat(), &["--queue nothing", "redis://"]);
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("redis://{free}");

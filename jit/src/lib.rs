@@ -19,7 +19,8 @@
 //! | `uop.rs` | the micro-op kernels in DRAM and their cache in the scratchpad |
 //! | `merge.rs` | neighbours of a queue become one instruction |
 //! | `memory.rs` | which activation lies where in DRAM, and for how long |
-//! | `tune/` | the search for good schedules |
+//! | `search.rs` | schedules of whole segments by predicted cycles |
+//! | `tune/` | the search for good schedules by measured cycles, layer by layer |
 #![forbid(unsafe_code)]
 
 mod eltwise;
@@ -30,6 +31,7 @@ mod lower;
 mod memory;
 mod merge;
 mod nest;
+mod search;
 mod tile;
 mod transfer;
 pub mod tune;
@@ -38,13 +40,17 @@ mod window;
 
 pub use layout::Binding;
 pub use merge::merge;
+pub use search::{Effort, search};
 pub use tile::{Order, Tile};
 
 use crate::emit::Emitter;
 use crate::fold::Fold;
 use crate::layout::Geometry;
 use crate::lower::Layer;
+use crate::memory::Places;
+use crate::tile::Demand;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use tandem_graph::{Graph, Node, ValueId};
 use tandem_isa::{HwConfig, IsaError, Program};
 
@@ -155,55 +161,103 @@ pub fn compile(graph: &Graph, config: &HwConfig) -> Result<Compiled, JitError> {
 /// [`JitError::Unsupported`] for a node that [`supports`] refuses, [`JitError::Exhausted`] for a segment beyond the address
 /// space, [`JitError::Invalid`] for a tile that does not fit the scratchpads or the layer.
 pub fn compile_with(graph: &Graph, config: &HwConfig, options: &Options) -> Result<Compiled, JitError> {
-    let (layers, folds) = layers(graph, config);
-    let unsupported =
-        |node: &Node, reason: String| JitError::Unsupported { node: node.name.clone(), op: node.op.name(), reason };
-    let layers = graph.nodes.iter().zip(layers).map(|(node, layer)| layer.map_err(|reason| unsupported(node, reason)));
-    let layers = layers.collect::<Result<Vec<Layer>, JitError>>()?;
-    let geometry = Geometry::new(config);
-    let rows = graph.inputs.first().and_then(|&v| layout::dims(&graph.ty(v).shape)).map_or(1, |d| d.n);
-    let samples = if rows == 1 { config.batch() } else { 1 };
-    let places = memory::plan(graph, &geometry, &folds, emit::section_align(config))?;
-    let mut emitter = Emitter::new(config, places.sections.clone(), options.serial);
-    for (index, (node, layer)) in graph.nodes.iter().zip(layers).enumerate() {
-        emitter.begin_layer();
-        match layer {
-            Layer::Alias => continue,
-            Layer::Window(layer) => {
-                let demand = window::demand(&layer);
-                let tile = match options.tiles.get(&node.name) {
-                    None => tile::choose(config, &demand, emitter.contexts()),
-                    Some(tile) if tile::fits(config, &demand, tile) => *tile,
-                    Some(tile) => {
-                        return Err(JitError::Invalid(format!(
-                            "node '{}' cannot be cut into {tile:?} on this machine; tune it again",
-                            node.name
-                        )));
-                    }
-                };
-                window::emit(&mut emitter, index, &layer, tile, places.of(node.inputs[0]), places.of(node.outputs[0]))?;
-            }
-            Layer::Eltwise(layer) => {
-                let inputs: Vec<u32> = layer.operands.iter().map(|&k| places.of(node.inputs[k])).collect();
-                eltwise::emit(&mut emitter, index, &layer, &inputs, places.of(node.outputs[0]))?;
-            }
-        }
-    }
+    let segment = Lowered::new(graph, config)?;
+    let program = segment.program(0..graph.nodes.len(), options)?;
     let binding = |ids: &[ValueId]| -> Vec<Binding> {
         ids.iter()
             .map(|&id| {
-                let ty = graph.ty(id);
-                let fold = folds.get(&id).cloned();
-                Binding::new(places.section_of(id), &graph.value(id).name, ty, &geometry, samples, fold)
+                let (ty, fold) = (graph.ty(id), segment.folds.get(&id).cloned());
+                let section = segment.places.section_of(id);
+                Binding::new(section, &graph.value(id).name, ty, &segment.geometry, segment.samples, fold)
             })
             .collect()
     };
     let (inputs, outputs) = (binding(&graph.inputs), binding(&graph.outputs));
-    let program = emitter.finish()?;
     let bytes = program.sections.iter().map(|section| section.end()).max().unwrap_or(0);
     let limit = 1u64 << config.dram_bits();
     if bytes > limit {
         return Err(JitError::Exhausted { bytes, limit });
     }
-    Ok(Compiled { program, inputs, outputs, samples })
+    Ok(Compiled { program, inputs, outputs, samples: segment.samples })
+}
+
+/// A segment as layers, with a place for every activation: all that does not depend on the schedule.
+pub(crate) struct Lowered<'a> {
+    graph: &'a Graph,
+    config: &'a HwConfig,
+    geometry: Geometry,
+    layers: Vec<Layer>,
+    folds: BTreeMap<ValueId, Fold>,
+    places: Places,
+    samples: usize,
+}
+
+impl<'a> Lowered<'a> {
+    /// Lowers every node.
+    ///
+    /// # Errors
+    /// As [`compile_with`], but for what is wrong with tiles.
+    pub fn new(graph: &'a Graph, config: &'a HwConfig) -> Result<Lowered<'a>, JitError> {
+        let (layers, folds) = layers(graph, config);
+        let unsupported =
+            |node: &Node, reason: String| JitError::Unsupported { node: node.name.clone(), op: node.op.name(), reason };
+        let layers =
+            graph.nodes.iter().zip(layers).map(|(node, layer)| layer.map_err(|reason| unsupported(node, reason)));
+        let layers = layers.collect::<Result<Vec<Layer>, JitError>>()?;
+        let geometry = Geometry::new(config);
+        let rows = graph.inputs.first().and_then(|&v| layout::dims(&graph.ty(v).shape)).map_or(1, |d| d.n);
+        let samples = if rows == 1 { config.batch() } else { 1 };
+        let places = memory::plan(graph, &geometry, &folds, emit::section_align(config))?;
+        Ok(Lowered { graph, config, geometry, layers, folds, places, samples })
+    }
+
+    /// The demand of each node that is a window layer.
+    pub fn demands(&self) -> Vec<Option<Demand>> {
+        let demand = |layer: &Layer| match layer {
+            Layer::Window(layer) => Some(window::demand(layer)),
+            Layer::Alias | Layer::Eltwise(_) => None,
+        };
+        self.layers.iter().map(demand).collect()
+    }
+
+    /// Whether a node becomes instructions.
+    pub fn computes(&self, index: usize) -> bool {
+        !matches!(self.layers[index], Layer::Alias)
+    }
+
+    /// The program of some neighbouring nodes, which finds what the others would have computed where they would have put it.
+    ///
+    /// # Errors
+    /// As [`compile_with`].
+    pub fn program(&self, nodes: Range<usize>, options: &Options) -> Result<Program, JitError> {
+        let config = self.config;
+        let mut emitter = Emitter::new(config, self.places.sections.clone(), options.serial);
+        for index in nodes {
+            let (node, places) = (&self.graph.nodes[index], &self.places);
+            emitter.begin_layer();
+            match &self.layers[index] {
+                Layer::Alias => continue,
+                Layer::Window(layer) => {
+                    let demand = window::demand(layer);
+                    let tile = match options.tiles.get(&node.name) {
+                        None => tile::choose(config, &demand, emitter.contexts()),
+                        Some(tile) if tile::fits(config, &demand, tile) => *tile,
+                        Some(tile) => {
+                            return Err(JitError::Invalid(format!(
+                                "node '{}' cannot be cut into {tile:?} on this machine; tune it again",
+                                node.name
+                            )));
+                        }
+                    };
+                    let (input, output) = (places.of(node.inputs[0]), places.of(node.outputs[0]));
+                    window::emit(&mut emitter, index, layer, tile, input, output)?;
+                }
+                Layer::Eltwise(layer) => {
+                    let inputs: Vec<u32> = layer.operands.iter().map(|&k| places.of(node.inputs[k])).collect();
+                    eltwise::emit(&mut emitter, index, layer, &inputs, places.of(node.outputs[0]))?;
+                }
+            }
+        }
+        emitter.finish()
+    }
 }

@@ -18,6 +18,8 @@ pub(crate) struct UopCache {
     places: HashMap<Uop, Vec<u32>>,
     /// What the scratchpad holds.
     resident: Vec<Option<Uop>>,
+    /// Where it holds each micro-op.
+    held: HashMap<Uop, Vec<u32>>,
     head: usize,
     /// Whether a kernel has taken the place of another one.
     wrapped: bool,
@@ -25,16 +27,16 @@ pub(crate) struct UopCache {
 
 impl UopCache {
     pub fn new(depth: usize) -> Self {
-        Self { dram: Vec::new(), places: HashMap::new(), resident: vec![None; depth], head: 0, wrapped: false }
+        let (places, held) = (HashMap::new(), HashMap::new());
+        Self { dram: Vec::new(), places, resident: vec![None; depth], held, head: 0, wrapped: false }
     }
 
     /// Makes a kernel of 1 to `depth` micro-ops resident. A part of what is there already serves as well; a new kernel goes
     /// behind the last one, wrapping to the start of the scratchpad, over whatever is there.
     pub fn place(&mut self, kernel: &[Uop]) -> Placed {
         debug_assert!(!kernel.is_empty() && kernel.len() <= self.resident.len());
-        let same = |held: &[Option<Uop>]| held.iter().zip(kernel).all(|(held, uop)| *held == Some(*uop));
-        if let Some(at) = self.resident.windows(kernel.len()).position(same) {
-            return Placed { sram: at as u32, load_from: None };
+        if let Some(sram) = self.find(kernel) {
+            return Placed { sram, load_from: None };
         }
         let position = self.position(kernel);
         if self.head + kernel.len() > self.resident.len() {
@@ -43,10 +45,24 @@ impl UopCache {
         }
         let begin = self.head;
         self.head += kernel.len();
-        for (held, uop) in self.resident[begin..self.head].iter_mut().zip(kernel) {
-            *held = Some(*uop);
+        for (at, uop) in (begin..self.head).zip(kernel) {
+            if let Some(old) = self.resident[at].replace(*uop)
+                && let Some(held) = self.held.get_mut(&old)
+            {
+                held.retain(|&other| other != at as u32);
+            }
+            self.held.entry(*uop).or_default().push(at as u32);
         }
         Placed { sram: begin as u32, load_from: Some(position) }
+    }
+
+    /// The first place in the scratchpad that holds a kernel.
+    fn find(&self, kernel: &[Uop]) -> Option<u32> {
+        let begins_at = |&at: &u32| {
+            let held = self.resident.get(at as usize..at as usize + kernel.len());
+            held.is_some_and(|held| held.iter().zip(kernel).all(|(held, uop)| *held == Some(*uop)))
+        };
+        self.held.get(&kernel[0])?.iter().copied().filter(begins_at).min()
     }
 
     /// Where a kernel stands in DRAM: within what is there, or behind it.

@@ -7,9 +7,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tandem_driver::{Counters, Device as VtaDevice, Loaded};
 use tandem_graph::{Graph, Node, NodeId};
+use tandem_isa::timing::DramModel;
 use tandem_isa::{HwConfig, Program};
 use tandem_jit::tune::Tuned;
-use tandem_jit::{Binding, JitError};
+use tandem_jit::{Binding, Effort, JitError};
 use tandem_plan::{Device, alone, extract};
 use tandem_tensor::Tensor;
 
@@ -27,6 +28,8 @@ pub struct VtaBackend {
     config: HwConfig,
     timeout: Duration,
     tuned: Arc<Tuned>,
+    /// The memory for which other schedules are searched.
+    searched: Option<DramModel>,
 }
 
 /// A device that several segments use, maybe from several threads.
@@ -42,7 +45,8 @@ impl VtaBackend {
     pub fn new(device: VtaDevice) -> VtaBackend {
         let config = device.config().clone();
         let device = Shared { device: Mutex::new(device), runs: Mutex::new(false), ended: Condvar::new() };
-        VtaBackend { index: 0, device: Arc::new(device), config, timeout: TIMEOUT, tuned: Arc::default() }
+        let tuned = Arc::default();
+        VtaBackend { index: 0, device: Arc::new(device), config, timeout: TIMEOUT, tuned, searched: None }
     }
 
     /// The same as the accelerator of that index in a plan.
@@ -58,6 +62,12 @@ impl VtaBackend {
     /// The same with schedules that a search has found, for the layers that they are of.
     pub fn with_tuned(self, tuned: Arc<Tuned>) -> VtaBackend {
         VtaBackend { tuned, ..self }
+    }
+
+    /// The same with the schedules, of layers that nothing else is known of, that are predicted to be fastest with a memory: it takes
+    /// seconds a segment.
+    pub fn with_search(self, memory: DramModel) -> VtaBackend {
+        VtaBackend { searched: Some(memory), ..self }
     }
 
     /// The configuration of the device.
@@ -99,7 +109,11 @@ impl Backend for VtaBackend {
 
 impl VtaBackend {
     fn load(&self, segment: &Graph) -> Result<VtaSegment, RuntimeError> {
-        let compiled = tandem_jit::compile_with(segment, &self.config, &self.tuned.options(segment, &self.config))?;
+        let mut options = self.tuned.options(segment, &self.config);
+        if let Some(memory) = self.searched {
+            options = tandem_jit::search(segment, &self.config, memory, &options, &Effort::default())?;
+        }
+        let compiled = tandem_jit::compile_with(segment, &self.config, &options)?;
         let loaded = self.device.lock().load(&compiled.program)?;
         Ok(VtaSegment {
             device: Arc::clone(&self.device),

@@ -1,6 +1,8 @@
 //! `tandem compile`: the accelerator's part of a model as assembly text.
 
 use crate::options::ModelOptions;
+use crate::schedule::ScheduleKind;
+use crate::simulation::dram;
 use crate::table::grouped;
 use crate::{Outcome, file, hardware, model, report, stdout, tuning};
 use anyhow::{Result, anyhow, bail};
@@ -10,9 +12,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
-use tandem_jit::tune::Tuned;
 use tandem_jit::{Compiled, JitError};
 use tandem_plan::{Device, Plan, extract, partition};
+use tandem_sim::tsim::DramModel;
 
 /// Options of `tandem compile`.
 #[derive(Args)]
@@ -25,6 +27,14 @@ pub struct Options {
     /// Cut layers as the best schedules of this log of `tandem tune` do.
     #[arg(long, value_name = "LOG.jsonl")]
     tuned: Option<PathBuf>,
+    /// How layers that --tuned does not know are cut. quick: by a formula; search: as is predicted to be fastest, with the memory of
+    /// --dram.
+    #[arg(long, value_enum, default_value = "quick")]
+    schedule: ScheduleKind,
+    /// Timing of the memory that --schedule search predicts with: ideal, zynq, or numbers: cycles, bits a cycle, bursts in flight
+    /// [default: zynq].
+    #[arg(long, value_parser = dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING")]
+    dram: Option<DramModel>,
     /// Where the program goes; several segments get a number before the extension.
     #[arg(long, short, value_name = "P.vta")]
     output: PathBuf,
@@ -34,8 +44,14 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<Outcome> {
     let graph = model::ready(&options.model)?;
     let config = hardware::resolve(&options.hw)?;
+    if options.dram.is_some() && options.schedule == ScheduleKind::Quick {
+        bail!("--dram is for schedules that are searched: give --schedule search with it, or leave it out");
+    }
     let tuned = options.tuned.as_deref().map(tuning::log::tuned).transpose()?.unwrap_or_default();
-    let (plan, programs) = compile(&graph, &config, &tuned)?;
+    let (plan, programs) = compile(&graph, &config, |segment| {
+        let known = tuned.options(segment, &config);
+        options.schedule.options(segment, &config, known, options.dram.unwrap_or_default())
+    })?;
     if programs.is_empty() {
         let reasons: Vec<String> = plan.rows().into_iter().map(|row| row.reason).collect();
         bail!("{}: the VTA runs no part of this model ({})", options.model.model.display(), reasons.join("; "));
@@ -69,7 +85,11 @@ pub fn run(options: &Options) -> Result<Outcome> {
 }
 
 /// Plans a graph and compiles its segments for the accelerator; what the compiler refuses goes to the CPU.
-fn compile(graph: &Graph, config: &HwConfig, tuned: &Tuned) -> Result<(Plan, Vec<Compiled>)> {
+fn compile(
+    graph: &Graph,
+    config: &HwConfig,
+    schedule: impl Fn(&Graph) -> Result<tandem_jit::Options, JitError>,
+) -> Result<(Plan, Vec<Compiled>)> {
     let mut refused: HashMap<String, String> = HashMap::new();
     'again: loop {
         let plan = partition(graph, Device::Vta(0), |node| match refused.get(&node.name) {
@@ -79,7 +99,9 @@ fn compile(graph: &Graph, config: &HwConfig, tuned: &Tuned) -> Result<(Plan, Vec
         let mut programs = Vec::new();
         for (i, segment) in plan.segments.iter().enumerate().filter(|(_, s)| s.device.is_vta()) {
             let segment = extract(graph, segment);
-            match tandem_jit::compile_with(&segment, config, &tuned.options(&segment, config)) {
+            let compiled =
+                schedule(&segment).and_then(|schedule| tandem_jit::compile_with(&segment, config, &schedule));
+            match compiled {
                 Ok(compiled) => programs.push(compiled),
                 Err(JitError::Unsupported { node, reason, .. }) if !refused.contains_key(&node) => {
                     refused.insert(node, reason);

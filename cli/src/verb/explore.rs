@@ -65,8 +65,9 @@ pub struct Options {
     /// Timing of the memory: ideal, zynq, or numbers: cycles, bits a cycle, bursts in flight [default: the board's].
     #[arg(long, value_parser = dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING")]
     dram: Option<DramModel>,
-    /// Schedules of each layer of a design that are compared by predicted cycles; with 1 the compiler chooses alone.
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = count)]
+    /// Tiles of each geometry of layers that are tried alone, by predicted cycles, before layers are tried between their neighbours;
+    /// with 1 the compiler chooses alone.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = count)]
     schedules: usize,
     /// Write the schedules of the measured designs, for --tuned of other verbs.
     #[arg(long, value_name = "OUT.jsonl")]

@@ -6,10 +6,11 @@ mod row;
 
 use crate::bottleneck::array;
 use crate::options::Format;
+use crate::schedule::ScheduleKind;
 use crate::simulation::{SimulationOptions, dram, memory_json, memory_words};
 use crate::solo::{Prepared, Solo};
 use crate::{Outcome, backend, date, file, hardware, stdout};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use latency::Sweep;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use tandem_graph::Graph;
 use tandem_isa::HwConfig;
+use tandem_jit::JitError;
 use tandem_sim::tsim::DramModel;
 
 /// Most cycles of latency; the watchdog of the simulated hardware waits longer.
@@ -40,6 +42,9 @@ pub struct Options {
     /// Timing of the memory, as for --device tsim [default: zynq].
     #[arg(long, value_parser = dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING")]
     dram: Option<DramModel>,
+    /// How layers are cut. search: as is predicted to be fastest with the memory; quick: by a formula, as other verbs do unless told.
+    #[arg(long, value_enum, default_value = "search")]
+    schedule: ScheduleKind,
     /// Loads, computation and stores follow one another: what latency hiding is compared with.
     #[arg(long)]
     serial: bool,
@@ -74,6 +79,7 @@ enum Workload {
 struct Bench {
     solo: Solo,
     serial: bool,
+    schedule: ScheduleKind,
     seed: u64,
 }
 
@@ -96,7 +102,8 @@ pub fn run(options: &Options) -> Result<Outcome> {
         file::probe(path)?;
     }
     let simulation = SimulationOptions { dram: options.dram, ..SimulationOptions::default() };
-    let bench = Bench { solo: Solo::open(&config, &simulation)?, serial: options.serial, seed: options.seed };
+    let solo = Solo::open(&config, &simulation)?;
+    let bench = Bench { solo, serial: options.serial, schedule: options.schedule, seed: options.seed };
     if options.latencies.is_empty() { bench.measure(network, options) } else { bench.sweep(&network, options) }
 }
 
@@ -107,7 +114,12 @@ impl Bench {
 
     /// `None` with the reason where the compiler finds that the accelerator does not run it.
     fn prepare(&self, graph: &Graph, serial: bool) -> Result<Result<Prepared, String>> {
-        let schedule = tandem_jit::Options { serial, ..tandem_jit::Options::default() };
+        let from = tandem_jit::Options { serial, ..tandem_jit::Options::default() };
+        let schedule = match self.schedule.options(graph, self.config(), from, *self.solo.memory()) {
+            Ok(schedule) => schedule,
+            Err(JitError::Unsupported { reason, .. }) => return Ok(Err(reason)),
+            Err(error) => return Err(anyhow!("{}: {error}", graph.name)),
+        };
         self.solo.prepare(graph, &schedule, self.seed)
     }
 
@@ -206,6 +218,7 @@ impl Bench {
             "hw": { "name": options.hw, "digest": format!("{:#010x}", config.digest()), "config": config.to_toml() },
             "macs_per_cycle": array(config),
             "dram": memory_json(self.solo.memory()),
+            "schedules_by": self.schedule.name(),
         })
     }
 
@@ -214,8 +227,12 @@ impl Bench {
         let config = self.config();
         let samples = if samples > 1 { format!(", {samples} samples a run") } else { String::new() };
         let schedule = if self.serial { ", everything serially" } else { "" };
+        let by = match self.schedule {
+            ScheduleKind::Quick => "schedules by a formula",
+            ScheduleKind::Search => "schedules as predicted to be fastest",
+        };
         format!(
-            "{network} on {} ({} MACs a cycle), {}{schedule}, seed {}{samples}. Cycles are simulated: the hardware under Verilator \
+            "{network} on {} ({} MACs a cycle), {}, {by}{schedule}, seed {}{samples}. Cycles are simulated: the hardware under Verilator \
              counted them. Results were compared with the functional simulator's.\n",
             config.name().unwrap_or("the configuration"),
             array(config),

@@ -1,7 +1,7 @@
 //! What a design takes for the models, foretold or measured, and whether it computes the right thing.
 
 use super::log::{Log, Stage};
-use super::schedule::{cycles, schedules};
+use super::schedule::{cycles, records, schedules};
 use super::subject::{Piece, Subject};
 use crate::machine::DRAM_LIMIT;
 use crate::tools;
@@ -12,8 +12,8 @@ use tandem_boards::{Board, core, sha256, shell, target};
 use tandem_driver::{Bus, Device};
 use tandem_hw::shell::board_cells;
 use tandem_isa::HwConfig;
-use tandem_jit::Compiled;
-use tandem_jit::tune::{Record, Tuned};
+use tandem_jit::tune::Record;
+use tandem_jit::{Compiled, Options};
 use tandem_sim::tsim::{BuildStep, DramModel, Model, TsimBus, TsimOptions, Variant};
 use tandem_tensor::Tensor;
 
@@ -38,7 +38,7 @@ pub struct Trials<'a> {
     pub subjects: &'a [Subject],
     /// The memory of the simulated hardware.
     pub dram: DramModel,
-    /// Schedules of each layer that are looked at.
+    /// Tiles of each layer that are looked at; with one the compiler chooses alone.
     pub schedules: usize,
 }
 
@@ -58,19 +58,17 @@ impl Trials<'_> {
     /// # Errors
     /// The reason.
     pub fn compile(&self, config: &HwConfig) -> Result<Programs, String> {
-        self.compile_with(config, Vec::new())
+        self.compile_with(config, &[], Vec::new())
     }
 
-    /// The same with the best schedules that are found by prediction, where they are better for all models together.
+    /// The same with the best schedules that are found by prediction.
     ///
     /// # Errors
     /// The reason.
     pub fn tune(&self, config: &HwConfig) -> Result<Programs, String> {
-        let own = self.compile(config)?;
-        let records = schedules(self.subjects, config, &self.dram, self.schedules);
-        let tuned = self.compile_with(config, records)?;
-        let sum = |programs: &Programs| programs.predicted.iter().sum::<u64>();
-        Ok(if sum(&tuned) < sum(&own) { tuned } else { own })
+        let found = schedules(self.subjects, config, &self.dram, self.schedules).map_err(|e| e.to_string())?;
+        let records = records(self.subjects, &found, config, &self.dram);
+        self.compile_with(config, &found, records)
     }
 
     /// What the hardware of a design, as it is built for the board, makes of the models, cycle by cycle. It is simulated unless the
@@ -99,19 +97,23 @@ impl Trials<'_> {
         Ok((found, false))
     }
 
-    /// The programs of all pieces of all models, or why there are none.
-    fn compile_with(&self, config: &HwConfig, schedules: Vec<Record>) -> Result<Programs, String> {
+    /// The programs of all pieces of all models by these schedules, or the compiler's own, or why there are none.
+    fn compile_with(
+        &self,
+        config: &HwConfig,
+        options: &[Vec<Options>],
+        schedules: Vec<Record>,
+    ) -> Result<Programs, String> {
         let shell = shell(self.board).map_err(|e| e.to_string())?;
         shell.check(config).map_err(|e| e.to_string())?;
-        let tuned = Tuned::new(&schedules);
         let most = self.board.memory.bytes();
         let (mut compiled, mut predicted) = (Vec::new(), Vec::new());
-        for subject in self.subjects {
-            let piece = |piece: &Piece| {
-                let options = tuned.options(&piece.graph, config);
+        for (at, subject) in self.subjects.iter().enumerate() {
+            let piece = |(number, piece): (usize, &Piece)| {
+                let options = options.get(at).and_then(|pieces| pieces.get(number)).cloned().unwrap_or_default();
                 tandem_jit::compile_with(&piece.graph, config, &options).map_err(|e| e.to_string())
             };
-            let programs = subject.pieces.iter().map(piece).collect::<Result<Vec<Compiled>, String>>()?;
+            let programs = subject.pieces.iter().enumerate().map(piece).collect::<Result<Vec<Compiled>, String>>()?;
             let needed: u64 = programs.iter().map(|compiled| compiled.program.dram_bytes()).sum();
             if needed > most {
                 return Err(format!("{} needs {needed} bytes of memory, and the board has {most}", subject.name));

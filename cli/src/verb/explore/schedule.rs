@@ -1,7 +1,6 @@
-//! The schedules of a design: for each layer of the models the tile that is predicted to take the fewest cycles.
+//! The schedules of a design: for every piece of the models the one that is predicted to take the fewest cycles.
 //!
-//! The compiler's own choice knows the width of the bus and not the board's memory, and compares tiles by a formula. Here some of
-//! the best by that formula become programs, whose cycles are predicted event by event with that memory.
+//! The compiler's own choice knows the width of the bus and not the board's memory, and compares tiles by a formula.
 
 use super::subject::{Piece, Subject};
 use crate::simulation::memory_name;
@@ -10,8 +9,8 @@ use std::collections::BTreeMap;
 use tandem_graph::{Graph, NodeId};
 use tandem_isa::timing::predict;
 use tandem_isa::{HwConfig, Program};
-use tandem_jit::tune::{Oracle, Record, Task, VERSION, Workload};
-use tandem_jit::{Options, Tile, compile_with};
+use tandem_jit::tune::{Oracle, Record, VERSION, Workload};
+use tandem_jit::{Effort, JitError, Options, Tile, compile_with, search};
 use tandem_plan::{alone, extract};
 use tandem_sim::tsim::DramModel;
 
@@ -20,51 +19,57 @@ pub fn cycles(program: &Program, dram: &DramModel) -> u64 {
     predict(program, *dram).cycles
 }
 
-/// The best of so many schedules of every layer on a machine, the compiler's own among them; a layer of equal geometry comes once.
-pub fn schedules(subjects: &[Subject], config: &HwConfig, dram: &DramModel, tries: usize) -> Vec<Record> {
-    if tries < 2 {
-        return Vec::new();
-    }
-    let mut layers: BTreeMap<Workload, (&Piece, usize)> = BTreeMap::new();
-    for piece in subjects.iter().flat_map(|subject| &subject.pieces) {
+/// A schedule for each piece of each model on a machine, the best of so many tiles of every layer; by one tile, the compiler's own
+/// choice.
+///
+/// # Errors
+/// What the compiler refuses.
+pub fn schedules(
+    subjects: &[Subject],
+    config: &HwConfig,
+    dram: &DramModel,
+    tries: usize,
+) -> Result<Vec<Vec<Options>>, JitError> {
+    let effort = Effort { tiles: tries, list: tries.div_ceil(4), ..Effort::default() };
+    let best = |piece: &Piece| match tries {
+        0 | 1 => Ok(Options::default()),
+        _ => search(&piece.graph, config, *dram, &Options::default(), &effort),
+    };
+    subjects.iter().map(|subject| subject.pieces.par_iter().map(best).collect()).collect()
+}
+
+/// The tiles of schedules that are not the compiler's own choice, as records with the cycles of their layer alone: other verbs look a
+/// layer up by its geometry.
+pub fn records(subjects: &[Subject], schedules: &[Vec<Options>], config: &HwConfig, dram: &DramModel) -> Vec<Record> {
+    let mut tiles: BTreeMap<(Workload, Tile), (&Graph, usize)> = BTreeMap::new();
+    let pieces = subjects.iter().flat_map(|subject| &subject.pieces).zip(schedules.iter().flatten());
+    for (piece, options) in pieces {
         for (n, workload) in Workload::of(&piece.graph, config).into_iter().enumerate() {
-            if let Ok(Some(workload)) = workload {
-                layers.entry(workload).or_insert((piece, n));
+            let tile = options.tiles.get(&piece.graph.nodes[n].name);
+            if let (Ok(Some(workload)), Some(&tile)) = (workload, tile) {
+                tiles.entry((workload, tile)).or_insert((&piece.graph, n));
             }
         }
     }
-    let layers: Vec<(&Piece, usize)> = layers.into_values().collect();
-    layers.par_iter().filter_map(|&(piece, n)| best(&piece.graph, n, config, dram, tries)).collect()
-}
-
-/// The best schedule of a layer; `None` where the machine does not take it.
-fn best(graph: &Graph, n: usize, config: &HwConfig, dram: &DramModel, tries: usize) -> Option<Record> {
-    let solo = extract(graph, &alone(graph, NodeId(n)));
-    let task = Task::new(&solo, config).ok()??;
-    let mut tiles: Vec<(u64, Tile)> = task.space().tiles().iter().map(|&tile| (task.estimate(&tile), tile)).collect();
-    tiles.sort_unstable();
-    tiles.truncate(tries - 1);
-    tiles.insert(0, (0, task.workload().default_tile(config)));
-    let taken = |&(_, tile): &(u64, Tile)| -> Option<(u64, Tile)> {
+    let record = |((workload, tile), (graph, n)): ((Workload, Tile), (&Graph, usize))| {
+        let solo = extract(graph, &alone(graph, NodeId(n)));
         let named = solo.nodes.iter().map(|node| (node.name.clone(), tile));
         let compiled = compile_with(&solo, config, &Options { tiles: named.collect(), ..Options::default() }).ok()?;
-        Some((cycles(&compiled.program, dram), tile))
+        let cycles = cycles(&compiled.program, dram);
+        Some(Record {
+            version: VERSION,
+            workload,
+            hardware: Record::hardware(config.digest()),
+            dram: memory_name(dram),
+            oracle: Oracle::Analytic,
+            seed: 0,
+            tile,
+            predicted: cycles as f64,
+            cycles: Some(cycles),
+            error: None,
+        })
     };
-    // Of equal ones the first: the compiler's own choice where it is among the best.
-    let (cycles, tile) =
-        tiles.iter().filter_map(taken).reduce(|best, next| if next.0 < best.0 { next } else { best })?;
-    Some(Record {
-        version: VERSION,
-        workload: *task.workload(),
-        hardware: Record::hardware(config.digest()),
-        dram: memory_name(dram),
-        oracle: Oracle::Analytic,
-        seed: 0,
-        tile,
-        predicted: cycles as f64,
-        cycles: Some(cycles),
-        error: None,
-    })
+    tiles.into_iter().filter_map(record).collect()
 }
 
 #[cfg(test)]
@@ -78,15 +83,15 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/digits/digits_int8.tflite").to_owned();
         let (config, dram) = (HwConfig::preset("tiny").unwrap(), DramModel::zynq());
         let subjects = subject::load(&[path], &config, 1, 1).unwrap();
-        let records = schedules(&subjects, &config, &dram, 8);
-        assert!(!records.is_empty() && schedules(&subjects, &config, &dram, 1).is_empty());
-        let tuned = Tuned::new(&records);
-        for piece in subjects.iter().flat_map(|subject| &subject.pieces) {
-            for n in 0..piece.graph.nodes.len() {
-                let solo = extract(&piece.graph, &alone(&piece.graph, NodeId(n)));
-                let of = |options: &Options| cycles(&compile_with(&solo, &config, options).unwrap().program, &dram);
-                assert!(of(&tuned.options(&solo, &config)) <= of(&Options::default()));
-            }
+        let own = schedules(&subjects, &config, &dram, 1).unwrap();
+        assert!(own.iter().flatten().all(|options| *options == Options::default()));
+        let found = schedules(&subjects, &config, &dram, 8).unwrap();
+        let records = records(&subjects, &found, &config, &dram);
+        assert!(!records.is_empty());
+        assert!(Tuned::new(&records).count(&config) > 0);
+        for (piece, options) in subjects.iter().flat_map(|subject| &subject.pieces).zip(found.iter().flatten()) {
+            let of = |options: &Options| cycles(&compile_with(&piece.graph, &config, options).unwrap().program, &dram);
+            assert!(of(options) <= of(&Options::default()));
         }
     }
 }
