@@ -12,6 +12,7 @@
 //! | `fold.rs` | first layers with few channels: pixels in blocks |
 //! | `tile.rs` | tile sizes that fit the scratchpads |
 //! | `window.rs` | convolution, depthwise, dense and pooling: loads, GEMM or LANE, stores |
+//! | `constants.rs` | weights and parameters in DRAM |
 //! | `eltwise.rs` | addition, multiplication and requantisation of whole activations |
 //! | `transfer.rs` | rectangles in DRAM, with padding, as loads and stores |
 //! | `nest.rs` | iteration spaces as loops and micro-ops |
@@ -23,6 +24,7 @@
 //! | `tune/` | the search for good schedules by measured cycles, layer by layer |
 #![forbid(unsafe_code)]
 
+mod constants;
 mod eltwise;
 mod emit;
 mod fold;

@@ -7,6 +7,7 @@
 //! and passes, in one instruction as far as its micro-ops fit. Elements of weights that are all zero are left out.
 
 use crate::JitError;
+use crate::constants::{Constants, constants, lane_elements};
 use crate::emit::{Emitter, Operands};
 use crate::layout::{Dims, Geometry};
 use crate::lower::{Post, Window, WindowKind};
@@ -14,7 +15,7 @@ use crate::nest::{Axis, Nest};
 use crate::tile::{self, Demand, Order, Params, Parts, Tile};
 use crate::transfer::{Picture, each_block};
 use std::ops::Range;
-use tandem_isa::{Alu, AluOpcode, Gemm, HwConfig, Insn, Lane, Load, MemoryType, Requant, Role, Store, Uop};
+use tandem_isa::{Alu, AluOpcode, Gemm, HwConfig, Insn, Lane, Load, MemoryType, Requant, Store, Uop};
 
 /// An output tile: pixels and cells, and its place in ACC.
 struct Output {
@@ -41,13 +42,6 @@ struct Nested {
     sums: Vec<Axis>,
     pixels: [Axis; 2],
     vectors: [Axis; 2],
-}
-
-/// The constants of a layer in DRAM: byte offsets of the sections, and which weight elements hold only zeros.
-struct Constants {
-    weights: u32,
-    params: u32,
-    zero: Vec<bool>,
 }
 
 struct Schedule<'a> {
@@ -661,92 +655,4 @@ impl Schedule<'_> {
 /// The operand of CLAMP: the bounds in its two bytes.
 pub(crate) fn clamp_imm(lo: i32, hi: i32) -> i32 {
     i32::from(i16::from_le_bytes([lo as u8, hi as u8]))
-}
-
-/// Elements that so many weight vectors of a lane-wise cell occupy.
-fn lane_elements(vectors: usize, g: &Geometry) -> usize {
-    vectors.div_ceil(tile::taps_per_element(g))
-}
-
-fn constants(
-    e: &mut Emitter<'_>,
-    index: usize,
-    layer: &Window,
-    g: &Geometry,
-    kind: Params,
-) -> Result<Constants, JitError> {
-    let [kh, kw] = layer.slide.kernel;
-    let taps = kh * kw;
-    let (in_cells, out_cells) = (g.blocks(layer.input.c), g.blocks(layer.output.c));
-    let mut zero = Vec::new();
-    let bytes = match &layer.kind {
-        WindowKind::Gemm { weights } => {
-            let elem = g.block_out * g.block_in;
-            let (channels, outputs) = (layer.input.c, layer.output.c);
-            let mut bytes = Vec::with_capacity(out_cells * g.out_per_cell * in_cells * weights.len() * taps * elem);
-            for vector in 0..out_cells * g.out_per_cell {
-                for cell in 0..in_cells {
-                    for pass in weights {
-                        for k in 0..g.inp_per_cell {
-                            let first = cell * g.cell + k * g.block_in;
-                            for tap in 0..taps {
-                                let begin = bytes.len();
-                                bytes.resize(begin + elem, 0u8);
-                                for lane in 0..g.block_out {
-                                    let o = vector * g.block_out + lane;
-                                    if o >= outputs || first >= channels {
-                                        break;
-                                    }
-                                    let count = g.block_in.min(channels - first);
-                                    let from = (o * taps + tap) * channels + first;
-                                    let to = begin + lane * g.block_in;
-                                    for (byte, w) in bytes[to..to + count].iter_mut().zip(&pass[from..from + count]) {
-                                        *byte = *w as u8;
-                                    }
-                                }
-                                zero.push(bytes[begin..].iter().all(|&b| b == 0));
-                            }
-                        }
-                    }
-                }
-            }
-            bytes
-        }
-        WindowKind::Lane { weights } => {
-            let pitch = tile::lane_row(g, &demand(layer)).pitch;
-            let per_cell = lane_elements(kh * pitch, g) * g.block_in * g.block_out;
-            let mut bytes = vec![0u8; out_cells * per_cell];
-            for channel in 0..layer.output.c {
-                let (cell, within) = (channel / g.cell, channel % g.cell);
-                for tap in 0..taps {
-                    for (pass, weights_of_pass) in weights.iter().enumerate() {
-                        let slot = tap / kw * pitch + tap % kw * weights.len() + pass;
-                        bytes[cell * per_cell + slot * g.cell + within] = weights_of_pass[channel * taps + tap] as u8;
-                    }
-                }
-            }
-            bytes
-        }
-        WindowKind::Max => Vec::new(),
-    };
-    let weights = if bytes.is_empty() { 0 } else { e.constants(format!("wgt{index}"), Role::Wgt, bytes)? };
-    let params = match &layer.post {
-        Post::Requant { params, .. } => {
-            let mut words = Vec::with_capacity(out_cells * g.cell * 4 * g.batch * 4);
-            let shared = params.first().filter(|_| kind == Params::Shared).copied();
-            for vector in 0..if shared.is_some() { 1 } else { out_cells * g.out_per_cell } {
-                let own = |lane: usize| params.get(vector * g.block_out + lane).copied().unwrap_or_default();
-                let lanes: Vec<[i32; 4]> =
-                    (0..g.block_out).map(|lane| shared.unwrap_or_else(|| own(lane)).to_words()).collect();
-                for word in 0..4 {
-                    for _ in 0..g.batch {
-                        lanes.iter().for_each(|w| words.extend_from_slice(&w[word].to_le_bytes()));
-                    }
-                }
-            }
-            e.constants(format!("acc{index}"), Role::Acc, words)?
-        }
-        Post::Clamp(_) => 0,
-    };
-    Ok(Constants { weights, params, zero })
 }

@@ -208,10 +208,10 @@ impl Plain {
     }
 
     fn fused_result(&mut self, fuse: &Requant, params: &[Vec<Vec<i32>>], d: usize) {
-        for b in 0..self.config.batch() {
-            for o in 0..self.config.block_out() {
+        for (b, row) in self.acc[d].iter().enumerate() {
+            for (o, &sum) in row.iter().enumerate() {
                 let words = [0, 1, 2, 3].map(|k| params[k][b][o]);
-                self.out[d][b][o] = requant_lane(self.acc[d][b][o], words, fuse) as i8;
+                self.out[d][b][o] = requant_lane(sum, words, fuse) as i8;
             }
         }
     }
