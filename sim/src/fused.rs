@@ -90,7 +90,7 @@ impl Fused<'_> {
 
     /// The results of all turns; the part has the last micro-op.
     fn finish(&mut self, part: &Part) {
-        lanes::requant_sums(self.kernel, self.requant, self.config, part, self.acc, self.cleared);
+        lanes::requant(self.kernel, self.requant, self.config, part, self.inp, self.acc, self.cleared);
     }
 
     /// The micro-ops of a turn, one after the other.

@@ -74,7 +74,7 @@ pub(crate) fn alu(kernel: Kernel, insn: &Alu, compat: &Compat, part: &Part, acc:
     kernel.run(OnAcc { function: InAlu { insn, compat }, part, acc, lanes });
 }
 
-/// Runs REQUANT.
+/// Runs REQUANT, or of one that is fused what follows the sums.
 pub(crate) fn requant(
     kernel: Kernel,
     insn: &Requant,
@@ -86,19 +86,6 @@ pub(crate) fn requant(
 ) {
     let lanes = config.out_elem_bytes();
     kernel.run(OnAcc { function: InRequant { insn, config, inp, cleared }, part, acc, lanes });
-}
-
-/// Requantises what GEMM or LANE has summed, for OUT alone.
-pub(crate) fn requant_sums(
-    kernel: Kernel,
-    insn: &Requant,
-    config: &HwConfig,
-    part: &Part,
-    acc: &mut [i32],
-    cleared: &mut Cleared,
-) {
-    let lanes = config.out_elem_bytes();
-    kernel.run(OnAcc { function: InRequant { insn, config, inp: &[], cleared }, part, acc, lanes });
 }
 
 /// Copies the low byte of every accumulator that an instruction touched into the separate OUT buffer.

@@ -402,7 +402,8 @@ private:
         if (!unlimited) {
             if (read && write && m_credit < 2 * TANDEM_BUS_BITS) {
                 (m_prefer_write ? read : write) = false;
-                m_prefer_write = !m_prefer_write;
+                // A turn is over when its word has moved.
+                if (m_credit >= TANDEM_BUS_BITS) m_prefer_write = !m_prefer_write;
             }
             const uint64_t asked = TANDEM_BUS_BITS * (uint64_t(read) + uint64_t(write));
             if (asked > m_credit) {
