@@ -439,6 +439,11 @@ impl Op {
         })
     }
 
+    /// True for operators whose result has the bytes of the operand in the same order, so that both may be the same memory.
+    pub fn is_alias(&self) -> bool {
+        matches!(self, Op::Reshape { .. } | Op::Unary(UnaryKind::Identity))
+    }
+
     /// The operator's name in tables and messages.
     pub fn name(&self) -> &'static str {
         match self {

@@ -13,7 +13,7 @@ use tandem_gpu::{Buffer, Device as Gpu, Limits, Operands, Steps};
 use tandem_graph::pass::memory::{self, Options};
 use tandem_graph::{Graph, Node, NodeId, ValueId};
 use tandem_ops::def::{Grade, Tensors};
-use tandem_ops::{Defined, Op, Source, UnaryKind, defined, signed, unsigned};
+use tandem_ops::{Defined, Source, defined, signed, unsigned};
 use tandem_plan::{Device, alone, extract};
 use tandem_tensor::{DType, Tensor, TensorType};
 
@@ -57,7 +57,7 @@ impl GpuBackend {
     /// The reason why it does not run here, as a phrase.
     fn instance(&self, graph: &Graph, node: &Node) -> Result<Option<Defined>, String> {
         let &[result] = node.outputs.as_slice() else { return Err("it has several results".into()) };
-        if is_alias(&node.op) {
+        if node.op.is_alias() {
             let constant = node.inputs.first().is_none_or(|&x| graph.constant(x).is_some());
             return if constant { Err("its operand is a constant".into()) } else { Ok(None) };
         }
@@ -199,11 +199,6 @@ impl Backend for GpuBackend {
 /// The element type that values have on the device.
 fn on_device(dtype: DType) -> DType {
     if dtype == DType::U8 { DType::I8 } else { dtype }
-}
-
-/// Whether the result has the bytes of the operand, whose place it shares in the plan of the memory.
-fn is_alias(op: &Op) -> bool {
-    matches!(op, Op::Reshape { .. } | Op::Unary(UnaryKind::Identity))
 }
 
 /// A segment on its way to the device.

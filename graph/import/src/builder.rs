@@ -1,8 +1,7 @@
 //! Building a graph from a model file: unique names, inferred shapes, folded constants.
 
 use crate::ImportError;
-use std::collections::HashMap;
-use tandem_graph::{Budget, Graph, GraphError, MAX_VALUE_BYTES, ValueId};
+use tandem_graph::{Budget, Graph, GraphError, MAX_VALUE_BYTES, Names, ValueId};
 use tandem_ops::{Arith, Op, infer};
 use tandem_tensor::{DType, QuantParams, Shape, Tensor, TensorType};
 
@@ -19,8 +18,8 @@ pub(crate) struct ResultSpec {
 /// A graph under construction.
 pub(crate) struct Builder {
     pub graph: Graph,
-    /// How often each wished-for name has been given out.
-    names: HashMap<String, usize>,
+    /// Those that are taken.
+    names: Names,
     /// What folding may still take.
     budget: Budget,
 }
@@ -31,7 +30,7 @@ impl Builder {
         // A large file justifies more work: every byte of it may be moved a few times.
         let work = FOLD_WORK.max((budget_bytes as u64).saturating_mul(4));
         let budget = Budget { bytes: budget_bytes, work };
-        Self { graph: Graph::new(name, arith), names: HashMap::new(), budget }
+        Self { graph: Graph::new(name, arith), names: Names::default(), budget }
     }
 
     /// Takes bytes that the caller is about to allocate for a constant out of what the file justifies; false when that
@@ -48,15 +47,7 @@ impl Builder {
 
     /// `name`, or `name` with a number behind it when it is taken.
     pub fn unique(&mut self, name: &str) -> String {
-        let mut wish = name.to_owned();
-        loop {
-            let count = self.names.entry(wish.clone()).or_insert(0);
-            *count += 1;
-            if *count == 1 {
-                return wish;
-            }
-            wish = format!("{name}#{count}");
-        }
+        self.names.unique(name)
     }
 
     /// A value that the caller provides.

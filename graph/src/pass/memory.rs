@@ -32,7 +32,7 @@ use super::groups::Groups;
 use crate::{Graph, NodeId, ValueId};
 use std::fmt::Write;
 use std::ops::Range;
-use tandem_ops::{Op, UnaryKind};
+use tandem_ops::Op;
 
 /// How to plan.
 #[derive(Clone, Copy, Debug)]
@@ -203,7 +203,7 @@ fn shared(
     let node = &graph.nodes[node.0];
     let &first = node.inputs.first()?;
     let own = graph.ty(result);
-    if is_alias(&node.op) {
+    if node.op.is_alias() {
         return home(first).map(|(slot, _)| slot);
     }
     let element_wise = matches!(node.op, Op::Unary(_) | Op::Requantize | Op::Binary { .. });
@@ -278,9 +278,4 @@ pub fn print(graph: &Graph, plan: &MemoryPlan) -> String {
     }
     let _ = writeln!(text, "peak {}, bound {}, sum {}, {}", plan.peak, plan.bound, plan.sum, plan.strategy);
     text
-}
-
-/// True for operators whose result has the bytes of the operand in the same order, so that both may be the same memory.
-fn is_alias(op: &Op) -> bool {
-    matches!(op, Op::Reshape { .. } | Op::Unary(UnaryKind::Identity))
 }
