@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 /// Sizes in pixels.
 const SIZE: (f64, f64) = (760.0, 420.0);
-const MARGINS: (f64, f64, f64, f64) = (64.0, 150.0, 46.0, 56.0);
+const MARGINS: (f64, f64, f64, f64) = (64.0, 170.0, 64.0, 56.0);
 /// Dashes by which curves of one colour differ.
 const DASHES: [&str; 3] = ["", "7 4", "2 3"];
 /// The least distance of names, in pixels.
@@ -19,20 +19,22 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// The picture of step curves: each value holds up to the next one. The axis of values begins at `floor`.
-pub fn svg(title: &str, (across, up): (&str, &str), curves: &[Curve], floor: f64) -> String {
+/// The picture of step curves over decades of trials: each value holds up to the next one. Below the title stands a line on how it was
+/// found.
+pub fn svg((title, how): (&str, &str), (across, up): (&str, &str), curves: &[Curve]) -> String {
     let ((width, height), (left, right, top, bottom)) = (SIZE, MARGINS);
     let mut text = begin(width, height, title);
     let _ = writeln!(
         text,
-        "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"4\" y=\"16\" font-size=\"14\" fill=\"#222\">{}</text>",
-        escaped(title)
+        "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"4\" y=\"17\" font-size=\"14\" fill=\"#222\">{}</text>\n\
+         <text x=\"4\" y=\"34\" fill=\"#444\">{}</text>",
+        escaped(title),
+        escaped(how)
     );
     let all = || curves.iter().flat_map(|curve| &curve.points);
-    let last = all().map(|(x, _)| *x).fold(1.0, f64::max);
-    let highest = all().map(|(_, y)| *y).filter(|y| y.is_finite()).fold(floor, f64::max);
-    let x = Axis::linear(0.0, last, left, width - right);
-    let y = Axis::linear(floor, highest + 0.03 * (highest - floor), height - bottom, top);
+    let highest = all().map(|(_, y)| *y).filter(|y| y.is_finite()).fold(0.0, f64::max);
+    let x = Axis::decades(all().map(|(x, _)| *x), left, width - right);
+    let y = Axis::linear(0.0, 1.03 * highest, height - bottom, top);
     below(&mut text, &x, (top, height - bottom), "", across);
     beside(&mut text, &y, (left, width - right), "%", up);
     let mut names: Vec<(f64, usize)> = Vec::new();
@@ -48,7 +50,10 @@ pub fn svg(title: &str, (across, up): (&str, &str), curves: &[Curve], floor: f64
             "<path d=\"{path}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.8\" stroke-dasharray=\"{dash}\"/>",
             colour(index)
         );
-        names.push((curve.points.last().map_or(0.0, |(_, value)| y.at(*value)), index));
+        let &(trial, value) = curve.points.last().unwrap_or(&(first, value));
+        let (end, place) = (x.at(trial), y.at(value));
+        let _ = writeln!(text, "<circle cx=\"{end:.1}\" cy=\"{place:.1}\" r=\"3\" fill=\"{}\"/>", colour(index));
+        names.push((place, index));
     }
     // Names stand where their curves end, from the top to the bottom, as far apart as they must.
     names.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -88,7 +93,7 @@ mod tests {
             curve("same", &[(1.0, 100.0), (9.0, 50.0)]),
             curve("none", &[]),
         ];
-        let text = svg("title", ("trials", "cycles"), &curves, 0.0);
+        let text = svg(("title", "how"), ("trials", "cycles"), &curves);
         assert_eq!(text.matches("<path").count(), 2);
         assert!(text.contains("a&lt;b") && text.contains(" H") && !text.contains("NaN"), "{text}");
         let places: Vec<f64> = ["a&lt;b", "same"]

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tandem_driver::{Device, Loaded};
 use tandem_graph::{Graph, interpret};
-use tandem_isa::HwConfig;
+use tandem_isa::{HwConfig, timing};
 use tandem_jit::tune::{Oracle, Workload};
 use tandem_jit::{Compiled, Tile, compile_with};
 use tandem_ops::def::Random;
-use tandem_sim::tsim::{TsimBus, TsimOptions, Variant};
+use tandem_sim::tsim::{DramModel, TsimBus, TsimOptions, Variant};
 use tandem_tensor::{Data, Tensor};
 
 /// Wall-clock time for one run; a simulation that hangs is found out by its own watchdog.
@@ -24,7 +24,8 @@ const SEED: u64 = 1;
 pub struct Meter {
     graph: Graph,
     config: HwConfig,
-    workload: Workload,
+    dram: DramModel,
+    /// None for predictions.
     hardware: Option<Hardware>,
 }
 
@@ -44,7 +45,7 @@ impl Meter {
         let Parsed { graph, config, dram, oracle } = subject.parse()?;
         let [node] = &graph.nodes[..] else { bail!("a layer to measure has {} nodes", graph.nodes.len()) };
         let workload = Workload::of(&graph, &config).remove(0).map_err(|e| anyhow!("node '{}': {e}", node.name))?;
-        let workload = workload.with_context(|| format!("node '{}' has no tiles to choose", node.name))?;
+        workload.with_context(|| format!("node '{}' has no tiles to choose", node.name))?;
         let hardware = match oracle {
             Oracle::Analytic => None,
             Oracle::Tsim => {
@@ -56,7 +57,7 @@ impl Meter {
                 Some(Hardware { device, samples, expected })
             }
         };
-        Ok(Meter { graph, config, workload, hardware })
+        Ok(Meter { graph, config, dram, hardware })
     }
 
     /// The cycles of a schedule.
@@ -68,14 +69,19 @@ impl Meter {
     }
 
     fn cycles(&mut self, tile: &Tile) -> Result<u64> {
-        let Some(hardware) = &mut self.hardware else { return Ok(predict(&self.workload, &self.config, tile)) };
-        hardware.run(&compile(&self.graph, &self.config, tile)?)
+        match &mut self.hardware {
+            Some(hardware) => hardware.run(&compile(&self.graph, &self.config, tile)?),
+            None => predict(&self.graph, &self.config, self.dram, tile),
+        }
     }
 }
 
-/// The cycles that a schedule is predicted to take.
-pub fn predict(workload: &Workload, config: &HwConfig, tile: &Tile) -> u64 {
-    workload.estimate(config, tile)
+/// The cycles that a layer with a schedule is predicted to take: its program, event by event.
+///
+/// # Errors
+/// What the compiler refuses.
+pub fn predict(graph: &Graph, config: &HwConfig, dram: DramModel, tile: &Tile) -> Result<u64> {
+    Ok(timing::predict(&compile(graph, config, tile)?.program, dram).cycles)
 }
 
 /// The program of a layer with a schedule.

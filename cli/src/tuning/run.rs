@@ -4,7 +4,6 @@ use super::crew::Crew;
 use super::job::{Subject, Taken};
 use super::layer::Layer;
 use super::log::LogFile;
-use super::meter::predict;
 use anyhow::Result;
 use std::collections::HashMap;
 use tandem_jit::Tile;
@@ -86,7 +85,7 @@ impl<'a> Bench<'a> {
         progress: &mut dyn FnMut(Option<u64>, Option<u64>, usize),
     ) -> Result<Found> {
         let (task, workload) = (&layer.task, layer.task.workload());
-        let analytic = |tile: &Tile| predict(workload, task.config(), tile) as f64;
+        let analytic = |tile: &Tile| task.estimate(tile) as f64;
         let (strategy, batch, seed) = (plan.strategy, plan.batch, self.setting.seed);
         let mut search = Search::new(task, Settings { strategy, batch, seed, analytic: &analytic, prior });
         let mut found = Found {

@@ -2,24 +2,27 @@
 
 use crate::curves::{self, Curve};
 use crate::options::{Format, ModelOptions};
-use crate::simulation::memory_name;
 use crate::table::{grouped, table};
-use crate::tuning::crew::{Crew, Processes};
+use crate::tuning::crew::Crew;
 use crate::tuning::job::Subject;
 use crate::tuning::layer::{self, Layer, WorkloadKind};
 use crate::tuning::log::{self, LogFile};
+use crate::tuning::meter::predict;
+use crate::tuning::options::{MeterOptions, OracleKind};
 use crate::tuning::queue::Queue;
 use crate::tuning::run::{Bench, Found, Plan, Setting};
-use crate::{Outcome, file, hardware, simulation, stdout, verilated};
+use crate::{Outcome, file, stdout};
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::PathBuf;
 use tandem_isa::HwConfig;
-use tandem_jit::tune::{Known, Oracle, Prior, Record, StrategyKind};
-use tandem_sim::tsim::{DramModel, Variant};
+use tandem_jit::tune::{Known, Prior, Record, StrategyKind};
+use tandem_sim::tsim::DramModel;
 
 /// Characters of a layer's name in a table; the JSON has all.
 const NAME: usize = 28;
@@ -35,12 +38,8 @@ pub struct Options {
     /// Tune these layers only; a model's have the names of its nodes.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     layers: Vec<String>,
-    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
-    #[arg(long, value_name = "PRESET|FILE", default_value = "vta")]
-    hw: String,
-    /// Timing of the memory: ideal, zynq, or numbers: cycles, bits a cycle, bursts in flight [default: zynq].
-    #[arg(long, value_parser = simulation::dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING")]
-    dram: Option<DramModel>,
+    #[command(flatten)]
+    meter: MeterOptions,
     /// How schedules are chosen: by a model that learns from those before, at random, in order, or by crossing the best.
     #[arg(long, default_value = "learned", value_name = "learned|random|grid|genetic")]
     strategy: StrategyKind,
@@ -60,14 +59,8 @@ pub struct Options {
     /// Keep what is measured in this file, a line a schedule; what it holds already is not measured again. `--tuned` reads it.
     #[arg(long, value_name = "LOG.jsonl")]
     log: Option<PathBuf>,
-    /// What tells cycles: the simulated hardware, whose results are compared with the reference too, or a prediction.
-    #[arg(long, value_enum, default_value = "tsim")]
-    oracle: OracleKind,
-    /// Processes that measure at the same time on this machine.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256), conflicts_with = "queue")]
-    workers: u32,
     /// Let the workers of a Redis or Valkey server measure: `tandem tune-worker --queue` on any machine that reaches it.
-    #[arg(long, value_name = "redis://HOST:PORT")]
+    #[arg(long, value_name = "redis://HOST:PORT", conflicts_with = "workers")]
     queue: Option<String>,
     /// Draw the best cycles after each trial.
     #[arg(long, value_name = "OUT.svg")]
@@ -77,37 +70,9 @@ pub struct Options {
     format: Format,
 }
 
-/// Oracles on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OracleKind {
-    /// The simulated hardware.
-    Tsim,
-    /// A prediction.
-    Analytic,
-}
-
-impl OracleKind {
-    /// As logs have it.
-    pub fn oracle(self) -> Oracle {
-        match self {
-            OracleKind::Tsim => Oracle::Tsim,
-            OracleKind::Analytic => Oracle::Analytic,
-        }
-    }
-
-    /// What its cycles are, for people.
-    pub fn words(self) -> &'static str {
-        match self {
-            OracleKind::Tsim => "counted by the simulated hardware",
-            OracleKind::Analytic => "predicted",
-        }
-    }
-}
-
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let config = hardware::resolve(&options.hw)?;
-    let dram = options.dram.unwrap_or_default();
+    let (config, dram, oracle) = (options.meter.config()?, options.meter.dram(), options.meter.oracle);
     let layers = match (&options.model, options.workload) {
         (Some(model), None) => layer::of_model(model, &config, &options.layers)?,
         (None, Some(kind)) => layer::of_workload(kind, &config, &options.layers)?,
@@ -116,7 +81,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if let Some(path) = &options.plot {
         file::probe(path)?;
     }
-    let setting = setting(&config, &dram, options.oracle, options.seed);
+    let setting = options.meter.setting(&config, options.seed);
     let mut known: Vec<Known> = Vec::new();
     for path in &options.history {
         let records = log::read(path)?;
@@ -138,7 +103,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let bar = bar(layers.len() * plan.trials.max(1));
     let mut all = Vec::with_capacity(layers.len());
     for (index, layer) in layers.iter().enumerate() {
-        let subject = Subject::new(&layer.graph, &config, &dram, options.oracle.oracle());
+        let subject = Subject::new(&layer.graph, &config, &dram, oracle.oracle());
         let prior = if plan.strategy == StrategyKind::Learned { Prior::learn(&config, &known) } else { None };
         let found = bench.tune(layer, &subject, plan, prior.as_ref(), &mut |default, best, trials| {
             bar.set_position((index * plan.trials + trials) as u64);
@@ -152,31 +117,21 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if let Some(path) = &options.plot {
         file::replace(path, plot(options, &bench.setting, &layers, &all).as_bytes())?;
     }
+    let errors = match oracle {
+        OracleKind::Tsim => Some(errors(&config, dram, &layers, &all)?),
+        OracleKind::Analytic => None,
+    };
     stdout::emit(&match options.format {
-        Format::Json => format!("{}\n", report(options, &config, &bench.setting, &layers, &all)),
-        Format::Table => text(options, &bench.setting, &layers, &all),
+        Format::Json => format!("{}\n", report(options, &config, &bench.setting, &layers, &all, errors.as_ref())),
+        Format::Table => text(options, &bench.setting, &layers, &all, errors.as_ref()),
     })?;
     Ok(tell_failures(&layers, &all))
-}
-
-/// What measurements of these options belong to.
-pub fn setting(config: &HwConfig, dram: &DramModel, oracle: OracleKind, seed: u64) -> Setting {
-    let hardware = Record::hardware(config.digest());
-    Setting { hardware, dram: memory_name(dram), oracle: oracle.oracle(), seed }
-}
-
-/// Processes of this machine; the model of the hardware is built before they all need it.
-pub fn processes(config: &HwConfig, oracle: OracleKind, count: usize) -> Result<Processes> {
-    if oracle == OracleKind::Tsim {
-        verilated::model(config, None, Variant::default())?;
-    }
-    Processes::start(count)
 }
 
 fn crew(options: &Options, config: &HwConfig) -> Result<Box<dyn Crew>> {
     Ok(match &options.queue {
         Some(url) => Box::new(Queue::connect(url)?),
-        None => Box::new(processes(config, options.oracle, options.workers as usize)?),
+        None => Box::new(options.meter.processes(config)?),
     })
 }
 
@@ -203,6 +158,52 @@ fn tell_failures(layers: &[Layer], all: &[Found]) -> Outcome {
     outcome
 }
 
+/// How far cycles that were told before a schedule ran were from those that the hardware took: over the latter, as a part of them.
+#[derive(Serialize)]
+struct Errors {
+    /// Schedules that ran.
+    schedules: usize,
+    /// Of the analytical oracle.
+    predicted: Error,
+    /// Of the formula that the search learns to correct.
+    formula: Error,
+}
+
+#[derive(Serialize)]
+struct Error {
+    mean: f64,
+    worst: f64,
+}
+
+impl Error {
+    fn of(parts: impl Iterator<Item = f64>) -> Error {
+        let parts: Vec<f64> = parts.map(f64::abs).collect();
+        let mean = parts.iter().sum::<f64>() / parts.len().max(1) as f64;
+        Error { mean, worst: parts.into_iter().fold(0.0, f64::max) }
+    }
+
+    fn words(&self) -> String {
+        format!("{:.1} % on average and {:.1} % at worst", 100.0 * self.mean, 100.0 * self.worst)
+    }
+}
+
+/// The errors of what was told of all schedules that the hardware ran.
+fn errors(config: &HwConfig, dram: DramModel, layers: &[Layer], all: &[Found]) -> Result<Errors> {
+    let ran: Vec<(&Layer, &Known)> = layers
+        .iter()
+        .zip(all)
+        .flat_map(|(layer, found)| found.learned.iter().map(move |known| (layer, known)))
+        .collect();
+    let predicted = ran.par_iter().map(|(layer, known)| Ok(predict(&layer.graph, config, dram, &known.tile)? as f64));
+    let predicted = predicted.collect::<Result<Vec<f64>>>()?;
+    let off = |told: f64, known: &Known| told / known.cycles.max(1) as f64 - 1.0;
+    Ok(Errors {
+        schedules: ran.len(),
+        predicted: Error::of(ran.iter().zip(predicted).map(|((_, known), told)| off(told, known))),
+        formula: Error::of(ran.iter().map(|(_, known)| off(known.predicted, known))),
+    })
+}
+
 /// Cycles of all layers, each as often as the model has it: by default, and tuned. `None` where a layer has none.
 fn totals(layers: &[Layer], all: &[Found]) -> Option<(u64, u64)> {
     let each = layers.iter().zip(all).map(|(layer, found)| {
@@ -211,7 +212,7 @@ fn totals(layers: &[Layer], all: &[Found]) -> Option<(u64, u64)> {
     each.collect::<Option<Vec<_>>>().map(|all| all.iter().fold((0, 0), |(a, b), (c, d)| (a + c, b + d)))
 }
 
-fn text(options: &Options, setting: &Setting, layers: &[Layer], all: &[Found]) -> String {
+fn text(options: &Options, setting: &Setting, layers: &[Layer], all: &[Found], errors: Option<&Errors>) -> String {
     let ratio = |default: u64, tuned: u64| format!("{:.2}x", default as f64 / tuned.max(1) as f64);
     let rows = layers.iter().zip(all).map(|(layer, found)| {
         let best = found.best.map(|(_, cycles)| cycles);
@@ -242,18 +243,34 @@ fn text(options: &Options, setting: &Setting, layers: &[Layer], all: &[Found]) -
     let _ = writeln!(
         text,
         "cycles are {} on {} ({}) with memory '{}'; strategy {}, seed {}{}",
-        options.oracle.words(),
-        options.hw,
+        options.meter.oracle.words(),
+        options.meter.hw,
         setting.hardware,
         setting.dram,
         options.strategy,
         setting.seed,
         if recalled > 0 { format!("; {} trials were in the log", grouped(recalled as u64)) } else { String::new() }
     );
+    if let Some(errors) = errors {
+        let _ = writeln!(
+            text,
+            "of {} schedules, predicted cycles (--oracle analytic) are off by {}, and those of the formula by {}",
+            grouped(errors.schedules as u64),
+            errors.predicted.words(),
+            errors.formula.words()
+        );
+    }
     text
 }
 
-fn report(options: &Options, config: &HwConfig, setting: &Setting, layers: &[Layer], all: &[Found]) -> Value {
+fn report(
+    options: &Options,
+    config: &HwConfig,
+    setting: &Setting,
+    layers: &[Layer],
+    all: &[Found],
+    errors: Option<&Errors>,
+) -> Value {
     let rows = layers.iter().zip(all).map(|(layer, found)| {
         json!({
             "name": layer.name,
@@ -280,6 +297,7 @@ fn report(options: &Options, config: &HwConfig, setting: &Setting, layers: &[Lay
         "layers": rows.collect::<Vec<_>>(),
         "default_cycles": totals.map(|(default, _)| default),
         "tuned_cycles": totals.map(|(_, tuned)| tuned),
+        "prediction_errors": errors,
     })
 }
 
@@ -292,13 +310,13 @@ fn plot(options: &Options, setting: &Setting, layers: &[Layer], all: &[Found]) -
         Curve { name: crate::placing::shortened(&layer.name, 14), points: points.collect() }
     };
     let curves: Vec<Curve> = layers.iter().zip(all).map(curve).collect();
-    let title = format!(
-        "best cycles so far, {}, on {} with memory {}: {} search, seed {}",
-        options.oracle.words(),
-        options.hw,
+    let how = format!(
+        "cycles {} on {} with memory {}; {} search, seed {}",
+        options.meter.oracle.words(),
+        options.meter.hw,
         setting.dram,
         options.strategy,
         setting.seed
     );
-    curves::svg(&title, ("trials", "cycles, of those of the default schedule"), &curves, 0.0)
+    curves::svg(("best schedules so far", &how), ("trials", "cycles, of those of the default schedule"), &curves)
 }

@@ -2,16 +2,16 @@
 
 mod measured;
 
-use super::super::tune::{self, OracleKind};
+use super::super::tune;
 use crate::curves::{self, Curve};
 use crate::options::Format;
 use crate::table::{grouped, table};
 use crate::tuning::crew::Crew;
 use crate::tuning::job::Subject;
 use crate::tuning::layer::{self, Layer, WorkloadKind};
-use crate::tuning::meter::predict;
+use crate::tuning::options::MeterOptions;
 use crate::tuning::run::Setting;
-use crate::{Outcome, backend, date, file, hardware, simulation, stdout};
+use crate::{Outcome, backend, date, file, stdout};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use measured::Measured;
@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 use tandem_isa::HwConfig;
 use tandem_jit::Tile;
 use tandem_jit::tune::{Known, Prior, Search, Settings, StrategyKind};
-use tandem_sim::tsim::DramModel;
 
 /// Schedules that are measured between two writes of a file.
 const STEP: usize = 64;
@@ -43,18 +42,8 @@ pub struct Options {
     /// These layers only; but all others that are measured are what their history is of.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     layers: Vec<String>,
-    /// The accelerator: a preset (tiny, edge, vta, wide, batch) or a TOML file.
-    #[arg(long, value_name = "PRESET|FILE", default_value = "vta")]
-    hw: String,
-    /// Timing of the memory: ideal, zynq, or numbers: cycles, bits a cycle, bursts in flight [default: zynq].
-    #[arg(long, value_parser = simulation::dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING")]
-    dram: Option<DramModel>,
-    /// What tells cycles: the simulated hardware, or a prediction.
-    #[arg(long, value_enum, default_value = "tsim")]
-    oracle: OracleKind,
-    /// Processes that measure at the same time.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
-    workers: u32,
+    #[command(flatten)]
+    meter: MeterOptions,
     /// Searches of each kind, with seeds from 1.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     seeds: u32,
@@ -117,9 +106,8 @@ impl Kind {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let config = hardware::resolve(&options.hw)?;
-    let dram = options.dram.unwrap_or_default();
-    let setting = tune::setting(&config, &dram, options.oracle, 0);
+    let config = options.meter.config()?;
+    let setting = options.meter.setting(&config, 0);
     let layers = layer::of_workload(WorkloadKind::Small, &config, &[])?;
     if let Some(wrong) = options.layers.iter().find(|name| !layers.iter().any(|layer| layer.name == **name)) {
         bail!("--layers {wrong}: there are {}", layers.iter().map(|l| l.name.as_str()).collect::<Vec<_>>().join(", "));
@@ -127,7 +115,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let wanted = |layer: &Layer| options.layers.is_empty() || options.layers.contains(&layer.name);
     if options.measure {
         let layers: Vec<Layer> = layers.into_iter().filter(wanted).collect();
-        return measure(options, &config, &dram, &setting, &layers);
+        return measure(options, &config, &setting, &layers);
     }
     for path in options.output.iter().chain(&options.plot) {
         file::probe(path)?;
@@ -163,15 +151,9 @@ pub fn run(options: &Options) -> Result<Outcome> {
 }
 
 /// Measures all schedules of layers, and writes a file for each.
-fn measure(
-    options: &Options,
-    config: &HwConfig,
-    dram: &DramModel,
-    setting: &Setting,
-    layers: &[Layer],
-) -> Result<Outcome> {
+fn measure(options: &Options, config: &HwConfig, setting: &Setting, layers: &[Layer]) -> Result<Outcome> {
     std::fs::create_dir_all(&options.spaces).with_context(|| format!("{}", options.spaces.display()))?;
-    let mut crew = tune::processes(config, options.oracle, options.workers as usize)?;
+    let mut crew = options.meter.processes(config)?;
     let bar = tune::bar(layers.iter().map(|layer| layer.task.space().len()).sum());
     let mut outcome = Outcome::Good;
     for layer in layers {
@@ -182,7 +164,7 @@ fn measure(
         };
         bar.inc(measured.cycles.len() as u64);
         bar.set_message(layer.name.clone());
-        let subject = Subject::new(&layer.graph, config, dram, options.oracle.oracle());
+        let subject = Subject::new(&layer.graph, config, &options.meter.dram(), options.meter.oracle.oracle());
         while !measured.is_whole() {
             let begin = measured.cycles.len();
             let next = &tiles[begin..tiles.len().min(begin + STEP)];
@@ -220,13 +202,9 @@ impl Subspace {
         (self.best as f64 / GOAL) as u64
     }
 
-    fn predict(&self, tile: &Tile) -> f64 {
-        predict(self.layer.task.workload(), self.layer.task.config(), tile) as f64
-    }
-
     /// Searches until a schedule is found that is good enough, or so many were tried.
     fn search(&self, kind: Kind, seed: u64, batch: usize, most: usize, prior: Option<&Prior>, stop: bool) -> Searched {
-        let analytic = |tile: &Tile| self.predict(tile);
+        let analytic = |tile: &Tile| self.layer.task.estimate(tile) as f64;
         let settings = Settings { strategy: kind.strategy, batch, seed, analytic: &analytic, prior };
         let mut search = Search::new(&self.layer.task, settings);
         let mut known = Vec::new();
@@ -328,8 +306,8 @@ fn text(options: &Options, setting: &Setting, spaces: &[Subspace], all: &[(usize
          choice reaches; cycles {} on {} ({}) with memory '{}'; history: {HISTORY} trials of each other layer",
         options.seeds,
         options.batch,
-        options.oracle.words(),
-        options.hw,
+        options.meter.oracle.words(),
+        options.meter.hw,
         setting.hardware,
         setting.dram
     );
@@ -388,7 +366,7 @@ fn plot(options: &Options, setting: &Setting, all: &[(usize, Vec<Runs>)]) -> Str
     for kind in KINDS {
         let of_kind = all.iter().flat_map(|(_, runs)| runs).filter(|runs| runs.kind == kind);
         let searches: Vec<&Vec<f64>> = of_kind.flat_map(|runs| &runs.curves).collect();
-        let most = searches.iter().map(|curve| curve.len()).max().unwrap_or(0).min(300);
+        let most = searches.iter().map(|curve| curve.len()).max().unwrap_or(0);
         let points = (0..most).filter_map(|trial| {
             // A search that has found enough stays where it is.
             let at = searches.iter().filter_map(|curve| curve.get(trial).or(curve.last()).copied());
@@ -398,13 +376,17 @@ fn plot(options: &Options, setting: &Setting, all: &[(usize, Vec<Runs>)]) -> Str
         });
         curves.push(Curve { name: kind.name().to_owned(), points: points.collect() });
     }
-    let title = format!(
-        "speed of the best schedule so far over the best of all, {} on {}, memory {}; median of {} seeds and {} layers",
-        options.oracle.words(),
-        options.hw,
+    let how = format!(
+        "cycles {} on {} with memory {}; median of {} seeds and {} layers",
+        options.meter.oracle.words(),
+        options.meter.hw,
         setting.dram,
         options.seeds,
         all.len()
     );
-    curves::svg(&title, ("trials", "of the best"), &curves, 0.0)
+    curves::svg(
+        ("speed of the best schedule so far, over that of the best of all", &how),
+        ("trials", "of the best"),
+        &curves,
+    )
 }
