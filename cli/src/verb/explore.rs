@@ -20,8 +20,9 @@ use self::log::Log;
 use crate::options::Format;
 use crate::simulation::dram;
 use crate::{Outcome, board, file, stdout};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use rayon::ThreadPoolBuilder;
 use std::path::{Path, PathBuf};
 use tandem_boards::Board;
 use tandem_boards::area::{Predictor, Table};
@@ -85,6 +86,9 @@ pub struct Options {
     /// The seed of placement.
     #[arg(long, value_name = "N", default_value_t = 1)]
     placement_seed: u64,
+    /// Designs that are simulated, synthesised or placed at the same time [default: as many as there are cores].
+    #[arg(long, value_name = "N", value_parser = count)]
+    jobs: Option<usize>,
     /// Keep results in this file and take those that it has; an exploration that was ended goes on where it was.
     #[arg(long, value_name = "LOG.jsonl")]
     log: Option<PathBuf>,
@@ -112,13 +116,14 @@ pub fn run(options: &Options) -> Result<Outcome> {
     for path in options.plot.iter().chain(&options.calibrate).chain(&options.save_schedules) {
         file::probe(path)?;
     }
-    let mut log = Log::open(options.log.as_deref())?;
+    let log = Log::open(options.log.as_deref())?;
     if log.mended {
         stdout::complain("note: the last line of the log was cut short and is taken off");
     }
     let chip = Chip::new(&board)?;
+    let pool = ThreadPoolBuilder::new().num_threads(options.jobs.unwrap_or(0)).build().context("--jobs")?;
     if let Some(path) = &options.calibrate {
-        return calibrate::run(options, &chip, path, &mut log);
+        return calibrate::run(options, &chip, path, &log, &pool);
     }
     let table = table(&board, options.designs.as_deref())?;
     let predictor = Predictor::fit(&board, &table)?;
@@ -132,7 +137,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         seed: options.seed,
     };
     let trials = Trials { board: &board, subjects: &subjects, dram, schedules: options.schedules };
-    let mut exploration = Exploration::new(&trials, &chip, &predictor, &goals, &mut log);
+    let mut exploration = Exploration::new(&trials, &chip, &predictor, &goals, &log, &pool);
     if let Some(difference) = exploration.search(settings, options.batch_inputs)? {
         stdout::complain(&format!("mismatch: {difference}"));
         return Ok(Outcome::Negative);

@@ -2,62 +2,46 @@
 
 use super::Options;
 use super::chip::{Chip, Made};
-use super::exploration::{bar, named, tell};
+use super::exploration::{bar, each, named, tell};
 use super::log::Log;
 use crate::options::Format;
 use crate::table::table;
 use crate::{Outcome, file, stdout};
 use anyhow::{Context, Result, bail};
+use rayon::ThreadPool;
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use tandem_boards::Board;
 use tandem_boards::area::{Design, Predictor, Table, block_rams, budget};
 use tandem_boards::explore::{Random, Space};
-use tandem_boards::run::Progress;
 use tandem_isa::HwConfig;
 
 /// Draws of which each further design is the one that is farthest from those before.
 const DRAWS: usize = 24;
 /// The part of the block RAMs that the buffers of a design may take by themselves.
 const RAMS: f64 = 0.7;
-/// Products that a design may have: more would not fit beside everything else.
-const MACS_PER_LUT: f64 = 1.0 / 160.0;
+/// Products that a design may have: more would not fit beside everything else, where a machine of 512 takes 340 look-up tables each.
+const MACS_PER_LUT: f64 = 1.0 / 300.0;
 
 /// Makes the table.
 ///
 /// # Errors
 /// A tool that is missing or fails, a file that cannot be written.
-pub fn run(options: &Options, chip: &Chip<'_>, path: &Path, log: &mut Log) -> Result<Outcome> {
+pub fn run(options: &Options, chip: &Chip<'_>, path: &Path, log: &Log, pool: &ThreadPool) -> Result<Outcome> {
     let board = chip.board;
-    let mut made = Table::new(
-        board,
-        format!(
-            "tandem explore --board {} --calibrate {} --budget {} --place {} --seed {}",
-            options.board,
-            path.display(),
-            options.budget,
-            options.place,
-            options.seed
-        ),
+    let command = format!(
+        "tandem explore --board {} --calibrate {} --budget {} --place {} --seed {}",
+        options.board,
+        path.display(),
+        options.budget,
+        options.place,
+        options.seed
     );
-    made.tools = chip.versions()?;
     let configs = spread(board, options.budget, options.seed);
-    let synthesising = bar(configs.len(), "synthesising");
-    for config in configs {
-        let name = named(&config);
-        let mut progress = |progress: Progress| tell(&synthesising, &name, &progress);
-        let verilog = chip.fingerprint(&config).unwrap_or_default();
-        match chip.synthesise(&config, log, &mut progress).context(name.clone())? {
-            Made::Made(synthesised) => made.designs.push(Design { config, verilog, synthesised, placed: None }),
-            Made::Impossible(reason) => {
-                synthesising.suspend(|| stdout::complain(&format!("note: {name} is left out: {reason}")));
-            }
-        }
-        synthesising.inc(1);
-        // What is there is worth keeping, whatever comes.
-        file::replace(path, made.to_json().as_bytes())?;
-    }
-    synthesising.finish_and_clear();
-    place(options, chip, path, log, &mut made)?;
+    let mut made = Table { tools: chip.versions()?, ..Table::new(board, command) };
+    synthesise(chip, path, log, pool, &configs, &mut made)?;
+    place(options, chip, path, log, pool, &mut made)?;
     let predictor = Predictor::fit(board, &made)?;
     stdout::emit(&match options.format {
         Format::Json => serde_json::to_string_pretty(predictor.errors())? + "\n",
@@ -66,8 +50,52 @@ pub fn run(options: &Options, chip: &Chip<'_>, path: &Path, log: &mut Log) -> Re
     Ok(Outcome::Good)
 }
 
+/// Makes a table of these machines; those that cannot be are left out.
+fn synthesise(
+    chip: &Chip<'_>,
+    path: &Path,
+    log: &Log,
+    pool: &ThreadPool,
+    configs: &[HwConfig],
+    made: &mut Table,
+) -> Result<()> {
+    let bar = bar(configs.len(), "synthesising");
+    let all: Vec<usize> = (0..configs.len()).collect();
+    let found: Mutex<BTreeMap<usize, Design>> = Mutex::default();
+    let found = || found.lock().unwrap_or_else(PoisonError::into_inner);
+    each(pool, &all, |&at| {
+        let (config, name) = (&configs[at], named(&configs[at]));
+        let verilog = chip.fingerprint(config).unwrap_or_default();
+        let result = chip.synthesise(config, log, &mut |progress| tell(&bar, &name, &progress));
+        match result.context(name.clone())? {
+            Made::Made(synthesised) => {
+                let mut found = found();
+                found.insert(at, Design { config: config.clone(), verilog, synthesised, placed: None });
+                // What is there is worth keeping, whatever comes.
+                let so_far = Table { designs: found.values().cloned().collect(), ..made.clone() };
+                file::replace(path, so_far.to_json().as_bytes())?;
+            }
+            Made::Impossible(reason) => {
+                bar.suspend(|| stdout::complain(&format!("note: {name} is left out: {reason}")));
+            }
+        }
+        bar.inc(1);
+        Ok(())
+    })?;
+    bar.finish_and_clear();
+    made.designs = found().values().cloned().collect();
+    Ok(())
+}
+
 /// Places designs of a table, from the smallest to the largest at equal steps.
-fn place(options: &Options, chip: &Chip<'_>, path: &Path, log: &mut Log, made: &mut Table) -> Result<()> {
+fn place(
+    options: &Options,
+    chip: &Chip<'_>,
+    path: &Path,
+    log: &Log,
+    pool: &ThreadPool,
+    made: &mut Table,
+) -> Result<()> {
     let lut = |design: &Design| design.synthesised.get("LUT").copied().unwrap_or(0);
     let mut order: Vec<usize> = (0..made.designs.len()).collect();
     order.retain(|&at| tandem_boards::area::fits(chip.board, &made.designs[at].synthesised));
@@ -76,23 +104,28 @@ fn place(options: &Options, chip: &Chip<'_>, path: &Path, log: &mut Log, made: &
         bail!("{}: none of the designs fits the part; try another --seed", chip.board.name);
     }
     let count = options.place.clamp(1, order.len());
-    let placing = bar(count, "placing");
-    for step in 0..count {
-        // The largest is left out where there is a choice: it may not find its way through the part.
-        let at = order[step * order.len() / count];
-        let name = named(&made.designs[at].config);
-        let mut progress = |progress: Progress| tell(&placing, &name, &progress);
-        let config = made.designs[at].config.clone();
-        match chip.place(&config, options.placement_seed, log, &mut progress).context(name.clone())? {
-            Made::Made(placed) => made.designs[at].placed = Some(placed),
+    // The largest is left out where there is a choice: it may not find its way through the part.
+    let chosen: Vec<usize> = (0..count).map(|step| order[step * order.len() / count]).collect();
+    let (bar, table) = (bar(count, "placing"), Mutex::new(&mut *made));
+    let table = || table.lock().unwrap_or_else(PoisonError::into_inner);
+    each(pool, &chosen, |&at| {
+        let config = table().designs[at].config.clone();
+        let name = named(&config);
+        let result = chip.place(&config, options.placement_seed, log, &mut |progress| tell(&bar, &name, &progress));
+        match result.context(name.clone())? {
+            Made::Made(placed) => {
+                let mut table = table();
+                table.designs[at].placed = Some(placed);
+                file::replace(path, table.to_json().as_bytes())?;
+            }
             Made::Impossible(reason) => {
-                placing.suspend(|| stdout::complain(&format!("note: {name} is not placed: {reason}")));
+                bar.suspend(|| stdout::complain(&format!("note: {name} is not placed: {reason}")));
             }
         }
-        placing.inc(1);
-        file::replace(path, made.to_json().as_bytes())?;
-    }
-    placing.finish_and_clear();
+        bar.inc(1);
+        Ok(())
+    })?;
+    bar.finish_and_clear();
     Ok(())
 }
 

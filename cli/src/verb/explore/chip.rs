@@ -57,12 +57,7 @@ impl Chip<'_> {
     ///
     /// # Errors
     /// A tool that is missing or fails for another reason than the design.
-    pub fn synthesise(
-        &self,
-        config: &HwConfig,
-        log: &mut Log,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Made<Taken>> {
+    pub fn synthesise(&self, config: &HwConfig, log: &Log, progress: &mut dyn FnMut(Progress)) -> Result<Made<Taken>> {
         let verilog = match design(self.board, config) {
             Ok(verilog) => verilog,
             Err(error) => return Ok(Made::Impossible(error.to_string())),
@@ -85,7 +80,7 @@ impl Chip<'_> {
         &self,
         config: &HwConfig,
         seed: u64,
-        log: &mut Log,
+        log: &Log,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Made<Placed>> {
         let verilog = match design(self.board, config) {

@@ -80,7 +80,7 @@ impl Trials<'_> {
         &self,
         config: &HwConfig,
         programs: &Programs,
-        log: &mut Log,
+        log: &Log,
         progress: &mut dyn FnMut(BuildStep),
     ) -> Result<(Found, bool)> {
         let cells = board_cells(&target(self.board, config), &shell(self.board)?);

@@ -1,13 +1,14 @@
 //! An exploration under way: the driver of a search, and what became of its designs.
 
 use super::chip::{Chip, Made};
-use super::evaluate::{Found, Trials};
+use super::evaluate::{Found, Programs, Trials};
 use super::goal::Goals;
 use super::log::Log;
 use super::outcome::{How, Outcome, Tally};
 use crate::stdout;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,13 +20,17 @@ use tandem_isa::{HwConfig, HwFacts};
 use tandem_jit::tune::Record;
 use tandem_sim::tsim::BuildStep;
 
+/// Designs that are synthesised before the front is looked at again.
+const ABREAST: usize = 4;
+
 /// An exploration of the designs of a board for models.
 pub struct Exploration<'a> {
     trials: &'a Trials<'a>,
     chip: &'a Chip<'a>,
     predictor: &'a Predictor,
     goals: &'a Goals,
-    log: &'a mut Log,
+    log: &'a Log,
+    pool: &'a ThreadPool,
     points: Vec<Point>,
     tally: Tally,
 }
@@ -52,15 +57,16 @@ pub struct Point {
 }
 
 impl<'a> Exploration<'a> {
-    /// An exploration that has seen nothing yet.
+    /// An exploration that has seen nothing yet; the threads of `pool` simulate, synthesise and place a design each.
     pub fn new(
         trials: &'a Trials<'a>,
         chip: &'a Chip<'a>,
         predictor: &'a Predictor,
         goals: &'a Goals,
-        log: &'a mut Log,
+        log: &'a Log,
+        pool: &'a ThreadPool,
     ) -> Exploration<'a> {
-        Exploration { trials, chip, predictor, goals, log, points: Vec::new(), tally: Tally::default() }
+        Exploration { trials, chip, predictor, goals, log, pool, points: Vec::new(), tally: Tally::default() }
     }
 
     /// Looks at designs until the budget is spent. Gives the first difference from the reference where a design has one; nothing
@@ -109,16 +115,10 @@ impl<'a> Exploration<'a> {
     fn measure(&mut self, search: &mut Search, configs: &[HwConfig], budget: usize) -> Result<Option<String>> {
         let bar = bar(budget, "simulating");
         bar.set_position(self.points.len() as u64);
-        for config in configs {
+        let simulate = |config: &HwConfig| -> Result<Option<(Programs, Found, bool)>> {
             let name = named(config);
             bar.set_message(format!("{name} is scheduled"));
-            let programs = match self.trials.tune(config) {
-                Ok(programs) => programs,
-                Err(_) => {
-                    search.measured(config, None);
-                    continue;
-                }
-            };
+            let Ok(programs) = self.trials.tune(config) else { return Ok(None) };
             let mut progress = |step: BuildStep| {
                 bar.set_message(match step {
                     BuildStep::Verilate => format!("{name} is translated"),
@@ -127,13 +127,23 @@ impl<'a> Exploration<'a> {
                     BuildStep::Ready => format!("{name} runs"),
                 });
             };
-            let found = self.trials.measure(config, &programs, self.log, &mut progress).with_context(|| name.clone());
-            let (found, known) = found?;
+            let found = self.trials.measure(config, &programs, self.log, &mut progress);
+            let (found, known) = found.with_context(|| name.clone())?;
+            bar.inc(1);
+            Ok(Some((programs, found, known)))
+        };
+        let simulated = each(self.pool, configs, simulate)?;
+        bar.finish_and_clear();
+        for (config, simulated) in configs.iter().zip(simulated) {
+            let Some((programs, found, known)) = simulated else {
+                search.measured(config, None);
+                continue;
+            };
             self.tally.from_log += usize::from(known);
             let cycles = match found {
                 Found::Exact(cycles) => cycles,
                 Found::Differs(what) => {
-                    bar.finish_and_clear();
+                    let name = named(config);
                     return Ok(Some(format!("{name}: {what}; its configuration is\n{}", config.to_toml())));
                 }
             };
@@ -148,9 +158,7 @@ impl<'a> Exploration<'a> {
                 placed: None,
                 dropped: None,
             });
-            bar.inc(1);
         }
-        bar.finish_and_clear();
         Ok(None)
     }
 
@@ -161,21 +169,32 @@ impl<'a> Exploration<'a> {
     /// A tool that is missing or fails.
     pub fn synthesise(&mut self, most: usize) -> Result<()> {
         let bar = bar(most, "synthesising");
-        for _ in 0..most {
-            let Some(at) = self.ranked().into_iter().find(|&at| self.points[at].synthesised.is_none()) else { break };
-            let name = named(&self.points[at].config);
-            bar.set_message(name.clone());
-            let mut progress = |progress: Progress| tell(&bar, &name, &progress);
-            match self.chip.synthesise(&self.points[at].config, self.log, &mut progress).context(name.clone())? {
-                Made::Made(taken) => {
-                    if !fits(self.trials.board, &self.predictor.packed(&taken)) {
-                        self.points[at].dropped = Some("it takes more than the part has".to_owned());
-                    }
-                    self.points[at].synthesised = Some(taken);
-                }
-                Made::Impossible(reason) => self.points[at].dropped = Some(reason),
+        let mut left = most;
+        loop {
+            // So many whatever the pool has, so that it does not decide which ones are.
+            let next = self.next(left.min(ABREAST), |point| point.synthesised.is_none());
+            if next.is_empty() {
+                break;
             }
-            bar.inc(1);
+            let made = each(self.pool, &next, |&at| {
+                let (config, name) = (&self.points[at].config, named(&self.points[at].config));
+                bar.set_message(name.clone());
+                let made = self.chip.synthesise(config, self.log, &mut |progress| tell(&bar, &name, &progress));
+                bar.inc(1);
+                made.context(name.clone())
+            })?;
+            left -= next.len();
+            for (at, made) in next.into_iter().zip(made) {
+                match made {
+                    Made::Made(taken) => {
+                        if !fits(self.trials.board, &self.predictor.packed(&taken)) {
+                            self.points[at].dropped = Some("it takes more than the part has".to_owned());
+                        }
+                        self.points[at].synthesised = Some(taken);
+                    }
+                    Made::Impossible(reason) => self.points[at].dropped = Some(reason),
+                }
+            }
         }
         bar.finish_and_clear();
         Ok(())
@@ -187,26 +206,40 @@ impl<'a> Exploration<'a> {
     /// A tool that is missing, or a disk that is full.
     pub fn place(&mut self, count: usize, seed: u64) -> Result<()> {
         let bar = bar(count, "placing");
-        for _ in 0..count {
-            while let Some(at) = self.ranked().into_iter().find(|&at| self.points[at].placed.is_none()) {
-                let name = named(&self.points[at].config);
+        let mut left = count;
+        loop {
+            let next = self.next(left, |point| point.placed.is_none());
+            if next.is_empty() {
+                break;
+            }
+            let made = each(self.pool, &next, |&at| {
+                let (config, name) = (&self.points[at].config, named(&self.points[at].config));
                 bar.set_message(name.clone());
-                let mut progress = |progress: Progress| tell(&bar, &name, &progress);
-                match self.chip.place(&self.points[at].config, seed, self.log, &mut progress).context(name.clone())? {
+                let made = self.chip.place(config, seed, self.log, &mut |progress| tell(&bar, &name, &progress));
+                made.context(name.clone())
+            })?;
+            for (at, made) in next.into_iter().zip(made) {
+                match made {
                     Made::Made(placed) => {
                         self.points[at].placed = Some(placed);
-                        break;
+                        left -= 1;
+                        bar.inc(1);
                     }
                     Made::Impossible(reason) => {
+                        let name = named(&self.points[at].config);
                         bar.suspend(|| stdout::complain(&format!("note: {name} is not placed: {reason}")));
                         self.points[at].dropped = Some(reason);
                     }
                 }
             }
-            bar.inc(1);
         }
         bar.finish_and_clear();
         Ok(())
+    }
+
+    /// The best designs of the front that something is still to be done with.
+    fn next(&self, most: usize, open: impl Fn(&Point) -> bool) -> Vec<usize> {
+        self.ranked().into_iter().filter(|&at| open(&self.points[at])).take(most).collect()
     }
 
     /// Everything that was found.
@@ -279,6 +312,15 @@ fn first(board: &Board) -> Vec<HwConfig> {
 /// The name of a design: its digest.
 pub fn named(config: &HwConfig) -> String {
     format!("design {:08x}", config.digest())
+}
+
+/// Does something with all items of a list, as many at a time as the pool has threads.
+pub fn each<T: Sync, R: Send>(
+    pool: &ThreadPool,
+    items: &[T],
+    work: impl Fn(&T) -> Result<R> + Sync + Send,
+) -> Result<Vec<R>> {
+    pool.install(|| items.par_iter().with_max_len(1).map(work).collect())
 }
 
 /// A bar that counts designs.

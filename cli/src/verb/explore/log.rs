@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the first line says.
 const FORMAT: &str = "tandem explore";
@@ -39,12 +40,16 @@ struct Line {
     result: Value,
 }
 
-/// Results by stage and digest, in memory and maybe in a file.
+/// Results by stage and digest, in memory and maybe in a file, for several threads.
 pub struct Log {
-    file: Option<(PathBuf, File)>,
-    known: HashMap<(Stage, String), Value>,
+    results: Mutex<Results>,
     /// Whether the last line was cut short.
     pub mended: bool,
+}
+
+struct Results {
+    file: Option<(PathBuf, File)>,
+    known: HashMap<(Stage, String), Value>,
 }
 
 impl Log {
@@ -53,7 +58,7 @@ impl Log {
     /// # Errors
     /// One sentence naming the file: it cannot be opened, another process has it, or it is no log.
     pub fn open(path: Option<&Path>) -> Result<Log> {
-        let Some(path) = path else { return Ok(Log { file: None, known: HashMap::new(), mended: false }) };
+        let Some(path) = path else { return Ok(Log::new(Results { file: None, known: HashMap::new() }, false)) };
         let name = path.display();
         let mut file = OpenOptions::new()
             .read(true)
@@ -84,31 +89,42 @@ impl Log {
         let cut = |e: std::io::Error| anyhow!("{name}: it cannot be written ({e})");
         file.set_len(whole as u64).map_err(cut)?;
         file.seek(SeekFrom::End(0)).map_err(cut)?;
-        let mut log = Log { file: Some((path.to_path_buf(), file)), known, mended: whole < text.len() };
+        let mut results = Results { file: Some((path.to_path_buf(), file)), known };
         if !begun {
-            log.write(&json!({"format": FORMAT, "version": VERSION}))?;
+            results.write(&json!({"format": FORMAT, "version": VERSION}))?;
         }
-        Ok(log)
+        Ok(Log::new(results, whole < text.len()))
+    }
+
+    fn new(results: Results, mended: bool) -> Log {
+        Log { results: Mutex::new(results), mended }
+    }
+
+    fn results(&self) -> MutexGuard<'_, Results> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was found before.
     pub fn get<T: DeserializeOwned>(&self, stage: Stage, key: &str) -> Option<T> {
-        let value = self.known.get(&(stage, key.to_owned()))?;
-        serde_json::from_value(value.clone()).ok()
+        let value = self.results().known.get(&(stage, key.to_owned()))?.clone();
+        serde_json::from_value(value).ok()
     }
 
     /// Keeps a result.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn put(&mut self, stage: Stage, key: &str, result: &impl Serialize) -> Result<()> {
+    pub fn put(&self, stage: Stage, key: &str, result: &impl Serialize) -> Result<()> {
         let result = serde_json::to_value(result).context("a result of the exploration")?;
         let line = Line { stage, key: key.to_owned(), result };
-        self.write(&line)?;
-        self.known.insert((stage, line.key), line.result);
+        let mut results = self.results();
+        results.write(&line)?;
+        results.known.insert((stage, line.key), line.result);
         Ok(())
     }
+}
 
+impl Results {
     fn write(&mut self, line: &impl Serialize) -> Result<()> {
         let Some((path, file)) = &mut self.file else { return Ok(()) };
         let text = serde_json::to_string(line)? + "\n";
@@ -155,7 +171,7 @@ mod tests {
     #[test]
     fn results_are_found_again_by_stage_and_digest() {
         let path = path("again");
-        let mut log = Log::open(Some(&path)).unwrap();
+        let log = Log::open(Some(&path)).unwrap();
         log.put(Stage::Measured, "a", &vec![1, 2]).unwrap();
         log.put(Stage::Placed, "a", &3).unwrap();
         assert!(error(&path).contains("another exploration"));
@@ -163,26 +179,26 @@ mod tests {
         let log = Log::open(Some(&path)).unwrap();
         assert_eq!(log.get::<Vec<i32>>(Stage::Measured, "a"), Some(vec![1, 2]));
         assert_eq!((log.get::<i32>(Stage::Placed, "a"), log.get::<i32>(Stage::Placed, "b")), (Some(3), None));
-        assert_eq!((log.get::<i32>(Stage::Synthesised, "a"), log.known.len(), log.mended), (None, 2, false));
+        assert_eq!((log.get::<i32>(Stage::Synthesised, "a"), log.results().known.len(), log.mended), (None, 2, false));
         let _ = std::fs::remove_file(&path);
     }
 
     #[test]
     fn a_last_line_that_was_cut_short_is_taken_off_at_any_place() {
         let path = path("cut");
-        let mut log = Log::open(Some(&path)).unwrap();
+        let log = Log::open(Some(&path)).unwrap();
         log.put(Stage::Measured, "a", &1).unwrap();
         drop(log);
         let whole = std::fs::read(&path).unwrap();
         let first = whole.iter().position(|&b| b == b'\n').unwrap() + 1;
         for cut in 0..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let mut log = Log::open(Some(&path)).unwrap();
-            assert_eq!((log.known.len(), log.mended), (0, cut != 0 && cut != first), "cut at {cut}");
+            let log = Log::open(Some(&path)).unwrap();
+            assert_eq!((log.results().known.len(), log.mended), (0, cut != 0 && cut != first), "cut at {cut}");
             log.put(Stage::Measured, "b", &2).unwrap();
             drop(log);
             let log = Log::open(Some(&path)).unwrap();
-            assert_eq!((log.get::<i32>(Stage::Measured, "b"), log.known.len()), (Some(2), 1));
+            assert_eq!((log.get::<i32>(Stage::Measured, "b"), log.results().known.len()), (Some(2), 1));
         }
         let _ = std::fs::remove_file(&path);
     }
