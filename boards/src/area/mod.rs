@@ -81,8 +81,11 @@ impl Predictor {
         let rows: Vec<Vec<f64>> = placed.iter().map(|(design, _)| clock_row(board, &design.config, full)).collect();
         let values: Vec<f64> = placed.iter().map(|(_, placed)| (1e3 / placed.fmax_mhz.max(1e-3)).ln()).collect();
         let clock = fit(&rows, &values, Sign::Any, CLOCK_RIDGE);
-        let error = leave_one_out(&rows, &values, Sign::Any, CLOCK_RIDGE, |log| 1e3 / log.exp());
-        errors.insert("fmax".to_owned(), error);
+        // Nothing is left to foretell the only one from.
+        if placed.len() > 1 {
+            let error = leave_one_out(&rows, &values, Sign::Any, CLOCK_RIDGE, |log| 1e3 / log.exp());
+            errors.insert("fmax".to_owned(), error);
+        }
         Ok(Predictor { areas, clock, packing, errors })
     }
 
@@ -102,7 +105,7 @@ impl Predictor {
         synthesised.iter().map(|(name, &used)| (name.clone(), (used as f64 * more(name)).round() as u64)).collect()
     }
 
-    /// How far predictions are off for designs that were left out of the fit: by resource, and `fmax`.
+    /// How far predictions are off for designs that were left out of the fit: by resource, and `fmax` where several were placed.
     pub fn errors(&self) -> &BTreeMap<String, Error> {
         &self.errors
     }
