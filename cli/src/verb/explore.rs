@@ -20,9 +20,8 @@ use self::log::Log;
 use crate::options::Format;
 use crate::simulation::dram;
 use crate::{Outcome, board, file, stdout};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use rayon::ThreadPoolBuilder;
 use std::path::{Path, PathBuf};
 use tandem_boards::Board;
 use tandem_boards::area::{Predictor, Table};
@@ -120,10 +119,9 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if log.mended {
         stdout::complain("note: the last line of the log was cut short and is taken off");
     }
-    let chip = Chip::new(&board)?;
-    let pool = ThreadPoolBuilder::new().num_threads(options.jobs.unwrap_or(0)).build().context("--jobs")?;
+    let chip = Chip::new(&board, &log, options.jobs)?;
     if let Some(path) = &options.calibrate {
-        return calibrate::run(options, &chip, path, &log, &pool);
+        return calibrate::run(options, &chip, path);
     }
     let table = table(&board, options.designs.as_deref())?;
     let predictor = Predictor::fit(&board, &table)?;
@@ -137,7 +135,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         seed: options.seed,
     };
     let trials = Trials { board: &board, subjects: &subjects, dram, schedules: options.schedules };
-    let mut exploration = Exploration::new(&trials, &chip, &predictor, &goals, &log, &pool);
+    let mut exploration = Exploration::new(&trials, &chip, &predictor, &goals);
     if let Some(difference) = exploration.search(settings, options.batch_inputs)? {
         stdout::complain(&format!("mismatch: {difference}"));
         return Ok(Outcome::Negative);

@@ -1,17 +1,14 @@
 //! The table of a board's designs, from which area and clock are foretold: made by one command, and again when the hardware changes.
 
 use super::Options;
-use super::chip::{Chip, Made};
-use super::exploration::{bar, each, named, tell};
-use super::log::Log;
+use super::chip::{Chip, Made, named};
+use super::exploration::bar;
 use crate::options::Format;
 use crate::table::table;
 use crate::{Outcome, file, stdout};
-use anyhow::{Context, Result, bail};
-use rayon::ThreadPool;
+use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use tandem_boards::Board;
 use tandem_boards::area::{Design, Predictor, Table, block_rams, budget};
 use tandem_boards::explore::{Random, Space};
@@ -28,7 +25,7 @@ const MACS_PER_LUT: f64 = 1.0 / 300.0;
 ///
 /// # Errors
 /// A tool that is missing or fails, a file that cannot be written.
-pub fn run(options: &Options, chip: &Chip<'_>, path: &Path, log: &Log, pool: &ThreadPool) -> Result<Outcome> {
+pub fn run(options: &Options, chip: &Chip<'_>, path: &Path) -> Result<Outcome> {
     let board = chip.board;
     let command = format!(
         "tandem explore --board {} --calibrate {} --budget {} --place {} --seed {}",
@@ -40,8 +37,8 @@ pub fn run(options: &Options, chip: &Chip<'_>, path: &Path, log: &Log, pool: &Th
     );
     let configs = spread(board, options.budget, options.seed);
     let mut made = Table { tools: chip.versions()?, ..Table::new(board, command) };
-    synthesise(chip, path, log, pool, &configs, &mut made)?;
-    place(options, chip, path, log, pool, &mut made)?;
+    synthesise(chip, path, &configs, &mut made)?;
+    place(options, chip, path, &mut made)?;
     let predictor = Predictor::fit(board, &made)?;
     stdout::emit(&match options.format {
         Format::Json => serde_json::to_string_pretty(predictor.errors())? + "\n",
@@ -51,51 +48,32 @@ pub fn run(options: &Options, chip: &Chip<'_>, path: &Path, log: &Log, pool: &Th
 }
 
 /// Makes a table of these machines; those that cannot be are left out.
-fn synthesise(
-    chip: &Chip<'_>,
-    path: &Path,
-    log: &Log,
-    pool: &ThreadPool,
-    configs: &[HwConfig],
-    made: &mut Table,
-) -> Result<()> {
+fn synthesise(chip: &Chip<'_>, path: &Path, configs: &[HwConfig], made: &mut Table) -> Result<()> {
     let bar = bar(configs.len(), "synthesising");
-    let all: Vec<usize> = (0..configs.len()).collect();
-    let found: Mutex<BTreeMap<usize, Design>> = Mutex::default();
-    let found = || found.lock().unwrap_or_else(PoisonError::into_inner);
-    each(pool, &all, |&at| {
-        let (config, name) = (&configs[at], named(&configs[at]));
-        let verilog = chip.fingerprint(config).unwrap_or_default();
-        let result = chip.synthesise(config, log, &mut |progress| tell(&bar, &name, &progress));
-        match result.context(name.clone())? {
+    let mut found: BTreeMap<usize, Design> = BTreeMap::new();
+    chip.synthesise(configs, &bar, |at, result| {
+        let config = &configs[at];
+        match result {
             Made::Made(synthesised) => {
-                let mut found = found();
+                let verilog = chip.fingerprint(config).unwrap_or_default();
                 found.insert(at, Design { config: config.clone(), verilog, synthesised, placed: None });
                 // What is there is worth keeping, whatever comes.
-                let so_far = Table { designs: found.values().cloned().collect(), ..made.clone() };
-                file::replace(path, so_far.to_json().as_bytes())?;
+                made.designs = found.values().cloned().collect();
+                file::replace(path, made.to_json().as_bytes())?;
             }
             Made::Impossible(reason) => {
-                bar.suspend(|| stdout::complain(&format!("note: {name} is left out: {reason}")));
+                bar.suspend(|| stdout::complain(&format!("note: {} is left out: {reason}", named(config))));
             }
         }
         bar.inc(1);
         Ok(())
     })?;
     bar.finish_and_clear();
-    made.designs = found().values().cloned().collect();
     Ok(())
 }
 
 /// Places designs of a table, from the smallest to the largest at equal steps.
-fn place(
-    options: &Options,
-    chip: &Chip<'_>,
-    path: &Path,
-    log: &Log,
-    pool: &ThreadPool,
-    made: &mut Table,
-) -> Result<()> {
+fn place(options: &Options, chip: &Chip<'_>, path: &Path, made: &mut Table) -> Result<()> {
     let lut = |design: &Design| design.synthesised.get("LUT").copied().unwrap_or(0);
     let mut order: Vec<usize> = (0..made.designs.len()).collect();
     order.retain(|&at| tandem_boards::area::fits(chip.board, &made.designs[at].synthesised));
@@ -106,19 +84,16 @@ fn place(
     let count = options.place.clamp(1, order.len());
     // The largest is left out where there is a choice: it may not find its way through the part.
     let chosen: Vec<usize> = (0..count).map(|step| order[step * order.len() / count]).collect();
-    let (bar, table) = (bar(count, "placing"), Mutex::new(&mut *made));
-    let table = || table.lock().unwrap_or_else(PoisonError::into_inner);
-    each(pool, &chosen, |&at| {
-        let config = table().designs[at].config.clone();
-        let name = named(&config);
-        let result = chip.place(&config, options.placement_seed, log, &mut |progress| tell(&bar, &name, &progress));
-        match result.context(name.clone())? {
+    let configs: Vec<HwConfig> = chosen.iter().map(|&at| made.designs[at].config.clone()).collect();
+    let bar = bar(count, "placing");
+    chip.place(&configs, options.placement_seed, &bar, |number, result| {
+        match result {
             Made::Made(placed) => {
-                let mut table = table();
-                table.designs[at].placed = Some(placed);
-                file::replace(path, table.to_json().as_bytes())?;
+                made.designs[chosen[number]].placed = Some(placed);
+                file::replace(path, made.to_json().as_bytes())?;
             }
             Made::Impossible(reason) => {
+                let name = named(&configs[number]);
                 bar.suspend(|| stdout::complain(&format!("note: {name} is not placed: {reason}")));
             }
         }

@@ -1,9 +1,13 @@
-//! Designs as the tools of a board make them: synthesised, or placed and routed.
+//! Designs as the tools of a board make them: synthesised, or placed and routed, several at a time.
 
 use super::log::{Log, Stage};
 use crate::tools;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
+use std::sync::{Mutex, PoisonError};
 use tandem_boards::area::{Placed, Taken, fingerprint, taken};
 use tandem_boards::plan::Plan;
 use tandem_boards::run::{Progress, Runner};
@@ -20,20 +24,77 @@ pub enum Made<T> {
     Impossible(String),
 }
 
-/// The tools of a board.
+/// The tools of a board, and threads that work on a design each.
 pub struct Chip<'a> {
     /// The board.
     pub board: &'a Board,
+    /// What was found before.
+    pub log: &'a Log,
     tools: tandem_boards::Tools,
+    threads: ThreadPool,
 }
 
-impl Chip<'_> {
-    /// The tools of a board.
+impl<'a> Chip<'a> {
+    /// The tools of a board, for so many designs at a time; for as many as there are cores where none is told.
     ///
     /// # Errors
-    /// One sentence saying what to do where there are none.
-    pub fn new(board: &Board) -> Result<Chip<'_>> {
-        Ok(Chip { board, tools: tools::flow()? })
+    /// One sentence saying what to do where there are no tools.
+    pub fn new(board: &'a Board, log: &'a Log, jobs: Option<usize>) -> Result<Chip<'a>> {
+        let threads = ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0)).build().context("--jobs")?;
+        Ok(Chip { board, log, tools: tools::flow()?, threads })
+    }
+
+    /// Does something with each item, as many at a time as there are threads.
+    ///
+    /// # Errors
+    /// The first of them.
+    pub fn each<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> Result<R> + Sync + Send) -> Result<Vec<R>> {
+        self.threads.install(|| items.par_iter().with_max_len(1).map(work).collect())
+    }
+
+    /// What designs take of the part after synthesis. `keep` has each by its index as soon as it is there.
+    ///
+    /// # Errors
+    /// A tool that is missing or fails for another reason than the design; those of `keep`.
+    pub fn synthesise(
+        &self,
+        configs: &[HwConfig],
+        bar: &ProgressBar,
+        keep: impl FnMut(usize, Made<Taken>) -> Result<()> + Send,
+    ) -> Result<()> {
+        self.make(configs, bar, |config, progress| self.synthesised(config, progress), keep)
+    }
+
+    /// Designs placed and routed with one seed. `keep` has each by its index as soon as it is there.
+    ///
+    /// # Errors
+    /// A tool that is missing, or a disk that is full; those of `keep`.
+    pub fn place(
+        &self,
+        configs: &[HwConfig],
+        seed: u64,
+        bar: &ProgressBar,
+        keep: impl FnMut(usize, Made<Placed>) -> Result<()> + Send,
+    ) -> Result<()> {
+        self.make(configs, bar, |config, progress| self.placed(config, seed, progress), keep)
+    }
+
+    fn make<T: Send>(
+        &self,
+        configs: &[HwConfig],
+        bar: &ProgressBar,
+        work: impl Fn(&HwConfig, &mut dyn FnMut(Progress)) -> Result<Made<T>> + Sync + Send,
+        keep: impl FnMut(usize, Made<T>) -> Result<()> + Send,
+    ) -> Result<()> {
+        let (all, keep): (Vec<usize>, _) = ((0..configs.len()).collect(), Mutex::new(keep));
+        self.each(&all, |&at| {
+            let name = named(&configs[at]);
+            bar.set_message(name.clone());
+            let made = work(&configs[at], &mut |progress| tell(bar, &name, &progress)).context(name.clone())?;
+            let mut keep = keep.lock().unwrap_or_else(PoisonError::into_inner);
+            keep(at, made)
+        })?;
+        Ok(())
     }
 
     /// The versions of the packages that a design goes through.
@@ -53,42 +114,28 @@ impl Chip<'_> {
         design(self.board, config).ok().map(|verilog| fingerprint(&verilog))
     }
 
-    /// What a design takes of the part after synthesis.
-    ///
-    /// # Errors
-    /// A tool that is missing or fails for another reason than the design.
-    pub fn synthesise(&self, config: &HwConfig, log: &Log, progress: &mut dyn FnMut(Progress)) -> Result<Made<Taken>> {
+    fn synthesised(&self, config: &HwConfig, progress: &mut dyn FnMut(Progress)) -> Result<Made<Taken>> {
         let verilog = match design(self.board, config) {
             Ok(verilog) => verilog,
             Err(error) => return Ok(Made::Impossible(error.to_string())),
         };
         let key = self.key(&verilog, None)?;
-        if let Some(found) = log.get(Stage::Synthesised, &key) {
+        if let Some(found) = self.log.get(Stage::Synthesised, &key) {
             return Ok(found);
         }
         let mut runner = Runner::new(&self.tools, tools::flow_cache(), progress);
         let made = Made::Made(taken(&estimate(self.board, &verilog, TOP, &mut runner)?));
-        log.put(Stage::Synthesised, &key, &made)?;
+        self.log.put(Stage::Synthesised, &key, &made)?;
         Ok(made)
     }
 
-    /// A design placed and routed with one seed.
-    ///
-    /// # Errors
-    /// A tool that is missing, or a disk that is full.
-    pub fn place(
-        &self,
-        config: &HwConfig,
-        seed: u64,
-        log: &Log,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Made<Placed>> {
+    fn placed(&self, config: &HwConfig, seed: u64, progress: &mut dyn FnMut(Progress)) -> Result<Made<Placed>> {
         let verilog = match design(self.board, config) {
             Ok(verilog) => verilog,
             Err(error) => return Ok(Made::Impossible(error.to_string())),
         };
         let key = self.key(&verilog, Some(seed))?;
-        if let Some(found) = log.get(Stage::Placed, &key) {
+        if let Some(found) = self.log.get(Stage::Placed, &key) {
             return Ok(found);
         }
         let plan = Plan::new(self.board, config, &[seed])?;
@@ -109,7 +156,7 @@ impl Chip<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        log.put(Stage::Placed, &key, &made)?;
+        self.log.put(Stage::Placed, &key, &made)?;
         Ok(made)
     }
 
@@ -120,5 +167,19 @@ impl Chip<'_> {
         let text =
             format!("{verilog}\n{constraints}\n{options}\n{}\n{seed:?}\n{:?}", self.board.clock_hz, self.versions()?);
         Ok(tandem_boards::sha256(text.as_bytes()))
+    }
+}
+
+/// The name of a design: its digest.
+pub fn named(config: &HwConfig) -> String {
+    format!("design {:08x}", config.digest())
+}
+
+/// What a tool is at.
+fn tell(bar: &ProgressBar, name: &str, progress: &Progress) {
+    match progress {
+        Progress::Compiling(tool) => bar.set_message(format!("{name}: {tool} is made ready")),
+        Progress::Begin(step) => bar.set_message(format!("{name}: {step}")),
+        Progress::Done(..) => {}
     }
 }

@@ -1,21 +1,18 @@
 //! An exploration under way: the driver of a search, and what became of its designs.
 
-use super::chip::{Chip, Made};
+use super::chip::{Chip, Made, named};
 use super::evaluate::{Found, Programs, Trials};
 use super::goal::Goals;
-use super::log::Log;
 use super::outcome::{How, Outcome, Tally};
 use crate::stdout;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use rayon::ThreadPool;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tandem_boards::Board;
 use tandem_boards::area::{Placed, Prediction, Predictor, Taken, fits};
 use tandem_boards::explore::{Search, Settings, Space, Step, front};
-use tandem_boards::run::Progress;
 use tandem_isa::{HwConfig, HwFacts};
 use tandem_jit::tune::Record;
 use tandem_sim::tsim::BuildStep;
@@ -29,8 +26,6 @@ pub struct Exploration<'a> {
     chip: &'a Chip<'a>,
     predictor: &'a Predictor,
     goals: &'a Goals,
-    log: &'a Log,
-    pool: &'a ThreadPool,
     points: Vec<Point>,
     tally: Tally,
 }
@@ -57,20 +52,18 @@ pub struct Point {
 }
 
 impl<'a> Exploration<'a> {
-    /// An exploration that has seen nothing yet; the threads of `pool` simulate, synthesise and place a design each.
+    /// An exploration that has seen nothing yet.
     pub fn new(
         trials: &'a Trials<'a>,
         chip: &'a Chip<'a>,
         predictor: &'a Predictor,
         goals: &'a Goals,
-        log: &'a Log,
-        pool: &'a ThreadPool,
     ) -> Exploration<'a> {
-        Exploration { trials, chip, predictor, goals, log, pool, points: Vec::new(), tally: Tally::default() }
+        Exploration { trials, chip, predictor, goals, points: Vec::new(), tally: Tally::default() }
     }
 
-    /// Looks at designs until the budget is spent. Gives the first difference from the reference where a design has one; nothing
-    /// was looked at behind it.
+    /// Looks at designs until the budget is spent. Gives the first difference from the reference where a design has one; no
+    /// generation was looked at behind its own.
     ///
     /// # Errors
     /// A tool that is missing or fails, a device that hangs.
@@ -127,12 +120,12 @@ impl<'a> Exploration<'a> {
                     BuildStep::Ready => format!("{name} runs"),
                 });
             };
-            let found = self.trials.measure(config, &programs, self.log, &mut progress);
+            let found = self.trials.measure(config, &programs, self.chip.log, &mut progress);
             let (found, known) = found.with_context(|| name.clone())?;
             bar.inc(1);
             Ok(Some((programs, found, known)))
         };
-        let simulated = each(self.pool, configs, simulate)?;
+        let simulated = self.chip.each(configs, simulate)?;
         bar.finish_and_clear();
         for (config, simulated) in configs.iter().zip(simulated) {
             let Some((programs, found, known)) = simulated else {
@@ -176,25 +169,22 @@ impl<'a> Exploration<'a> {
             if next.is_empty() {
                 break;
             }
-            let made = each(self.pool, &next, |&at| {
-                let (config, name) = (&self.points[at].config, named(&self.points[at].config));
-                bar.set_message(name.clone());
-                let made = self.chip.synthesise(config, self.log, &mut |progress| tell(&bar, &name, &progress));
-                bar.inc(1);
-                made.context(name.clone())
-            })?;
             left -= next.len();
-            for (at, made) in next.into_iter().zip(made) {
+            let configs: Vec<HwConfig> = next.iter().map(|&at| self.points[at].config.clone()).collect();
+            self.chip.synthesise(&configs, &bar, |number, made| {
+                let point = &mut self.points[next[number]];
                 match made {
                     Made::Made(taken) => {
                         if !fits(self.trials.board, &self.predictor.packed(&taken)) {
-                            self.points[at].dropped = Some("it takes more than the part has".to_owned());
+                            point.dropped = Some("it takes more than the part has".to_owned());
                         }
-                        self.points[at].synthesised = Some(taken);
+                        point.synthesised = Some(taken);
                     }
-                    Made::Impossible(reason) => self.points[at].dropped = Some(reason),
+                    Made::Impossible(reason) => point.dropped = Some(reason),
                 }
-            }
+                bar.inc(1);
+                Ok(())
+            })?;
         }
         bar.finish_and_clear();
         Ok(())
@@ -212,26 +202,23 @@ impl<'a> Exploration<'a> {
             if next.is_empty() {
                 break;
             }
-            let made = each(self.pool, &next, |&at| {
-                let (config, name) = (&self.points[at].config, named(&self.points[at].config));
-                bar.set_message(name.clone());
-                let made = self.chip.place(config, seed, self.log, &mut |progress| tell(&bar, &name, &progress));
-                made.context(name.clone())
-            })?;
-            for (at, made) in next.into_iter().zip(made) {
+            let configs: Vec<HwConfig> = next.iter().map(|&at| self.points[at].config.clone()).collect();
+            self.chip.place(&configs, seed, &bar, |number, made| {
+                let point = &mut self.points[next[number]];
                 match made {
                     Made::Made(placed) => {
-                        self.points[at].placed = Some(placed);
+                        point.placed = Some(placed);
                         left -= 1;
                         bar.inc(1);
                     }
                     Made::Impossible(reason) => {
-                        let name = named(&self.points[at].config);
+                        let name = named(&point.config);
                         bar.suspend(|| stdout::complain(&format!("note: {name} is not placed: {reason}")));
-                        self.points[at].dropped = Some(reason);
+                        point.dropped = Some(reason);
                     }
                 }
-            }
+                Ok(())
+            })?;
         }
         bar.finish_and_clear();
         Ok(())
@@ -309,20 +296,6 @@ fn first(board: &Board) -> Vec<HwConfig> {
     designs
 }
 
-/// The name of a design: its digest.
-pub fn named(config: &HwConfig) -> String {
-    format!("design {:08x}", config.digest())
-}
-
-/// Does something with all items of a list, as many at a time as the pool has threads.
-pub fn each<T: Sync, R: Send>(
-    pool: &ThreadPool,
-    items: &[T],
-    work: impl Fn(&T) -> Result<R> + Sync + Send,
-) -> Result<Vec<R>> {
-    pool.install(|| items.par_iter().with_max_len(1).map(work).collect())
-}
-
 /// A bar that counts designs.
 pub fn bar(length: usize, what: &str) -> ProgressBar {
     let bar = ProgressBar::new(length as u64);
@@ -333,13 +306,4 @@ pub fn bar(length: usize, what: &str) -> ProgressBar {
     bar.set_prefix(what.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
-}
-
-/// What a tool is at.
-pub fn tell(bar: &ProgressBar, name: &str, progress: &Progress) {
-    match progress {
-        Progress::Compiling(tool) => bar.set_message(format!("{name}: {tool} is made ready")),
-        Progress::Begin(step) => bar.set_message(format!("{name}: {step}")),
-        Progress::Done(..) => {}
-    }
 }
