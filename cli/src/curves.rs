@@ -39,10 +39,12 @@ pub fn svg((title, how): (&str, &str), (across, up): (&str, &str), curves: &[Cur
     beside(&mut text, &y, (left, width - right), "%", up);
     let mut names: Vec<(f64, usize)> = Vec::new();
     for (index, curve) in curves.iter().enumerate() {
-        let Some(&(first, value)) = curve.points.first() else { continue };
-        let mut path = format!("M{:.1},{:.1}", x.at(first), y.at(value));
-        for &(trial, value) in &curve.points[1..] {
-            let _ = write!(path, " H{:.1} V{:.1}", x.at(trial), y.at(value));
+        let mut places = curve.points.iter().map(|&(trial, value)| (x.at(trial), y.at(value)));
+        let Some((mut end, mut place)) = places.next() else { continue };
+        let mut path = format!("M{end:.1},{place:.1}");
+        for (across, up) in places {
+            let _ = write!(path, " H{across:.1} V{up:.1}");
+            (end, place) = (across, up);
         }
         let dash = DASHES[index / 4 % DASHES.len()];
         let _ = writeln!(
@@ -50,8 +52,6 @@ pub fn svg((title, how): (&str, &str), (across, up): (&str, &str), curves: &[Cur
             "<path d=\"{path}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.8\" stroke-dasharray=\"{dash}\"/>",
             colour(index)
         );
-        let &(trial, value) = curve.points.last().unwrap_or(&(first, value));
-        let (end, place) = (x.at(trial), y.at(value));
         let _ = writeln!(text, "<circle cx=\"{end:.1}\" cy=\"{place:.1}\" r=\"3\" fill=\"{}\"/>", colour(index));
         names.push((place, index));
     }

@@ -12,6 +12,7 @@ mod curves;
 mod cycles;
 mod date;
 mod drawing;
+mod errors;
 mod expect;
 mod file;
 mod hardware;

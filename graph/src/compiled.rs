@@ -4,7 +4,7 @@ use crate::interpret::{Kernels, check_inputs};
 use crate::pass::memory::{self, Options};
 use crate::{Graph, GraphError, Node, NodeId, Value, ValueId};
 use std::ops::Range;
-use tandem_ops::{Op, Prepared, UnaryKind, code_bytes};
+use tandem_ops::{Prepared, code_bytes};
 use tandem_tensor::{DType, Tensor, TensorError, TensorType};
 
 /// Bytes of a cache line, at which every value begins.
@@ -168,8 +168,7 @@ fn places(
 fn keeps_codes(graph: &Graph, node: &Node) -> bool {
     let (Some(&x), Some(&y)) = (node.inputs.first(), node.outputs.first()) else { return false };
     let (x, y) = (graph.ty(x), graph.ty(y));
-    matches!(node.op, Op::Reshape { .. } | Op::Unary(UnaryKind::Identity))
-        && (x.dtype, x.elements(), &x.quant) == (y.dtype, y.elements(), &y.quant)
+    node.op.is_alias() && (x.dtype, x.elements(), &x.quant) == (y.dtype, y.elements(), &y.quant)
 }
 
 #[cfg(test)]

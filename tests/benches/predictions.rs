@@ -73,8 +73,13 @@ fn main() {
     let (mean, worst) = errors(&all);
     println!("{} layers: mean error {:.2} %, worst {:.2} %", all.len(), 100.0 * mean, 100.0 * worst);
     if let Some(out) = out {
-        let report = json!({"kind": "predictions", "cycles": "simulated (Verilator) and predicted", "mean_error": mean,
-            "worst_error": worst, "layers": entries});
-        std::fs::write(&out, format!("{report:#}\n")).expect("the file is written");
+        // A layer a line.
+        let layers: Vec<String> = entries.iter().map(|entry| format!("    {entry}")).collect();
+        let report = format!(
+            "{{\n  \"kind\": \"predictions\",\n  \"cycles\": \"simulated (Verilator) and predicted\",\n  \"mean_error\": {mean},\n  \
+             \"worst_error\": {worst},\n  \"layers\": [\n{}\n  ]\n}}\n",
+            layers.join(",\n")
+        );
+        std::fs::write(&out, report).expect("the file is written");
     }
 }

@@ -4,7 +4,9 @@ use super::crew::Crew;
 use super::job::{Subject, Taken};
 use super::layer::Layer;
 use super::log::LogFile;
+use crate::stdout;
 use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::HashMap;
 use tandem_jit::Tile;
 use tandem_jit::tune::{Known, Oracle, Prior, Record, Search, Settings, StrategyKind, VERSION, Workload};
@@ -58,6 +60,16 @@ pub struct Found {
     pub failed: Vec<(Tile, String)>,
     /// What models of other layers learn from this one.
     pub learned: Vec<Known>,
+}
+
+/// A bar over all trials with the layer under way; it stays hidden where stderr is no terminal.
+pub fn bar(trials: usize) -> ProgressBar {
+    let bar = ProgressBar::new(trials as u64);
+    match ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} trials, {eta} left") {
+        Ok(style) => bar.set_style(style),
+        Err(e) => stdout::complain(&format!("note: no progress bar ({e})")),
+    }
+    bar
 }
 
 impl<'a> Bench<'a> {

@@ -1,5 +1,6 @@
 //! `tandem profile`: what nodes take on devices, stored for plans, and how well estimates predict it.
 
+use crate::errors::mean_and_worst;
 use crate::options::{DeviceOptions, Format, ModelOptions};
 use crate::placing::{Costs, shortened, shown};
 use crate::profile::{Stored, StoredDevice};
@@ -49,12 +50,6 @@ pub fn run(options: &Options) -> Result<Outcome> {
         Format::Table => devices.iter().map(|device| text(device, &name)).collect(),
     })?;
     Ok(Outcome::Good)
-}
-
-/// Mean and largest absolute value.
-fn mean_and_worst(errors: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
-    let count = errors.clone().count().max(1) as f64;
-    (errors.clone().map(f64::abs).sum::<f64>() / count, errors.map(f64::abs).fold(0.0, f64::max))
 }
 
 fn json(stored: &Stored, devices: &[&StoredDevice], model: &str) -> Value {

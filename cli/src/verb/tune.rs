@@ -1,6 +1,7 @@
 //! `tandem tune`: searches for the best schedules of layers on an accelerator.
 
 use crate::curves::{self, Curve};
+use crate::errors::mean_and_worst;
 use crate::options::{Format, ModelOptions};
 use crate::table::{grouped, table};
 use crate::tuning::crew::Crew;
@@ -10,11 +11,10 @@ use crate::tuning::log::{self, LogFile};
 use crate::tuning::meter::predict;
 use crate::tuning::options::{MeterOptions, OracleKind};
 use crate::tuning::queue::Queue;
-use crate::tuning::run::{Bench, Found, Plan, Setting};
+use crate::tuning::run::{Bench, Found, Plan, Setting, bar};
 use crate::{Outcome, file, stdout};
 use anyhow::{Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -135,16 +135,6 @@ fn crew(options: &Options, config: &HwConfig) -> Result<Box<dyn Crew>> {
     })
 }
 
-/// A bar over all trials with the layer under way; it stays hidden where stderr is no terminal.
-pub fn bar(trials: usize) -> ProgressBar {
-    let bar = ProgressBar::new(trials as u64);
-    match ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} trials, {eta} left") {
-        Ok(style) => bar.set_style(style),
-        Err(e) => stdout::complain(&format!("note: no progress bar ({e})")),
-    }
-    bar
-}
-
 /// Tells schedules that failed: those of a correct compiler and machine do not.
 fn tell_failures(layers: &[Layer], all: &[Found]) -> Outcome {
     let mut outcome = Outcome::Good;
@@ -176,10 +166,9 @@ struct Error {
 }
 
 impl Error {
-    fn of(parts: impl Iterator<Item = f64>) -> Error {
-        let parts: Vec<f64> = parts.map(f64::abs).collect();
-        let mean = parts.iter().sum::<f64>() / parts.len().max(1) as f64;
-        Error { mean, worst: parts.into_iter().fold(0.0, f64::max) }
+    fn of(parts: impl Iterator<Item = f64> + Clone) -> Error {
+        let (mean, worst) = mean_and_worst(parts);
+        Error { mean, worst }
     }
 
     fn words(&self) -> String {
@@ -199,7 +188,7 @@ fn errors(config: &HwConfig, dram: DramModel, layers: &[Layer], all: &[Found]) -
     let off = |told: f64, known: &Known| told / known.cycles.max(1) as f64 - 1.0;
     Ok(Errors {
         schedules: ran.len(),
-        predicted: Error::of(ran.iter().zip(predicted).map(|((_, known), told)| off(told, known))),
+        predicted: Error::of(ran.iter().zip(&predicted).map(|((_, known), &told)| off(told, known))),
         formula: Error::of(ran.iter().map(|(_, known)| off(known.predicted, known))),
     })
 }

@@ -2,7 +2,6 @@
 
 mod measured;
 
-use super::super::tune;
 use crate::curves::{self, Curve};
 use crate::options::Format;
 use crate::table::{grouped, table};
@@ -10,7 +9,7 @@ use crate::tuning::crew::Crew;
 use crate::tuning::job::Subject;
 use crate::tuning::layer::{self, Layer, WorkloadKind};
 use crate::tuning::options::MeterOptions;
-use crate::tuning::run::Setting;
+use crate::tuning::run::{Setting, bar};
 use crate::{Outcome, backend, date, file, stdout};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -154,7 +153,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
 fn measure(options: &Options, config: &HwConfig, setting: &Setting, layers: &[Layer]) -> Result<Outcome> {
     std::fs::create_dir_all(&options.spaces).with_context(|| format!("{}", options.spaces.display()))?;
     let mut crew = options.meter.processes(config)?;
-    let bar = tune::bar(layers.iter().map(|layer| layer.task.space().len()).sum());
+    let bar = bar(layers.iter().map(|layer| layer.task.space().len()).sum());
     let mut outcome = Outcome::Good;
     for layer in layers {
         let (tiles, path) = (layer.task.space().tiles(), Measured::path(&options.spaces, layer, setting));
@@ -247,7 +246,7 @@ fn compare(options: &Options, spaces: &[Subspace], at: usize) -> Vec<Runs> {
             others.flat_map(|(_, other)| other.search(plain, seed, batch, HISTORY, None, false).known).collect();
         Prior::learn(space.layer.task.config(), &known)
     };
-    let bar = tune::bar(options.seeds as usize * KINDS.len());
+    let bar = bar(options.seeds as usize * KINDS.len());
     bar.set_message(space.layer.name.clone());
     let runs = |kind: &Kind| {
         let searched: Vec<Searched> = (1..=u64::from(options.seeds))

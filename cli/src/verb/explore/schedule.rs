@@ -4,13 +4,14 @@
 
 use super::subject::{Piece, Subject};
 use crate::simulation::memory_name;
+use crate::tuning::meter;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use tandem_graph::{Graph, NodeId};
 use tandem_isa::timing::predict;
 use tandem_isa::{HwConfig, Program};
 use tandem_jit::tune::{Oracle, Record, VERSION, Workload};
-use tandem_jit::{Effort, JitError, Options, Tile, compile_with, search};
+use tandem_jit::{Effort, JitError, Options, Tile, search};
 use tandem_plan::{alone, extract};
 use tandem_sim::tsim::DramModel;
 
@@ -53,9 +54,7 @@ pub fn records(subjects: &[Subject], schedules: &[Vec<Options>], config: &HwConf
     }
     let record = |((workload, tile), (graph, n)): ((Workload, Tile), (&Graph, usize))| {
         let solo = extract(graph, &alone(graph, NodeId(n)));
-        let named = solo.nodes.iter().map(|node| (node.name.clone(), tile));
-        let compiled = compile_with(&solo, config, &Options { tiles: named.collect(), ..Options::default() }).ok()?;
-        let cycles = cycles(&compiled.program, dram);
+        let cycles = meter::predict(&solo, config, *dram, &tile).ok()?;
         Some(Record {
             version: VERSION,
             workload,
@@ -76,6 +75,7 @@ pub fn records(subjects: &[Subject], schedules: &[Vec<Options>], config: &HwConf
 mod tests {
     use super::super::subject;
     use super::*;
+    use tandem_jit::compile_with;
     use tandem_jit::tune::Tuned;
 
     #[test]
