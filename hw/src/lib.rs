@@ -56,8 +56,10 @@ pub mod write_engine;
 use rust_hdl::core::check_error::check_all;
 use rust_hdl::prelude::{Block, generate_verilog_unchecked};
 use tandem_isa::HwConfig;
+use tandem_rtl::Module;
 
 pub use crate::target::{Multipliers, Products, Target};
+pub use tandem_rtl::{MemoryShape, MemoryStyle};
 
 /// The name of the top module.
 pub const TOP: &str = "tandem";
@@ -83,6 +85,20 @@ pub fn verilog_for(config: &HwConfig, target: &Target) -> String {
         let top = sequential::Top::new(&sizes);
         top.children() + &print(top)
     }
+}
+
+/// The memories of a design that become block RAM. Their order has no meaning.
+pub fn block_memories(config: &HwConfig, target: &Target) -> Vec<MemoryShape> {
+    let sizes = size::Sizes::new(config, target);
+    let modules = if config.insn_queue_depth().is_some() {
+        let queue = || top::insn_queue(&sizes);
+        let pads = [scratchpad::uop, scratchpad::inp, scratchpad::wgt, accumulator::acc, accumulator::out];
+        pads.iter().map(|pad| pad(&sizes)).chain([queue(), queue(), queue()]).collect()
+    } else {
+        vec![sequential::machine(&sizes)]
+    };
+    let of = |module: &Module| module.memories();
+    modules.iter().flat_map(of).filter(|memory| memory.style == MemoryStyle::Block).collect()
 }
 
 fn print(mut top: impl Block) -> String {

@@ -125,9 +125,9 @@ pub(crate) struct Top {
 impl Top {
     pub fn new(sizes: &Sizes) -> Top {
         let bus = sizes.bus;
-        let (log_depth, style) = sizes.insn_queue();
         let float = sizes.config.has_requant(RequantMode::Float);
-        let insns = queue::queue("insn_queue", INSN_BITS + sizes.index, log_depth, style);
+        let (log_depth, _) = sizes.insn_queue();
+        let insns = insn_queue(sizes);
         let mut children = BTreeMap::new();
         let mut keep = |module: Module| {
             for (name, text) in module.children() {
@@ -576,4 +576,10 @@ fn probes(width: u32) -> Module {
     let levels = ["level_load", "level_compute", "level_store"].map(|name| m.input(name, width).zext(16));
     m.output("queued", m.cat(&levels));
     m
+}
+
+/// A queue of instructions and the indices that they were fetched with.
+pub(crate) fn insn_queue(sizes: &Sizes) -> Module {
+    let (log_depth, style) = sizes.insn_queue();
+    queue::queue("insn_queue", INSN_BITS + sizes.index, log_depth, style)
 }

@@ -1,15 +1,16 @@
 //! What a design takes of a part and how fast it is, before anything is synthesised: fitted to designs of the board that were.
 //!
-//! Look-up tables, flip-flops, multiplier blocks and block RAMs are sums of what the machine's parts take (`features.rs`); no part
-//! takes less than nothing. The period of the clock is a product of powers of the machine's sizes. Both are fitted by least
-//! squares of relative errors to the table of a board ([`Table`]), and [`Predictor::errors`] says how far they are off for
-//! designs that they have not seen.
+//! Look-up tables, flip-flops and multiplier blocks are sums of what the machine's parts take (`features.rs`), block RAMs those of
+//! its memories (`block_ram.rs`) and a constant; no part takes less than nothing. The period of the clock is a product of powers
+//! of the machine's sizes. Both are fitted by least squares of relative errors to the table of a board ([`Table`]), and
+//! [`Predictor::errors`] says how far they are off for designs that they have not seen.
 
+mod block_ram;
 mod features;
 mod regression;
 mod table;
 
-pub use features::blocks as block_rams;
+pub use block_ram::block_rams;
 pub use regression::{Error, relative};
 pub use table::{Design, FILE, Placed, Table, Taken, fingerprint, taken};
 
@@ -141,8 +142,8 @@ fn clock_row(board: &Board, config: &HwConfig, full: bool) -> Vec<f64> {
     if !full {
         return vec![1.0];
     }
-    let rams: f64 = Features::new(board, config).bram.iter().sum();
-    vec![1.0, (Board::macs(config) as f64).ln(), (config.alu_lanes() as f64).ln(), rams.ln()]
+    let sizes = [Board::macs(config) as f64, config.alu_lanes() as f64, block_rams(board, config) as f64];
+    std::iter::once(1.0).chain(sizes.map(f64::ln)).collect()
 }
 
 fn ratio(part: f64, whole: f64) -> f64 {
@@ -165,7 +166,7 @@ mod tests {
                 ("LUT".to_owned(), 5000 + 80 * macs + 300 * config.alu_lanes() as u64),
                 ("FF".to_owned(), 3000 + 40 * macs),
                 ("DSP".to_owned(), 2 * config.alu_lanes() as u64),
-                ("BRAM".to_owned(), 10 + block_rams(board.flow, 32, config.uop_depth()) as u64),
+                ("BRAM".to_owned(), 10 + block_rams(board, &config) as u64),
             ]);
             let placed = (at % 2 == 0).then(|| Placed {
                 taken: synthesised.iter().map(|(name, used)| (name.clone(), used * 11 / 10)).collect(),

@@ -35,6 +35,6 @@ mod place;
 mod print;
 
 pub use fsm::Fsm;
-pub use memory::{Memory, MemoryStyle};
+pub use memory::{Memory, MemoryShape, MemoryStyle};
 pub use module::{Module, Outputs, Port};
 pub use net::{Net, balanced, clog2};

@@ -14,6 +14,21 @@ pub enum MemoryStyle {
     Registers,
 }
 
+/// What synthesis has to find room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryShape {
+    /// Words of it.
+    pub words: usize,
+    /// Bits of a word.
+    pub width: u32,
+    /// Equal parts of a word that are written apart; none where nothing is written.
+    pub lanes: u32,
+    /// Read ports.
+    pub reads: usize,
+    /// What it should become.
+    pub style: MemoryStyle,
+}
+
 /// A memory of a module. It is written with the clock; its content after power-up is undefined.
 #[derive(Clone, Copy)]
 pub struct Memory<'m> {
@@ -43,6 +58,19 @@ impl Module {
         let text = MemoryText { name: name.to_owned(), depth, width, style, write: None, reads: Vec::new() };
         let index = self.add_memory(text);
         Memory { module: self, index, width, address_width }
+    }
+
+    /// Its own memories, without those of its instances.
+    pub fn memories(&self) -> Vec<MemoryShape> {
+        let inner = self.inner.borrow();
+        let shape = |memory: &MemoryText| MemoryShape {
+            words: memory.depth,
+            width: memory.width,
+            lanes: memory.write.map_or(0, |(enable, ..)| inner.nodes[enable as usize].width),
+            reads: memory.reads.len(),
+            style: memory.style,
+        };
+        inner.memories.iter().map(shape).collect()
     }
 }
 

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use rust_hdl::prelude::*;
 use tandem_rtl::Module;
 
+pub(crate) use self::machine::machine;
 use crate::block::{Bus, leaf};
 use crate::control::control;
 use crate::leaf::Control;
@@ -126,7 +127,7 @@ pub(crate) struct Top {
 impl Top {
     pub fn new(sizes: &Sizes) -> Top {
         let bus = sizes.bus;
-        let (control, machine) = (control(sizes), machine::machine(sizes));
+        let (control, machine) = (control(sizes), machine(sizes));
         let children = machine.children();
         Top {
             clock: Bus::new(1),

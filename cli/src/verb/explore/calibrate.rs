@@ -16,8 +16,6 @@ use tandem_isa::HwConfig;
 
 /// Draws of which each further design is the one that is farthest from those before.
 const DRAWS: usize = 24;
-/// The part of the block RAMs that the buffers of a design may take by themselves.
-const RAMS: f64 = 0.7;
 /// Products that a design may have: more would not fit beside everything else, where a machine of 512 takes 340 look-up tables each.
 const MACS_PER_LUT: f64 = 1.0 / 300.0;
 
@@ -108,17 +106,8 @@ fn place(options: &Options, chip: &Chip<'_>, path: &Path, made: &mut Table) -> R
 fn spread(board: &Board, count: usize, seed: u64) -> Vec<HwConfig> {
     let (space, mut random) = (Space::new(board, 2), Random::new(seed));
     let room = |config: &HwConfig| {
-        let rams: usize = [
-            (32, config.uop_depth()),
-            (8 * config.inp_elem_bytes(), config.inp_depth()),
-            (8 * config.wgt_elem_bytes(), config.wgt_depth()),
-            (16 * config.acc_elem_bytes() + 8 * config.out_elem_bytes(), config.acc_depth()),
-        ]
-        .into_iter()
-        .map(|(bits, words)| block_rams(board.flow, bits, words))
-        .sum();
         let macs = board.budget.lut as f64 * MACS_PER_LUT;
-        rams as f64 <= RAMS * budget(board, "BRAM") as f64 && Board::macs(config) as f64 <= macs
+        block_rams(board, config) as u64 <= budget(board, "BRAM") && Board::macs(config) as f64 <= macs
     };
     let mut chosen = vec![board.config.clone()];
     while chosen.len() < count {
