@@ -65,6 +65,9 @@ pub(crate) fn constants(
             }
             bytes
         }
+        WindowKind::Lane { weights } if demand(layer).uniform => {
+            vec![weights[0][0] as u8; g.block_in * g.block_out]
+        }
         WindowKind::Lane { weights } => {
             let pitch = tile::lane_row(g, &demand(layer)).pitch;
             let per_cell = lane_elements(kh * pitch, g) * g.block_in * g.block_out;

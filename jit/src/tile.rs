@@ -72,6 +72,8 @@ pub(crate) struct Demand {
     /// Passes over the weights; 0 for a maximum.
     pub passes: usize,
     pub lanes: bool,
+    /// Whether all weights are one number, so that an element of WGT serves every tap of every cell.
+    pub uniform: bool,
     /// Parameter sets of REQUANT: one for each output vector, or a single one for all of them.
     pub params: Params,
 }
@@ -164,6 +166,8 @@ impl Parts {
         };
         let wgt_loads = if demand.passes == 0 {
             0
+        } else if demand.uniform {
+            1
         } else if groups > 1 {
             all
         } else if chunks == 1 {
@@ -197,7 +201,9 @@ pub(crate) fn group_elements(g: &Geometry, demand: &Demand, tile: &Tile) -> (usi
     let rows = reach(tile.height, slide.stride[0], tile.tap_rows, slide.dilation[0]);
     let columns = reach(tile.width, slide.stride[1], tile.tap_columns, slide.dilation[1]);
     let depth = if demand.lanes { tile.cells } else { tile.depth };
-    let wgt = if demand.lanes {
+    let wgt = if demand.uniform {
+        1
+    } else if demand.lanes {
         // Some taps out of many may begin inside an element.
         let straddle = usize::from([tile.tap_rows, tile.tap_columns] != slide.kernel && count > 1);
         let vectors = (tile.tap_rows - 1) * lane_row(g, demand).pitch + tile.tap_columns * demand.passes;
@@ -278,13 +284,15 @@ pub(crate) fn cycles_of_tile(g: &Geometry, demand: &Demand, tile: &Tile) -> usiz
 }
 
 /// Whether sums are requantised as they end: where the machine can, a load group holds all that is summed, and the micro-ops of
-/// a tile, each vector's own, leave room for those of its neighbours.
+/// a tile, each vector's own, leave room for those of its neighbours. The sum of a lane-wise layer's only pixel is a loop that
+/// needs no list of micro-ops, unless it is fused.
 pub(crate) fn fuses(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile, groups: usize) -> bool {
     const SHARE: usize = 4;
     config.has_fused_requant()
         && demand.params != Params::None
         && demand.passes > 0
         && groups == 1
+        && !(demand.lanes && tile.height * tile.width == 1)
         && tile.cells * g.out_per_cell * products(g, demand) * SHARE <= config.uop_depth()
 }
 

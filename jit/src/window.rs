@@ -80,12 +80,16 @@ pub(crate) fn demand(layer: &Window) -> Demand {
         WindowKind::Lane { weights } => (weights.len(), true),
         WindowKind::Max => (0, true),
     };
+    let uniform = match &layer.kind {
+        WindowKind::Lane { weights } if weights.len() == 1 => weights[0].windows(2).all(|pair| pair[0] == pair[1]),
+        _ => false,
+    };
     let params = match &layer.post {
         Post::Requant { params, .. } if params.windows(2).all(|pair| pair[0] == pair[1]) => Params::Shared,
         Post::Requant { .. } => Params::PerVector,
         Post::Clamp(_) => Params::None,
     };
-    Demand { input: layer.input, output: layer.output, slide: layer.slide, passes, lanes, params }
+    Demand { input: layer.input, output: layer.output, slide: layer.slide, passes, lanes, uniform, params }
 }
 
 /// A scratchpad in parts that are filled in turn.
@@ -193,7 +197,8 @@ impl Schedule<'_> {
                         let sum = (depth.clone(), tap_rows.clone(), tap_columns.clone());
                         let picture = (output.group, output.rows.clone(), output.columns.clone());
                         let (inp, inp_load) = inp.place((picture, sum.clone()));
-                        let (wgt, wgt_load) = wgt.place((output.cells.clone(), sum));
+                        let weights = (!self.demand.uniform).then(|| (output.cells.clone(), sum));
+                        let (wgt, wgt_load) = wgt.place(weights);
                         let load = Group { depth: depth.clone(), tap_rows: tap_rows.clone(), tap_columns, inp, wgt };
                         let uses = Operands { inp: inp..inp + inp_elements, wgt: wgt..wgt + wgt_elements };
                         let loads = Operands {
@@ -325,6 +330,10 @@ impl Schedule<'_> {
                 });
             });
         };
+        if self.demand.uniform {
+            load(e, group.wgt, 0, 1, 1, 1);
+            return;
+        }
         if self.lanes {
             let per_cell = lane_elements(kh * tile::lane_row(g, &self.demand).pitch, g);
             let elements = self.lane_range(group);
@@ -495,11 +504,12 @@ impl Schedule<'_> {
         let max = matches!(self.layer.kind, WindowKind::Max);
         let (first_tap, elements) = (self.lane_taps(group).0, self.lane_range(group));
         let skipped = first_tap - elements.start * tile::taps_per_element(g);
-        let weight = |elements: usize| if max { 0 } else { elements };
+        // Weights that are all the same, and those that a maximum has not, stay where they are.
+        let weight = |step: usize| if max || self.demand.uniform { 0 } else { step };
         let base = Uop {
             dst: out.acc as u32,
             src: (group.inp / g.inp_per_cell * unit) as u32,
-            wgt: weight(group.wgt * g.block_in + skipped * unit) as u32,
+            wgt: if max { 0 } else { group.wgt * g.block_in + weight(skipped * unit) } as u32,
         };
         let passes = self.passes.max(1);
         let row = tile::lane_row(g, &self.demand);

@@ -2,7 +2,7 @@
 
 use tandem_driver::Device;
 use tandem_graph::{Graph, interpret};
-use tandem_isa::{HwConfig, HwFacts, RequantMode};
+use tandem_isa::{HwConfig, HwFacts, Insn, MemoryType, RequantMode};
 use tandem_ops::Arith;
 use tandem_sim::{Checks, FsimBus, Options};
 use tandem_tensor::Tensor;
@@ -55,6 +55,20 @@ fn layers_beyond_the_fields_of_an_instruction_are_bit_exact() {
         let mut random = Random::new(6);
         let graph = convolution([9, 8, 40], kernel.map(|k| k.min(7)), [2, 2], outputs, &mut random);
         check(&graph, &smallest.expect("two hundred machines"), &mut random, "the smallest machine");
+    }
+}
+
+#[test]
+fn all_taps_of_an_average_share_one_element_of_weights() {
+    let config = HwConfig::preset("vta").expect("a preset");
+    for seed in 0..LAYERS {
+        let graph = layer("average_pool", Arith::TfliteRef, &mut Random::new(seed));
+        let compiled = tandem_jit::compile(&graph, &config).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let loads = compiled.program.insns.iter().filter_map(|insn| match insn {
+            Insn::Load(load) if load.memory_type == MemoryType::Wgt => Some(load.y_size * load.x_size),
+            _ => None,
+        });
+        assert_eq!(loads.sum::<u32>(), 1, "seed {seed}");
     }
 }
 

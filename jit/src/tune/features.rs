@@ -115,7 +115,9 @@ fn touched(config: &HwConfig, g: &Geometry, demand: &Demand, groups: usize, cove
     let wide = reach(columns, slide.stride[1], tap_columns, slide.dilation[1]).min(demand.input.w);
     let taps = tap_rows * tap_columns * demand.passes;
     let inputs = if demand.lanes { cells } else { depth };
-    let weights = if demand.lanes {
+    let weights = if demand.uniform {
+        config.wgt_elem_bytes()
+    } else if demand.lanes {
         cells * g.cell * taps
     } else {
         cells * g.out_per_cell * depth * g.inp_per_cell * taps * config.wgt_elem_bytes()

@@ -98,10 +98,11 @@ impl Task {
 
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Workload(Demand { input, output, slide, passes, lanes, params }) = self;
+        let Workload(Demand { input, output, slide, passes, lanes, uniform, params }) = self;
         let kind = match (lanes, passes) {
             (false, _) => "gemm",
             (true, 0) => "max",
+            (true, _) if *uniform => "sum",
             (true, _) => "lane",
         };
         let dims = |d: &Dims| format!("{}x{}x{}x{}", d.n, d.h, d.w, d.c);
@@ -166,13 +167,13 @@ impl FromStr for Workload {
         };
         let lanes = match (kind, passes) {
             ("gemm", 1..) => false,
-            ("lane", 1..) | ("max", 0) => true,
+            ("lane", 1..) | ("max", 0) | ("sum", 1) => true,
             _ => return Err(wrong(kind)),
         };
         if words.next().is_some() {
             return Err(format!("'{text}' is no geometry of a layer: something follows it"));
         }
-        Ok(Workload(Demand { input, output, slide, passes, lanes, params }))
+        Ok(Workload(Demand { input, output, slide, passes, lanes, uniform: kind == "sum", params }))
     }
 }
 
@@ -219,6 +220,7 @@ mod tests {
         for (from, to) in [
             ("max", "min"),
             ("max", "gemm"),
+            ("max", "sum"),
             ("in=1x8", "in=0x8"),
             ("in=1x8x8x16", "in=1x8x8"),
             ("1x8x8x16", "99999x99999x8x16"),
