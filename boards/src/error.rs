@@ -1,6 +1,7 @@
 //! What can go wrong between a board's name and its bitstream.
 
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use thiserror::Error;
 
@@ -74,7 +75,7 @@ pub enum BoardError {
         /// The step of the plan.
         step: String,
         /// How the program ended.
-        status: String,
+        status: ExitStatus,
         /// What it said.
         message: String,
         /// All that it said.

@@ -210,7 +210,7 @@ impl<'a> Runner<'a> {
             Some(name) => format!("it did not write {name}"),
             None => "it does not say why".to_owned(),
         });
-        BoardError::Failed { step: step.name.clone(), status: status.to_string(), message, log }
+        BoardError::Failed { step: step.name.clone(), status, message, log }
     }
 }
 

@@ -131,7 +131,7 @@ impl Tools {
         if said.is_empty() {
             return Err(BoardError::Failed {
                 step: format!("{} --help", tool.program()),
-                status: output.status.to_string(),
+                status: output.status,
                 message: "it says nothing".to_owned(),
                 log,
             });

@@ -151,6 +151,10 @@ impl<'a> Chip<'a> {
                 let fmax_mhz = (fmax * 1000.0).round() / 1000.0;
                 Made::Made(Placed { taken: taken(&report.utilisation), fmax_mhz, seed })
             }
+            // Somebody ended the tool, or there was no memory: another time it may find a way.
+            Err(error @ BoardError::Failed { status, .. }) if status.code().is_none() => {
+                return Ok(Made::Impossible(error.to_string()));
+            }
             Err(error @ (BoardError::DoesNotFit { .. } | BoardError::Failed { .. })) => {
                 Made::Impossible(error.to_string())
             }
