@@ -19,6 +19,10 @@ const DRAWS: usize = 24;
 /// Products that a design may have: more would not fit beside everything else, where a machine of 512 takes 340 look-up tables each.
 const MACS_PER_LUT: f64 = 1.0 / 300.0;
 
+/// How much of the look-up tables designs take that are placed, where there are enough of them: with more the router takes hours
+/// or finds no way.
+const ROUTABLE: f64 = 0.5;
+
 /// Makes the table.
 ///
 /// # Errors
@@ -79,8 +83,11 @@ fn place(options: &Options, chip: &Chip<'_>, path: &Path, made: &mut Table) -> R
     if order.is_empty() {
         bail!("{}: none of the designs fits the part; try another --seed", chip.board.name);
     }
+    let room = (budget(chip.board, "LUT") as f64 * ROUTABLE) as u64;
+    let routable = order.partition_point(|&at| lut(&made.designs[at]) <= room);
+    order.truncate(routable.max(options.place));
     let count = options.place.clamp(1, order.len());
-    // The largest is left out where there is a choice: it may not find its way through the part.
+    // The largest is left out where there is a choice.
     let chosen: Vec<usize> = (0..count).map(|step| order[step * order.len() / count]).collect();
     let configs: Vec<HwConfig> = chosen.iter().map(|&at| made.designs[at].config.clone()).collect();
     let bar = bar(count, "placing");
