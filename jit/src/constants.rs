@@ -4,8 +4,7 @@ use crate::JitError;
 use crate::emit::Emitter;
 use crate::layout::Geometry;
 use crate::lower::{Post, Window, WindowKind};
-use crate::tile::{self, Params};
-use crate::window::demand;
+use crate::tile::{self, Demand, Params};
 use tandem_isa::Role;
 
 /// The constants of a layer in DRAM: byte offsets of the sections, and which weight elements hold only zeros.
@@ -26,7 +25,7 @@ pub(crate) fn constants(
     index: usize,
     layer: &Window,
     g: &Geometry,
-    kind: Params,
+    demand: &Demand,
 ) -> Result<Constants, JitError> {
     let [kh, kw] = layer.slide.kernel;
     let taps = kh * kw;
@@ -65,11 +64,11 @@ pub(crate) fn constants(
             }
             bytes
         }
-        WindowKind::Lane { weights } if demand(layer).uniform => {
+        WindowKind::Lane { weights } if demand.uniform => {
             vec![weights[0][0] as u8; g.block_in * g.block_out]
         }
         WindowKind::Lane { weights } => {
-            let pitch = tile::lane_row(g, &demand(layer)).pitch;
+            let pitch = tile::lane_row(g, demand).pitch;
             let per_cell = lane_elements(kh * pitch, g) * g.block_in * g.block_out;
             let mut bytes = vec![0u8; out_cells * per_cell];
             for channel in 0..layer.output.c {
@@ -89,7 +88,7 @@ pub(crate) fn constants(
     let params = match &layer.post {
         Post::Requant { params, .. } => {
             let mut words = Vec::with_capacity(out_cells * g.cell * 4 * g.batch * 4);
-            let shared = params.first().filter(|_| kind == Params::Shared).copied();
+            let shared = params.first().filter(|_| demand.params == Params::Shared).copied();
             for vector in 0..if shared.is_some() { 1 } else { out_cells * g.out_per_cell } {
                 let own = |lane: usize| params.get(vector * g.block_out + lane).copied().unwrap_or_default();
                 let lanes: Vec<[i32; 4]> =

@@ -67,7 +67,7 @@ pub(crate) fn emit(
 ) -> Result<(), JitError> {
     let geometry = Geometry::new(emitter.config());
     let demand = demand(layer);
-    let constants = constants(emitter, index, layer, &geometry, demand.params)?;
+    let constants = constants(emitter, index, layer, &geometry, &demand)?;
     let (passes, lanes) = (demand.passes, demand.lanes);
     Schedule { layer, geometry, tile, demand, passes, lanes, constants, input, output }.emit(emitter);
     Ok(())

@@ -205,6 +205,8 @@ mod tests {
             assert_eq!(workload.to_string().parse(), Ok(workload));
             assert!(workload.takes(&config, &workload.default_tile(&config)));
         }
+        let pool = "sum in=1x8x8x64 out=1x1x1x64 kernel=8x8 stride=8x8 dilation=1x1 pad=0x0 passes=1 params=shared";
+        assert_eq!(pool.parse::<Workload>().unwrap().to_string(), pool);
         let layer = RESNET18[0].graph(2);
         let text = Workload::of(&layer, &config).remove(0).unwrap().unwrap().to_string();
         assert_eq!(
