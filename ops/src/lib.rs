@@ -12,6 +12,7 @@ mod cost;
 pub mod cpu;
 pub mod def;
 mod error;
+pub mod ibp;
 mod infer;
 mod op;
 mod operation;

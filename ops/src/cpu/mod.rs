@@ -11,6 +11,7 @@ mod conv2d;
 mod depthwise;
 pub(crate) mod float;
 pub mod gemm;
+pub mod ibp;
 pub(crate) mod int8;
 mod level;
 mod norm;
@@ -44,6 +45,7 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
         rope::kernels(level),
         activation::kernels(level),
         attention::kernels(level),
+        ibp::kernels(level),
     ];
     families.into_iter().flatten().collect()
 }

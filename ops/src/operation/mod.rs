@@ -3,9 +3,11 @@
 mod activation;
 mod add;
 pub mod attention;
+mod check;
 mod conv;
 mod gemm;
 mod graph;
+mod ibp;
 mod norm;
 mod pool;
 mod rope;
@@ -19,16 +21,29 @@ use crate::def::Operation;
 pub use activation::ACTIVATIONS;
 pub(crate) use activation::activation as activation_of;
 pub(crate) use add::params as add_params_of;
+use check::{within, wrong};
 pub use gemm::{ACTS, activate};
 pub use graph::{Defined, Source, defined, signed, unsigned};
+pub(crate) use ibp::Rows;
 pub use rope::rope_turns;
 pub use window::window_outputs;
 pub(crate) use window::windows;
 
 /// Every definition, in the order of the families.
 pub fn operations() -> Vec<&'static dyn Operation> {
-    [gemm::ALL, conv::ALL, pool::ALL, add::ALL, softmax::ALL, norm::ALL, rope::ALL, activation::ALL, attention::ALL]
-        .concat()
+    let families = [
+        gemm::ALL,
+        conv::ALL,
+        pool::ALL,
+        add::ALL,
+        softmax::ALL,
+        norm::ALL,
+        rope::ALL,
+        activation::ALL,
+        attention::ALL,
+        ibp::ALL,
+    ];
+    families.concat()
 }
 
 /// The definition of that name.

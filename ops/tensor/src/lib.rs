@@ -12,7 +12,7 @@ mod shape;
 mod tensor;
 
 pub use dtype::DType;
-pub use npy::{read_npy, write_npy};
+pub use npy::{npy_bytes, read_npy, write_npy};
 pub use npz::read_npz;
 pub use quant::QuantParams;
 pub use shape::{Shape, broadcast};

@@ -14,6 +14,29 @@ const MAX_RANK: usize = 64;
 /// # Errors
 /// [`TensorError::Format`] when the bytes are not such a file.
 pub fn read_npy(bytes: &[u8]) -> Result<Tensor, TensorError> {
+    let (header, data) = split(bytes)?;
+    if !header.fortran {
+        return Tensor::from_le_bytes(header.dtype, header.shape, data);
+    }
+    let turned = c_order(data, header.dtype.bytes(), &header.shape);
+    Tensor::from_le_bytes(header.dtype, header.shape, &turned)
+}
+
+/// The dtype of an `.npy` file's array, its extents in the order of its bytes, the slowest first, and where these begin.
+///
+/// # Errors
+/// As [`read_npy`].
+pub fn npy_bytes(bytes: &[u8]) -> Result<(DType, Shape, usize), TensorError> {
+    let (header, data) = split(bytes)?;
+    let mut extents = header.shape.to_vec();
+    if header.fortran {
+        extents.reverse();
+    }
+    Ok((header.dtype, extents.into(), bytes.len() - data.len()))
+}
+
+/// The header and the bytes behind it, which are as many as it says.
+fn split(bytes: &[u8]) -> Result<(Header, &[u8]), TensorError> {
     let Some(rest) = bytes.strip_prefix(MAGIC) else {
         return format_error("it does not begin with the npy magic");
     };
@@ -42,11 +65,7 @@ pub fn read_npy(bytes: &[u8]) -> Result<Tensor, TensorError> {
             data.len()
         ));
     }
-    if !header.fortran {
-        return Tensor::from_le_bytes(header.dtype, header.shape, data);
-    }
-    let turned = c_order(data, header.dtype.bytes(), &header.shape);
-    Tensor::from_le_bytes(header.dtype, header.shape, &turned)
+    Ok((header, data))
 }
 
 /// The bytes of an `.npy` file (version 1.0, C order).

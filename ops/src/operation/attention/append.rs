@@ -1,11 +1,12 @@
 //! New keys and values at the end of their requests: `attention.append.bf16`, exact.
 
-use super::check::{PAGES, offsets, wrong};
+use super::check::PAGES;
 use super::{HEADS, INDICES, INDPTR, KV, LAST_PAGE_LEN, PAGE_AXES, SOME_PAGE, draw};
 use crate::OpError;
 use crate::def::{
     Agree, Axis, AxisKind, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work,
 };
+use crate::operation::check::{offsets, wrong};
 use half::bf16;
 use tandem_tensor::{DType, Tensor};
 

@@ -3,11 +3,12 @@
 //! The same cache is read in two formats: the shared pages once for all rows of the requests that share them, which is a block
 //! of many rows, and the pages of each request's own. Both levels have states, which merge.
 
-use super::check::{PAGES, Pages, offsets, scalar, wrong};
+use super::check::{PAGES, Pages, scalar};
 use super::{AGREE, Batch, HEADS, INDICES, INDPTR, KV, LAST_PAGE_LEN, LSE, O, PAGE_AXES, Q, Request, SCALE, Span, VTA};
 use super::{SOME_HEADS, SOME_PAGE, WHOLE_GROUPS, draw, pages, work};
 use crate::OpError;
 use crate::def::{Axis, AxisKind, Constraint, Dim, Dims, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work};
+use crate::operation::check::{offsets, wrong};
 use tandem_tensor::DType;
 
 /// The definition.

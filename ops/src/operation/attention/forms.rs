@@ -1,6 +1,6 @@
 //! Queries over keys and values of their own request: `attention.decode.bf16`, `attention.prefill.bf16`, `attention.ragged.bf16`.
 
-use super::check::{PAGES, masks, offsets, scalar};
+use super::check::{PAGES, masks, scalar};
 use super::{AGREE, BIAS, Batch, HEADS, INDICES, INDPTR, KV, KV_LENGTH, LAST_PAGE_LEN, LOGITS, LSE, MASK, MASK_AXES};
 use super::{
     MASK_INDPTR, O, PAGE_AXES, Q, Request, SCALE, SLOPES, SOFT_CAP, SOME_HEADS, SOME_PAGE, Span, Store, VTA,
@@ -8,6 +8,7 @@ use super::{
 };
 use crate::OpError;
 use crate::def::{Axis, AxisKind, Constraint, Dim, Dims, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work};
+use crate::operation::check::offsets;
 use half::bf16;
 use tandem_tensor::{DType, Tensor};
 

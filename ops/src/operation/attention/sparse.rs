@@ -3,11 +3,12 @@
 //!
 //! A row of blocks is a request: its columns of blocks are its pages.
 
-use super::check::{masks, offsets, scalar, within, wrong};
+use super::check::{masks, scalar};
 use super::{AGREE, Batch, HEADS, INDICES, MASK, Request, SCALE, SOFT_CAP, SOME_HEADS, Span, Store, VTA, WHOLE_GROUPS};
 use super::{draw, integers, work};
 use crate::OpError;
 use crate::def::{Axis, AxisKind, Constraint, Dim, Dims, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work};
+use crate::operation::check::{offsets, within, wrong};
 use tandem_tensor::{DType, Tensor};
 
 /// Blocks of one size.
