@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::nvrtc::{Arch, Instance};
-use crate::{attention, elementwise, gemm, peak, planned, rows, window};
+use crate::{attention, elementwise, gemm, ibp, peak, planned, rows, window};
 use tandem_ops::def::Kernel;
 
 /// A kernel of every definition that has a CUDA form, on this device.
@@ -18,6 +18,7 @@ pub fn instances() -> Vec<Instance> {
         elementwise::instances(),
         window::instances(),
         attention::instances(),
+        ibp::instances(),
         peak::instances(),
     ];
     let mut all = families.concat();

@@ -13,6 +13,7 @@ mod device;
 mod elementwise;
 mod error;
 pub mod gemm;
+mod ibp;
 mod kernel;
 mod limits;
 mod nvrtc;

@@ -5,6 +5,7 @@
 
 mod attention;
 mod gemm;
+mod ibp;
 mod rows;
 mod window;
 
@@ -125,7 +126,7 @@ pub fn simulation() -> Simulation {
 
 /// Every kernel with planted bugs.
 pub fn subjects() -> Vec<Subject> {
-    let families = [gemm::subjects(), window::subjects(), rows::subjects(), attention::subjects()];
+    let families = [gemm::subjects(), window::subjects(), rows::subjects(), attention::subjects(), ibp::subjects()];
     families.into_iter().flatten().collect()
 }
 

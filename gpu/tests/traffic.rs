@@ -43,6 +43,14 @@ fn elements_move_once() {
 }
 
 #[test]
+fn packed_rows_move_once() {
+    hold([
+        ("ibp_unpack.u32", vec![("rows", 64), ("columns", 1000), ("fetch", 1024)], 1.2),
+        ("ibp_unpack.u64", vec![("rows", 64), ("columns", 500), ("clusters", 2), ("fetch", 1024)], 1.35),
+    ]);
+}
+
+#[test]
 fn states_move_once() {
     hold([("attention.merge", vec![("states", 4), ("n", 16), ("heads", 8), ("d", 128)], 1.11)]);
 }
