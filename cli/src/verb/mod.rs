@@ -16,6 +16,7 @@ mod gates;
 mod generate;
 mod graph;
 mod hw;
+mod ibp;
 mod import;
 mod isa;
 mod kernels;
@@ -94,6 +95,9 @@ pub enum Verb {
     Gates(gates::Options),
     /// List the kernels with their grades on every backend, or compare implementations with their definitions.
     Kernels(kernels::Options),
+    /// Pack matrices without loss, by bits of their columns that nearly never change.
+    #[command(subcommand)]
+    Ibp(ibp::Verb),
     /// Run CUDA kernels on the PTX simulator.
     #[command(subcommand)]
     Ptx(ptx::Verb),
@@ -138,6 +142,7 @@ impl Verb {
             Verb::ServeDevice(options) => serve_device::run(&options),
             Verb::Gates(options) => gates::run(&options),
             Verb::Kernels(options) => kernels::run(&options),
+            Verb::Ibp(verb) => ibp::run(&verb),
             Verb::Ptx(verb) => ptx::run(&verb),
             Verb::Bench(verb) => bench::run(&verb),
             Verb::Doctor(options) => doctor::run(&options),
