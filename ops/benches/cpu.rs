@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tandem_ops::cpu::peak::Peak;
 use tandem_ops::cpu::{self, Level};
-use tandem_ops::def::{Dims, Random, Tensors};
+use tandem_ops::def::{Dims, Random, Size, Tensors, accept};
 use tandem_ops::{Act, Arith, Conv, Op, Operand, Prepared, infer, operation};
 use tandem_tensor::{DType, QuantParams, Tensor, TensorType};
 
@@ -216,6 +216,29 @@ fn bf16(threads: usize, words: &Words) {
     }
 }
 
+/// Products with low-rank adapters: bytes of operands and results once each, of which distinct adapters are most.
+fn sgmv(threads: usize, words: &Words) {
+    let operation = operation("sgmv.bf16").expect("a definition");
+    for sample in operation.workloads(Size::Processor).into_iter().filter(|sample| words.choose("sgmv", sample.name)) {
+        let inputs = operation.sample(sample.name, &sample.dims, 1).expect("legal extents");
+        let dims = accept(operation, &sample.dims, &inputs).expect("a sample");
+        let (work, kernel) = (operation.work(&dims, &inputs), cpu::kernel("sgmv.bf16", Level::best()));
+        let kernel = kernel.expect("a kernel at a level that is there");
+        let run = Box::new(move || {
+            black_box(kernel.run(&dims, &inputs).expect("a sample"));
+        });
+        let case = Case { name: format!("sgmv.bf16 {}", sample.name), work: work.dram_bytes as f64, run };
+        let (name, (peak, rates)) = (case.name.clone(), rates(Peak::Memory, threads, &mut [case], 20));
+        println!(
+            "  {name:<32} {:>6.1} GB/s  {:>5.1} % of the {:.1} GB/s of memory  {:>6.1} Gflop/s, {threads} thread(s)",
+            rates[0] / 1e9,
+            100.0 * rates[0] / peak,
+            peak / 1e9,
+            rates[0] * work.flops as f64 / work.dram_bytes as f64 / 1e9,
+        );
+    }
+}
+
 /// Name of the processor, as far as the system tells.
 fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -250,6 +273,7 @@ fn main() {
             int8(threads, &words);
             f32(threads, &words);
             bf16(threads, &words);
+            sgmv(threads, &words);
         });
     }
     if !words.0.is_empty() {

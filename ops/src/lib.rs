@@ -24,7 +24,7 @@ pub use error::OpError;
 pub use infer::infer;
 pub use op::*;
 pub use operation::{
-    ACTIVATIONS, ACTS, Defined, Source, activate, attention, defined, operation, operations, rope_turns, signed,
+    ACTIVATIONS, ACTS, Defined, Source, activate, attention, defined, operation, operations, rope_turns, sgmv, signed,
     unsigned, window_outputs,
 };
 pub use quantized::{Prepared, code_bytes};

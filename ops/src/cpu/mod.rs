@@ -20,6 +20,7 @@ mod pool;
 mod real;
 mod rope;
 mod rows;
+mod sgmv;
 mod share;
 pub(crate) mod shared;
 mod softmax;
@@ -46,6 +47,7 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
         activation::kernels(level),
         attention::kernels(level),
         ibp::kernels(level),
+        sgmv::kernels(level),
     ];
     families.into_iter().flatten().collect()
 }

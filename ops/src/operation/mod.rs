@@ -13,6 +13,7 @@ mod pool;
 mod rope;
 pub(crate) mod rounding;
 mod rows;
+pub mod sgmv;
 mod softmax;
 mod window;
 
@@ -42,6 +43,7 @@ pub fn operations() -> Vec<&'static dyn Operation> {
         activation::ALL,
         attention::ALL,
         ibp::ALL,
+        sgmv::ALL,
     ];
     families.concat()
 }

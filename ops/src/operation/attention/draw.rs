@@ -37,7 +37,7 @@ pub(super) fn rows(name: &str, random: &mut Random, requests: usize, typical: us
 }
 
 /// Offsets of parts that follow each other.
-pub(super) fn offsets(lengths: &[usize]) -> Tensor {
+pub(in crate::operation) fn offsets(lengths: &[usize]) -> Tensor {
     let ends = lengths.iter().scan(0i32, |end, &length| {
         *end += length as i32;
         Some(*end)
@@ -156,7 +156,7 @@ pub(super) fn nan_and_inf(tensor: Tensor, row: usize) -> Tensor {
     Tensor::from_f64(DType::BF16, shape, &values).expect("as many values as elements")
 }
 
-pub(super) fn shuffle<T>(random: &mut Random, all: &mut [T]) {
+pub(in crate::operation) fn shuffle<T>(random: &mut Random, all: &mut [T]) {
     for at in (1..all.len()).rev() {
         all.swap(at, random.within(0, at + 1));
     }

@@ -23,7 +23,7 @@ mod append;
 mod batch;
 mod cascade;
 mod check;
-mod draw;
+pub(super) mod draw;
 mod forms;
 mod reference;
 mod sparse;
