@@ -2,12 +2,12 @@
 
 use crate::device::Device;
 use crate::nvrtc::{Arch, Instance};
-use crate::{attention, elementwise, gemm, ibp, peak, planned, rows, window};
+use crate::{attention, elementwise, gemm, ibp, peak, planned, rows, sgmv, window};
 use tandem_ops::def::Kernel;
 
 /// A kernel of every definition that has a CUDA form, on this device.
 pub fn kernels(device: &Device) -> Vec<Box<dyn Kernel>> {
-    planned::kernels(device).chain(attention::kernels(device)).collect()
+    planned::kernels(device).chain(attention::kernels(device)).chain(sgmv::kernels(device)).collect()
 }
 
 /// Every kernel that a plan or a probe of the device can ask for, for every architecture that it is compiled for.
@@ -19,6 +19,7 @@ pub fn instances() -> Vec<Instance> {
         window::instances(),
         attention::instances(),
         ibp::instances(),
+        sgmv::instances(),
         peak::instances(),
     ];
     let mut all = families.concat();

@@ -22,6 +22,7 @@ mod planned;
 pub mod planted;
 mod rows;
 pub mod schedule;
+pub mod sgmv;
 #[allow(unsafe_code)]
 mod sys;
 mod timing;

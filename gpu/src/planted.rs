@@ -7,6 +7,7 @@ mod attention;
 mod gemm;
 mod ibp;
 mod rows;
+mod sgmv;
 mod window;
 
 use crate::device::{Device, Facts, Simulation};
@@ -126,7 +127,14 @@ pub fn simulation() -> Simulation {
 
 /// Every kernel with planted bugs.
 pub fn subjects() -> Vec<Subject> {
-    let families = [gemm::subjects(), window::subjects(), rows::subjects(), attention::subjects(), ibp::subjects()];
+    let families = [
+        gemm::subjects(),
+        window::subjects(),
+        rows::subjects(),
+        attention::subjects(),
+        ibp::subjects(),
+        sgmv::subjects(),
+    ];
     families.into_iter().flatten().collect()
 }
 

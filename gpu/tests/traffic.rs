@@ -56,6 +56,20 @@ fn states_move_once() {
 }
 
 #[test]
+fn weights_of_distinct_adapters_move_once() {
+    let batch = |s, rows| vec![("s", s), ("rows", rows), ("adapters", s), ("rank", 16), ("h1", 2048), ("page", 2048)];
+    let both = |s, rows| [batch(s, rows), vec![("h2", 2048)]].concat();
+    let expand = [("s", 8), ("rows", 1), ("adapters", 8), ("rank", 16), ("h2", 2048), ("page", 2048)];
+    hold([
+        ("sgmv.bf16", both(8, 1), 1.08),
+        ("sgmv.shrink.bf16", batch(8, 1), 1.03),
+        ("sgmv.expand.bf16", expand.to_vec(), 1.13),
+        // Weights are read for each 16 of the 64 rows, the second time from the first-level cache.
+        ("sgmv.bf16", both(1, 64), 2.1),
+    ]);
+}
+
+#[test]
 fn rows_move_once_and_with_them_their_weights() {
     hold([
         ("softmax.f32", vec![("m", 16), ("n", 2048)], 1.0),
