@@ -239,6 +239,26 @@ fn sgmv(threads: usize, words: &Words) {
     }
 }
 
+/// Scans of a database of 128 MiB beside reading it.
+fn scans(threads: usize, words: &Words) {
+    let scan = |level, queries| {
+        let case = defined("pir_scan.u64", level, &[("buckets", 1 << 17), ("words", 128), ("queries", queries)]);
+        Case { work: (1u64 << 27) as f64, ..case }
+    };
+    let levels = Level::ALL.into_iter().filter(|level| level.available());
+    let mut cases: Vec<Case> =
+        levels.flat_map(|level| [1, 4, 8, 16, 32, 64].map(|queries| scan(level, queries))).collect();
+    cases.retain(|case| words.choose("pir", &case.name));
+    if cases.is_empty() {
+        return;
+    }
+    let (peak, rates) = rates(Peak::Memory, threads, &mut cases, 6);
+    println!("\npir, {threads} thread(s): memory is read at {:.1} GB/s", peak / 1e9);
+    for (case, rate) in cases.iter().zip(rates) {
+        println!("  {:<60} {:>6.2} GB/s  {:>5.1} % of that", case.name, rate / 1e9, 100.0 * rate / peak);
+    }
+}
+
 /// Name of the processor, as far as the system tells.
 fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -274,6 +294,7 @@ fn main() {
             f32(threads, &words);
             bf16(threads, &words);
             sgmv(threads, &words);
+            scans(threads, &words);
         });
     }
     if !words.0.is_empty() {

@@ -43,6 +43,16 @@ proptest! {
     }
 
     #[test]
+    fn scans_agree_with_the_reference(
+        queries in 0usize..70,
+        buckets in 0usize..300,
+        words in prop_oneof![0usize..90, 500usize..1100],
+        seed in any::<u64>(),
+    ) {
+        check("pir_scan.u64", &[("queries", queries), ("buckets", buckets), ("words", words)], seed)?;
+    }
+
+    #[test]
     fn convolutions_agree_with_the_reference(
         depthwise in any::<bool>(),
         (n, h, w, c) in (1usize..3, 1usize..12, 1usize..12, 1usize..70),

@@ -16,6 +16,7 @@ pub(crate) mod int8;
 mod level;
 mod norm;
 pub mod peak;
+mod pir;
 mod pool;
 mod real;
 mod rope;
@@ -48,6 +49,7 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
         attention::kernels(level),
         ibp::kernels(level),
         sgmv::kernels(level),
+        pir::kernels(level),
     ];
     families.into_iter().flatten().collect()
 }

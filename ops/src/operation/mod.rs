@@ -9,6 +9,7 @@ mod gemm;
 mod graph;
 mod ibp;
 mod norm;
+mod pir;
 mod pool;
 mod rope;
 pub(crate) mod rounding;
@@ -44,6 +45,7 @@ pub fn operations() -> Vec<&'static dyn Operation> {
         attention::ALL,
         ibp::ALL,
         sgmv::ALL,
+        pir::ALL,
     ];
     families.concat()
 }
