@@ -18,6 +18,7 @@ mod kernel;
 mod limits;
 mod nvrtc;
 pub mod peak;
+mod pir;
 mod planned;
 pub mod planted;
 mod rows;

@@ -150,9 +150,16 @@ pub(crate) struct Planned {
 
 /// Those of all families.
 fn planned() -> impl Iterator<Item = &'static Planned> {
-    [crate::gemm::PLANS, crate::rows::PLANS, crate::elementwise::PLANS, crate::window::PLANS, crate::ibp::PLANS]
-        .into_iter()
-        .flatten()
+    [
+        crate::gemm::PLANS,
+        crate::rows::PLANS,
+        crate::elementwise::PLANS,
+        crate::window::PLANS,
+        crate::ibp::PLANS,
+        crate::pir::PLANS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The launches that compute a definition on operands in device memory; `None` for a definition that is computed another way.

@@ -6,6 +6,7 @@
 mod attention;
 mod gemm;
 mod ibp;
+mod pir;
 mod rows;
 mod sgmv;
 mod window;
@@ -134,6 +135,7 @@ pub fn subjects() -> Vec<Subject> {
         attention::subjects(),
         ibp::subjects(),
         sgmv::subjects(),
+        pir::subjects(),
     ];
     families.into_iter().flatten().collect()
 }

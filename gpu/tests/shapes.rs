@@ -7,7 +7,7 @@ use tandem_gpu::{Device, Simulation};
 use tandem_ops::cpu::{self, Level};
 use tandem_ops::def::{AxisKind, Kernel, OpDef, Random, Sample, conform};
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "conv2d.i8",
     "depthwise.i8",
     "max_pool.i8",
@@ -21,6 +21,7 @@ const NAMES: [&str; 13] = [
     "rope.bf16",
     "activation.bf16",
     "silu_mul.bf16",
+    "pir_scan.u64",
 ];
 
 /// Extents and choices that a definition allows, with multiples of 4, 8 and 16 among them more often than by chance.
@@ -41,6 +42,8 @@ fn sample(def: &OpDef, random: &mut Random) -> Sample {
                 (_, name) if name.starts_with("pad_") => random.within(0, 3),
                 (_, "c" | "o") => random.within(1, 160 / step) * step,
                 (_, "d" | "rotary") => random.within(1, 96 / step) * step,
+                (_, "queries" | "words") => random.within(1, 40 / step + 2) * step,
+                (_, "buckets") => random.within(1, 700),
                 // Elements of a row, or of all.
                 _ => random.within(1, most / step) * step,
             };

@@ -83,6 +83,18 @@ fn rows_move_once_and_with_them_their_weights() {
     ]);
 }
 
+#[test]
+fn a_database_moves_once_for_a_batch_of_requests() {
+    let scan = |queries, buckets, words| vec![("queries", queries), ("buckets", buckets), ("words", words)];
+    hold([
+        ("pir_scan.u64", scan(1, 4096, 128), 1.01),
+        ("pir_scan.u64", scan(8, 4096, 128), 1.1),
+        ("pir_scan.u64", scan(14, 4096, 128), 1.3),
+        ("pir_scan.u64", scan(32, 8192, 64), 1.07),
+        ("pir_scan.u64", scan(64, 8192, 64), 1.13),
+    ]);
+}
+
 /// A square image of `side` pixels a side, and a square window.
 fn window(side: usize, channels: usize, kernel: usize, stride: usize, pad: usize) -> Vec<(&'static str, usize)> {
     let pads = ["pad_top", "pad_bottom", "pad_left", "pad_right"].map(|axis| (axis, pad));
