@@ -259,6 +259,33 @@ fn scans(threads: usize, words: &Words) {
     }
 }
 
+/// Scans of the lists of an inverted file: by one query, which the memory limits, and by several that share lists.
+fn lists(threads: usize, words: &Words) {
+    let scan = |name: &str, q, nprobe| {
+        let dims = [("n", 1 << 17), ("d", 768), ("lists", 256), ("q", q), ("nprobe", nprobe)];
+        let operation = operation(name).expect("a definition");
+        let all = dims.iter().fold(Dims::defaults(operation.def().axes), |all, &(axis, extent)| all.with(axis, extent));
+        let inputs: Tensors = operation.sample("bench", &all, 1).expect("legal extents");
+        let kernel = cpu::kernel(name, Level::best()).expect("a kernel at a level that is there");
+        let name = format!("{name} q={q} nprobe={nprobe}");
+        let work = operation.work(&all, &inputs);
+        let run = move || _ = black_box(kernel.run(&all, &inputs).expect("a sample"));
+        (Case { name, work: work.dram_bytes as f64, run: Box::new(run) }, (work.int_ops + work.flops) as f64)
+    };
+    let names = ["ivf_scan.i8", "ivf_scan.bf16", "ivf_scan.f32"].into_iter();
+    let chosen = names.flat_map(|name| [(name, 1, 256), (name, 8, 64)]).filter(|(name, ..)| words.choose("ivf", name));
+    let (mut cases, works): (Vec<Case>, Vec<f64>) = chosen.map(|(name, q, nprobe)| scan(name, q, nprobe)).unzip();
+    if cases.is_empty() {
+        return;
+    }
+    let (peak, rates) = rates(Peak::Memory, threads, &mut cases, 6);
+    println!("\nivf, {threads} thread(s): memory is read at {:.1} GB/s", peak / 1e9);
+    for ((case, rate), work) in cases.iter().zip(rates).zip(works) {
+        let operations = rate / case.work * work;
+        println!("  {:<30} {:>5.1} GB/s  {:>6.1} Gop/s", case.name, rate / 1e9, operations / 1e9);
+    }
+}
+
 /// Name of the processor, as far as the system tells.
 fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -295,6 +322,7 @@ fn main() {
             bf16(threads, &words);
             sgmv(threads, &words);
             scans(threads, &words);
+            lists(threads, &words);
         });
     }
     if !words.0.is_empty() {

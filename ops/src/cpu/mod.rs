@@ -13,6 +13,7 @@ pub(crate) mod float;
 pub mod gemm;
 pub mod ibp;
 pub(crate) mod int8;
+mod ivf;
 mod level;
 mod norm;
 pub mod peak;
@@ -50,6 +51,7 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
         ibp::kernels(level),
         sgmv::kernels(level),
         pir::kernels(level),
+        ivf::kernels(level),
     ];
     families.into_iter().flatten().collect()
 }

@@ -8,6 +8,7 @@ mod conv;
 mod gemm;
 mod graph;
 mod ibp;
+pub mod ivf;
 mod norm;
 mod pir;
 mod pool;
@@ -46,6 +47,7 @@ pub fn operations() -> Vec<&'static dyn Operation> {
         ibp::ALL,
         sgmv::ALL,
         pir::ALL,
+        ivf::ALL,
     ];
     families.concat()
 }
