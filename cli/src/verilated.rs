@@ -5,7 +5,9 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
 use std::time::Duration;
+use tandem_hw::Module;
 use tandem_isa::HwConfig;
+use tandem_sim::stream::StreamModel;
 use tandem_sim::tsim::{BuildStep, Model, Variant};
 
 /// The model of a configuration, built where it is not in the cache. `verilog` is the design where it is not the plain one.
@@ -21,6 +23,15 @@ pub fn model(config: &HwConfig, verilog: Option<&str>, variant: Variant) -> Resu
         };
         built.context("the model of the hardware")
     })
+}
+
+/// The model of a block between streams, built where it is not in the cache.
+///
+/// # Errors
+/// As [`model`].
+pub fn stream(block: &Module) -> Result<Arc<StreamModel>> {
+    let (tools, cache) = (tools::find()?, tools::model_cache());
+    with_bar(|progress| StreamModel::build(block, &tools, &cache, progress).context("the model of the block"))
 }
 
 /// Builds a model with a bar that tells how far it is.

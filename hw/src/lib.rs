@@ -19,6 +19,7 @@
 //! | arithmetic | `gemm.rs`, `operand.rs`, [`alu`] |
 //! | one of several requesters at a time | [`arbiter`] |
 //! | what an FPGA's cells do, to simulate netlists | [`cells`] |
+//! | blocks between streams, beside the accelerator | [`stream`] |
 //!
 //! The crate writes no files and runs no tools.
 
@@ -47,6 +48,7 @@ mod sequential;
 pub mod shell;
 mod size;
 mod store;
+pub mod stream;
 mod target;
 pub mod token;
 mod tokens;
@@ -56,10 +58,9 @@ pub mod write_engine;
 use rust_hdl::core::check_error::check_all;
 use rust_hdl::prelude::{Block, generate_verilog_unchecked};
 use tandem_isa::HwConfig;
-use tandem_rtl::Module;
 
 pub use crate::target::{Multipliers, Products, Target};
-pub use tandem_rtl::{MemoryShape, MemoryStyle};
+pub use tandem_rtl::{MemoryShape, MemoryStyle, Module};
 
 /// The name of the top module.
 pub const TOP: &str = "tandem";

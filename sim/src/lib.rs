@@ -16,6 +16,7 @@
 //! | cycles, predicted by `tandem_isa::timing` | `timing.rs` |
 //! | a chip of SDRAM that checks its use | `sdram.rs` |
 //! | whole boards behind their serial line | `board/` |
+//! | blocks between streams, Verilated | `stream/` |
 //!
 //! Semantics are those of the ISA manual; upstream's functional simulator is the reference where upstream's implementations
 //! disagree, and `tandem_isa::Compat` chooses another one. The crate knows no compiler.
@@ -40,6 +41,7 @@ mod scratch;
 pub mod sdram;
 #[cfg(target_arch = "x86_64")]
 mod simd;
+pub mod stream;
 mod sums;
 mod timing;
 mod transfer;

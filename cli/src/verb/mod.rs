@@ -26,6 +26,7 @@ mod ptx;
 mod quantize;
 mod report;
 mod run;
+mod run_block;
 mod serve_device;
 pub mod tune;
 mod tune_worker;
@@ -86,6 +87,9 @@ pub enum Verb {
     Flash(flash::Options),
     /// Compare the hardware with the functional simulator on random programs.
     Cosim(cosim::Options),
+    /// Run a block between streams, cycle by cycle, and compare what it gives with a reference.
+    #[command(subcommand)]
+    RunBlock(run_block::Verb),
     /// List boards, simulate one, or reach one from elsewhere.
     #[command(subcommand)]
     Board(board::Verb),
@@ -138,6 +142,7 @@ impl Verb {
             Verb::Explore(options) => explore::run(&options),
             Verb::Flash(options) => flash::run(&options),
             Verb::Cosim(options) => cosim::run(&options),
+            Verb::RunBlock(verb) => run_block::run(&verb),
             Verb::Board(verb) => board::run(&verb),
             Verb::ServeDevice(options) => serve_device::run(&options),
             Verb::Gates(options) => gates::run(&options),

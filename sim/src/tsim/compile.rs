@@ -56,7 +56,7 @@ const RUNTIME: [&str; 2] = ["verilated.cpp", "verilated_threads.cpp"];
 pub(crate) struct Recipe<'a> {
     pub tools: &'a Tools,
     /// The top module; the class of the design is called after it, with a `V` before it.
-    pub top: &'static str,
+    pub top: &'a str,
     /// The C++ around the design.
     pub harness: &'static str,
     pub variant: Variant,
