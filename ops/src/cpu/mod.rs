@@ -22,6 +22,7 @@ mod pool;
 mod real;
 mod rope;
 mod rows;
+mod sampling;
 mod sgmv;
 mod share;
 pub(crate) mod shared;
@@ -52,6 +53,7 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
         sgmv::kernels(level),
         pir::kernels(level),
         ivf::kernels(level),
+        sampling::kernels(level),
     ];
     families.into_iter().flatten().collect()
 }

@@ -15,6 +15,7 @@ mod pool;
 mod rope;
 pub(crate) mod rounding;
 mod rows;
+pub mod sampling;
 pub mod sgmv;
 mod softmax;
 mod window;
@@ -48,6 +49,7 @@ pub fn operations() -> Vec<&'static dyn Operation> {
         sgmv::ALL,
         pir::ALL,
         ivf::ALL,
+        sampling::ALL,
     ];
     families.concat()
 }
