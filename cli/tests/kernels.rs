@@ -11,7 +11,7 @@ fn every_kernel_has_a_grade_on_every_backend() {
     let kernels = value["kernels"].as_array().unwrap();
     assert!(kernels.len() >= 25, "{}", kernels.len());
     for kernel in kernels {
-        for backend in ["cpu-scalar", "cpu-simd", "ptx", "cuda", "vta"] {
+        for backend in ["cpu-scalar", "cpu-simd", "ptx", "cuda", "fpga"] {
             let grade = &kernel["backends"][backend];
             let reason = grade["why"].as_str().is_some_and(|why| why.len() > 10);
             assert!(grade["grade"] == "native" || reason, "{kernel}");

@@ -54,11 +54,11 @@ fn grade(backend: &Backend, def: &OpDef) -> Grade {
 fn list(format: Format) -> Result<Outcome> {
     let backends = BackendKind::ALL.map(backend::forms);
     let mut names: Vec<&str> = backends.iter().map(|backend| backend.kind.name()).collect();
-    names.push("vta");
+    names.push("fpga");
     let rows = operations().into_iter().map(|operation| {
         let def = operation.def();
         let mut grades: Vec<Grade> = backends.iter().map(|backend| grade(backend, def)).collect();
-        grades.push(def.vta);
+        grades.push(def.fpga);
         (def, grades)
     });
     let text = match format {

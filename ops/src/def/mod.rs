@@ -37,7 +37,7 @@ pub struct OpDef {
     /// When a result counts as equal to the reference.
     pub agree: Agree,
     /// How far the FPGA computes it.
-    pub vta: Grade,
+    pub fpga: Grade,
 }
 
 /// An operand or a result.

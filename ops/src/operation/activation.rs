@@ -44,7 +44,7 @@ static ACTIVATION: OpDef = OpDef {
     outputs: &[Port { name: "out", dtype: DType::BF16, dims: &[LEN], doc: "their activations" }],
     holds: &[],
     agree: Agree::Relative { rms: 1e-3, max: 8e-3 },
-    vta: WHY,
+    fpga: WHY,
 };
 
 struct Activation;
@@ -112,7 +112,7 @@ static SILU_MUL: OpDef = OpDef {
     holds: &[SHORT],
     // Products have long tails: the largest error is a unit in the last place of the largest of them.
     agree: Agree::Relative { rms: 1e-3, max: 8e-3 },
-    vta: WHY,
+    fpga: WHY,
 };
 
 struct SiluMul;

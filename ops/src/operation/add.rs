@@ -50,7 +50,7 @@ static ADD: OpDef = OpDef {
     outputs: &[Port { name: "out", dtype: DType::I8, dims: &[LEN], doc: "codes" }],
     holds: &[],
     agree: Agree::Exact,
-    vta: Grade::Native,
+    fpga: Grade::Native,
 };
 
 struct Add;

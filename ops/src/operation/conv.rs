@@ -77,7 +77,7 @@ static CONV2D: OpDef = OpDef {
         },
     ],
     agree: Agree::Exact,
-    vta: Grade::Native,
+    fpga: Grade::Native,
 };
 
 static DEPTHWISE: OpDef = OpDef {
@@ -126,7 +126,7 @@ static DEPTHWISE: OpDef = OpDef {
         },
     ],
     agree: Agree::Exact,
-    vta: Grade::Native,
+    fpga: Grade::Native,
 };
 
 struct Convolution(&'static OpDef);

@@ -51,7 +51,7 @@ const fn float(name: &'static str, inputs: &'static [Port], outputs: &'static [P
         outputs,
         holds: &[],
         agree,
-        vta: Grade::ReferenceOnly("the core multiplies 8-bit integers"),
+        fpga: Grade::ReferenceOnly("the core multiplies 8-bit integers"),
     }
 }
 
@@ -207,7 +207,7 @@ static CODES: OpDef = OpDef {
     outputs: &[Port { name: "out", dtype: DType::I8, dims: &[M, N], doc: "codes" }],
     holds: &[],
     agree: Agree::Exact,
-    vta: Grade::Native,
+    fpga: Grade::Native,
 };
 
 impl Operation for Codes {

@@ -26,7 +26,7 @@ const fn norm(name: &'static str, summary: &'static str, inputs: &'static [Port]
         holds: &[SHORT],
         // The rounding of the result to 8 bits is all of it, and most elements round alike.
         agree: Agree::Relative { rms: 1e-3, max: 8e-3 },
-        vta: Grade::ReferenceOnly("a row's reciprocal root needs a float unit or a table, which the core lacks"),
+        fpga: Grade::ReferenceOnly("a row's reciprocal root needs a float unit or a table, which the core lacks"),
     }
 }
 

@@ -36,7 +36,7 @@ static MAX: OpDef = OpDef {
     outputs: &[OUT],
     holds: &[FITS, COUNTABLE],
     agree: Agree::Exact,
-    vta: Grade::Native,
+    fpga: Grade::Native,
 };
 
 static AVERAGE: OpDef = OpDef {
@@ -78,7 +78,7 @@ static AVERAGE: OpDef = OpDef {
         },
     ],
     agree: Agree::Exact,
-    vta: Grade::Native,
+    fpga: Grade::Native,
 };
 
 struct Pool(&'static OpDef);

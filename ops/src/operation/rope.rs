@@ -40,7 +40,7 @@ static ROPE: OpDef = OpDef {
         Constraint { text: "rotary % 2 == 0", holds: |dims| dims["rotary"] % 2 == 0 },
     ],
     agree: Agree::Relative { rms: 1e-3, max: 8e-3 },
-    vta: Grade::ReferenceOnly("the core has no sines and multiplies no two activations"),
+    fpga: Grade::ReferenceOnly("the core has no sines and multiplies no two activations"),
 };
 
 /// Turns that each pair rotates by from one position to the next, as fractions of 2^64.

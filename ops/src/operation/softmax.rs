@@ -21,7 +21,7 @@ const fn softmax(name: &'static str, inputs: &'static [Port], outputs: &'static 
         outputs,
         holds: &[SHORT],
         agree,
-        vta: Grade::ReferenceOnly("exponentials need a float unit or a table, which the core lacks"),
+        fpga: Grade::ReferenceOnly("exponentials need a float unit or a table, which the core lacks"),
     }
 }
 

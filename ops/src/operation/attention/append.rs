@@ -53,7 +53,7 @@ static APPEND: OpDef = OpDef {
     outputs: &[Port { name: "appended", dtype: DType::BF16, dims: KV.dims, doc: "the pages with the new positions" }],
     holds: &[SOME_PAGE],
     agree: Agree::Exact,
-    vta: Grade::ReferenceOnly("pages of the cache are in the memory of whoever attends to them"),
+    fpga: Grade::ReferenceOnly("pages of the cache are in the memory of whoever attends to them"),
 };
 
 /// The line, in units of a position's heads, that each new key is written to; values lie `page` lines behind.

@@ -4,7 +4,9 @@
 //! of many rows, and the pages of each request's own. Both levels have states, which merge.
 
 use super::check::{PAGES, Pages, scalar};
-use super::{AGREE, Batch, HEADS, INDICES, INDPTR, KV, LAST_PAGE_LEN, LSE, O, PAGE_AXES, Q, Request, SCALE, Span, VTA};
+use super::{
+    AGREE, Batch, FPGA, HEADS, INDICES, INDPTR, KV, LAST_PAGE_LEN, LSE, O, PAGE_AXES, Q, Request, SCALE, Span,
+};
 use super::{SOME_HEADS, SOME_PAGE, WHOLE_GROUPS, draw, pages, work};
 use crate::OpError;
 use crate::def::{Axis, AxisKind, Constraint, Dim, Dims, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work};
@@ -107,7 +109,7 @@ static CASCADE: OpDef = OpDef {
         Constraint { text: "groups > 0 or b == 0", holds: |dims| dims["groups"] > 0 || dims["b"] == 0 },
     ],
     agree: AGREE,
-    vta: VTA,
+    fpga: FPGA,
 };
 
 /// The prefixes, and the requests' own pages.

@@ -3,7 +3,7 @@
 use super::check::{PAGES, masks, scalar};
 use super::{AGREE, BIAS, Batch, HEADS, INDICES, INDPTR, KV, KV_LENGTH, LAST_PAGE_LEN, LOGITS, LSE, MASK, MASK_AXES};
 use super::{
-    MASK_INDPTR, O, PAGE_AXES, Q, Request, SCALE, SLOPES, SOFT_CAP, SOME_HEADS, SOME_PAGE, Span, Store, VTA,
+    FPGA, MASK_INDPTR, O, PAGE_AXES, Q, Request, SCALE, SLOPES, SOFT_CAP, SOME_HEADS, SOME_PAGE, Span, Store,
     WHOLE_GROUPS, draw, work,
 };
 use crate::OpError;
@@ -62,7 +62,7 @@ static DECODE: OpDef = OpDef {
     ],
     holds: &PAGED,
     agree: AGREE,
-    vta: VTA,
+    fpga: FPGA,
 };
 
 static PREFILL: OpDef = OpDef {
@@ -91,7 +91,7 @@ static PREFILL: OpDef = OpDef {
     outputs: &[O, LSE],
     holds: &PAGED,
     agree: AGREE,
-    vta: VTA,
+    fpga: FPGA,
 };
 
 static RAGGED: OpDef = OpDef {
@@ -129,7 +129,7 @@ static RAGGED: OpDef = OpDef {
     outputs: &[O, LSE],
     holds: &[SOME_HEADS, WHOLE_GROUPS],
     agree: AGREE,
-    vta: VTA,
+    fpga: FPGA,
 };
 
 impl Requests {

@@ -143,7 +143,7 @@ const SOME_PAGE: Constraint = Constraint { text: "page > 0", holds: |dims| dims[
 // rule. The weights of an element are off by 1.6e-3 of its row each, in a sum that in a million elements comes to six times that at
 // some place, and rounding the result adds 2^-8 of it: 1.4e-2, or a little more where numbers are just above powers of two.
 const AGREE: Agree = Agree::Relative { rms: 3.2e-3, max: 1.6e-2 };
-const VTA: Grade = Grade::ReferenceOnly("the core multiplies 8-bit integers and has no exponential");
+const FPGA: Grade = Grade::ReferenceOnly("the core multiplies 8-bit integers and has no exponential");
 
 /// The name of a choice; the first of them where the definition has no such axis.
 fn choice(def: &OpDef, dims: &Dims, axis: &str) -> &'static str {

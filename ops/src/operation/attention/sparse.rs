@@ -4,7 +4,9 @@
 //! A row of blocks is a request: its columns of blocks are its pages.
 
 use super::check::{masks, scalar};
-use super::{AGREE, Batch, HEADS, INDICES, MASK, Request, SCALE, SOFT_CAP, SOME_HEADS, Span, Store, VTA, WHOLE_GROUPS};
+use super::{
+    AGREE, Batch, FPGA, HEADS, INDICES, MASK, Request, SCALE, SOFT_CAP, SOME_HEADS, Span, Store, WHOLE_GROUPS,
+};
 use super::{draw, integers, work};
 use crate::OpError;
 use crate::def::{Axis, AxisKind, Constraint, Dim, Dims, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work};
@@ -92,7 +94,7 @@ static BLOCKS: OpDef = OpDef {
         Constraint { text: "n % c == 0", holds: |dims| dims["n"].is_multiple_of(dims["c"].max(1)) },
     ],
     agree: AGREE,
-    vta: VTA,
+    fpga: FPGA,
 };
 
 static VARIABLE: OpDef = OpDef {
@@ -145,7 +147,7 @@ static VARIABLE: OpDef = OpDef {
         Constraint { text: "rb > 0 and cb > 0", holds: |dims| dims["rb"] > 0 && dims["cb"] > 0 },
     ],
     agree: AGREE,
-    vta: VTA,
+    fpga: FPGA,
 };
 
 fn batch<'a>(dims: &Dims, inputs: &'a Tensors, requests: Vec<Request>, store: Store<'a>) -> Result<Batch<'a>, OpError> {

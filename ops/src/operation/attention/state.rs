@@ -44,7 +44,7 @@ static MERGE: OpDef = OpDef {
     ],
     holds: &[],
     agree: Agree::Relative { rms: 1e-6, max: 1e-5 },
-    vta: Grade::ReferenceOnly("the core multiplies 8-bit integers and has no exponential"),
+    fpga: Grade::ReferenceOnly("the core multiplies 8-bit integers and has no exponential"),
 };
 
 /// The merged state of a row: of states `(o, lse)` in order.

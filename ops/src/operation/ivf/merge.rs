@@ -42,7 +42,7 @@ const fn merge(name: &'static str, summary: &'static str, inputs: &'static [Port
         outputs,
         holds: &[SOME],
         agree: Agree::Exact,
-        vta: Grade::ReferenceOnly("the core has no unit that compares and keeps the best"),
+        fpga: Grade::ReferenceOnly("the core has no unit that compares and keeps the best"),
     }
 }
 

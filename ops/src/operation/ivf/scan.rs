@@ -61,7 +61,7 @@ const fn scan(
     inputs: &'static [Port],
     outputs: &'static [Port],
     summary: &'static str,
-    vta: &'static str,
+    fpga: &'static str,
 ) -> OpDef {
     const HOLDS: &[Constraint] = &[SOME, Constraint { text: "d <= 32768", holds: |dims| dims["d"] <= 32_768 }];
     OpDef {
@@ -72,7 +72,7 @@ const fn scan(
         outputs,
         holds: HOLDS,
         agree: Agree::Exact,
-        vta: Grade::ReferenceOnly(vta),
+        fpga: Grade::ReferenceOnly(fpga),
     }
 }
 

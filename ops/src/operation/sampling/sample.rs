@@ -36,7 +36,7 @@ static SAMPLE: OpDef = OpDef {
     // Sums of weights stay below 2^62.
     holds: &[Constraint { text: "n <= 2^30", holds: |dims| dims["n"] <= 1 << 30 }],
     agree: Agree::Exact,
-    vta: Grade::ReferenceOnly("weights are products of 32 bits and sums of 64, which the core lacks"),
+    fpga: Grade::ReferenceOnly("weights are products of 32 bits and sums of 64, which the core lacks"),
 };
 
 /// The filter of every row.

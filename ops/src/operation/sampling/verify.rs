@@ -51,7 +51,7 @@ static VERIFY: OpDef = OpDef {
         Constraint { text: "draft < 2^16", holds: |dims| dims["draft"] < 1 << 16 },
     ],
     agree: Agree::Exact,
-    vta: Grade::ReferenceOnly("weights are compared by products of 64 bits, which the core lacks"),
+    fpga: Grade::ReferenceOnly("weights are compared by products of 64 bits, which the core lacks"),
 };
 
 /// A row: the tokens of a draft, their probabilities, and those of the target.

@@ -105,7 +105,7 @@ const SHORT: Constraint = Constraint {
     holds: |dims| ["h1", "h2", "rank"].into_iter().all(|axis| short(dims, axis)),
 };
 
-const VTA: Grade = Grade::ReferenceOnly("the core multiplies 8-bit integers, and these are weights of bfloat16");
+const FPGA: Grade = Grade::ReferenceOnly("the core multiplies 8-bit integers, and these are weights of bfloat16");
 
 // A tensor instruction may cut a sum where it should round it: by 2^-24 of it on the mean for each 16 products, which for the 256
 // steps of 4096 elements is 1.5e-5.
@@ -117,7 +117,7 @@ static SHRINK: OpDef = OpDef {
     outputs: &[V],
     holds: &[SOME_PAGE, SHORT],
     agree: Agree::Relative { rms: 2e-5, max: 1e-4 },
-    vta: VTA,
+    fpga: FPGA,
 };
 
 // Sums in 24 bits may come to lie on the other side of a rounding to 8 bits, one unit in the last place away.
@@ -129,7 +129,7 @@ static EXPAND: OpDef = OpDef {
     outputs: &[OUT],
     holds: &[SOME_PAGE, SHORT],
     agree: Agree::Relative { rms: 1e-3, max: 8e-3 },
-    vta: VTA,
+    fpga: FPGA,
 };
 
 static FUSED: OpDef = OpDef {
@@ -140,7 +140,7 @@ static FUSED: OpDef = OpDef {
     outputs: &[OUT],
     holds: &[SOME_PAGE, SHORT],
     agree: Agree::Relative { rms: 1e-3, max: 8e-3 },
-    vta: VTA,
+    fpga: FPGA,
 };
 
 /// One of the three forms.
