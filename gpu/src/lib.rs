@@ -14,6 +14,7 @@ mod elementwise;
 mod error;
 pub mod gemm;
 mod ibp;
+pub mod ivf;
 mod kernel;
 mod limits;
 mod nvrtc;

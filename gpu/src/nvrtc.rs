@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const PRELUDE: &str = include_str!("../kernels/prelude.cuh");
 
 /// The headers by name.
-const HEADERS: [(&str, &str); 7] = [
+const HEADERS: [(&str, &str); 8] = [
     ("prelude.cuh", PRELUDE),
     ("wgmma.cuh", include_str!("../kernels/wgmma.cuh")),
     ("mma_tile.cuh", include_str!("../kernels/mma_tile.cuh")),
     ("epilogue.cuh", include_str!("../kernels/epilogue.cuh")),
     ("rows.cuh", include_str!("../kernels/rows.cuh")),
+    ("topk.cuh", include_str!("../kernels/topk.cuh")),
     ("window.cuh", include_str!("../kernels/window.cuh")),
     ("attention.cuh", include_str!("../kernels/attention.cuh")),
 ];

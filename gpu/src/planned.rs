@@ -157,6 +157,7 @@ fn planned() -> impl Iterator<Item = &'static Planned> {
         crate::window::PLANS,
         crate::ibp::PLANS,
         crate::pir::PLANS,
+        crate::ivf::PLANS,
     ]
     .into_iter()
     .flatten()

@@ -6,6 +6,7 @@
 mod attention;
 mod gemm;
 mod ibp;
+mod ivf;
 mod pir;
 mod rows;
 mod sgmv;
@@ -136,6 +137,7 @@ pub fn subjects() -> Vec<Subject> {
         ibp::subjects(),
         sgmv::subjects(),
         pir::subjects(),
+        ivf::subjects(),
     ];
     families.into_iter().flatten().collect()
 }

@@ -140,3 +140,17 @@ fn products_move_as_much_as_their_tiles_share() {
         ("gemm.f32", product(128, 128, 128), 1.9),
     ]);
 }
+
+#[test]
+fn scans_read_the_lists_that_are_probed_once_and_more_queries_read_them_again() {
+    let scan = |d, q| vec![("n", 3000), ("d", d), ("lists", 16), ("q", q), ("nprobe", 16)];
+    hold([
+        ("ivf_scan.i8", scan(768, 1), 1.05),
+        ("ivf_scan.bf16", scan(768, 1), 1.05),
+        ("ivf_scan.bf16", scan(768, 3), 1.05),
+        ("ivf_scan.bf16", scan(768, 5), 2.1),
+        ("ivf_scan.f32", scan(384, 1), 1.05),
+        // Entries of a part begin where they will, so that warps read a sector more.
+        ("topk_merge.i32", vec![("parts", 16), ("q", 8), ("m", 100), ("k", 10)], 1.17),
+    ]);
+}

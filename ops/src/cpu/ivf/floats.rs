@@ -124,13 +124,18 @@ fn add<T: Widen, const Q: usize, const L2: bool>(
     queries: &[&[f32]; Q],
     at: usize,
 ) {
-    let x = x.map(Widen::widen);
+    let mut wide = [0f32; LANES];
+    for i in 0..LANES {
+        wide[i] = x[i].widen();
+    }
     for (lanes, query) in lanes.iter_mut().zip(queries) {
         let query = query[at * LANES..].first_chunk::<LANES>().expect("queries are whole lanes");
+        let mut sums = *lanes;
         for i in 0..LANES {
-            let (a, b) = if L2 { (query[i] - x[i], query[i] - x[i]) } else { (query[i], x[i]) };
-            lanes[i] = a.mul_add(b, lanes[i]);
+            let (a, b) = if L2 { (query[i] - wide[i], query[i] - wide[i]) } else { (query[i], wide[i]) };
+            sums[i] = a.mul_add(b, sums[i]);
         }
+        *lanes = sums;
     }
 }
 

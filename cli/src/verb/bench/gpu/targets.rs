@@ -79,6 +79,14 @@ pub const ALL: &[Target] = &[
         measure: Measure::IntOps,
         least: 1300e12,
     },
+    Target {
+        name: "scan of lists, one query",
+        kernel: "ivf_scan.bf16",
+        workload: "pool",
+        dims: "n=524288,d=768,lists=1024,q=1,nprobe=1024",
+        measure: Measure::Bandwidth,
+        least: 0.85,
+    },
 ];
 
 /// Each target with what a report has of it.
