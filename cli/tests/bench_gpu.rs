@@ -126,7 +126,7 @@ fn one_command_measures_everything_and_a_rival_that_fails_is_a_row() {
     assert_eq!(rivals.len(), kernels.len(), "a row of each case: {rivals:?}");
     assert!(rivals[1..].iter().all(|row| row["error"].as_str().unwrap().contains("broken")), "{rivals:?}");
     let targets = rows(&report["targets"]);
-    assert!(targets.len() == 6 && targets.iter().all(|target| target["not_measured"].is_string()), "{targets:?}");
+    assert!(targets.len() == 9 && targets.iter().all(|target| target["not_measured"].is_string()), "{targets:?}");
     let text = stdout(&output);
     for words in ["wgmma bf16", "torch 7.5 us", "0 of", "not measured: the run has no such workload", "* of fewer"] {
         assert!(text.contains(words), "'{words}' is not in: {text}");

@@ -39,7 +39,7 @@ fn what_is_no_kernel_axis_or_extent_is_refused() {
     refused(&of("m=-1"), &["whole number"]);
     refused(&of("act=tanh"), &["none, relu"]);
     refused(&of("m=1000000,k=1000000"), &["[m, k]", "elements"]);
-    refused(&["kernels", "check", "--sample", "nothing", "--device", "cpu-simd"], &["nothing to check"]);
+    refused(&["kernels", "check", "--sample", "no_such", "--device", "cpu-simd"], &["nothing to check"]);
     let of = |dims| ["kernels", "check", "--op", "attention.decode.bf16", "--device", "cpu-simd", "--dims", dims];
     refused(&of("d=0"), &["hkv > 0 and d > 0"]);
     refused(&of("hq=7,hkv=2"), &["hq % hkv == 0"]);

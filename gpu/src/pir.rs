@@ -180,10 +180,13 @@ mod tests {
     fn chunks_cover_all_buckets_and_none_is_empty() {
         let mut random = Random::new(1);
         for _ in 0..2000 {
-            let most = [100, 10_000, 1 << 30][random.within(0, 3)];
-            let (buckets, words) = (random.within(1, most), random.within(1, [20, 3000][random.within(0, 2)]));
-            let queries = random.within(1, [20, 2000][random.within(0, 2)]);
-            let plan = Plan::of([buckets, words, queries], random.within(1, 133));
+            let mut draw = |limits: &[usize]| {
+                let most = limits[random.within(0, limits.len())];
+                random.within(1, most)
+            };
+            let buckets = draw(&[100, 10_000, 1 << 30]);
+            let (words, queries) = (draw(&[20, 3000]), draw(&[20, 2000]));
+            let plan = Plan::of([buckets, words, queries], draw(&[4, 133]));
             assert!(plan.chunk * plan.chunks >= buckets && plan.chunk * (plan.chunks - 1) < buckets, "{plan:?}");
             assert!(plan.chunks <= MOST_CHUNKS && plan.queries * plan.batches >= queries, "{plan:?}");
             // The kernels count buckets in 32 bits, those of the steps that are copied ahead too.

@@ -4,7 +4,7 @@ mod place;
 
 use std::sync::Arc;
 use tandem_gpu::{Compiler, Device, Simulation, kernels};
-use tandem_ops::def::{Dims, accept};
+use tandem_ops::def::{Dims, Random, Sample, accept, conform};
 
 /// Requests of a few and of many bits.
 const SAMPLES: [&str; 3] = ["nothing_asked", "everything_asked", "random"];
@@ -38,6 +38,23 @@ fn instructions_and_accesses_do_not_depend_on_a_bit_of_a_request() {
         let counts = counts(&compiler, None, [queries, buckets, words]);
         assert!(counts[0].global_requests > 0 && counts[0].opcodes.len() > 10);
         assert!(counts.iter().all(|other| *other == counts[0]), "{queries} {buckets} {words}: {counts:#?}");
+    }
+}
+
+#[test]
+fn both_paths_agree_with_the_reference_on_random_shapes() {
+    let Some(compiler) = place::compiler() else { return };
+    let mut random = Random::new(9);
+    for (round, queries) in [1, 2, 3, 6, 9, 14, 15, 31, 32, 33, 64, 65].into_iter().cycle().take(24).enumerate() {
+        let device = Device::sim(Arc::clone(&compiler), Simulation::seeded(round as u64));
+        let all = kernels(&device);
+        let kernel = all.iter().find(|kernel| kernel.operation().def().name == "pir_scan.u64").expect("a kernel");
+        // Even and odd rows in turn.
+        let words = 2 * random.within(0, 20) + round / 12 + 1;
+        let extents = [("queries", queries), ("buckets", random.within(1, 1500)), ("words", words)];
+        let sample = Sample::new(kernel.operation().def(), "random", &extents);
+        let verdict = conform(&**kernel, &sample, round as u64).unwrap_or_else(|e| panic!("{}: {e}", sample.dims));
+        assert!(verdict.agrees, "{}: {:?}", sample.dims, verdict.results);
     }
 }
 

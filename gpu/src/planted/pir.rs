@@ -24,9 +24,9 @@ fn scan(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
     exercise(device, [5, 700, 20], seed)
 }
 
-/// Two chunks of eight steps, twice as many as there are slots.
+/// Two chunks of six steps, more than there are slots.
 fn matrix(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
-    exercise(device, [40, 4000, 12], seed)
+    exercise(device, [40, 3000, 12], seed)
 }
 
 /// Rows that begin at multiples of 8 bytes, the last of which end within a stripe.

@@ -125,7 +125,6 @@ fn configure(bench: &mut Bench, words: &[u64], drive: &Drive) -> Result<(), Stre
 #[cfg(test)]
 mod tests {
     use super::super::pack;
-    use super::*;
 
     #[test]
     fn a_word_needs_the_beat_with_its_last_bit() {
