@@ -23,6 +23,7 @@ mod pir;
 mod planned;
 pub mod planted;
 mod rows;
+mod sampling;
 pub mod schedule;
 pub mod sgmv;
 #[allow(unsafe_code)]

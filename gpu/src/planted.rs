@@ -9,6 +9,7 @@ mod ibp;
 mod ivf;
 mod pir;
 mod rows;
+mod sampling;
 mod sgmv;
 mod window;
 
@@ -138,6 +139,7 @@ pub fn subjects() -> Vec<Subject> {
         sgmv::subjects(),
         pir::subjects(),
         ivf::subjects(),
+        sampling::subjects(),
     ];
     families.into_iter().flatten().collect()
 }

@@ -7,7 +7,7 @@ use tandem_gpu::{Device, Simulation};
 use tandem_ops::cpu::{self, Level};
 use tandem_ops::def::{AxisKind, Kernel, OpDef, Random, Sample, conform};
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
     "conv2d.i8",
     "depthwise.i8",
     "max_pool.i8",
@@ -22,6 +22,8 @@ const NAMES: [&str; 14] = [
     "activation.bf16",
     "silu_mul.bf16",
     "pir_scan.u64",
+    "sample.f32",
+    "speculative_verify.f32",
 ];
 
 /// Extents and choices that a definition allows, with multiples of 4, 8 and 16 among them more often than by chance.
@@ -35,6 +37,7 @@ fn sample(def: &OpDef, random: &mut Random) -> Sample {
                 (AxisKind::Choice(names), _) => random.within(0, names.len()),
                 (_, "n") if def.name.ends_with(".i8") => random.within(1, 3),
                 (_, "m" | "heads") => random.within(1, 8),
+                (_, "draft") => random.within(0, 6),
                 (_, "h" | "w") => random.within(1, 14),
                 (_, "kh" | "kw" | "stride_h" | "stride_w" | "dilation_h" | "dilation_w" | "multiplier") => {
                     random.within(1, 4)

@@ -95,6 +95,14 @@ fn a_database_moves_once_for_a_batch_of_requests() {
     ]);
 }
 
+#[test]
+fn logits_move_once_where_they_are_kept_and_drafts_are_read_at_one_position() {
+    hold([
+        ("sample.f32", vec![("m", 2), ("n", 32768)], 1.05),
+        ("speculative_verify.f32", vec![("m", 2), ("draft", 4), ("n", 32768)], 1.05),
+    ]);
+}
+
 /// A square image of `side` pixels a side, and a square window.
 fn window(side: usize, channels: usize, kernel: usize, stride: usize, pad: usize) -> Vec<(&'static str, usize)> {
     let pads = ["pad_top", "pad_bottom", "pad_left", "pad_right"].map(|axis| (axis, pad));
