@@ -81,6 +81,16 @@ pub enum BoardError {
         /// All that it said.
         log: PathBuf,
     },
+    /// Exhausted: a tool was ended when its time was over.
+    #[error("{step} was not done in {minutes} minutes and was ended; give it more time or a smaller design; the log is {}", log.display())]
+    Overdue {
+        /// The step of the plan.
+        step: String,
+        /// How long it ran.
+        minutes: u64,
+        /// What it said.
+        log: PathBuf,
+    },
     /// Fault: a file of the tools is not what it should be.
     #[error("{place}: {what}")]
     Output {

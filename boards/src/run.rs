@@ -8,7 +8,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,12 +96,18 @@ pub struct Runner<'a> {
     tools: &'a Tools,
     cache: PathBuf,
     progress: &'a mut dyn FnMut(Progress),
+    limit: Option<Duration>,
 }
 
 impl<'a> Runner<'a> {
     /// A runner that keeps what steps make in `cache`.
     pub fn new(tools: &'a Tools, cache: PathBuf, progress: &'a mut dyn FnMut(Progress)) -> Runner<'a> {
-        Runner { tools, cache, progress }
+        Runner { tools, cache, progress, limit: None }
+    }
+
+    /// Ends a step that takes longer than this.
+    pub fn with_limit(self, limit: Duration) -> Runner<'a> {
+        Runner { limit: Some(limit), ..self }
     }
 
     /// Where what steps made is kept.
@@ -116,8 +123,8 @@ impl<'a> Runner<'a> {
     /// Runs a step, unless an equal one ran before.
     ///
     /// # Errors
-    /// [`BoardError::MissingTool`], [`BoardError::Failed`] where the program says no or does not write what it should, and
-    /// [`BoardError::Io`].
+    /// [`BoardError::MissingTool`], [`BoardError::Failed`] where the program says no or does not write what it should,
+    /// [`BoardError::Overdue`] where it takes longer than it may, and [`BoardError::Io`].
     pub fn run(&mut self, step: &Step, inputs: &Inputs) -> Result<Made, BoardError> {
         let version = self.tools.version(step.tool)?;
         let mut hash = Sha256::new();
@@ -145,11 +152,15 @@ impl<'a> Runner<'a> {
             fs::write(&path, content).map_err(BoardError::io(path))?;
         }
         let begin = Instant::now();
-        let status = self.start(step, &work)?;
+        let Some(status) = self.start(step, &work)? else {
+            let log = keep_log(step, &folder, &work).0;
+            let minutes = begin.elapsed().as_secs() / 60;
+            return Err(BoardError::Overdue { step: step.name.clone(), minutes, log });
+        };
         let seconds = begin.elapsed().as_secs_f64();
         let absent = step.outputs.iter().find(|name| !work.join(name).is_file());
         if !status.success() || absent.is_some() {
-            return Err(self.failed(step, &folder, &work, status, absent));
+            return Err(failed(step, &folder, &work, status, absent));
         }
         for (name, _) in &contents {
             if !step.outputs.contains(name) {
@@ -170,14 +181,33 @@ impl<'a> Runner<'a> {
         Ok(Made { cached: false, ..made })
     }
 
-    /// The programs see only what lies below their current folder.
-    fn start(&self, step: &Step, work: &Path) -> Result<ExitStatus, BoardError> {
+    /// Runs a program to its end; none where it was ended at the limit. It sees only what lies below its current folder.
+    fn start(&self, step: &Step, work: &Path) -> Result<Option<ExitStatus>, BoardError> {
+        /// How often a program with a limit is looked at.
+        const LOOK: Duration = Duration::from_millis(50);
         let log = work.join(&step.log);
         let out = File::create(&log).map_err(BoardError::io(&log))?;
         let err = out.try_clone().map_err(BoardError::io(&log))?;
         let mut command = self.tools.command(step.tool);
         command.args(&step.arguments).current_dir(work).stdout(Stdio::from(out)).stderr(Stdio::from(err));
-        command.status().map_err(BoardError::io(step.tool.program()))
+        let failed = BoardError::io(step.tool.program());
+        let Some(limit) = self.limit else { return command.status().map(Some).map_err(failed) };
+        let begin = Instant::now();
+        let mut wait = || {
+            let mut child = command.spawn()?;
+            loop {
+                match child.try_wait()? {
+                    Some(status) => return Ok(Some(status)),
+                    None if begin.elapsed() < limit => thread::sleep(LOOK),
+                    None => {
+                        child.kill()?;
+                        child.wait()?;
+                        return Ok(None);
+                    }
+                }
+            }
+        };
+        wait().map_err(failed)
     }
 
     /// A folder of this run's own.
@@ -190,28 +220,27 @@ impl<'a> Runner<'a> {
         fs::create_dir_all(&work).map_err(BoardError::io(&work))?;
         Ok(work)
     }
+}
 
-    /// Keeps the log of a run that failed and says where it is.
-    fn failed(
-        &self,
-        step: &Step,
-        folder: &Path,
-        work: &Path,
-        status: ExitStatus,
-        absent: Option<&String>,
-    ) -> BoardError {
-        let log = folder.with_extension("log");
-        let said = fs::read(work.join(&step.log)).unwrap_or_default();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        // Where even this fails, the message still has the program's own words.
-        let _ = fs::write(&log, &said);
-        let _ = fs::remove_dir_all(work);
-        let message = complaint(&said).unwrap_or_else(|| match absent {
-            Some(name) => format!("it did not write {name}"),
-            None => "it does not say why".to_owned(),
-        });
-        BoardError::Failed { step: step.name.clone(), status, message, log }
-    }
+/// What a run that failed says of itself, with its log.
+fn failed(step: &Step, folder: &Path, work: &Path, status: ExitStatus, absent: Option<&String>) -> BoardError {
+    let (log, said) = keep_log(step, folder, work);
+    let message = complaint(&said).unwrap_or_else(|| match absent {
+        Some(name) => format!("it did not write {name}"),
+        None => "it does not say why".to_owned(),
+    });
+    BoardError::Failed { step: step.name.clone(), status, message, log }
+}
+
+/// Keeps the log of a run that failed, removes its folder, and says where the log is and what it holds.
+fn keep_log(step: &Step, folder: &Path, work: &Path) -> (PathBuf, String) {
+    let log = folder.with_extension("log");
+    let said = fs::read(work.join(&step.log)).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    // Where even this fails, the message still has the program's own words.
+    let _ = fs::write(&log, &said);
+    let _ = fs::remove_dir_all(work);
+    (log, said)
 }
 
 /// What a step made before, if all of it is there.

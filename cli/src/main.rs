@@ -18,6 +18,7 @@ mod file;
 mod hardware;
 mod input;
 mod labels;
+mod language;
 mod launch;
 mod limits;
 mod link;

@@ -95,6 +95,27 @@ impl<'g> Interpreter<'g> {
         Self { graph, kernels: Some(kernels) }
     }
 
+    /// The results of one node for the values that it reads, constants among them.
+    ///
+    /// # Errors
+    /// When there is no such node, or a kernel refuses.
+    pub fn node(&self, id: NodeId, operands: &[&Tensor]) -> Result<Vec<Tensor>, GraphError> {
+        let graph = self.graph;
+        let node = graph.nodes.get(id.0).ok_or_else(|| GraphError::Malformed {
+            place: format!("node {}", id.0),
+            problem: format!("there are {}", graph.nodes.len()),
+        })?;
+        let failed = |source| GraphError::Op { node: node.name.clone(), op: node.op.name(), source };
+        if let Some(kernel) = self.kernels.and_then(|k| k.kernels.get(id.0)?.as_ref()) {
+            let operands = operands.get(..kernel.inputs()).unwrap_or(operands);
+            return Ok(vec![kernel.run(operands).map_err(failed)?]);
+        }
+        let operands = operands.iter().zip(&node.inputs).map(|(tensor, &id)| Operand { tensor, ty: graph.ty(id) });
+        let operands: Vec<_> = operands.collect();
+        let types: Vec<_> = node.outputs.iter().map(|&id| graph.ty(id)).collect();
+        reference(&node.op, graph.arith, &operands, &types).map_err(failed)
+    }
+
     /// The graph's outputs for these inputs.
     ///
     /// # Errors
@@ -124,33 +145,15 @@ impl<'g> Interpreter<'g> {
                 place: format!("node '{}'", node.name),
                 problem: "reads a value that nothing has made; the nodes are not in topological order".into(),
             };
-            let failed = |source| GraphError::Op { node: node.name.clone(), op: node.op.name(), source };
             let tensor = |&id: &ValueId| match &graph.value(id).constant {
                 Some(t) => Ok(t.as_ref()),
                 None => env[id.0].as_ref().ok_or_else(unset),
             };
-            if let Some(kernel) = self.kernels.and_then(|k| k.kernels.get(i)?.as_ref()) {
-                let result = match node.inputs.as_slice() {
-                    [x, ..] if kernel.inputs() == 1 => kernel.run(&[tensor(x)?]),
-                    inputs => {
-                        let inputs = inputs.iter().take(kernel.inputs()).map(tensor);
-                        kernel.run(&inputs.collect::<Result<Vec<_>, _>>()?)
-                    }
-                };
-                let result = result.map_err(failed)?;
-                observe(NodeId(i), std::slice::from_ref(&result));
-                if let Some(id) = node.outputs.first() {
-                    env[id.0] = Some(result);
-                }
-            } else {
-                let operand = |id| Ok(Operand { tensor: tensor(id)?, ty: graph.ty(*id) });
-                let operands = node.inputs.iter().map(operand).collect::<Result<Vec<_>, _>>()?;
-                let types: Vec<_> = node.outputs.iter().map(|&id| graph.ty(id)).collect();
-                let results = reference(&node.op, graph.arith, &operands, &types).map_err(failed)?;
-                observe(NodeId(i), &results);
-                for (&id, tensor) in node.outputs.iter().zip(results) {
-                    env[id.0] = Some(tensor);
-                }
+            let operands = node.inputs.iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
+            let results = self.node(NodeId(i), &operands)?;
+            observe(NodeId(i), &results);
+            for (&id, tensor) in node.outputs.iter().zip(results) {
+                env[id.0] = Some(tensor);
             }
             for id in &node.inputs {
                 uses[id.0] -= 1;

@@ -24,8 +24,8 @@ pub use error::OpError;
 pub use infer::infer;
 pub use op::*;
 pub use operation::{
-    ACTIVATIONS, ACTS, Defined, Source, activate, attention, defined, ivf, operation, operations, rope_turns, sampling,
-    sgmv, signed, unsigned, window_outputs,
+    ACTIVATIONS, ACTS, Defined, Source, activate, attention, defined, ivf, lowbit, operation, operations, rope_turns,
+    sampling, sgmv, signed, unsigned, window_outputs,
 };
 pub use quantized::{Prepared, code_bytes};
 pub use reference::{Operand, reference};

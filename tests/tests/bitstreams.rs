@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tandem_boards::report::Report;
 use tandem_boards::run::{Progress, Runner};
@@ -153,6 +154,23 @@ fn a_tool_that_says_no_is_quoted_and_its_log_is_kept() {
             assert!(message.contains("99"), "{message}");
             assert!(fs::read_to_string(log).unwrap().contains(&message));
         }
+        other => panic!("{other}"),
+    }
+    let left = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with("work-")), "a half-made folder was left");
+}
+
+#[test]
+fn a_step_whose_time_is_over_is_ended_and_leaves_only_its_log() {
+    let Some(tools) = nextpnr("ice40") else { return };
+    let board = find("icebreaker").unwrap();
+    let cache = empty("overdue");
+    let mut silent = |_: Progress| {};
+    let mut runner = Runner::new(&tools, cache.clone(), &mut silent).with_limit(Duration::ZERO);
+    let plan = Plan::new(&board, &board.config, &[1]).unwrap();
+    let verilog = trial_design(&board, 1).unwrap();
+    match Bitstream::make(&board, &board.config, &verilog, &plan, &mut runner).unwrap_err() {
+        BoardError::Overdue { minutes, log, .. } => assert!(minutes == 0 && log.is_file()),
         other => panic!("{other}"),
     }
     let left = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name());

@@ -12,7 +12,7 @@ mod plot;
 mod schedule;
 mod subject;
 
-use self::chip::Chip;
+use self::chip::{Chip, Trial};
 use self::evaluate::Trials;
 use self::exploration::Exploration;
 use self::goal::Goals;
@@ -23,6 +23,7 @@ use crate::{Outcome, board, file, stdout};
 use anyhow::{Result, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tandem_boards::Board;
 use tandem_boards::area::{Predictor, Table};
 use tandem_boards::explore::Settings;
@@ -85,6 +86,9 @@ pub struct Options {
     /// The seed of placement.
     #[arg(long, value_name = "N", default_value_t = 1)]
     placement_seed: u64,
+    /// Minutes that placing and routing a design takes at most; one that takes longer leaves its place to the next one.
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = count)]
+    place_minutes: usize,
     /// Designs that are simulated, synthesised or placed at the same time [default: as many as there are cores].
     #[arg(long, value_name = "N", value_parser = count)]
     jobs: Option<usize>,
@@ -141,7 +145,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         return Ok(Outcome::Negative);
     }
     exploration.synthesise(options.synthesise)?;
-    exploration.place(options.place, options.placement_seed)?;
+    exploration.place(options.place, options.trial())?;
     if let Some(path) = &options.save_schedules {
         file::replace(path, exploration.schedules().as_bytes())?;
     }
@@ -154,6 +158,13 @@ pub fn run(options: &Options) -> Result<Outcome> {
         Format::Json => serde_json::to_string_pretty(&outcome)? + "\n",
     })?;
     Ok(Outcome::Good)
+}
+
+impl Options {
+    /// How a design is placed and routed.
+    fn trial(&self) -> Trial {
+        Trial { seed: self.placement_seed, limit: Duration::from_secs(60 * self.place_minutes as u64) }
+    }
 }
 
 /// The table of designs of a board.

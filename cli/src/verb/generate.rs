@@ -1,19 +1,18 @@
 //! `tandem generate`: a language model, token by token.
 
 use super::run::at_least_one;
-use crate::options::{DeviceOptions, Format, Passes};
+use crate::language::{Chooser, Language};
+use crate::options::{DeviceOptions, Format};
 use crate::request::PlaceOptions;
 use crate::session::Session;
-use crate::{Outcome, file, report, stdout};
+use crate::{Outcome, report, stdout};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
-use tandem_graph::pass;
-use tandem_import::llama2c::{BEGIN, Checkpoint, State, Tokenizer};
-use tandem_ops::def::Random;
+use tandem_import::llama2c::{BEGIN, State, Tokenizer};
 
 /// Steps where nothing is said.
 const STEPS: usize = 256;
@@ -57,15 +56,9 @@ struct Made {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let (name, tokens) = (options.model.display(), options.tokenizer.display());
-    let bytes = file::read(&options.model)?;
-    let checkpoint = Checkpoint::read(&bytes).map_err(|e| anyhow!("{name}: {e}"))?;
-    let tokenizer = Tokenizer::read(&file::read(&options.tokenizer)?).map_err(|e| anyhow!("{tokens}: {e}"))?;
-    let config = checkpoint.config();
-    if tokenizer.vocabulary() != config.vocabulary {
-        let (found, expected) = (tokenizer.vocabulary(), config.vocabulary);
-        bail!("{tokens}: it has {found} tokens and the model has {expected}; give the tokenizer of this model");
-    }
+    let name = options.model.display();
+    let language = Language::open(&options.model, Some(&options.tokenizer))?;
+    let (config, tokenizer) = (language.config(), &language.tokenizer);
     let steps = options.steps.unwrap_or(STEPS.min(config.context));
     if steps > config.context {
         bail!("--steps {steps}: the model was made for {} at most", config.context);
@@ -76,12 +69,10 @@ pub fn run(options: &Options) -> Result<Outcome> {
     }
     // A step attends to two positions at least.
     let context = steps.max(2);
-    let graph = checkpoint.step(context).map_err(|e| anyhow!("{name}: {e}"))?;
-    let Passes(exact) = Passes::exact();
-    let (graph, _) = pass::run(&graph, exact).map_err(|e| anyhow!("{name}: {e}"))?;
+    let graph = language.step(context)?;
     let mut session = Session::open(graph, &options.device, &options.place)?;
     let state = State::new(config, context);
-    let made = generate(options, &mut session, state, &tokenizer, &prompt, steps);
+    let made = generate(options, &mut session, state, tokenizer, &prompt, steps);
     let finished = session.finish();
     let made = made.and_then(|made| finished.map(|()| made))?;
     match options.format {
@@ -104,7 +95,7 @@ fn generate(
     prompt: &[usize],
     steps: usize,
 ) -> Result<Made> {
-    let mut chooser = Chooser { temperature: options.temperature, draws: Random::new(options.seed) };
+    let mut chooser = Chooser::new(options.temperature, options.seed);
     let (bar, mut text) = (ProgressBar::hidden(), Text::default());
     let mut made = Made::default();
     let mut emit = |piece: String| {
@@ -137,43 +128,6 @@ fn generate(
     }
     emit(text.finish())?;
     Ok(made)
-}
-
-/// Chooses tokens.
-struct Chooser {
-    temperature: f64,
-    draws: Random,
-}
-
-impl Chooser {
-    /// The next token; `None` where a logit is no number.
-    fn choose(&mut self, logits: &[f32]) -> Option<usize> {
-        let mut best: Option<(usize, f32)> = None;
-        for (token, &logit) in logits.iter().enumerate() {
-            if logit.is_nan() {
-                return None;
-            }
-            if best.is_none_or(|(_, top)| logit > top) {
-                best = Some((token, logit));
-            }
-        }
-        let (likeliest, top) = best?;
-        if self.temperature == 0.0 || !top.is_finite() {
-            return Some(likeliest);
-        }
-        let temperature = self.temperature;
-        let weights = logits.iter().map(|&logit| (f64::from(logit - top) / temperature).exp());
-        let total: f64 = weights.clone().sum();
-        let mut left = self.draws.unit() * total;
-        for (token, weight) in weights.enumerate() {
-            left -= weight;
-            if left < 0.0 {
-                return Some(token);
-            }
-        }
-        // Rounding may leave a little.
-        Some(likeliest)
-    }
 }
 
 /// Bytes of tokens as text: a character can come in several tokens.
@@ -269,24 +223,5 @@ mod tests {
         assert_eq!(text.push(&[0xac, 0xff, b'b']), "€\u{fffd}b");
         assert_eq!(text.push(&[0xe2, b'c', 0x1b, b'\n']), "\u{fffd}c\n");
         assert_eq!((text.push(&[0xf0]), text.finish()), (String::new(), "\u{fffd}".to_owned()));
-    }
-
-    #[test]
-    fn draws_follow_the_likelihoods_and_the_seed() {
-        let logits = [0.0, 3f32.ln(), f32::NEG_INFINITY];
-        let count = |temperature: f64, seed: u64| {
-            let mut chooser = Chooser { temperature, draws: Random::new(seed) };
-            (0..10_000).filter_map(|_| chooser.choose(&logits)).fold([0; 3], |mut counts, token| {
-                counts[token] += 1;
-                counts
-            })
-        };
-        assert_eq!(count(0.0, 1), [0, 10_000, 0]);
-        let [first, second, never] = count(1.0, 1);
-        assert!((2_300..2_700).contains(&first) && never == 0, "{first} {second}");
-        assert_ne!(count(1.0, 1), count(1.0, 2));
-        let [first, ..] = count(0.5, 1);
-        assert!((850..1_150).contains(&first), "{first}");
-        assert_eq!(Chooser { temperature: 1.0, draws: Random::new(0) }.choose(&[0.0, f32::NAN]), None);
     }
 }

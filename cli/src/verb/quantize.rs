@@ -1,5 +1,7 @@
 //! `tandem quantize`: a float model to int8, with what it costs.
 
+mod scheme;
+
 use super::run::at_least_one;
 use crate::options::{Format, InputOptions, ModelOptions};
 use crate::session::bar;
@@ -28,8 +30,8 @@ pub struct Options {
     #[command(flatten)]
     model: ModelOptions,
     /// Samples to choose ranges from and to measure on: as `--input` of `run`, or a directory with the files that the labels name.
-    #[arg(long, value_name = "F[,F2]|DIR")]
-    samples: String,
+    #[arg(long, value_name = "F[,F2]|DIR", required_unless_present = "scheme")]
+    samples: Option<String>,
     /// One line a sample: file,classes,label, without a header; then accuracies are measured.
     #[arg(long, value_name = "CSV")]
     labels: Option<PathBuf>,
@@ -50,8 +52,10 @@ pub struct Options {
     /// What inputs and outputs are: floats as before, quantised and dequantised within the graph, or int8 codes.
     #[arg(long, value_enum, default_value = "float")]
     ends: EndsKind,
-    /// Write the quantised graph as text; - is standard output.
-    #[arg(long, short, value_name = "G.graph")]
+    #[command(flatten)]
+    low_bit: scheme::SchemeOptions,
+    /// Write the quantised graph as text, or with --scheme the layers' codes and scales as an .npz file; - is standard output.
+    #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Form of the report.
     #[arg(long, value_enum, default_value = "table")]
@@ -91,6 +95,9 @@ struct Samples {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
+    if options.low_bit.asked() {
+        return scheme::run(options);
+    }
     let method = options.method()?;
     let ends = match options.ends {
         EndsKind::Float => Ends::Float,
@@ -145,21 +152,22 @@ impl Options {
                 Some(truth)
             }
         };
-        let directory = PathBuf::from(&self.samples);
+        let named = self.samples.as_deref().unwrap_or_default();
+        let directory = PathBuf::from(named);
         let samples = match (&truth, directory.is_dir()) {
             (Some(truth), true) => {
                 let names: Vec<String> = truth.iter().map(|l| l.file.clone()).collect();
                 input::from_directory(graph, &directory, &names, &self.input)?
             }
-            (None, true) => bail!("{}: a directory of samples needs --labels with their names", self.samples),
-            (_, false) => input::samples(graph, &self.samples, &self.input, self.limit)?,
+            (None, true) => bail!("{named}: a directory of samples needs --labels with their names"),
+            (_, false) => input::samples(graph, named, &self.input, self.limit)?,
         };
         let (Some(truth), Some(path)) = (truth, &self.labels) else {
             return Ok(Samples { inputs: samples, classes: None });
         };
         let csv = path.display();
         if samples.len() != truth.len() {
-            bail!("{csv}: it labels {} samples but {} holds {}", truth.len(), self.samples, samples.len());
+            bail!("{csv}: it labels {} samples but {named} holds {}", truth.len(), samples.len());
         }
         let classes = graph.outputs.first().map_or(0, |&id| graph.ty(id).elements());
         if classes < 2 {

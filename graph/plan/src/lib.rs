@@ -5,11 +5,13 @@
 //! number of devices by what nodes and transfers cost, measured or from a [`CostModel`]; [`problem()`] asks that of a graph and [`assign`] makes a plan of the answer.
 //! The crate does no I/O and knows neither the compiler nor a device.
 //!
-//! Before that, [`quantise`] turns a float graph into one of int8, with ranges from samples.
+//! Before that, [`quantise`] turns a float graph into one of int8, with ranges from samples, and [`lowbit`] its dense layers into ones with
+//! weights of four bits.
 #![forbid(unsafe_code)]
 
 mod estimate;
 mod extract;
+pub mod lowbit;
 mod partition;
 pub mod place;
 mod plan;

@@ -1,11 +1,11 @@
 //! Activations: the kernels of `activation.bf16` and `silu_mul.bf16`.
 
 use super::Level;
-use super::real::{exp, narrow, widen};
+use super::real::{narrow, widen};
 use super::rows::task;
 use super::vectorised::{Vectorised, vectorised_at};
 use crate::def::{Dims, Kernel, Operation, Tensors};
-use crate::operation::activation_of;
+use crate::operation::{activation_of, silu};
 use crate::{ACTIVATIONS, OpError, operation};
 use half::bf16;
 use rayon::prelude::*;
@@ -83,7 +83,7 @@ impl Vectorised<()> for Rows<'_> {
             let (gates, ups) = x.split_at(n);
             for ((out, &gate), &up) in out.iter_mut().zip(gates).zip(ups) {
                 let gate = widen(gate);
-                *out = narrow(gate / (1.0 + exp(-gate)) * widen(up));
+                *out = narrow(silu(gate) * widen(up));
             }
         }
     }

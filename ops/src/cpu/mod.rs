@@ -15,6 +15,7 @@ pub mod ibp;
 pub(crate) mod int8;
 mod ivf;
 mod level;
+mod lowbit;
 mod norm;
 pub mod peak;
 mod pir;
@@ -53,6 +54,7 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
         sgmv::kernels(level),
         pir::kernels(level),
         ivf::kernels(level),
+        lowbit::kernels(level),
         sampling::kernels(level),
     ];
     families.into_iter().flatten().collect()

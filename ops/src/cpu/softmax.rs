@@ -1,10 +1,11 @@
 //! Softmax: the kernels of `softmax.*`.
 
 use super::Level;
-use super::real::{exp, max_of, narrow, sum_of, widen};
+use super::real::{max_of, narrow, sum_of, widen};
 use super::rows::task;
 use super::vectorised::{Vectorised, vectorised_at};
 use crate::def::{Dims, Kernel, Operation, Tensors};
+use crate::operation::exp;
 use crate::{OpError, operation};
 use half::bf16;
 use rayon::prelude::*;

@@ -5,10 +5,12 @@ mod add;
 pub mod attention;
 mod check;
 mod conv;
+mod exp;
 mod gemm;
 mod graph;
 mod ibp;
 pub mod ivf;
+pub mod lowbit;
 mod norm;
 mod pir;
 mod pool;
@@ -26,6 +28,7 @@ pub use activation::ACTIVATIONS;
 pub(crate) use activation::activation as activation_of;
 pub(crate) use add::params as add_params_of;
 use check::{within, wrong};
+pub(crate) use exp::{exp, silu};
 pub use gemm::{ACTS, activate};
 pub use graph::{Defined, Source, defined, signed, unsigned};
 pub(crate) use ibp::Rows;
@@ -49,6 +52,7 @@ pub fn operations() -> Vec<&'static dyn Operation> {
         sgmv::ALL,
         pir::ALL,
         ivf::ALL,
+        lowbit::ALL,
         sampling::ALL,
     ];
     families.concat()

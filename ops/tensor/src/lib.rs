@@ -13,7 +13,7 @@ mod tensor;
 
 pub use dtype::DType;
 pub use npy::{npy_bytes, read_npy, write_npy};
-pub use npz::read_npz;
+pub use npz::{read_npz, write_npz};
 pub use quant::QuantParams;
 pub use shape::{Shape, broadcast};
 pub use tensor::{Data, Element, Tensor};

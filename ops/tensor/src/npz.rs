@@ -7,7 +7,7 @@
 //! PKWARE's APPNOTE.TXT 6.3, sections 4.3 and 4.5.3.
 
 use crate::npy::format_error;
-use crate::{Tensor, TensorError, read_npy};
+use crate::{Tensor, TensorError, read_npy, write_npy};
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 /// Deflate cannot expand beyond about 1032 to 1, so a member that claims more is no member.
@@ -39,6 +39,47 @@ pub fn read_npz(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, TensorError> {
         arrays.push((name.strip_suffix(".npy").unwrap_or(name).to_owned(), tensor));
     }
     Ok(arrays)
+}
+
+/// The bytes of an `.npz` file of these arrays: a zip of stored members.
+///
+/// # Errors
+/// [`TensorError::Format`] where there are more members than such a file has, or more bytes than 32 bits count.
+pub fn write_npz<'a>(arrays: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<Vec<u8>, TensorError> {
+    let (mut file, mut directory, mut count) = (Vec::new(), Vec::new(), 0u16);
+    let short = |n: usize| u32::try_from(n).map_err(|_| TensorError::Format("it would be too large".into()));
+    for (name, tensor) in arrays {
+        let (name, data) = (format!("{name}.npy"), write_npy(tensor));
+        let mut crc = Crc::new();
+        crc.update(&data);
+        // Version, names in UTF-8, method, time and date (1 January 1980), checksum, both sizes, lengths of name and of what is extra.
+        let mut entry = [20, 0, 0, 8, 0, 0, 0, 0, 0x21, 0].to_vec();
+        entry.extend(crc.sum().to_le_bytes());
+        entry.extend([short(data.len())?.to_le_bytes(); 2].concat());
+        entry.extend(u16::try_from(name.len()).unwrap_or(u16::MAX).to_le_bytes());
+        entry.extend([0, 0]);
+        directory.extend(b"PK\x01\x02\x14\0");
+        directory.extend(&entry);
+        directory.extend([0; 10]);
+        directory.extend(short(file.len())?.to_le_bytes());
+        directory.extend(name.as_bytes());
+        file.extend(b"PK\x03\x04");
+        file.extend(&entry);
+        file.extend(name.as_bytes());
+        file.extend(&data);
+        count = count
+            .checked_add(1)
+            .filter(|&n| n < u16::MAX)
+            .ok_or_else(|| TensorError::Format("it would have more members than are supported".into()))?;
+    }
+    let begin = short(file.len())?;
+    file.extend(&directory);
+    file.extend(b"PK\x05\x06\0\0\0\0");
+    file.extend([count.to_le_bytes(); 2].concat());
+    file.extend(short(directory.len())?.to_le_bytes());
+    file.extend(begin.to_le_bytes());
+    file.extend([0, 0]);
+    Ok(file)
 }
 
 /// A member as the central directory describes it.
@@ -200,7 +241,6 @@ fn size(n: u32) -> Result<usize, TensorError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::write_npy;
     use flate2::{Compress, Compression, FlushCompress};
     use proptest::prelude::*;
 
@@ -320,5 +360,19 @@ mod tests {
             bytes.truncate(at);
             let _ = read_npz(&bytes);
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let arrays = [
+            ("layer.b", Tensor::from_vec([2, 3], vec![1u8, 2, 3, 4, 5, 6]).unwrap()),
+            ("scale", Tensor::from_vec([0, 4], Vec::<f32>::new()).unwrap()),
+            ("ü", Tensor::scalar(-7i32)),
+        ];
+        let bytes = write_npz(arrays.iter().map(|(name, tensor)| (*name, tensor))).unwrap();
+        let back = read_npz(&bytes).unwrap();
+        let expected: Vec<_> = arrays.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect();
+        assert_eq!(back, expected);
+        assert_eq!(read_npz(&write_npz([]).unwrap()).unwrap(), []);
     }
 }

@@ -91,7 +91,7 @@ fn place(options: &Options, chip: &Chip<'_>, path: &Path, made: &mut Table) -> R
     let chosen: Vec<usize> = (0..count).map(|step| order[step * order.len() / count]).collect();
     let configs: Vec<HwConfig> = chosen.iter().map(|&at| made.designs[at].config.clone()).collect();
     let bar = bar(count, "placing");
-    chip.place(&configs, options.placement_seed, &bar, |number, result| {
+    chip.place(&configs, options.trial(), &bar, |number, result| {
         match result {
             Made::Made(placed) => {
                 made.designs[chosen[number]].placed = Some(placed);

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tandem_boards::area::{Placed, Taken, fingerprint, taken};
 use tandem_boards::plan::Plan;
 use tandem_boards::run::{Progress, Runner};
@@ -22,6 +23,15 @@ pub enum Made<T> {
     Made(T),
     /// The part has no room for it, or the tools find no way through: the reason.
     Impossible(String),
+}
+
+/// How a design is placed and routed.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    /// The seed of placement.
+    pub seed: u64,
+    /// How long it may take.
+    pub limit: Duration,
 }
 
 /// The tools of a board, and threads that work on a design each.
@@ -65,18 +75,18 @@ impl<'a> Chip<'a> {
         self.make(configs, bar, |config, progress| self.synthesised(config, progress), keep)
     }
 
-    /// Designs placed and routed with one seed. `keep` has each by its index as soon as it is there.
+    /// Designs placed and routed. `keep` has each by its index as soon as it is there.
     ///
     /// # Errors
     /// A tool that is missing, or a disk that is full; those of `keep`.
     pub fn place(
         &self,
         configs: &[HwConfig],
-        seed: u64,
+        trial: Trial,
         bar: &ProgressBar,
         keep: impl FnMut(usize, Made<Placed>) -> Result<()> + Send,
     ) -> Result<()> {
-        self.make(configs, bar, |config, progress| self.placed(config, seed, progress), keep)
+        self.make(configs, bar, |config, progress| self.placed(config, trial, progress), keep)
     }
 
     fn make<T: Send>(
@@ -129,7 +139,12 @@ impl<'a> Chip<'a> {
         Ok(made)
     }
 
-    fn placed(&self, config: &HwConfig, seed: u64, progress: &mut dyn FnMut(Progress)) -> Result<Made<Placed>> {
+    fn placed(
+        &self,
+        config: &HwConfig,
+        Trial { seed, limit }: Trial,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Made<Placed>> {
         let verilog = match design(self.board, config) {
             Ok(verilog) => verilog,
             Err(error) => return Ok(Made::Impossible(error.to_string())),
@@ -139,7 +154,7 @@ impl<'a> Chip<'a> {
             return Ok(found);
         }
         let plan = Plan::new(self.board, config, &[seed])?;
-        let mut runner = Runner::new(&self.tools, tools::flow_cache(), progress);
+        let mut runner = Runner::new(&self.tools, tools::flow_cache(), progress).with_limit(limit);
         let made = match Bitstream::make(self.board, config, &verilog, &plan, &mut runner) {
             Ok(bitstream) => {
                 let report = bitstream.report;
@@ -151,7 +166,8 @@ impl<'a> Chip<'a> {
                 let fmax_mhz = (fmax * 1000.0).round() / 1000.0;
                 Made::Made(Placed { taken: taken(&report.utilisation), fmax_mhz, seed })
             }
-            // Somebody ended the tool, or there was no memory: another time it may find a way.
+            // Its time was over, somebody ended the tool, or there was no memory: another time it may find a way.
+            Err(error @ BoardError::Overdue { .. }) => return Ok(Made::Impossible(error.to_string())),
             Err(error @ BoardError::Failed { status, .. }) if status.code().is_none() => {
                 return Ok(Made::Impossible(error.to_string()));
             }

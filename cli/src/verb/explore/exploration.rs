@@ -1,6 +1,6 @@
 //! An exploration under way: the driver of a search, and what became of its designs.
 
-use super::chip::{Chip, Made, named};
+use super::chip::{Chip, Made, Trial, named};
 use super::evaluate::{Found, Programs, Trials};
 use super::goal::Goals;
 use super::outcome::{How, Outcome, Tally};
@@ -194,7 +194,7 @@ impl<'a> Exploration<'a> {
     ///
     /// # Errors
     /// A tool that is missing, or a disk that is full.
-    pub fn place(&mut self, count: usize, seed: u64) -> Result<()> {
+    pub fn place(&mut self, count: usize, trial: Trial) -> Result<()> {
         let bar = bar(count, "placing");
         let mut left = count;
         loop {
@@ -203,7 +203,7 @@ impl<'a> Exploration<'a> {
                 break;
             }
             let configs: Vec<HwConfig> = next.iter().map(|&at| self.points[at].config.clone()).collect();
-            self.chip.place(&configs, seed, &bar, |number, made| {
+            self.chip.place(&configs, trial, &bar, |number, made| {
                 let point = &mut self.points[next[number]];
                 match made {
                     Made::Made(placed) => {

@@ -24,7 +24,7 @@ mod range;
 mod report;
 mod rewrite;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod scale;
 #[cfg(test)]
 mod tests;

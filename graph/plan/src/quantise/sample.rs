@@ -5,7 +5,7 @@ use tandem_ops::{Act, Arith, BinaryKind, Conv, Op, Pool, PoolKind, UnaryKind};
 use tandem_tensor::{DType, Tensor, TensorType};
 
 /// A float graph that grows at its end; weights are made up.
-pub(super) struct Sketch {
+pub(crate) struct Sketch {
     pub graph: Graph,
     pub at: ValueId,
     seed: u32,
