@@ -78,18 +78,6 @@ DEVICE int products(const uint4& a, const uint4& b, int sum) {
     sum = __dp4a((int)a.z, (int)b.z, sum);
     return __dp4a((int)a.w, (int)b.w, sum);
 }
-#else
-DEVICE void widen(float (&v)[LENGTH], const uint4& x) {
-    const u32 words[4] = {x.x, x.y, x.z, x.w};
-#pragma unroll
-    for (int i = 0; i < LENGTH; i++) {
-#if DTYPE == 3
-        v[i] = bits_to_float(words[i]);
-#else
-        v[i] = i % 2 ? high_bf16(words[i / 2]) : low_bf16(words[i / 2]);
-#endif
-    }
-}
 #endif
 
 // Of a block: the sum of the squares of each query's codes.
@@ -118,7 +106,7 @@ DEVICE void stage(const Element* queries, const i32* pairs, int count, int d, in
         square = products(x, x, square);
 #else
         float v[LENGTH];
-        widen(v, x);
+        numbers_of(v, x);
 #pragma unroll
         for (int i = 0; i < LENGTH; i += 4) *(float4*)(to + at + i) = make_float4(v[i], v[i + 1], v[i + 2], v[i + 3]);
 #endif
@@ -177,7 +165,7 @@ DEVICE void score(const Element* vectors, int base, int count, int d, int padded
 #else
             float v[ROWS][LENGTH];
 #pragma unroll
-            for (int r = 0; r < ROWS; r++) widen(v[r], x[ahead][r]);
+            for (int r = 0; r < ROWS; r++) numbers_of(v[r], x[ahead][r]);
 #pragma unroll
             for (int q = 0; q < QUERIES; q++) {
 #pragma unroll

@@ -20,10 +20,16 @@
 #else
 #define X_WORDS 4
 #endif
+// Of products of codes, and of what they are worth.
 #if SCHEME == 2
 typedef float Sum;
 #else
 typedef int Sum;
+#endif
+#if SCHEME == 1
+typedef int Total;
+#else
+typedef float Total;
 #endif
 
 struct Operands {
@@ -65,10 +71,10 @@ DEVICE Group group_at(const Operands& operands, const size_t (&rows)[2], int gro
         all.scale[i] = bf16_to_float(operands.b_scale[at]) * (1.0f / 256.0f);
 #elif SCHEME == 1
         all.step[i] = operands.b_step[at];
-        all.minus[i] = (u32)(u8)-(int)(operands.b_zero[at] * all.step[i]) * 0x01010101u;
+        all.minus[i] = (256u - operands.b_zero[at] * all.step[i] & 0xffu) * 0x01010101u;
 #else
         all.scale[i] = bf16_to_float(operands.b_scale[at]);
-        // -(128 + zero) as bfloat16, of which bit 3 is worth 8.
+        // -(128 + zero) as bfloat16, whose last bit is worth 1.
         all.minus[i] = (0xc300u | operands.b_zero[at]) * 0x00010001u;
 #endif
     }
@@ -146,8 +152,15 @@ DEVICE void add_bytes_of(Sum (&sums)[TILES][4], const u32 (&w)[2][2], const u32 
 #endif
 }
 
+// The words of a vector in their places.
+template <int COUNT>
+DEVICE void put(u32 (&words)[COUNT], int at, const uint4& x) {
+    words[at] = x.x, words[at + 1] = x.y, words[at + 2] = x.z, words[at + 3] = x.w;
+}
+
 // Four bytes, of which `inside` are there; the others are 0.
 DEVICE u32 load_word(const u8* from, int inside) {
+    if (inside >= 4 && (size_t)from % 4 == 0) return *(const u32*)from;
     u32 word = 0;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
@@ -156,23 +169,23 @@ DEVICE u32 load_word(const u8* from, int inside) {
     return word;
 }
 
-// COUNT words from `bytes` bytes of a row from byte `at` on, of which `end` are there.
+// COUNT words of a row of `end` bytes from byte `at` on.
 template <int COUNT>
 DEVICE void load_words(u32 (&words)[COUNT], const u8* row, int at, int end) {
 #pragma unroll
     for (int i = 0; i < COUNT; i++) words[i] = load_word(row + at + 4 * i, end - at - 4 * i);
 }
 
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
+extern "C" __global__ void __launch_bounds__(WARPS * 32, 1)
 lowbit(const __grid_constant__ Operands operands, int m, int n, int k, int group, int outliers) {
-    __shared__ Sum partials[WARPS][CHANNELS][ROWS];
+    __shared__ Total partials[WARPS][CHANNELS][ROWS];
     const int inner = k - outliers, groups = (inner + group - 1) / group;
     const int warp = warp_id(), lane = lane_id(), place = lane / 4, quarter = lane % 4;
     const int first_channel = blockIdx.x * CHANNELS, first_row = blockIdx.y * ROWS;
     // What lies beyond the last channel or row is computed like it, and not stored.
     const size_t channels[2] = {(size_t)min_of(first_channel + place, n - 1), (size_t)min_of(first_channel + place + 8, n - 1)};
     auto row_of = [&](int tile) { return (size_t)min_of(first_row + tile * 8 + place, m - 1); };
-    Sum totals[TILES][4] = {};
+    Total totals[TILES][4] = {};
 
     for (int at = warp; at < groups; at += WARPS) {
         const Group own = group_at(operands, channels, at, groups);
@@ -186,10 +199,12 @@ lowbit(const __grid_constant__ Operands operands, int m, int n, int k, int group
         for (int chunk = begin; chunk < end; chunk += CHUNK) {
             const int channel = chunk + quarter * 32;
             const bool inside = channel < end;
-            uint4 w[2] = {}, x[TILES][X_WORDS] = {};
+            u32 w[2][4] = {}, x[TILES][4 * X_WORDS] = {};
             if (inside) {
 #pragma unroll
-                for (int i = 0; i < 2; i++) w[i] = load_streaming_16(operands.b + channels[i] * (inner / 2) + channel / 2);
+                for (int i = 0; i < 2; i++) {
+                    put(w[i], 0, load_streaming_16(operands.b + channels[i] * (inner / 2) + channel / 2));
+                }
 #pragma unroll
                 for (int tile = 0; tile < TILES; tile++) {
 #if SCHEME == 0
@@ -200,18 +215,17 @@ lowbit(const __grid_constant__ Operands operands, int m, int n, int k, int group
                     const u8* from = operands.a + (row_of(tile) * k + channel) * 2;
 #endif
 #pragma unroll
-                    for (int i = 0; i < X_WORDS; i++) x[tile][i] = *(const uint4*)(from + 16 * i);
+                    for (int i = 0; i < X_WORDS; i++) put(x[tile], 4 * i, *(const uint4*)(from + 16 * i));
                 }
             }
-            const u32* words[2] = {(const u32*)&w[0], (const u32*)&w[1]};
 #pragma unroll
             for (int step = 0; step < 4; step++) {
-                const u32 pair[2] = {words[0][step], words[1][step]};
+                const u32 pair[2] = {w[0][step], w[1][step]};
                 u32 part[TILES][X_WORDS];
 #pragma unroll
                 for (int tile = 0; tile < TILES; tile++) {
 #pragma unroll
-                    for (int i = 0; i < X_WORDS; i++) part[tile][i] = ((const u32*)x[tile])[step * X_WORDS + i];
+                    for (int i = 0; i < X_WORDS; i++) part[tile][i] = x[tile][step * X_WORDS + i];
                 }
                 add_codes(sums, pair, own, part);
             }
@@ -246,10 +260,8 @@ lowbit(const __grid_constant__ Operands operands, int m, int n, int k, int group
 #if SCHEME == 0
                 const size_t row = min_of(first_row + tile * 8 + quarter * 2 + i % 2, m - 1);
                 scale *= operands.a_scale[row * groups + at];
-                totals[tile][i] = float_to_bits(bits_to_float(totals[tile][i]) + (float)sums[tile][i] * scale);
-#else
-                totals[tile][i] += sums[tile][i] * scale;
 #endif
+                totals[tile][i] += (float)sums[tile][i] * scale;
             }
         }
 #endif
@@ -286,10 +298,8 @@ lowbit(const __grid_constant__ Operands operands, int m, int n, int k, int group
                 float scale = operands.row_scale[channels[i / 2]];
 #if SCHEME == 0
                 scale *= operands.a8_scale[min_of(first_row + tile * 8 + quarter * 2 + i % 2, m - 1)];
-                totals[tile][i] = float_to_bits(bits_to_float(totals[tile][i]) + (float)sums[tile][i] * scale);
-#else
-                totals[tile][i] += sums[tile][i] * scale;
 #endif
+                totals[tile][i] += (float)sums[tile][i] * scale;
             }
         }
 #endif
@@ -306,22 +316,14 @@ lowbit(const __grid_constant__ Operands operands, int m, int n, int k, int group
     for (int at = threadIdx.x; at < CHANNELS * ROWS; at += WARPS * 32) {
         const int channel = first_channel + at % CHANNELS, row = first_row + at / CHANNELS;
         if (channel >= n || row >= m) continue;
+        Total result = 0;
+#pragma unroll
+        for (int i = 0; i < WARPS; i++) result += partials[i][at % CHANNELS][at / CHANNELS];
 #if SCHEME == 1
-        int sum = 0;
-#pragma unroll
-        for (int i = 0; i < WARPS; i++) sum += partials[i][at % CHANNELS][at / CHANNELS];
-        const float result = k == 0 ? 0.0f : (float)sum * (operands.a8_scale[row] * operands.row_scale[channel]);
+        const float scaled = k == 0 ? 0.0f : (float)result * (operands.a8_scale[row] * operands.row_scale[channel]);
 #else
-        float result = 0.0f;
-#pragma unroll
-        for (int i = 0; i < WARPS; i++) {
-#if SCHEME == 0
-            result += bits_to_float(partials[i][at % CHANNELS][at / CHANNELS]);
-#else
-            result += partials[i][at % CHANNELS][at / CHANNELS];
+        const float scaled = result;
 #endif
-        }
-#endif
-        operands.out[(size_t)row * n + channel] = float_to_bf16(result);
+        operands.out[(size_t)row * n + channel] = float_to_bf16(scaled);
     }
 }

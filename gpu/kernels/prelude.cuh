@@ -44,6 +44,16 @@ DEVICE u32 pack_bf16(float lo, float hi) {
 DEVICE float low_bf16(u32 pair) { return bits_to_float(pair << 16); }
 DEVICE float high_bf16(u32 pair) { return bits_to_float(pair & 0xffff0000u); }
 
+// The numbers of a vector of 16 bytes: eight bfloat16, or four of binary32.
+DEVICE void numbers_of(float (&v)[8], const uint4& x) {
+    const u32 words[4] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = i % 2 ? high_bf16(words[i / 2]) : low_bf16(words[i / 2]);
+}
+DEVICE void numbers_of(float (&v)[4], const uint4& x) {
+    v[0] = bits_to_float(x.x), v[1] = bits_to_float(x.y), v[2] = bits_to_float(x.z), v[3] = bits_to_float(x.w);
+}
+
 // binary16 as its 16 bits.
 DEVICE float f16_to_float(u16 x) {
     float y;

@@ -39,16 +39,7 @@ template <bool ONCE = false>
 DEVICE void load(float (&v)[LENGTH], const Element* from, int at, int n, bool vectors, float fill) {
     if (vectors) {
         if (at < n) {
-            uint4 x = ONCE ? load_streaming_16(from + at) : *(const uint4*)(from + at);
-            const u32 words[4] = {x.x, x.y, x.z, x.w};
-#pragma unroll
-            for (int i = 0; i < LENGTH; i++) {
-#if DTYPE == 3
-                v[i] = bits_to_float(words[i]);
-#else
-                v[i] = i % 2 ? high_bf16(words[i / 2]) : low_bf16(words[i / 2]);
-#endif
-            }
+            numbers_of(v, ONCE ? load_streaming_16(from + at) : *(const uint4*)(from + at));
         } else {
 #pragma unroll
             for (int i = 0; i < LENGTH; i++) v[i] = fill;

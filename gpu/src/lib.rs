@@ -17,6 +17,7 @@ mod ibp;
 pub mod ivf;
 mod kernel;
 mod limits;
+mod lowbit;
 mod nvrtc;
 pub mod peak;
 mod pir;

@@ -158,6 +158,7 @@ fn planned() -> impl Iterator<Item = &'static Planned> {
         crate::ibp::PLANS,
         crate::pir::PLANS,
         crate::ivf::PLANS,
+        crate::lowbit::PLANS,
         crate::sampling::PLANS,
     ]
     .into_iter()

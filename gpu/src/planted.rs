@@ -7,6 +7,7 @@ mod attention;
 mod gemm;
 mod ibp;
 mod ivf;
+mod lowbit;
 mod pir;
 mod rows;
 mod sampling;
@@ -139,6 +140,7 @@ pub fn subjects() -> Vec<Subject> {
         sgmv::subjects(),
         pir::subjects(),
         ivf::subjects(),
+        lowbit::subjects(),
         sampling::subjects(),
     ];
     families.into_iter().flatten().collect()

@@ -7,7 +7,7 @@ use tandem_gpu::{Device, Simulation};
 use tandem_ops::cpu::{self, Level};
 use tandem_ops::def::{AxisKind, Kernel, OpDef, Random, Sample, conform};
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 22] = [
     "conv2d.i8",
     "depthwise.i8",
     "max_pool.i8",
@@ -24,6 +24,12 @@ const NAMES: [&str; 16] = [
     "pir_scan.u64",
     "sample.f32",
     "speculative_verify.f32",
+    "gemm.w4a4",
+    "gemm.w4a8",
+    "gemm.w4a16",
+    "reorder_quantize.bf16",
+    "rms_norm_quantize.bf16",
+    "silu_mul_quantize.bf16",
 ];
 
 /// Extents and choices that a definition allows, with multiples of 4, 8 and 16 among them more often than by chance.
@@ -36,6 +42,10 @@ fn sample(def: &OpDef, random: &mut Random) -> Sample {
             let extent = match (axis.kind, axis.name) {
                 (AxisKind::Choice(names), _) => random.within(0, names.len()),
                 (_, "n") if def.name.ends_with(".i8") => random.within(1, 3),
+                (_, "m" | "n") if def.name.starts_with("gemm.w4") => random.within(1, 70),
+                (_, "k") if def.name.starts_with("gemm.w4") => random.within(1, 700 / step) * step,
+                (_, "group") => [2, 16, 30, 64, 128, 256][random.within(0, 6)],
+                (_, "outliers") => random.within(0, 160 / step) * step,
                 (_, "m" | "heads") => random.within(1, 8),
                 (_, "draft") => random.within(0, 6),
                 (_, "h" | "w") => random.within(1, 14),

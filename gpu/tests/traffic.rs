@@ -51,6 +51,17 @@ fn packed_rows_move_once() {
 }
 
 #[test]
+fn weights_of_four_bits_move_once_for_rows_of_a_block() {
+    let extents = |m, k| vec![("m", m), ("n", 256), ("k", k), ("group", 128), ("outliers", 128)];
+    hold([
+        ("gemm.w4a4", extents(1, 4096), 1.1),
+        ("gemm.w4a8", extents(1, 4096), 1.1),
+        ("gemm.w4a16", extents(1, 4096), 1.2),
+        ("rms_norm_quantize.bf16", vec![("m", 4), ("k", 4096), ("group", 128), ("outliers", 128)], 1.5),
+    ]);
+}
+
+#[test]
 fn states_move_once() {
     hold([("attention.merge", vec![("states", 4), ("n", 16), ("heads", 8), ("d", 128)], 1.11)]);
 }

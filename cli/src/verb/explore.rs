@@ -86,6 +86,10 @@ pub struct Options {
     /// The seed of placement.
     #[arg(long, value_name = "N", default_value_t = 1)]
     placement_seed: u64,
+    /// Part of the look-up tables that a design of the front may take to be placed: with more, an open router takes hours or finds no
+    /// way. Where it is more, that is said.
+    #[arg(long, value_name = "0..1", default_value_t = 0.3, value_parser = part)]
+    place_part: f64,
     /// Minutes that placing and routing a design takes at most; one that takes longer leaves its place to the next one.
     #[arg(long, value_name = "N", default_value_t = 90, value_parser = count)]
     place_minutes: usize,
@@ -145,7 +149,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         return Ok(Outcome::Negative);
     }
     exploration.synthesise(options.synthesise)?;
-    exploration.place(options.place, options.trial())?;
+    exploration.place(options.place, options.place_part, options.trial())?;
     if let Some(path) = &options.save_schedules {
         file::replace(path, exploration.schedules().as_bytes())?;
     }
@@ -186,6 +190,12 @@ fn note_age(chip: &Chip<'_>, table: &Table) {
             table.command
         ));
     }
+}
+
+/// A part, for clap.
+fn part(text: &str) -> Result<f64, String> {
+    let parsed = text.parse::<f64>().ok().filter(|part| *part > 0.0 && *part <= 1.0);
+    parsed.ok_or_else(|| "give a number above 0 and up to 1, such as 0.3".to_owned())
 }
 
 /// A count of at least one, for clap.

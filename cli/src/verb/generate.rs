@@ -56,7 +56,6 @@ struct Made {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let name = options.model.display();
     let language = Language::open(&options.model, Some(&options.tokenizer))?;
     let (config, tokenizer) = (language.config(), &language.tokenizer);
     let steps = options.steps.unwrap_or(STEPS.min(config.context));

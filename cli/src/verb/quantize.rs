@@ -54,7 +54,7 @@ pub struct Options {
     ends: EndsKind,
     #[command(flatten)]
     low_bit: scheme::SchemeOptions,
-    /// Write the quantised graph as text, or with --scheme the layers' codes and scales as an .npz file; - is standard output.
+    /// Write the quantised graph as text, to standard output if -; with --scheme the layers' codes and scales, an .npz file.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Form of the report.

@@ -86,7 +86,7 @@ fn ibp_unpack(columns: u32, run: &RunOptions) -> Result<Outcome> {
     let model = verilated::stream(&module)?;
     let report = run_ibp(&model, &block, &sample.columns, &rows, &sample.rows, &run.drive()).context("ibp-unpack")?;
     let sizes = [("columns", json!(columns)), ("rows", json!(rows.len())), ("raw_rows", json!(raw))];
-    run.tell("ibp-unpack", &config, block.word_bits(), &sizes, &report)
+    run.tell(&Ran { block: "ibp-unpack", config, word_bits: block.word_bits(), sizes: &sizes, report })
 }
 
 fn pir_xor(queries: u32, bucket_words: u32, run: &RunOptions) -> Result<Outcome> {
@@ -98,7 +98,16 @@ fn pir_xor(queries: u32, bucket_words: u32, run: &RunOptions) -> Result<Outcome>
     let buckets = scan.requests.len();
     let report = run_pir(&model, &block, &[scan], &run.drive()).context("pir-xor")?;
     let sizes = [("queries", json!(queries)), ("bucket_words", json!(bucket_words)), ("buckets", json!(buckets))];
-    run.tell("pir-xor", &config, block.word_bits(), &sizes, &report)
+    run.tell(&Ran { block: "pir-xor", config, word_bits: block.word_bits(), sizes: &sizes, report })
+}
+
+/// A block as it ran.
+struct Ran<'a> {
+    block: &'a str,
+    config: HwConfig,
+    word_bits: u32,
+    sizes: &'a [(&'a str, Value)],
+    report: StreamReport,
 }
 
 impl RunOptions {
@@ -121,33 +130,19 @@ impl RunOptions {
     }
 
     /// Prints what a run gave.
-    fn tell(
-        &self,
-        block: &str,
-        config: &HwConfig,
-        word_bits: u32,
-        sizes: &[(&str, Value)],
-        report: &StreamReport,
-    ) -> Result<Outcome> {
+    fn tell(&self, ran: &Ran<'_>) -> Result<Outcome> {
         let text = match self.format {
-            Format::Json => format!("{}\n", self.json(block, config, word_bits, sizes, report)),
-            Format::Table => self.table(block, word_bits, sizes, report),
+            Format::Json => format!("{}\n", self.json(ran)),
+            Format::Table => ran.table(),
         };
         stdout::emit(&text)?;
-        if let Some(first) = &report.first {
+        if let Some(first) = &ran.report.first {
             stdout::complain(&format!("mismatch: {}", sentence(first)));
         }
-        Ok(if report.mismatches == 0 { Outcome::Good } else { Outcome::Negative })
+        Ok(if ran.report.mismatches == 0 { Outcome::Good } else { Outcome::Negative })
     }
 
-    fn json(
-        &self,
-        block: &str,
-        config: &HwConfig,
-        word_bits: u32,
-        sizes: &[(&str, Value)],
-        report: &StreamReport,
-    ) -> Value {
+    fn json(&self, Ran { block, config, word_bits, sizes, report }: &Ran<'_>) -> Value {
         let mut object: Map<String, Value> = Map::new();
         let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
         put("block", json!(block));
@@ -168,8 +163,11 @@ impl RunOptions {
         put("first_mismatch", report.first.as_ref().map_or(Value::Null, |first| json!(sentence(first))));
         object.into()
     }
+}
 
-    fn table(&self, block: &str, word_bits: u32, sizes: &[(&str, Value)], report: &StreamReport) -> String {
+impl Ran<'_> {
+    fn table(&self) -> String {
+        let Ran { block, word_bits, sizes, report, .. } = self;
         let sizes: Vec<String> =
             sizes.iter().map(|(name, value)| format!("{} {value}", name.replace('_', " "))).collect();
         let row = |what: &str, value: String| vec![what.to_owned(), value];

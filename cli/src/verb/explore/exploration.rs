@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tandem_boards::Board;
-use tandem_boards::area::{Placed, Prediction, Predictor, Taken, fits};
+use tandem_boards::area::{Placed, Prediction, Predictor, Taken, budget, fits};
 use tandem_boards::explore::{Search, Settings, Space, Step, front};
 use tandem_isa::{HwConfig, HwFacts};
 use tandem_jit::tune::Record;
@@ -190,15 +190,29 @@ impl<'a> Exploration<'a> {
         Ok(())
     }
 
-    /// Places and routes the best designs of the front; one that cannot be leaves its place to the next.
+    /// Places and routes the best designs of the front that take at most this part of the look-up tables; one that cannot be leaves
+    /// its place to the next.
     ///
     /// # Errors
     /// A tool that is missing, or a disk that is full.
-    pub fn place(&mut self, count: usize, trial: Trial) -> Result<()> {
+    pub fn place(&mut self, count: usize, part: f64, trial: Trial) -> Result<()> {
+        let room = (budget(self.chip.board, "LUT") as f64 * part) as u64;
+        let lut = |point: &Point| {
+            let taken = point.synthesised.as_ref().unwrap_or(&point.predicted.taken);
+            taken.get("LUT").copied().unwrap_or(0)
+        };
+        let large = self.next(usize::MAX, |point| lut(point) > room);
+        if count > 0 && !large.is_empty() {
+            let names: Vec<String> = large.iter().map(|&at| named(&self.points[at].config)).collect();
+            let (names, percent) = (names.join(", "), 100.0 * part);
+            stdout::complain(&format!(
+                "note: not placed, since they take more than {percent:.0} % of the look-up tables: {names}"
+            ));
+        }
         let bar = bar(count, "placing");
         let mut left = count;
         loop {
-            let next = self.next(left, |point| point.placed.is_none());
+            let next = self.next(left, |point| point.placed.is_none() && lut(point) <= room);
             if next.is_empty() {
                 break;
             }

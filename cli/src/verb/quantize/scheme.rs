@@ -8,7 +8,6 @@ use crate::table::{grouped, table};
 use crate::{Outcome, file, stdout};
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, ValueEnum};
-use indicatif::ProgressBar;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -41,10 +40,10 @@ pub struct SchemeOptions {
     /// Tokens of it that are read.
     #[arg(long, value_name = "N", requires = "scheme", default_value_t = 2048, value_parser = super::at_least_one)]
     calibration_tokens: usize,
-    /// Input channels with a scale of their own, an even number [default: a quarter of the model's channels, 16 to 128].
+    /// Input channels with a scale of their own, an even number [default: an eighth of the model's channels, 8 to 128].
     #[arg(long, value_name = "N", requires = "scheme", value_parser = even)]
     group: Option<usize>,
-    /// Input channels of every layer that keep 8 bits [default: an eighth of the model's channels, 128 at most].
+    /// Input channels of every layer that keep 8 bits [default: a quarter of the model's channels, 128 at most].
     #[arg(long, value_name = "N", requires = "scheme")]
     outliers: Option<usize>,
     /// Part of the largest activation of a group that its codes of four bits reach.
@@ -93,10 +92,16 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if options.output.is_some() && own.scheme.len() > 1 {
         bail!("--output takes the weights of one scheme; give one");
     }
+    if let Some(path) = &options.output {
+        if path.as_os_str() == "-" {
+            bail!("--output: the layers are no text; give a file");
+        }
+        file::probe(path)?;
+    }
     let language = Language::open(&options.model.model, own.tokenizer.as_deref())?;
     let (dim, context) = (language.config().dim, language.config().context);
-    let group = own.group.unwrap_or((dim / 4).next_power_of_two().clamp(16, 128));
-    let outliers = own.outliers.unwrap_or((dim / 8).min(128));
+    let group = own.group.unwrap_or((dim / 8).next_power_of_two().clamp(8, 128));
+    let outliers = own.outliers.unwrap_or((dim / 4).min(128));
     let graph = language.step(context.max(2))?;
     let kernels = Kernels::new(&graph);
     let model = Model { language: &language, graph: &graph, kernels: &kernels };

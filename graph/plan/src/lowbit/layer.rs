@@ -1,7 +1,7 @@
 //! A dense layer in codes.
 
 use super::moments::Moments;
-use super::weights::Codes;
+use super::weights::{Codes, Products};
 use super::{Form, Scheme};
 use crate::quantise::QuantiseError;
 use half::bf16;
@@ -64,11 +64,11 @@ impl Layer {
         let values = weights.to_f64();
         let rows: Vec<Vec<f64>> =
             (0..n).map(|row| order.iter().map(|&channel| values[row * k + channel]).collect()).collect();
-        let root = match form.compensate {
-            true => moments.products(&order).damped(DAMPING).inverse_root(),
+        let products = match form.compensate {
+            true => Products::new(moments.products(&order).damped(DAMPING)),
             false => None,
         };
-        let codes = Codes::new(&form, &rows, inner, root.as_ref());
+        let codes = Codes::new(&form, &rows, inner, products.as_ref());
         let mut dims = Dims::default();
         for (axis, extent) in [("n", n), ("k", k), ("group", form.group), ("outliers", outliers)] {
             dims.set(axis, extent);

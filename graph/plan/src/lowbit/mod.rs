@@ -112,7 +112,7 @@ impl LowBit {
                             QuantiseError::NotFinite { value, element }
                         })?;
                     }
-                    let bias = node.inputs.get(2).and_then(|&id| graph.constant(id));
+                    let bias = node.inputs.get(2).and_then(|&id| graph.constant(id)).map(AsRef::as_ref);
                     Some(Layer::new(form, weights, bias, &moments)?)
                 }
             };
