@@ -61,11 +61,11 @@ DEVICE u32 add_bf16_pairs(u32 x, u32 minus) {
     return sum;
 }
 
-DEVICE Group group_at(const Operands& operands, const size_t (&rows)[2], int group, int groups) {
+DEVICE Group group_at(const Operands& operands, const size_t (&rows)[2], size_t group, int n) {
     Group all;
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-        const size_t at = rows[i] * groups + group;
+        const size_t at = group * n + rows[i];
 #if SCHEME == 0
         // Codes are in the high half of a byte, in both operands.
         all.scale[i] = bf16_to_float(operands.b_scale[at]) * (1.0f / 256.0f);
@@ -188,7 +188,7 @@ lowbit(const __grid_constant__ Operands operands, int m, int n, int k, int group
     Total totals[TILES][4] = {};
 
     for (int at = warp; at < groups; at += WARPS) {
-        const Group own = group_at(operands, channels, at, groups);
+        const Group own = group_at(operands, channels, at, n);
         const int begin = at * group, end = min_of(begin + group, inner);
 #if SCHEME == 1
         auto& sums = totals;

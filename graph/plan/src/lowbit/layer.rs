@@ -1,5 +1,6 @@
 //! A dense layer in codes.
 
+use super::grid::Grid;
 use super::moments::Moments;
 use super::weights::{Codes, Products};
 use super::{Form, Scheme};
@@ -169,22 +170,24 @@ fn operands(
     let less = if scheme == Scheme::W4A4 { 8 } else { 0 };
     let four: Vec<i8> = four.into_iter().map(|code| code as i8 - less).collect();
     let groups = inner.div_ceil(group);
+    // By groups and then by rows, where they were made the other way round.
+    let grids: Vec<Grid> = (0..n * groups).map(|at| grids[at % n * groups + at / n]).collect();
     let scales: Vec<f64> = grids.iter().map(|grid| grid.scale).collect();
-    let zeros = Tensor::from_vec([n, groups], grids.iter().map(|grid| grid.zero as u8).collect())?;
+    let zeros = Tensor::from_vec([groups, n], grids.iter().map(|grid| grid.zero as u8).collect())?;
     let all = Tensors::new()
         .with("b", Tensor::from_vec([n, inner / 2], lowbit::pack(&four))?)
         .with("b8", Tensor::from_vec([n, outliers], eight)?);
     if scheme == Scheme::W4A8 {
-        let step = |(at, &scale): (usize, &f64)| match row_scales[at / groups.max(1)] {
+        let step = |(at, &scale): (usize, &f64)| match row_scales[at % n] {
             0.0 => 0,
             row => (scale / f64::from(row)).round() as u8,
         };
         let steps = scales.iter().enumerate().map(step).collect();
-        let all = all.with("b_step", Tensor::from_vec([n, groups], steps)?).with("b_zero", zeros);
+        let all = all.with("b_step", Tensor::from_vec([groups, n], steps)?).with("b_zero", zeros);
         return Ok(all.with("row_scale", Tensor::from_vec([n], row_scales)?));
     }
     let all = all
-        .with("b_scale", Tensor::from_f64(DType::BF16, [n, groups], &scales)?)
+        .with("b_scale", Tensor::from_f64(DType::BF16, [groups, n], &scales)?)
         .with("b8_scale", Tensor::from_vec([n], row_scales)?);
     Ok(if scheme == Scheme::W4A16 { all.with("b_zero", zeros) } else { all })
 }

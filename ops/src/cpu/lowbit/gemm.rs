@@ -52,6 +52,7 @@ impl Kernel for Product {
 /// What all tasks share: operands, with activations unpacked.
 struct Scheme<'a> {
     m: usize,
+    n: usize,
     inner: usize,
     group: usize,
     groups: usize,
@@ -101,7 +102,7 @@ impl<'a> Scheme<'a> {
         };
         let groups = inner.div_ceil(group);
         let (codes, b8) = (inputs.slice("b")?, inputs.slice("b8")?);
-        Ok(Scheme { m: dims["m"], inner, group, groups, outliers, codes, b8, form })
+        Ok(Scheme { m: dims["m"], n: dims["n"], inner, group, groups, outliers, codes, b8, form })
     }
 }
 
@@ -114,15 +115,14 @@ struct Columns<'a> {
 impl Vectorised<Vec<bf16>> for Columns<'_> {
     #[inline(always)]
     fn run(self) -> Vec<bf16> {
-        let Scheme { m, inner, group, groups, outliers, codes, b8, form } = self.scheme;
-        let (m, inner, group, groups, outliers) = (*m, *inner, *group, *groups, *outliers);
+        let Scheme { m, n, inner, group, groups, outliers, codes, b8, form } = self.scheme;
+        let (m, n, inner, group, groups, outliers) = (*m, *n, *inner, *group, *groups, *outliers);
         let (width, k) = (self.columns.len(), inner + outliers);
         let mut out = vec![bf16::ZERO; m * width];
         let (mut shorts, mut floats) = (vec![0i16; k], vec![0f32; k]);
         for (at, column) in self.columns.enumerate() {
             let bytes = &codes[column * (inner / 2)..][..inner / 2];
             let b8 = &b8[column * outliers..][..outliers];
-            let scales = column * groups..(column + 1) * groups;
             let (low, last) = shorts.split_at_mut(inner);
             last.iter_mut().zip(b8).for_each(|(w, &b)| *w = i16::from(b));
             match form {
@@ -133,8 +133,8 @@ impl Vectorised<Vec<bf16>> for Columns<'_> {
                     for row in 0..m {
                         let mut sum = 0f32;
                         let lists = a[row * inner..][..inner].chunks(group).zip(low.chunks(group));
-                        let factors = a_scale[row * groups..].iter().zip(&b_scale[scales.clone()]);
-                        for ((a, w), (sa, sb)) in lists.zip(factors) {
+                        let factors = a_scale[row * groups..].iter().zip(of_column(b_scale, column, n));
+                        for ((a, w), (&sa, sb)) in lists.zip(factors) {
                             sum += dot(a, w) as f32 * (sa * sb);
                         }
                         if outliers > 0 {
@@ -146,8 +146,10 @@ impl Vectorised<Vec<bf16>> for Columns<'_> {
                 }
                 Form::A8 { a, a8_scale, step, zero, row_scale } => {
                     let lists = low.chunks_mut(group).zip(bytes.chunks(group / 2));
-                    for ((w, bytes), (step, zero)) in lists.zip(step[scales.clone()].iter().zip(&zero[scales])) {
-                        let (step, zero) = (i16::from(*step), i16::from(*zero));
+                    for ((w, bytes), (step, zero)) in
+                        lists.zip(of_column(step, column, n).zip(of_column(zero, column, n)))
+                    {
+                        let (step, zero) = (i16::from(step), i16::from(zero));
                         for (w, &byte) in w.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
                             *w = unsigned(byte).map(|code| (i16::from(code) - zero) * step);
                         }
@@ -161,9 +163,11 @@ impl Vectorised<Vec<bf16>> for Columns<'_> {
                 Form::A16 { a, b_scale, zero, b8_scale } => {
                     let (low, last) = floats.split_at_mut(inner);
                     let lists = low.chunks_mut(group).zip(bytes.chunks(group / 2));
-                    for ((w, bytes), (scale, zero)) in lists.zip(b_scale[scales.clone()].iter().zip(&zero[scales])) {
+                    for ((w, bytes), (scale, zero)) in
+                        lists.zip(of_column(b_scale, column, n).zip(of_column(zero, column, n)))
+                    {
                         for (w, &byte) in w.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-                            *w = unsigned(byte).map(|code| (i16::from(code) - i16::from(*zero)) as f32 * scale);
+                            *w = unsigned(byte).map(|code| (i16::from(code) - i16::from(zero)) as f32 * scale);
                         }
                     }
                     last.iter_mut().zip(b8).for_each(|(w, &b)| *w = f32::from(b) * b8_scale[column]);
@@ -175,6 +179,12 @@ impl Vectorised<Vec<bf16>> for Columns<'_> {
         }
         out
     }
+}
+
+/// The elements of a column of a matrix of `n` of them.
+#[inline(always)]
+fn of_column<T: Copy>(list: &[T], column: usize, n: usize) -> impl Iterator<Item = T> {
+    list.iter().skip(column).step_by(n).copied()
 }
 
 /// The exact sum of products, of which there are so few that it fits.

@@ -15,13 +15,13 @@ pub(super) const W4A16: &dyn Operation = &Product(&A16);
 
 const CODES: Port = Port { name: "b", dtype: DType::U8, dims: &[N, BYTES], doc: "weights, two codes a byte" };
 const SCALE: Port =
-    Port { name: "b_scale", dtype: DType::BF16, dims: &[N, GROUPS], doc: "what a code of each group is worth" };
+    Port { name: "b_scale", dtype: DType::BF16, dims: &[GROUPS, N], doc: "what a code of each group is worth" };
 const ZERO: Port =
-    Port { name: "b_zero", dtype: DType::U8, dims: &[N, GROUPS], doc: "the code of zero in each group, 0 to 15" };
+    Port { name: "b_zero", dtype: DType::U8, dims: &[GROUPS, N], doc: "the code of zero in each group, 0 to 15" };
 const STEP: Port = Port {
     name: "b_step",
     dtype: DType::U8,
-    dims: &[N, GROUPS],
+    dims: &[GROUPS, N],
     doc: "what a code of each group is worth, in units of row_scale, 0 to 127",
 };
 const ROW_SCALE: Port =
@@ -209,7 +209,7 @@ impl Operation for Product {
                 let (b_scale, b8_scale) = (real("b_scale")?, real("b8_scale")?);
                 Box::new(move |row, column| {
                     let group = |(of, channels): (usize, Range<usize>)| {
-                        let scale = a_scale[row * groups + of] * b_scale[column * groups + of];
+                        let scale = a_scale[row * groups + of] * b_scale[of * n + column];
                         scaled(&a[row * inner..][channels.clone()], &weights.row(column)[channels], scale)
                     };
                     let a8 = &a8[row * (k - inner)..][..k - inner];
@@ -223,7 +223,7 @@ impl Operation for Product {
                 Box::new(move |row, column| {
                     let (x, last) = a[row * k..][..k].split_at(inner);
                     let group = |(of, channels): (usize, Range<usize>)| {
-                        scaled(&x[channels.clone()], &weights.row(column)[channels], step[column * groups + of])
+                        scaled(&x[channels.clone()], &weights.row(column)[channels], step[of * n + column])
                     };
                     let sum = weights.groups().map(group).sum::<f64>() + dot(last, outliers(column));
                     if k == 0 { 0.0 } else { sum * a_scale[row] * row_scale[column] }
@@ -234,7 +234,7 @@ impl Operation for Product {
                 Box::new(move |row, column| {
                     let (x, last) = a[row * k..][..k].split_at(inner);
                     let group = |(of, channels): (usize, Range<usize>)| {
-                        scaled(&x[channels.clone()], &weights.row(column)[channels], b_scale[column * groups + of])
+                        scaled(&x[channels.clone()], &weights.row(column)[channels], b_scale[of * n + column])
                     };
                     weights.groups().map(group).sum::<f64>() + scaled(last, outliers(column), b8_scale[column])
                 })
@@ -264,14 +264,14 @@ struct Weights {
 
 impl Weights {
     fn new(dims: &Dims, inputs: &Tensors) -> Result<Weights, OpError> {
-        let (inner, group, groups) = (inner(dims), dims["group"], groups(dims));
+        let (n, inner, group) = (dims["n"], inner(dims), dims["group"]);
         let codes = inputs.slice::<u8>("b")?;
         let rows = match inputs.find("b_zero") {
             None => codes.iter().flat_map(|&byte| signed(byte).map(f64::from)).collect(),
             Some(zero) => {
                 let zero = zero.as_slice::<u8>()?;
                 let codes = codes.iter().flat_map(|&byte| unsigned(byte)).enumerate();
-                let zero = |at: usize| zero[at / inner * groups + at % inner / group];
+                let zero = |at: usize| zero[at % inner / group * n + at / inner];
                 codes.map(|(at, code)| f64::from(code) - f64::from(zero(at))).collect()
             }
         };

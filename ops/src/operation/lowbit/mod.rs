@@ -16,7 +16,8 @@
 //! # Layout
 //! Two codes are in a byte, the one of the even channel in the low half. Channels are in the order of a permutation that puts those
 //! with the largest activations last; a producer gathers activations in that order, and weights are stored in it. Groups are counted from
-//! the first channel; the last one may be short.
+//! the first channel; the last one may be short. What belongs to a group of weights lies beside that of the next output channel, so that the
+//! scales of channels that are computed together are read together.
 //!
 //! # Source
 //! Zhao et al., "Atom: Low-bit Quantization for Efficient and Accurate LLM Serving", arXiv 2310.19102 (w4a4 with outliers); Lin et al.,
