@@ -3,7 +3,7 @@
 #[allow(dead_code, reason = "nothing here needs hardware")]
 mod command;
 
-use command::{Folder, good, json, models, refused};
+use command::{Folder, good, json, models, refused, stderr, tandem};
 use serde_json::Value;
 use std::path::Path;
 use tandem_tensor::read_npz;
@@ -54,8 +54,10 @@ fn what_a_scheme_cannot_take_is_refused() {
     refuse(&["--samples", "x.npy"], &["--samples", "--text"]);
     refuse(&["--text", &folder.file("empty.txt", "")], &["empty.txt"]);
     refuse(&["--tokenizer", &model], &["stories260K.bin"]);
-    refuse(&["--group", "7"], &["even"]);
-    refuse(&["--clip", "1.5"], &["up to 1"]);
+    for (more, words) in [(["--group", "7"], "even"), (["--clip", "1.5"], "up to 1")] {
+        let output = tandem(&[&["quantize", &model, "--scheme", "w4a4"][..], &more].concat());
+        assert!(output.status.code() == Some(2) && stderr(&output).contains(words), "{more:?}");
+    }
     let graph = models.join("digits/digits_int8.tflite").display().to_string();
     refused(&["quantize", &graph, "--scheme", "w4a4"], &["digits_int8.tflite"]);
     let alone = folder.file("alone.bin", std::fs::read(&model).unwrap());

@@ -3,8 +3,8 @@
 use super::Scheme;
 use half::bf16;
 
-/// Parts of the largest weight of a group that are tried as the largest code.
-const CLIPS: [f64; 9] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6];
+/// Parts of the largest weight of a group, and of the smallest, that are tried as the outermost codes.
+const CLIPS: [f64; 9] = [1.0, 1.03, 0.97, 0.94, 0.91, 0.88, 0.84, 0.8, 0.7];
 /// The largest magnitude, in units of a row's scale, of weights that become bytes in two steps.
 pub(super) const BYTE: f64 = 119.0;
 
@@ -53,11 +53,12 @@ fn candidates(scheme: Scheme, weights: &[f64], row_scale: f64) -> Vec<Grid> {
         match scheme {
             // Codes are signed: -8 to 7, of which -8 is not reached by what is largest.
             Scheme::W4A4 => all.push(Grid { scale: rounded(high.max(-low) / 7.0), zero: 8 }),
-            Scheme::W4A16 => {
+            Scheme::W4A16 => all.extend(CLIPS.iter().map(|other| {
+                let low = low / clip * other;
                 let scale = rounded((high - low) / 15.0);
                 let zero = if scale > 0.0 { (-low / scale).round_ties_even() as i32 } else { 0 };
-                all.push(Grid { scale, zero: zero.clamp(0, 15) });
-            }
+                Grid { scale, zero: zero.clamp(0, 15) }
+            })),
             Scheme::W4A8 => {
                 let step = if row_scale > 0.0 { ((high - low) / (15.0 * row_scale)).ceil().max(1.0) } else { 0.0 };
                 let zero = if step > 0.0 { (-low / (step * row_scale)).round_ties_even() as i32 } else { 0 };

@@ -7,7 +7,7 @@
 //!    made good by the columns behind it.
 //! 4. The product runs as the kernels of the scheme compute it, activations in codes.
 //!
-//! Everything else stays in floats, and so does a layer whose result leaves the graph or whose weights something else reads: a
+//! Everything else stays in floats, and so does a layer whose result only leaves the graph or whose weights something else reads: a
 //! classifier and an embedding.
 //!
 //! # Source
@@ -30,7 +30,7 @@ use layer::Kernels;
 use moments::Moments;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tandem_graph::{Graph, Interpreter, Node, NodeId};
+use tandem_graph::{Graph, Interpreter, Node, NodeId, ValueId};
 use tandem_ops::{Act, Op};
 use tandem_tensor::Tensor;
 use walk::Walk;
@@ -189,11 +189,12 @@ fn weights_of<'g>(graph: &'g Graph, node: &Node) -> Result<&'g Tensor, Option<&'
     if act != Act::None {
         return Err(Some("has an activation of its own"));
     }
-    if node.outputs.iter().any(|id| graph.outputs.contains(id)) {
-        return Err(Some("gives an output of the graph"));
+    let readers = |id: &ValueId| graph.nodes.iter().flat_map(|node| &node.inputs).filter(|other| *other == id).count();
+    // Values that a step keeps leave the graph too, but are read within it.
+    if node.outputs.iter().any(|id| graph.outputs.contains(id) && readers(id) == 0) {
+        return Err(Some("gives nothing but an output of the graph"));
     }
-    let readers = graph.nodes.iter().flat_map(|node| &node.inputs).filter(|id| *id == weights).count();
-    if readers > 1 {
+    if readers(weights) > 1 {
         return Err(Some("has weights that are read elsewhere too"));
     }
     Ok(tensor)

@@ -141,7 +141,7 @@ fn a_layer_that_gives_an_output_or_shares_its_weights_or_has_an_activation_stays
         [
             "has weights that are read elsewhere too",
             "has weights that are read elsewhere too",
-            "gives an output of the graph"
+            "gives nothing but an output of the graph"
         ]
     );
 }
