@@ -3,7 +3,7 @@
 #[allow(dead_code, reason = "nothing here needs hardware")]
 mod command;
 
-use command::{Folder, good, json, models, refused, stderr, tandem};
+use command::{Folder, digits, good, json, models, refused, stderr, tandem};
 use serde_json::Value;
 use std::path::Path;
 use tandem_tensor::read_npz;
@@ -58,11 +58,11 @@ fn what_a_scheme_cannot_take_is_refused() {
         let output = tandem(&[&["quantize", &model, "--scheme", "w4a4"][..], &more].concat());
         assert!(output.status.code() == Some(2) && stderr(&output).contains(words), "{more:?}");
     }
-    let graph = models.join("digits/digits_int8.tflite").display().to_string();
-    refused(&["quantize", &graph, "--scheme", "w4a4"], &["digits_int8.tflite"]);
+    refused(&["quantize", &digits("digits_int8.tflite"), "--scheme", "w4a4"], &["digits_int8.tflite"]);
     let alone = folder.file("alone.bin", std::fs::read(&model).unwrap());
     refused(&["quantize", &alone, "--scheme", "w4a16"], &["alone.bin", "--tokenizer"]);
-    refused(&["quantize", &model], &["--samples"]);
+    let output = tandem(&["quantize", &model]);
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("--samples"));
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl Model<'_> {
                 (path.display().to_string(), sequences(&tokens, context))
             }
             None => {
-                let length = context.min(WRITTEN / 4).max(2);
+                let length = context.clamp(2, WRITTEN / 4);
                 let interpreter = Interpreter::with_kernels(self.graph, self.kernels);
                 // Seeds of the calibration's texts are other ones.
                 let write = |part: u64| {
