@@ -8,14 +8,15 @@
 //! bytes are as many bytes as the weights they meet, and come from the first-level cache, where the 8 warps of a block do not
 //! share them: 57 bytes a clock of its 128 at the full rate of memory (projected).
 //!
-//! Codes become bytes by a mask and a shift for 8 of them, bfloat16 by a mask, a shift and a sum for 2. Every group of 128 ends in four
-//! conversions, products and sums for 8 rows of activations and 16 channels, which for 64 rows and more limits: 3 instructions for 128
-//! products of a lane's share, about a third of what `mma.sync` of bytes could do (projected). Products of many rows are read again
-//! for every 64 rows, from the second-level cache. They would be `wgmma` with weights in registers, which is not written.
+//! Codes become bytes by a mask and a shift for 8 of them, bfloat16 by a mask, a shift and a sum for 2. In `w4a4` every group of 128 ends in
+//! a conversion, two products and a sum for each result, beside one `mma.sync` a lane and 128 products for four results: with many rows
+//! the issue of these limits, and not the tensor instructions (projected). Weights are read again for every 64 rows, from the
+//! second-level cache. For many rows it should be `wgmma` with weights in registers, which is not written.
 //!
-//! Producers read a row once, keep what they make of it in shared memory, and gather it from there: at random, so that 32 lanes
-//! meet in a bank about 3.5 times. A row of 4096 elements is gathered twice, 900 cycles of shared memory for each multiprocessor, in which memory
-//! moves 17 kB of the row's 10.4 kB: shared memory limits, at some 60 % of memory (projected).
+//! Producers read a row once, keep what they make of it in shared memory, and gather it from there: at random, so that 32 lanes meet in a
+//! bank about 3.5 times. A row of 4096 elements is gathered twice, 900 cycles of shared memory, in which memory moves 17 kB to each
+//! multiprocessor where the row's operands and results are 10.4 kB: shared memory limits, at some 60 % of memory (projected). Order and
+//! gains are read again for every row, from the first-level cache: 4.6 times the bytes, counted by the simulator.
 
 use crate::device::{Args, Device, Launch};
 use crate::error::{GpuError, Result};
@@ -83,9 +84,9 @@ fn product(device: &Device, dims: &Dims, operands: &Operands, scheme: usize) -> 
     let [m, n, k, group, outliers] = ["m", "n", "k", "group", "outliers"].map(|axis| dims[axis]);
     let inner = k - outliers;
     let tiles = TILES.into_iter().find(|tiles| 8 * tiles >= m).unwrap_or(TILES[TILES.len() - 1]);
-    // Vectors of codes are of 32 channels, and those of bytes and of bfloat16 begin at multiples of 16 bytes.
-    let aligned = [32, 16, 8][scheme];
-    let whole = group.is_multiple_of(CHUNK) && inner.is_multiple_of(32) && k.is_multiple_of(aligned.min(16));
+    // Vectors of codes are of 32 channels, and rows of bytes and of bfloat16 begin at multiples of 16 bytes.
+    let aligned = [1, 16, 8][scheme];
+    let whole = group.is_multiple_of(CHUNK) && inner.is_multiple_of(32) && k.is_multiple_of(aligned);
     let row_scale = operands.find("row_scale").or(operands.find("b8_scale"));
     let mut pointers = Args::new();
     for name in ["a", "a_scale", "a8", "a8_scale", "b", "b_scale", "b_step", "b_zero", "b8"] {
