@@ -1,6 +1,7 @@
 //! The reference interpreter: the oracle.
 
-use crate::{Graph, GraphError, Node, NodeId, Value, ValueId};
+use crate::walk::Walk;
+use crate::{Graph, GraphError, Node, NodeId, Value};
 use tandem_ops::{Operand, Prepared, reference};
 use tandem_tensor::Tensor;
 
@@ -33,7 +34,8 @@ impl Kernels {
     }
 }
 
-fn uses(graph: &Graph) -> Vec<usize> {
+/// How often each value of a graph is read.
+pub(crate) fn uses(graph: &Graph) -> Vec<usize> {
     let mut uses = vec![0; graph.values.len()];
     for id in graph.nodes.iter().flat_map(|n| &n.inputs).chain(&graph.outputs) {
         uses[id.0] += 1;
@@ -134,48 +136,14 @@ impl<'g> Interpreter<'g> {
         mut observe: impl FnMut(NodeId, &[Tensor]),
     ) -> Result<Vec<Tensor>, GraphError> {
         let graph = self.graph;
-        check_inputs(graph.inputs.iter().map(|&id| graph.value(id)), inputs)?;
-        let mut env: Vec<Option<Tensor>> = vec![None; graph.values.len()];
-        for (&id, tensor) in graph.inputs.iter().zip(inputs) {
-            env[id.0] = Some(tensor.clone());
+        let uses = self.kernels.map_or_else(|| uses(graph), |kernels| kernels.uses.clone());
+        let mut walk = Walk::counted(graph, inputs, uses)?;
+        for id in (0..graph.nodes.len()).map(NodeId) {
+            let results = self.node(id, &walk.operands(id)?)?;
+            observe(id, &results);
+            walk.accept(id, results);
         }
-        let mut uses = self.kernels.map_or_else(|| uses(graph), |kernels| kernels.uses.clone());
-        for (i, node) in graph.nodes.iter().enumerate() {
-            let unset = || GraphError::Malformed {
-                place: format!("node '{}'", node.name),
-                problem: "reads a value that nothing has made; the nodes are not in topological order".into(),
-            };
-            let tensor = |&id: &ValueId| match &graph.value(id).constant {
-                Some(t) => Ok(t.as_ref()),
-                None => env[id.0].as_ref().ok_or_else(unset),
-            };
-            let operands = node.inputs.iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
-            let results = self.node(NodeId(i), &operands)?;
-            observe(NodeId(i), &results);
-            for (&id, tensor) in node.outputs.iter().zip(results) {
-                env[id.0] = Some(tensor);
-            }
-            for id in &node.inputs {
-                uses[id.0] -= 1;
-                if uses[id.0] == 0 {
-                    env[id.0] = None;
-                }
-            }
-        }
-        graph
-            .outputs
-            .iter()
-            .map(|&id| {
-                let value = graph.value(id);
-                match &value.constant {
-                    Some(t) => Ok(t.as_ref().clone()),
-                    None => env[id.0].clone().ok_or_else(|| GraphError::Malformed {
-                        place: format!("output '{}'", value.name),
-                        problem: "no node makes it".into(),
-                    }),
-                }
-            })
-            .collect()
+        walk.outputs()
     }
 }
 

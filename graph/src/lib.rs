@@ -16,6 +16,7 @@ mod prune;
 mod sample;
 mod text;
 mod verify;
+mod walk;
 pub mod workload;
 
 pub use compiled::Compiled;
@@ -25,6 +26,7 @@ pub use interpret::{Interpreter, Kernels, interpret};
 pub use names::Names;
 pub use text::{TextError, parse, print};
 pub use verify::{MAX_CONSTANT_BYTES, MAX_RANK, MAX_VALUE_BYTES};
+pub use walk::Walk;
 
 use std::sync::Arc;
 use tandem_ops::{Arith, Op, OpError};

@@ -20,7 +20,6 @@ mod matrix;
 mod moments;
 #[cfg(test)]
 mod tests;
-mod walk;
 mod weights;
 
 pub use layer::Layer;
@@ -30,10 +29,9 @@ use layer::Kernels;
 use moments::Moments;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tandem_graph::{Graph, Interpreter, Node, NodeId, ValueId};
+use tandem_graph::{Graph, Interpreter, Node, NodeId, ValueId, Walk};
 use tandem_ops::{Act, Op};
 use tandem_tensor::Tensor;
-use walk::Walk;
 
 /// What the codes of activations and weights are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
