@@ -1,4 +1,4 @@
-//! Curves over a number of trials as a picture.
+//! Curves over a number, such as trials, as a picture.
 
 use crate::svg::{Axis, begin, below, beside, colour, escaped};
 use std::fmt::Write;
@@ -15,13 +15,21 @@ const LINE: f64 = 15.0;
 pub struct Curve {
     /// What it is of.
     pub name: String,
-    /// Trials and percentages.
+    /// Numbers and percentages.
     pub points: Vec<(f64, f64)>,
 }
 
-/// The picture of step curves over decades of trials: each value holds up to the next one. Below the title stands a line on how it was
-/// found.
-pub fn svg((title, how): (&str, &str), (across, up): (&str, &str), curves: &[Curve]) -> String {
+/// What is between two points of a curve.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Each value holds up to the next one.
+    Steps,
+    /// A straight line.
+    Lines,
+}
+
+/// The picture of curves over decades. Below the title stands a line on how they were found.
+pub fn svg((title, how): (&str, &str), (across, up): (&str, &str), shape: Shape, curves: &[Curve]) -> String {
     let ((width, height), (left, right, top, bottom)) = (SIZE, MARGINS);
     let mut text = begin(width, height, title);
     let _ = writeln!(
@@ -43,7 +51,10 @@ pub fn svg((title, how): (&str, &str), (across, up): (&str, &str), curves: &[Cur
         let Some((mut end, mut place)) = places.next() else { continue };
         let mut path = format!("M{end:.1},{place:.1}");
         for (across, up) in places {
-            let _ = write!(path, " H{across:.1} V{up:.1}");
+            let _ = match shape {
+                Shape::Steps => write!(path, " H{across:.1} V{up:.1}"),
+                Shape::Lines => write!(path, " L{across:.1},{up:.1}"),
+            };
             (end, place) = (across, up);
         }
         let dash = DASHES[index / 4 % DASHES.len()];
@@ -93,7 +104,7 @@ mod tests {
             curve("same", &[(1.0, 100.0), (9.0, 50.0)]),
             curve("none", &[]),
         ];
-        let text = svg(("title", "how"), ("trials", "cycles"), &curves);
+        let text = svg(("title", "how"), ("trials", "cycles"), Shape::Steps, &curves);
         assert_eq!(text.matches("<path").count(), 2);
         assert!(text.contains("a&lt;b") && text.contains(" H") && !text.contains("NaN"), "{text}");
         let places: Vec<f64> = ["a&lt;b", "same"]

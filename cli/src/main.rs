@@ -7,6 +7,7 @@
 mod backend;
 mod board;
 mod bottleneck;
+mod bounds;
 mod built;
 mod curves;
 mod cycles;

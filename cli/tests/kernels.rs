@@ -82,6 +82,21 @@ fn options_that_mean_nothing_on_a_device_are_refused() {
     refused(&of(&["--limits", "h200.json"]), &["--limits", "cpu-simd"]);
     refused(&of(&["--device", "ptx", "--threads", "2"]), &["--threads", "ptx"]);
     refused(&of(&["--workload", "square_9"]), &["square_9", "square_512"]);
+    refused(&of(&["--plot", "x.svg", "--no-limits"]), &["--plot", "--no-limits"]);
+    refused(&["bench", "kernels", "--op", "add.i8,gemm.i8", "--dims", "m=1"], &["--dims", "2"]);
+}
+
+#[test]
+fn times_of_several_definitions_are_drawn_beside_their_limits() {
+    let folder = command::Folder::new("bench-plot");
+    let plot = folder.path("limits.svg");
+    let arguments = ["bench", "kernels", "--op", "pir_scan.u64,kmeans.bf16", "--size", "simulator", "--threads", "1"];
+    let json = good(&[&arguments[..], &["--plot", &plot, "--format", "json"]].concat());
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let rows = value["rows"].as_array().unwrap();
+    let picture = std::fs::read_to_string(plot).unwrap();
+    assert!(rows.len() > 1 && picture.matches("<circle").count() == rows.len(), "{json}");
+    assert!(picture.contains("kmeans.bf16 context") && picture.contains("pir_scan.u64"));
 }
 
 #[test]

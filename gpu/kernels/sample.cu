@@ -262,12 +262,7 @@ DEVICE End find_end(Shared& shared, Row& row, int cut, float top_p) {
                 first = bin;
                 end.mass = mass_of(shared, bin);
             }
-            if (by_mass && bits == FIRST_BITS) {
-                // In units of 2^-32, rounded up, and of the mass again.
-                const u64 part = (u64)(u32)ceilf(top_p * 4294967296.0f) << 32;
-                goal.amount = __umul64hi(end.mass, part) + (end.mass * part != 0);
-                if (goal.amount == 0) goal.amount = 1;
-            }
+            if (by_mass && bits == FIRST_BITS) goal.amount = least_mass(end.mass, top_p);
             find_bin(shared, bin, before, goal);
             if (shared.bin < 0) break;
             prefix = prefix << NEXT_BITS | shared.bin;

@@ -35,6 +35,12 @@ DEVICE u32 weight_of(u32 deficit) {
     x = __fsub_rn(0.6931449f, __fmul_rn(f, x));
     return (float_to_bits(__fsub_rn(2.0f, __fmul_rn(f, x))) - ONES) << 8 >> (deficit >> FRACTION);
 }
+// The least mass that is a part of `mass`: the part in units of 2^-32, rounded up, of it, rounded up, and at least 1.
+DEVICE u64 least_mass(u64 mass, float part) {
+    const u64 units = (u64)(u32)ceilf(part * 4294967296.0f) << 32;
+    const u64 least = __umul64hi(mass, units) + (mass * units != 0);
+    return least == 0 ? 1 : least;
+}
 // Of a probability, halves to even.
 DEVICE u32 grid_of(float probability) {
     u32 x;

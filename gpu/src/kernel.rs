@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::nvrtc::{Arch, Instance};
-use crate::{attention, elementwise, gemm, ibp, ivf, lowbit, peak, pir, planned, rows, sampling, sgmv, window};
+use crate::{attention, elementwise, gemm, ibp, ivf, lowbit, peak, pir, planned, rows, sampling, sgmv, tactic, window};
 use tandem_ops::def::Kernel;
 
 /// A kernel of every definition that has a CUDA form, on this device.
@@ -24,6 +24,7 @@ pub fn instances() -> Vec<Instance> {
         ivf::instances(),
         lowbit::instances(),
         sampling::instances(),
+        tactic::instances(),
         peak::instances(),
     ];
     let mut all = families.concat();

@@ -29,6 +29,7 @@ pub mod schedule;
 pub mod sgmv;
 #[allow(unsafe_code)]
 mod sys;
+mod tactic;
 mod timing;
 pub mod vectors;
 mod window;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const PRELUDE: &str = include_str!("../kernels/prelude.cuh");
 
 /// The headers by name.
-pub(crate) const HEADERS: [(&str, &str); 9] = [
+pub(crate) const HEADERS: [(&str, &str); 10] = [
     ("prelude.cuh", PRELUDE),
     ("wgmma.cuh", include_str!("../kernels/wgmma.cuh")),
     ("mma_tile.cuh", include_str!("../kernels/mma_tile.cuh")),
@@ -22,6 +22,7 @@ pub(crate) const HEADERS: [(&str, &str); 9] = [
     ("window.cuh", include_str!("../kernels/window.cuh")),
     ("attention.cuh", include_str!("../kernels/attention.cuh")),
     ("sampling.cuh", include_str!("../kernels/sampling.cuh")),
+    ("heads.cuh", include_str!("../kernels/heads.cuh")),
 ];
 
 /// A generation of devices: the least that a kernel needs, and what its machine code is for.

@@ -160,6 +160,7 @@ fn planned() -> impl Iterator<Item = &'static Planned> {
         crate::ivf::PLANS,
         crate::lowbit::PLANS,
         crate::sampling::PLANS,
+        crate::tactic::PLANS,
     ]
     .into_iter()
     .flatten()

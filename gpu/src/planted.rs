@@ -12,6 +12,7 @@ mod pir;
 mod rows;
 mod sampling;
 mod sgmv;
+mod tactic;
 mod window;
 
 use crate::device::{Device, Facts, Simulation};
@@ -142,6 +143,7 @@ pub fn subjects() -> Vec<Subject> {
         ivf::subjects(),
         lowbit::subjects(),
         sampling::subjects(),
+        tactic::subjects(),
     ];
     families.into_iter().flatten().collect()
 }

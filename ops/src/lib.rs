@@ -25,7 +25,7 @@ pub use infer::infer;
 pub use op::*;
 pub use operation::{
     ACTIVATIONS, ACTS, Defined, Source, activate, attention, defined, ivf, lowbit, operation, operations, rope_turns,
-    sampling, sgmv, signed, unsigned, window_outputs,
+    sampling, sgmv, signed, tactic, unsigned, window_outputs,
 };
 pub use quantized::{Prepared, code_bytes};
 pub use reference::{Operand, reference};

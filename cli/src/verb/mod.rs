@@ -28,6 +28,7 @@ mod report;
 mod run;
 mod run_block;
 mod serve_device;
+mod tactic;
 pub mod tune;
 mod tune_worker;
 mod verilog;
@@ -47,6 +48,8 @@ pub enum Verb {
     Eval(eval::Options),
     /// Continue a text with a language model, token by token.
     Generate(generate::Options),
+    /// Measure how much of its attention a language model keeps when it attends to few keys.
+    Tactic(tactic::Options),
     /// Find the best split of a model between devices, and say why.
     Partition(partition::Options),
     /// Write a page with what a model does on its devices: the split, rooflines, timelines, accuracy.
@@ -123,6 +126,7 @@ impl Verb {
             Verb::Run(options) => run::run(&options),
             Verb::Eval(options) => eval::run(&options),
             Verb::Generate(options) => generate::run(&options),
+            Verb::Tactic(options) => tactic::run(&options),
             Verb::Partition(options) => partition::run(&options),
             Verb::Report(options) => report::run(&options),
             Verb::Profile(options) => profile::run(&options),

@@ -1,6 +1,6 @@
 //! `tandem tune`: searches for the best schedules of layers on an accelerator.
 
-use crate::curves::{self, Curve};
+use crate::curves::{self, Curve, Shape};
 use crate::errors::mean_and_worst;
 use crate::options::{Format, ModelOptions};
 use crate::table::{grouped, table};
@@ -307,5 +307,6 @@ fn plot(options: &Options, setting: &Setting, layers: &[Layer], all: &[Found]) -
         options.strategy,
         setting.seed
     );
-    curves::svg(("best schedules so far", &how), ("trials", "cycles, of those of the default schedule"), &curves)
+    let axes = ("trials", "cycles, of those of the default schedule");
+    curves::svg(("best schedules so far", &how), axes, Shape::Steps, &curves)
 }

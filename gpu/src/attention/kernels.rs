@@ -12,13 +12,14 @@ use tandem_ops::attention::{
 use tandem_ops::def::{Dims, Grade, Kernel, Operation, Tensors};
 use tandem_tensor::{DType, Data, Tensor};
 
-const FORMS: [&str; 6] = [
+const FORMS: [&str; 7] = [
     "attention.decode.bf16",
     "attention.prefill.bf16",
     "attention.ragged.bf16",
     "attention.cascade.bf16",
     "attention.block_sparse.bf16",
     "attention.variable_block_sparse.bf16",
+    "attention.sparse_decode.bf16",
 ];
 
 /// A kernel of each definition.

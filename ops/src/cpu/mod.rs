@@ -28,6 +28,7 @@ mod sgmv;
 mod share;
 pub(crate) mod shared;
 mod softmax;
+mod tactic;
 mod transpose;
 pub(crate) mod vectorised;
 
@@ -56,6 +57,7 @@ pub fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
         ivf::kernels(level),
         lowbit::kernels(level),
         sampling::kernels(level),
+        tactic::kernels(level),
     ];
     families.into_iter().flatten().collect()
 }

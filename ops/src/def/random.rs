@@ -26,6 +26,13 @@ impl Random {
         begin + (self.bits() % end.saturating_sub(begin).max(1) as u64) as usize
     }
 
+    /// Puts elements in an order of which all are equally likely.
+    pub fn shuffle<T>(&mut self, all: &mut [T]) {
+        for at in (1..all.len()).rev() {
+            all.swap(at, self.within(0, at + 1));
+        }
+    }
+
     /// A number in `0.0..1.0`.
     pub fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1u64 << 53) as f64

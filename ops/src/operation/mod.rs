@@ -20,6 +20,7 @@ mod rows;
 pub mod sampling;
 pub mod sgmv;
 mod softmax;
+pub mod tactic;
 mod window;
 
 use crate::def::Operation;
@@ -54,6 +55,7 @@ pub fn operations() -> Vec<&'static dyn Operation> {
         ivf::ALL,
         lowbit::ALL,
         sampling::ALL,
+        tactic::ALL,
     ];
     families.concat()
 }

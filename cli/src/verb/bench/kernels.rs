@@ -1,11 +1,12 @@
 //! `tandem bench kernels`.
 
 use crate::backend::{self, Backend, BackendKind};
+use crate::bounds::{self, Bound};
 use crate::limits::Limits;
 use crate::options::Format;
 use crate::smi::{Clocks, Watch};
 use crate::table::{grouped, percent, table};
-use crate::{Outcome, stdout};
+use crate::{Outcome, file, stdout};
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -34,9 +35,9 @@ pub struct Options {
     /// cpu: this processor, with SIMD; cpu-scalar: without; ptx: the PTX simulator, which counts and has no time; cuda: a GPU.
     #[arg(long, value_enum, default_value = "cpu")]
     device: BackendKind,
-    /// Measure this definition alone [default: all].
-    #[arg(long, value_name = "NAME")]
-    op: Option<String>,
+    /// Measure these definitions alone, separated by commas [default: all].
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    op: Vec<String>,
     /// Measure this workload alone; with --dims, draw operands as that workload or named sample does.
     #[arg(long, value_name = "NAME", requires = "op")]
     workload: Option<String>,
@@ -58,6 +59,9 @@ pub struct Options {
     /// Chooses the operands, and the order of events on the PTX simulator.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Write times beside limits as a picture.
+    #[arg(long, value_name = "OUT.svg")]
+    plot: Option<PathBuf>,
     /// Form of the result.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -122,6 +126,15 @@ impl Options {
         let name = self.device.name();
         if self.limits.is_some() && self.device != BackendKind::Cuda {
             bail!("--limits: they are those of a GPU, and --device is {name}; the peaks of a processor are measured");
+        }
+        if self.op.len() > 1 && (self.workload.is_some() || self.dims.is_some()) {
+            bail!("--op: --workload and --dims are of one definition, and {} are named", self.op.len());
+        }
+        if self.plot.is_some() && (self.no_limits || self.device == BackendKind::Ptx) {
+            bail!(
+                "--plot: it shows times beside limits, and there are none of {}",
+                if self.no_limits { "--no-limits" } else { name }
+            );
         }
         if self.threads.is_some() && !self.is_cpu() {
             bail!("--threads: they are those of the CPU kernels, and --device is {name}");
@@ -198,6 +211,9 @@ struct Bench<'a> {
 pub fn run(options: &Options) -> Result<Outcome> {
     options.check()?;
     let samples = samples(options)?;
+    if let Some(path) = &options.plot {
+        file::probe(path)?;
+    }
     let backend = backend::open(options.device, options.seed)?;
     let kernel = |(operation, sample): (&'static dyn Operation, Sample)| {
         Some(Job { kernel: backend.kernel(operation.def().name)?, operation, sample })
@@ -232,6 +248,9 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let failed = rows.iter().any(|row| row.error.is_some());
     let machine = backend.machine();
     let limits = bench.limits.as_ref();
+    if let Some(path) = &options.plot {
+        file::write(path, picture(&rows, &machine, options.seed).as_bytes())?;
+    }
     let text = match options.format {
         Format::Json => {
             let value = json!({
@@ -254,9 +273,9 @@ pub fn run(options: &Options) -> Result<Outcome> {
 
 /// What is to be measured.
 fn samples(options: &Options) -> Result<Vec<(&'static dyn Operation, Sample)>> {
-    let operations: Vec<&'static dyn Operation> = match &options.op {
-        Some(name) => vec![backend::operation(name)?],
-        None => operations(),
+    let operations: Vec<&'static dyn Operation> = match options.op.as_slice() {
+        [] => operations(),
+        names => names.iter().map(|name| backend::operation(name)).collect::<Result<_>>()?,
     };
     let size = options.extent().size();
     let mut all = Vec::new();
@@ -399,6 +418,20 @@ fn count(kernel: &dyn Kernel, row: &Row, inputs: &Tensors, backend: &Backend) ->
         traffic_over_work: ratio(32 * stats.global_sectors + stats.bulk_bytes, row.work.dram_bytes),
         wavefronts_per_request: ratio(stats.shared_wavefronts, stats.shared_requests),
     })
+}
+
+fn picture(rows: &[Row], machine: &str, seed: u64) -> String {
+    let bound = |row: &Row| {
+        let time = row.time.as_ref()?;
+        Some(Bound {
+            name: format!("{} {}", row.kernel, row.workload),
+            taken: time.median_us * 1e-6,
+            limit: time.limit_us? * 1e-6,
+            by: time.bound?.to_owned(),
+        })
+    };
+    let bounds: Vec<Bound> = rows.iter().filter_map(bound).collect();
+    bounds::svg(("Kernels beside their limits", &format!("{machine}, seed {seed}")), &bounds)
 }
 
 fn as_table(rows: &[Row], limits: Option<&Limits>, machine: &str) -> String {

@@ -2,7 +2,7 @@
 
 mod measured;
 
-use crate::curves::{self, Curve};
+use crate::curves::{self, Curve, Shape};
 use crate::options::Format;
 use crate::table::{grouped, table};
 use crate::tuning::crew::Crew;
@@ -386,6 +386,7 @@ fn plot(options: &Options, setting: &Setting, all: &[(usize, Vec<Runs>)]) -> Str
     curves::svg(
         ("speed of the best schedule so far, over that of the best of all", &how),
         ("trials", "of the best"),
+        Shape::Steps,
         &curves,
     )
 }

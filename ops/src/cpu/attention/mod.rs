@@ -20,13 +20,14 @@ const ROWS: usize = 16;
 const PIECE: usize = 1024;
 
 pub(super) fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
-    const FORMS: [&str; 6] = [
+    const FORMS: [&str; 7] = [
         "attention.decode.bf16",
         "attention.prefill.bf16",
         "attention.ragged.bf16",
         "attention.cascade.bf16",
         "attention.block_sparse.bf16",
         "attention.variable_block_sparse.bf16",
+        "attention.sparse_decode.bf16",
     ];
     let forms = FORMS.into_iter().filter_map(operation);
     let mut all: Vec<Box<dyn Kernel>> =

@@ -8,7 +8,7 @@ use half::bf16;
 use std::marker::PhantomData;
 
 /// An element that is a number of binary32 without rounding.
-pub(super) trait Widen: Copy + Default + Sync {
+pub(in crate::cpu) trait Widen: Copy + Default + Sync {
     fn widen(self) -> f32;
 }
 
@@ -27,7 +27,7 @@ impl Widen for bf16 {
 }
 
 /// Queries as numbers of binary32, with zeros up to whole lanes.
-pub(super) struct Floats<T> {
+pub(in crate::cpu) struct Floats<T> {
     level: Level,
     metric: Metric,
     d: usize,
@@ -37,7 +37,7 @@ pub(super) struct Floats<T> {
 }
 
 impl<T: Widen> Floats<T> {
-    pub(super) fn new(level: Level, metric: Metric, d: usize, queries: &[T]) -> Floats<T> {
+    pub(in crate::cpu) fn new(level: Level, metric: Metric, d: usize, queries: &[T]) -> Floats<T> {
         let padded = d.next_multiple_of(LANES);
         let mut all = Vec::with_capacity(queries.len() / d.max(1) * padded);
         for query in queries.chunks(d.max(1)) {

@@ -10,6 +10,8 @@ mod floats;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(super) use floats::Floats;
+
 use super::Level;
 use super::share::share;
 use crate::def::{Dims, Kernel, Operation, Tensors};
@@ -29,14 +31,14 @@ pub(super) fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
 }
 
 /// Vectors that are scored at a time.
-const ROWS: usize = 16;
+pub(super) const ROWS: usize = 16;
 /// Queries that are scored at a time.
-const QUERIES: usize = 4;
+pub(super) const QUERIES: usize = 4;
 /// Bytes of vectors that a thread draws at least, where a list has as many.
 const DRAW: usize = 1 << 18;
 
 /// Scores of a few vectors for a few queries, as a level computes them.
-trait Scorer: Sync {
+pub(super) trait Scorer: Sync {
     /// Elements of vectors.
     type Value: Copy + Sync;
     /// Of each pair.
@@ -65,11 +67,11 @@ impl Kernel for Scan {
                 scan(dims, inputs, inputs.slice("vectors")?, &scorer)
             }
             DType::BF16 => {
-                let scorer = floats::Floats::<bf16>::new(level, metric, d, inputs.slice("queries")?);
+                let scorer = Floats::<bf16>::new(level, metric, d, inputs.slice("queries")?);
                 scan(dims, inputs, inputs.slice("vectors")?, &scorer)
             }
             _ => {
-                let scorer = floats::Floats::<f32>::new(level, metric, d, inputs.slice("queries")?);
+                let scorer = Floats::<f32>::new(level, metric, d, inputs.slice("queries")?);
                 scan(dims, inputs, inputs.slice("vectors")?, &scorer)
             }
         }

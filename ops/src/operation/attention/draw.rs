@@ -12,7 +12,7 @@ pub(super) fn lengths(name: &str, random: &mut Random, requests: usize, typical:
         let sum: f64 = (1..=requests).map(|rank| 1.0 / rank as f64).sum();
         let share = |rank: usize| ((requests * typical) as f64 / sum / rank as f64).round().max(1.0) as usize;
         let mut all: Vec<usize> = (1..=requests).map(share).collect();
-        shuffle(random, &mut all);
+        random.shuffle(&mut all);
         return all;
     }
     let each = |request: usize, random: &mut Random| match name {
@@ -66,7 +66,7 @@ pub(super) fn tables(random: &mut Random, levels: &[&[usize]], page: usize) -> V
     // A few pages that are nobody's.
     let pages = counts.sum::<usize>() + 2;
     let mut order: Vec<i32> = (0..pages as i32).collect();
-    shuffle(random, &mut order);
+    random.shuffle(&mut order);
     let mut filled = vec![0; pages];
     let mut next = order.into_iter();
     let mut level = |kv: &&[usize]| {
@@ -154,10 +154,4 @@ pub(super) fn nan_and_inf(tensor: Tensor, row: usize) -> Tensor {
         }
     }
     Tensor::from_f64(DType::BF16, shape, &values).expect("as many values as elements")
-}
-
-pub(in crate::operation) fn shuffle<T>(random: &mut Random, all: &mut [T]) {
-    for at in (1..all.len()).rev() {
-        all.swap(at, random.within(0, at + 1));
-    }
 }

@@ -25,6 +25,7 @@ mod cascade;
 mod check;
 pub(super) mod draw;
 mod forms;
+mod lists;
 mod reference;
 mod sparse;
 mod state;
@@ -47,6 +48,7 @@ pub(super) const ALL: &[&dyn Operation] = &[
     &cascade::Cascade,
     &sparse::Blocks,
     &sparse::VariableBlocks,
+    &lists::Lists,
     &append::Append,
     &state::Merge,
 ];
@@ -173,6 +175,7 @@ pub fn levels<'a>(name: &str, dims: &Dims, inputs: &'a Tensors) -> Result<Vec<Ba
     match name {
         "attention.cascade.bf16" => cascade::levels(dims, inputs),
         "attention.block_sparse.bf16" => Ok(vec![sparse::blocks(dims, inputs)?]),
+        "attention.sparse_decode.bf16" => Ok(vec![lists::batch(dims, inputs)?]),
         "attention.variable_block_sparse.bf16" => Ok(vec![sparse::variable_blocks(dims, inputs)?]),
         _ => Err(OpError::Invalid(format!("{name} is no attention over requests"))),
     }

@@ -277,7 +277,7 @@ impl Operation for Blocks {
         for row in 0..rows {
             let mut own: Vec<i32> = (0..columns as i32).filter(|_| seen(&mut random, name, row, dims)).collect();
             // The order of blocks in a row is free.
-            draw::shuffle(&mut random, &mut own);
+            random.shuffle(&mut own);
             counts.push(own.len());
             indices.extend(own);
         }

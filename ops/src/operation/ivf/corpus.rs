@@ -33,7 +33,7 @@ impl Corpus {
     pub fn new(n: usize, d: usize, lists: usize, skew: f64, random: &mut Random) -> Corpus {
         let centroids = (0..lists * d).map(|_| noise(random)).collect();
         let mut ranks: Vec<usize> = (1..=lists).collect();
-        shuffle(random, &mut ranks);
+        random.shuffle(&mut ranks);
         let weights: Vec<f64> = ranks.iter().map(|&rank| (rank as f64).powf(-skew)).collect();
         let sum: f64 = weights.iter().sum();
         // Sizes are differences of rounded sums, so that they make up n exactly.
@@ -111,12 +111,6 @@ fn noise(random: &mut Random) -> f32 {
     let sum: u32 = [0, 16, 32, 48].map(|at| (bits >> at) as u32 & 0xffff).iter().sum();
     // Four numbers of 0..2^16 have the mean 2^17 and the deviation 2^16 / sqrt(3).
     (sum as f32 - 131_070.0) * (1.732_050_8 / 65_536.0)
-}
-
-pub(crate) fn shuffle<T>(random: &mut Random, all: &mut [T]) {
-    for at in (1..all.len()).rev() {
-        all.swap(at, random.within(0, at + 1));
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The definitions `ivf_scan.*`.
 
-use super::corpus::{Corpus, nearest, shuffle};
+use super::corpus::{Corpus, nearest};
 use super::{K, Metric, SOME, Score, Value, WithValue, with_value};
 use crate::OpError;
 use crate::def::{
@@ -239,7 +239,7 @@ impl WithValue for Draw<'_> {
         let list_begin: Vec<i32> = std::iter::once(0).chain(ends).collect();
         // Distinct, and in no order.
         let mut ids: Vec<i32> = (0..n as i32).collect();
-        shuffle(&mut random, &mut ids);
+        random.shuffle(&mut ids);
         Ok(Tensors::new()
             .with("queries", Tensor::from_vec([q, d], queries)?)
             .with("vectors", Tensor::from_vec([n, d], vectors)?)

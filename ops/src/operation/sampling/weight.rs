@@ -31,6 +31,11 @@ pub fn scale(temperature: f32) -> f32 {
     UNITS / temperature.abs()
 }
 
+/// What differences of scores are multiplied by that a softmax multiplies by `factor`.
+pub fn units(factor: f32) -> f32 {
+    UNITS * factor
+}
+
 /// How far a logit lies below `top`, the largest of its row, in units of 2^-18 octaves, halves to even. A NaN is as far as can be. Where
 /// `top` is infinite, so is everything else.
 #[inline(always)]

@@ -3,7 +3,7 @@
 //! Pages that are nobody's, the rest of a row's last page, and columns of v beyond an adapter's rank are filled with NaN.
 
 use crate::def::{Dims, Random, Tensors};
-use crate::operation::attention::draw::{offsets, shuffle};
+use crate::operation::attention::draw::offsets;
 use tandem_tensor::{DType, Tensor};
 
 /// Ranks of samples whose adapters have many.
@@ -23,7 +23,7 @@ pub(super) fn rows(name: &str, random: &mut Random, segments: usize, typical: us
         _ => typical,
     };
     let mut rows: Vec<usize> = (0..segments).map(|segment| each(segment, random)).collect();
-    shuffle(random, &mut rows);
+    random.shuffle(&mut rows);
     rows
 }
 
@@ -58,7 +58,7 @@ pub(super) fn ranks(name: &str, random: &mut Random, adapters: usize, most: usiz
 pub(super) fn pool(random: &mut Random, entries: usize, h: &[(&'static str, usize)], page: usize) -> Tensors {
     let needed: Vec<usize> = h.iter().map(|(_, elements)| elements.div_ceil(page.max(1))).collect();
     let mut order: Vec<usize> = (0..entries * h.len()).collect();
-    shuffle(random, &mut order);
+    random.shuffle(&mut order);
     let mut first = vec![0; order.len()];
     // A page that is nobody's before the first row, one between every few, and one behind the last.
     let mut pages = 1;
