@@ -31,8 +31,12 @@ struct At {
 
 struct Parameters {
     const u16* q;
+    // Numbers, or codes of four bits, two a byte.
     const u16* k;
     const u16* v;
+    // Of codes: a scale and a zero, in one word, for each head of a line.
+    const u32* k_scales;
+    const u32* v_scales;
     // The page of every entry; null where positions of a request follow each other line by line.
     const i32* table;
     const i32* requests;

@@ -55,11 +55,7 @@ struct Group {
 // The sums of the bytes of two words.
 DEVICE u32 add_bytes(u32 x, u32 y) { return ((x & 0x7f7f7f7fu) + (y & 0x7f7f7f7fu)) ^ ((x ^ y) & 0x80808080u); }
 // x less y, both of two bfloat16; `minus` is -y.
-DEVICE u32 add_bf16_pairs(u32 x, u32 minus) {
-    u32 sum;
-    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(x), "r"(0x3f803f80u), "r"(minus));
-    return sum;
-}
+DEVICE u32 add_bf16_pairs(u32 x, u32 minus) { return fma_bf16x2(x, 0x3f803f80u, minus); }
 
 DEVICE Group group_at(const Operands& operands, const size_t (&rows)[2], size_t group, int n) {
     Group all;

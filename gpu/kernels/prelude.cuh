@@ -44,6 +44,13 @@ DEVICE u32 pack_bf16(float lo, float hi) {
 DEVICE float low_bf16(u32 pair) { return bits_to_float(pair << 16); }
 DEVICE float high_bf16(u32 pair) { return bits_to_float(pair & 0xffff0000u); }
 
+// a b + c of such pairs, each rounded once.
+DEVICE u32 fma_bf16x2(u32 a, u32 b, u32 c) {
+    u32 d;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+}
+
 // The numbers of a vector of 16 bytes: eight bfloat16, or four of binary32.
 DEVICE void numbers_of(float (&v)[8], const uint4& x) {
     const u32 words[4] = {x.x, x.y, x.z, x.w};
@@ -229,6 +236,11 @@ DEVICE uint4 load_streaming_16(const void* pointer) {
 template <int BYTES>
 DEVICE void cp_async(u32 to, const void* from) {
     asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" :: "r"(to), "l"(from), "n"(BYTES) : "memory");
+}
+// The same; where `bytes` is less than BYTES, the rest becomes zero.
+template <int BYTES>
+DEVICE void cp_async(u32 to, const void* from, u32 bytes) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" :: "r"(to), "l"(from), "n"(BYTES), "r"(bytes) : "memory");
 }
 // 16 bytes; where `bytes` is less than 16, the rest becomes zero.
 DEVICE void cp_async_16(u32 to, const void* from, u32 bytes) {

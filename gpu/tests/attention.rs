@@ -151,6 +151,7 @@ fn follows(compiler: &Arc<Compiler>, name: &str, sample: &str, extents: &[(&'sta
         q: &buffers.q,
         k: buffers.kv.address(),
         v: buffers.kv.at(dims["page"] * line),
+        scales: None,
         table: Some(&buffers.table),
         line,
         lines: 0,
@@ -226,6 +227,17 @@ fn a_step_keeps_enough_bytes_on_their_way_and_fits_a_multiprocessor() {
     assert!(Form::new(128).unwrap().bytes_in_flight() >= 64 * 1024);
     for d in [0, 8, 72, 272] {
         assert!(Form::new(d).is_err());
+    }
+    for d in (64..=256).step_by(64) {
+        let form = Form::of_codes(d).unwrap();
+        assert!(form.bytes_in_flight() >= 23_000, "{form:?}: {}", form.bytes_in_flight());
+        let shared = form.shared(Task::Small);
+        assert!(form.blocks * (shared + 1024) <= 228 * 1024, "{form:?}: {shared}");
+        // The state of a warp, rows of floats eight banks apart, lies where its buffers were.
+        assert!(shared >= 4 * 16 * (d + 8) * 4, "{form:?}: {shared}");
+    }
+    for d in [0, 32, 96, 320] {
+        assert!(Form::of_codes(d).is_err());
     }
 }
 

@@ -61,6 +61,7 @@ fn an_ampere_device_runs_every_kernel_that_it_grades_native_and_leaves_the_other
         "attention.block_sparse.bf16",
         "attention.cascade.bf16",
         "attention.decode.bf16",
+        "attention.decode_kv4.bf16",
         "attention.prefill.bf16",
         "attention.ragged.bf16",
         "attention.sparse_decode.bf16",

@@ -62,6 +62,17 @@ fn weights_of_four_bits_move_once_for_rows_of_a_block() {
 }
 
 #[test]
+fn keys_and_values_of_four_bits_move_once() {
+    let decode = |hq, d| vec![("b", 4), ("hq", hq), ("hkv", 8), ("d", d), ("kv", 512)];
+    hold([
+        // Every warp of a block reads for itself where a position goes, and a scale is a sector.
+        ("attention.append_kv4.bf16", vec![("b", 8), ("new", 16), ("kv", 64)], 1.3),
+        ("attention.decode_kv4.bf16", decode(32, 128), 1.15),
+        ("attention.decode_kv4.bf16", decode(8, 64), 1.15),
+    ]);
+}
+
+#[test]
 fn states_move_once() {
     hold([("attention.merge", vec![("states", 4), ("n", 16), ("heads", 8), ("d", 128)], 1.11)]);
 }

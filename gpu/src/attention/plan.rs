@@ -87,7 +87,7 @@ impl Problem {
 pub struct Resources {
     /// Blocks that run at once, for each task.
     pub blocks: [usize; 2],
-    /// Packed rows of a large tile.
+    /// Packed rows of a large tile; all tiles are small where this is no more than [`SMALL`].
     pub large: usize,
 }
 
@@ -388,7 +388,7 @@ fn tiles(problem: &Problem, resources: Resources) -> Result<Vec<Tile>> {
         if most.iter().any(|&number| number > i32::MAX as usize / 2) || request.mask > i32::MAX as usize {
             return Err(GpuError::Unsupported(format!("request {number} is beyond 31 bits")));
         }
-        let task = if rows * group > SMALL { Task::Large } else { Task::Small };
+        let task = if rows * group > SMALL && resources.large > SMALL { Task::Large } else { Task::Small };
         let size = if task == Task::Large { resources.large } else { SMALL };
         if (rows * group).div_ceil(size) * request.heads.len() > MOST_ITEMS {
             return Err(GpuError::Exhausted(format!("request {number} has more than {MOST_ITEMS} tiles")));

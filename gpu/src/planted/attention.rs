@@ -13,6 +13,8 @@ pub(super) fn subjects() -> Vec<Subject> {
         Subject { name: "attention of large tiles, nothing", source: &PREFILL, exercise: nothing, bugs: NOTHING },
         Subject { name: "attention_merge", source: &STATES, exercise: merged, bugs: MERGE },
         Subject { name: "append", source: &STATES, exercise: append, bugs: APPEND },
+        Subject { name: "attention of codes", source: &ATTENTION, exercise: codes, bugs: CODES },
+        Subject { name: "append of codes", source: &STATES, exercise: append_codes, bugs: APPEND_CODES },
     ]
 }
 
@@ -49,6 +51,18 @@ fn merged(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
 fn append(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
     let extents = [("b", 4), ("hkv", 2), ("d", 64), ("page", 5), ("new", 7), ("kv", 9)];
     differs(&*kernel(device, "attention.append.bf16")?, "ragged", &extents, seed)
+}
+
+/// For each warp more loads than it has buffers, whose last run is short.
+fn codes(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
+    let extents = [("b", 2), ("hq", 4), ("hkv", 2), ("d", 64), ("page", 5), ("kv", 326)];
+    differs(&*kernel(device, "attention.decode_kv4.bf16")?, "equal", &extents, seed)
+}
+
+/// Rows that fill no warp, some of which have no scale.
+fn append_codes(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
+    let extents = [("b", 4), ("hkv", 5), ("d", 64), ("page", 5), ("new", 7), ("kv", 9)];
+    differs(&*kernel(device, "attention.append_kv4.bf16")?, "nan_and_inf", &extents, seed)
 }
 
 const SMALL: &[Bug] = &[
@@ -299,3 +313,83 @@ const APPEND: &[Bug] = &[Bug {
     wrong: "two copies write the same places in no order",
     edits: &[("kv[(to + page) * line + i] = v", "kv[to * line + i] = v")],
 }];
+
+const CODES: &[Bug] = &[
+    Bug {
+        name: "wait for keys one group too lax",
+        wrong: "the copies of these keys may be those still on their way",
+        edits: &[(
+            "for every lane.\n        cp_async_wait<SLOTS - 2>();",
+            "for every lane.\n        cp_async_wait<SLOTS - 1>();",
+        )],
+    },
+    Bug {
+        name: "scales of the first buffer",
+        wrong: "codes are those of another run",
+        edits: &[("scale_address(keys, lane / 4", "scale_address(loader.slots, lane / 4")],
+    },
+    Bug {
+        name: "codes behind the end are not zeros",
+        wrong: "nothing times what is no number is none",
+        edits: &[(
+            "return position < item.end ? line_of(p, r, position) : -1;",
+            "return line_of(p, r, min_of(position, r.positions + 3));",
+        )],
+    },
+    Bug {
+        name: "keys of even positions before those of odd ones",
+        wrong: "scores are those of other positions, and their scales too",
+        edits: &[(
+            "load_shared_4(code_address(keys, lane / 4 + half * 8, k)",
+            "load_shared_4(code_address(keys, lane / 4 * 2 + half, k)",
+        )],
+    },
+    Bug {
+        name: "zeros added",
+        wrong: "a zero is what is taken from a code's worth",
+        edits: &[("0x7632) ^ 0x80008000u}", "0x7632)}")],
+    },
+    Bug {
+        name: "a row's scale for its neighbour",
+        wrong: "the values of two positions have a scale each",
+        edits: &[("load_shared_4(address + 4)", "load_shared_4(address)")],
+    },
+    Bug {
+        name: "queries in their own order",
+        wrong: "elements meet those of another place",
+        edits: &[("x = in_order_of_codes(*(const uint4*)(from + i * 32));", "x = *(const uint4*)(from + i * 32);")],
+    },
+    Bug {
+        name: "values left in the order of tiles",
+        wrong: "elements of a result change places",
+        edits: &[("+ (lane % 4 * 2 + j / 2 % 2) * 8 + j % 2 * 4;", "+ (lane % 4 * 2 + j % 2) * 8 + j / 2 % 2 * 4;")],
+    },
+];
+
+const APPEND_CODES: &[Bug] = &[
+    Bug {
+        name: "ends of a part of a row",
+        wrong: "lanes of the other half have smaller and larger numbers",
+        edits: &[("for (int mask = lanes / 2; mask", "for (int mask = lanes / 4; mask")],
+    },
+    Bug {
+        name: "ends of the neighbour's row as well",
+        wrong: "a warp has several rows",
+        edits: &[("for (int mask = lanes / 2; mask", "for (int mask = 16; mask")],
+    },
+    Bug {
+        name: "a range of what is no number",
+        wrong: "a NaN is no end of a range",
+        edits: &[("    if (!(fabsf(low) < INF && fabsf(high) < INF)) return {0x7fc0u, 0.0f, 0.0f};\n", "")],
+    },
+    Bug {
+        name: "values where keys are",
+        wrong: "two rows write the same places in no order",
+        edits: &[("place.page_line + (value ? page : 0);", "place.page_line;")],
+    },
+    Bug {
+        name: "rows behind the last head",
+        wrong: "they are those of the next position, or of no one",
+        edits: &[("inside = number < 2 * heads,", "inside = true,")],
+    },
+];

@@ -22,6 +22,7 @@ const PIECE: usize = 1024;
 pub(super) fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
     const FORMS: [&str; 7] = [
         "attention.decode.bf16",
+        "attention.decode_kv4.bf16",
         "attention.prefill.bf16",
         "attention.ragged.bf16",
         "attention.cascade.bf16",
@@ -33,7 +34,7 @@ pub(super) fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
     let mut all: Vec<Box<dyn Kernel>> =
         forms.map(|operation| Box::new(Attention { operation, level }) as Box<dyn Kernel>).collect();
     all.extend(operation("attention.merge").map(|operation| Box::new(Merge { operation }) as Box<dyn Kernel>));
-    all.extend(append::kernel());
+    all.extend(append::kernels(level));
     all
 }
 
@@ -249,13 +250,13 @@ mod tests {
             let (mut total, mut out) = (0f64, vec![0f64; batch.d]);
             for position in 0..request.kv {
                 let line = batch.store.line_of(request, position);
-                let k = batch.store.key(line, head / batch.group(), batch.d);
-                let dot: f64 = q.iter().zip(k).map(|(q, k)| q.to_f64() * k.to_f64()).sum();
+                let k = batch.store.key(line, head / batch.group(), batch.d).numbers();
+                let dot: f64 = q.iter().zip(k).map(|(q, k)| q.to_f64() * k).sum();
                 let away = (request.kv - 1 - position) as f64 * f64::from(widths[head]);
                 let weight = (dot * f64::from(batch.scale) - away * away).exp();
                 total += weight;
-                let v = batch.store.value(line, head / batch.group(), batch.d);
-                out.iter_mut().zip(v).for_each(|(out, v)| *out += weight * v.to_f64());
+                let v = batch.store.value(line, head / batch.group(), batch.d).numbers();
+                out.iter_mut().zip(v).for_each(|(out, v)| *out += weight * v);
             }
             assert!((f64::from(found.1[place]) - total.log2()).abs() < 1e-5);
             for (at, out) in out.into_iter().enumerate() {

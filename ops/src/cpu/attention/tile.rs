@@ -62,12 +62,11 @@ impl<V: Variant> Tile<'_, V> {
                 let key = batch.store.key(line, self.head, d);
                 if many {
                     // What the last block has left behind `end` is overwritten by no one and read by no one.
-                    key.iter().enumerate().for_each(|(i, &x)| keys[i * BLOCK + at] = widen(x));
+                    key.each(|i, x| keys[i * BLOCK + at] = x);
                 } else {
-                    keys[at * d..][..d].iter_mut().zip(key).for_each(|(to, &x)| *to = widen(x));
+                    key.write(&mut keys[at * d..][..d]);
                 }
-                let value = batch.store.value(line, self.head, d);
-                values[at * d..][..d].iter_mut().zip(value).for_each(|(to, &x)| *to = widen(x));
+                batch.store.value(line, self.head, d).write(&mut values[at * d..][..d]);
             }
             if many {
                 by_columns::<FUSED>(&q, &keys, &mut scores, d);

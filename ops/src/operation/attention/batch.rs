@@ -3,6 +3,8 @@
 //! A kernel computes a [`Batch`] and does not know the form that it comes from: a page table, offsets into rows that follow each
 //! other, and the blocks of a sparse matrix all say which line of memory a position lies in.
 
+use super::kv4::scale_row;
+use crate::lowbit::{stand_for, unsigned};
 use half::bf16;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -49,9 +51,9 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub struct Store<'a> {
     /// Keys; the first element is that of line 0.
-    pub k: &'a [bf16],
+    pub k: Rows<'a>,
     /// Values; the first element is that of line 0.
-    pub v: &'a [bf16],
+    pub v: Rows<'a>,
     /// Elements from a line to the next.
     pub line: usize,
     /// The page of every entry of every request, in order; none where positions of a request follow each other line by line.
@@ -62,6 +64,87 @@ pub struct Store<'a> {
     pub page_lines: usize,
     /// Pages, or lines where there is no table.
     pub pages: usize,
+}
+
+/// The form that the elements of lines have; those of a head at a line are a row.
+#[derive(Clone, Copy, Debug)]
+pub enum Rows<'a> {
+    /// They are numbers.
+    Numbers(&'a [bf16]),
+    /// Codes of four bits, two a byte, and a scale and a zero for each row: see [`crate::lowbit::stand_for`].
+    Codes {
+        /// Codes, the one of the even element in the low half.
+        codes: &'a [u8],
+        /// A scale and a zero for each row, in the order of [`super::scale_row`].
+        scales: &'a [bf16],
+    },
+}
+
+/// A row.
+#[derive(Clone, Copy, Debug)]
+pub enum Row<'a> {
+    /// Its numbers.
+    Numbers(&'a [bf16]),
+    /// Its codes, two a byte, and what each code stands for.
+    Codes(&'a [u8], [f32; 16]),
+}
+
+impl<'a> From<&'a [bf16]> for Rows<'a> {
+    fn from(numbers: &'a [bf16]) -> Rows<'a> {
+        Rows::Numbers(numbers)
+    }
+}
+
+impl Rows<'_> {
+    /// Bytes of a row of `d` elements.
+    pub fn bytes(&self, d: usize) -> usize {
+        match self {
+            Rows::Numbers(_) => 2 * d,
+            Rows::Codes { .. } => d / 2 + 4,
+        }
+    }
+}
+
+impl Row<'_> {
+    /// Hands out every number with its place.
+    #[inline(always)]
+    pub fn each(&self, mut to: impl FnMut(usize, f32)) {
+        match self {
+            Row::Numbers(numbers) => {
+                numbers.iter().enumerate().for_each(|(at, x)| to(at, f32::from_bits(u32::from(x.to_bits()) << 16)));
+            }
+            Row::Codes(codes, numbers) => {
+                for (at, &byte) in codes.iter().enumerate() {
+                    let [low, high] = unsigned(byte);
+                    to(2 * at, numbers[usize::from(low)]);
+                    to(2 * at + 1, numbers[usize::from(high)]);
+                }
+            }
+        }
+    }
+
+    /// Writes the numbers, as many as there is room for.
+    #[inline(always)]
+    pub fn write(&self, to: &mut [f32]) {
+        match self {
+            Row::Numbers(numbers) => {
+                to.iter_mut().zip(*numbers).for_each(|(to, x)| *to = f32::from_bits(u32::from(x.to_bits()) << 16));
+            }
+            Row::Codes(codes, numbers) => {
+                for ([even, odd], &byte) in to.as_chunks_mut::<2>().0.iter_mut().zip(*codes) {
+                    let [low, high] = unsigned(byte);
+                    (*even, *odd) = (numbers[usize::from(low)], numbers[usize::from(high)]);
+                }
+            }
+        }
+    }
+
+    /// The numbers.
+    pub fn numbers(&self) -> Vec<f64> {
+        let mut all = Vec::new();
+        self.each(|_, x| all.push(f64::from(x)));
+        all
+    }
 }
 
 /// The positions that a row sees from its place alone. Rows are aligned to the end: the last one stands at the last position.
@@ -122,7 +205,7 @@ impl Batch<'_> {
     }
 }
 
-impl Store<'_> {
+impl<'a> Store<'a> {
     /// The line of a request's position.
     pub fn line_of(&self, request: &Request, position: usize) -> usize {
         match &self.table {
@@ -135,13 +218,27 @@ impl Store<'_> {
     }
 
     /// The key of a head at a line.
-    pub fn key(&self, line: usize, head: usize, d: usize) -> &[bf16] {
-        &self.k[line * self.line + head * d..][..d]
+    #[inline(always)]
+    pub fn key(&self, line: usize, head: usize, d: usize) -> Row<'a> {
+        self.row(&self.k, line, head, d)
     }
 
     /// The value of a head at a line.
-    pub fn value(&self, line: usize, head: usize, d: usize) -> &[bf16] {
-        &self.v[line * self.line + head * d..][..d]
+    #[inline(always)]
+    pub fn value(&self, line: usize, head: usize, d: usize) -> Row<'a> {
+        self.row(&self.v, line, head, d)
+    }
+
+    #[inline(always)]
+    fn row(&self, of: &Rows<'a>, line: usize, head: usize, d: usize) -> Row<'a> {
+        let begin = line * self.line + head * d;
+        match *of {
+            Rows::Numbers(numbers) => Row::Numbers(&numbers[begin..][..d]),
+            Rows::Codes { codes, scales } => {
+                let scale = &scales[2 * scale_row(line, head, self.line / d, self.page)..][..2];
+                Row::Codes(&codes[begin / 2..][..d / 2], stand_for(scale[0], scale[1]))
+            }
+        }
     }
 }
 

@@ -1,6 +1,8 @@
-//! Queries over keys and values of their own request: `attention.decode.bf16`, `attention.prefill.bf16`, `attention.ragged.bf16`.
+//! Queries over keys and values of their own request: `attention.decode.bf16`, `attention.prefill.bf16`, `attention.ragged.bf16`, and
+//! `attention.decode_kv4.bf16` over codes.
 
 use super::check::{PAGES, masks, scalar};
+use super::kv4::{self, CODES, SCALES, WHOLE_BYTES};
 use super::{AGREE, BIAS, Batch, HEADS, INDICES, INDPTR, KV, KV_LENGTH, LAST_PAGE_LEN, LOGITS, LSE, MASK, MASK_AXES};
 use super::{
     FPGA, MASK_INDPTR, O, PAGE_AXES, Q, Request, SCALE, SLOPES, SOFT_CAP, SOME_HEADS, SOME_PAGE, Span, Store,
@@ -23,8 +25,12 @@ enum Form {
 /// Attention of that form.
 pub(super) struct Requests(&'static OpDef, Form);
 
-pub(super) static ALL: [Requests; 3] =
-    [Requests(&DECODE, Form::Decode), Requests(&PREFILL, Form::Prefill), Requests(&RAGGED, Form::Ragged)];
+pub(super) static ALL: [Requests; 4] = [
+    Requests(&DECODE, Form::Decode),
+    Requests(&PREFILL, Form::Prefill),
+    Requests(&RAGGED, Form::Ragged),
+    Requests(&DECODE_KV4, Form::Decode),
+];
 
 const B: Axis = Axis { name: "b", kind: AxisKind::Extent, default: 8, doc: "requests" };
 const N: Axis = Axis { name: "n", kind: AxisKind::Drawn, default: 0, doc: "rows of queries of all requests" };
@@ -34,36 +40,33 @@ const ROWS: Axis =
 
 const PAGED: [Constraint; 3] = [SOME_HEADS, WHOLE_GROUPS, SOME_PAGE];
 
-static DECODE: OpDef = OpDef {
-    name: "attention.decode.bf16",
-    summary: "softmax(scale q kᵀ) v for one query a request over pages of keys and values",
-    axes: &Axis::joined::<12>(&[&[B], &HEADS, &PAGE_AXES, &[KV_LENGTH], &MASK_AXES, &[LOGITS]]),
-    inputs: &[
-        Port {
-            name: "q",
-            dtype: DType::BF16,
-            dims: &[Dim::Axis("b"), Dim::Axis("hq"), Dim::Axis("d")],
-            doc: "queries",
-        },
-        KV,
-        INDPTR,
-        INDICES,
-        LAST_PAGE_LEN,
-        SCALE,
-        SOFT_CAP,
-        BIAS,
-        SLOPES,
-        MASK,
-        MASK_INDPTR,
-    ],
-    outputs: &[
-        Port { name: "o", dtype: DType::BF16, dims: &[Dim::Axis("b"), Dim::Axis("hq"), Dim::Axis("d")], doc: O.doc },
-        Port { name: "lse", dtype: DType::F32, dims: &[Dim::Axis("b"), Dim::Axis("hq")], doc: LSE.doc },
-    ],
-    holds: &PAGED,
-    agree: AGREE,
-    fpga: FPGA,
-};
+const ONE_EACH: Port = Port { dims: &[Dim::Axis("b"), Dim::Axis("hq"), Dim::Axis("d")], ..Q };
+
+const fn decode(
+    name: &'static str,
+    summary: &'static str,
+    inputs: &'static [Port],
+    holds: &'static [Constraint],
+) -> OpDef {
+    const AXES: [Axis; 12] = Axis::joined(&[&[B], &HEADS, &PAGE_AXES, &[KV_LENGTH], &MASK_AXES, &[LOGITS]]);
+    const OUTPUTS: [Port; 2] =
+        [Port { dims: ONE_EACH.dims, ..O }, Port { dims: &[Dim::Axis("b"), Dim::Axis("hq")], ..LSE }];
+    OpDef { name, summary, axes: &AXES, inputs, outputs: &OUTPUTS, holds, agree: AGREE, fpga: FPGA }
+}
+
+static DECODE: OpDef = decode(
+    "attention.decode.bf16",
+    "softmax(scale q kᵀ) v for one query a request over pages of keys and values",
+    &[ONE_EACH, KV, INDPTR, INDICES, LAST_PAGE_LEN, SCALE, SOFT_CAP, BIAS, SLOPES, MASK, MASK_INDPTR],
+    &PAGED,
+);
+
+static DECODE_KV4: OpDef = decode(
+    "attention.decode_kv4.bf16",
+    "softmax(scale q kᵀ) v for one query a request over pages of codes of four bits",
+    &[ONE_EACH, CODES, SCALES, INDPTR, INDICES, LAST_PAGE_LEN, SCALE, SOFT_CAP, BIAS, SLOPES, MASK, MASK_INDPTR],
+    &[SOME_HEADS, WHOLE_GROUPS, SOME_PAGE, WHOLE_BYTES],
+);
 
 static PREFILL: OpDef = OpDef {
     name: "attention.prefill.bf16",
@@ -133,6 +136,11 @@ static RAGGED: OpDef = OpDef {
 };
 
 impl Requests {
+    /// Whether pages hold codes.
+    fn coded(&self) -> bool {
+        self.0.input(SCALES.name).is_some()
+    }
+
     /// The operands as a batch.
     pub(super) fn batch<'a>(&self, dims: &Dims, inputs: &'a Tensors) -> Result<Batch<'a>, OpError> {
         let (q_heads, kv_heads, d) = (dims["hq"], dims["hkv"], dims["d"]);
@@ -148,8 +156,10 @@ impl Requests {
             mask: masks.get(at).map_or(0, |&begin| begin as usize),
         });
         let store = if self.1 == Form::Ragged {
-            let (k, v) = (inputs.slice::<bf16>("k")?, inputs.slice::<bf16>("v")?);
+            let (k, v) = (inputs.slice::<bf16>("k")?.into(), inputs.slice::<bf16>("v")?.into());
             Store { k, v, line: kv_heads * d, table: None, page: 1, page_lines: 1, pages: dims["m"] }
+        } else if self.coded() {
+            kv4::store(dims, inputs)?
         } else {
             super::pages(inputs.slice("kv")?, inputs.slice("indices")?, dims)
         };
@@ -232,6 +242,13 @@ const ROWWISE: &[(&str, Extents)] = &[
     ("whole_tiles", &[("b", 1), ("hq", 2), ("hkv", 2), ("page", 16), ("lq", 128), ("kv", 128)]),
 ];
 
+/// Samples of what rows of codes may be.
+const CODED: &[(&str, Extents)] = &[
+    ("constant_rows", &[("b", 3), ("hq", 8), ("hkv", 2), ("d", 64), ("page", 16), ("kv", 75)]),
+    ("extremes", &[("b", 3), ("hq", 8), ("hkv", 2), ("page", 16), ("kv", 75)]),
+    ("many_heads", &[("b", 2), ("hq", 40), ("hkv", 2), ("d", 192), ("page", 16), ("kv", 150)]),
+];
+
 fn sample_of(def: &OpDef, &(name, extents): &(&'static str, Extents)) -> Sample {
     let known: Vec<_> = extents.iter().copied().filter(|(axis, _)| def.axes.iter().any(|a| a.name == *axis)).collect();
     Sample::new(def, name, &known)
@@ -243,7 +260,11 @@ impl Operation for Requests {
     }
 
     fn samples(&self) -> Vec<Sample> {
-        let more = if self.1 == Form::Decode { &[] } else { ROWWISE };
+        let more = match self.1 {
+            Form::Decode if self.coded() => CODED,
+            Form::Decode => &[],
+            _ => ROWWISE,
+        };
         USUAL.iter().chain(more).map(|sample| sample_of(self.0, sample)).collect()
     }
 
@@ -306,8 +327,15 @@ impl Operation for Requests {
                 values[first + side + hkv * d + 5] = f64::INFINITY;
                 pages = Tensor::from_f64(DType::BF16, pages.shape().clone(), &values)?;
             }
+            inputs = if self.coded() {
+                // Infinite numbers are where they were put above.
+                let name = if name == "nan_and_inf" { "" } else { name };
+                let (codes, scales) = kv4::quantized(&kv4::shape_rows(name, &mut random, pages, d)?)?;
+                inputs.with(CODES.name, codes).with(SCALES.name, scales)
+            } else {
+                inputs.with("kv", pages)
+            };
             inputs = inputs
-                .with("kv", pages)
                 .with("indptr", table.indptr)
                 .with("indices", table.indices)
                 .with("last_page_len", table.last_page_len);

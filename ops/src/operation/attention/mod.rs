@@ -25,6 +25,7 @@ mod cascade;
 mod check;
 pub(super) mod draw;
 mod forms;
+mod kv4;
 mod lists;
 mod reference;
 mod sparse;
@@ -32,7 +33,8 @@ mod state;
 mod variant;
 
 pub(crate) use append::lines as append_lines;
-pub use batch::{Batch, Request, Span, Store};
+pub use batch::{Batch, Request, Row, Rows, Span, Store};
+pub use kv4::scale_row;
 pub use state::merge;
 pub use variant::{Alibi, At, Masked, Operand, Plain, Sigmoid, Snippet, SoftCap, Variant, WithVariant};
 
@@ -49,8 +51,10 @@ pub(super) const ALL: &[&dyn Operation] = &[
     &sparse::Blocks,
     &sparse::VariableBlocks,
     &lists::Lists,
-    &append::Append,
+    &append::ALL[0],
     &state::Merge,
+    &forms::ALL[3],
+    &append::ALL[1],
 ];
 
 /// What rows see, as the choice `mask` numbers it.
@@ -161,7 +165,15 @@ fn pages<'a>(kv: &'a [bf16], table: &'a [i32], dims: &Dims) -> Store<'a> {
     let (page, line) = (dims["page"], dims["hkv"] * dims["d"]);
     // The values of a page follow its keys. An empty cache has neither.
     let v = kv.get(page * line..).unwrap_or(&[]);
-    Store { k: kv, v, line, table: Some(table.into()), page, page_lines: 2 * page, pages: dims["pages"] }
+    Store {
+        k: kv.into(),
+        v: v.into(),
+        line,
+        table: Some(table.into()),
+        page,
+        page_lines: 2 * page,
+        pages: dims["pages"],
+    }
 }
 
 /// The levels of attention that operands of a definition are: one, or for a cascade several whose states merge.
@@ -241,12 +253,15 @@ fn work(dims: &Dims, inputs: &Tensors, levels: &[Batch<'_>]) -> Work {
     // What several requests read counts once, as far as that follows from how much there is.
     let all = levels.first().map_or(0, |batch| (batch.store.pages * batch.store.page * batch.kv_heads) as u64);
     let positions = levels.iter().map(Batch::positions).sum::<u64>().min(all);
-    let numbers = inputs.iter().filter(|(_, tensor)| tensor.dtype() != DType::BF16 && tensor.shape().rank() > 0);
+    let row = levels.first().map_or(0, |batch| batch.store.k.bytes(batch.d) as u64);
+    let numbers = inputs.iter().filter(|&(name, tensor)| {
+        tensor.dtype() != DType::BF16 && tensor.shape().rank() > 0 && name != kv4::CODES.name
+    });
     let tables: usize = numbers.map(|(_, tensor)| tensor.len() * tensor.dtype().bytes()).sum();
     let heads = rows * dims["hq"] as u64;
     Work {
         flops: 4 * d * pairs,
-        dram_bytes: 4 * heads * d + 4 * heads + 4 * d * positions + tables as u64,
+        dram_bytes: 4 * heads * d + 4 * heads + 2 * row * positions + tables as u64,
         ..Work::default()
     }
 }

@@ -1,9 +1,8 @@
 //! Results in `f64`, a row and a head at a time, from the scores of every position that the row sees.
 
-use super::{Batch, Request, choice};
+use super::{Batch, Request, Row, choice};
 use crate::OpError;
 use crate::def::{Dims, OpDef, Tensors};
-use half::bf16;
 use tandem_tensor::Tensor;
 
 /// What operands and choices say of scores, in `f64`.
@@ -58,7 +57,7 @@ pub(super) fn reference(def: &OpDef, dims: &Dims, inputs: &Tensors, levels: &[Ba
     let (mut o, mut lse) = (vec![0.0; rows * q_heads * d], vec![f64::NEG_INFINITY; rows * q_heads]);
     for row in 0..rows {
         for head in 0..q_heads {
-            let mut seen: Vec<(f64, &[bf16])> = Vec::new();
+            let mut seen: Vec<(f64, Row<'_>)> = Vec::new();
             for batch in levels {
                 let q: Vec<f64> = batch.q[(row * q_heads + head) * d..][..d].iter().map(|x| x.to_f64()).collect();
                 let own = |request: &&Request| request.rows.contains(&row) && request.heads.contains(&(head / group));
@@ -67,7 +66,8 @@ pub(super) fn reference(def: &OpDef, dims: &Dims, inputs: &Tensors, levels: &[Ba
                     for position in (0..request.kv).filter(|&position| rule.sees(batch, request, at, position)) {
                         let line = batch.store.line_of(request, position);
                         let k = batch.store.key(line, head / group, d);
-                        let dot: f64 = q.iter().zip(k).map(|(q, k)| q * k.to_f64()).sum();
+                        let mut dot = 0.0;
+                        k.each(|at, k| dot += q[at] * f64::from(k));
                         let x = rule.logit(dot * f64::from(batch.scale), request, at, position, head);
                         seen.push((x, batch.store.value(line, head / group, d)));
                     }
@@ -83,7 +83,7 @@ pub(super) fn reference(def: &OpDef, dims: &Dims, inputs: &Tensors, levels: &[Ba
 }
 
 /// Adds values by their scores' weights and returns the logarithm of the sum of weights.
-fn weigh(seen: &mut [(f64, &[bf16])], softmax: bool, out: &mut [f64]) -> f64 {
+fn weigh(seen: &mut [(f64, Row<'_>)], softmax: bool, out: &mut [f64]) -> f64 {
     let mut total = 1.0;
     let mut largest = 0.0;
     if softmax {
@@ -99,9 +99,7 @@ fn weigh(seen: &mut [(f64, &[bf16])], softmax: bool, out: &mut [f64]) -> f64 {
         largest = base;
     }
     for (weight, value) in seen.iter() {
-        for (out, v) in out.iter_mut().zip(value.iter()) {
-            *out += weight * v.to_f64();
-        }
+        value.each(|at, v| out[at] += weight * f64::from(v));
     }
     out.iter_mut().for_each(|x| *x /= total);
     if softmax { (total.ln() + largest) * std::f64::consts::LOG2_E } else { 0.0 }

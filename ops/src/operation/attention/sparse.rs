@@ -177,8 +177,8 @@ pub(super) fn blocks<'a>(dims: &Dims, inputs: &'a Tensors) -> Result<Batch<'a>, 
         mask: begins.get(at).map_or(0, |&begin| begin as usize),
     });
     let store = Store {
-        k: inputs.slice("k")?,
-        v: inputs.slice("v")?,
+        k: inputs.slice("k")?.into(),
+        v: inputs.slice("v")?.into(),
         line: dims["hkv"] * dims["d"],
         table: Some(inputs.slice::<i32>("indices")?.into()),
         page: c,
@@ -212,8 +212,8 @@ pub(super) fn variable_blocks<'a>(dims: &Dims, inputs: &'a Tensors) -> Result<Ba
         }
     }
     let store = Store {
-        k: inputs.slice("k")?,
-        v: inputs.slice("v")?,
+        k: inputs.slice("k")?.into(),
+        v: inputs.slice("v")?.into(),
         line: dims["hkv"] * dims["d"],
         table: Some(table.into()),
         page: 1,

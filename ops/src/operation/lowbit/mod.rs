@@ -29,7 +29,7 @@ mod gemm;
 mod produce;
 
 pub(crate) use code::largest;
-pub use code::{Symmetric, nibbles, pack, signed, unsigned};
+pub use code::{Asymmetric, Symmetric, ends, nibbles, pack, signed, stand_for, unsigned};
 pub use produce::mean_square;
 
 use crate::def::{Axis, AxisKind, Constraint, Dim, Dims, Operation};
