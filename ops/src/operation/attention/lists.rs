@@ -89,8 +89,8 @@ pub(super) fn batch<'a>(dims: &Dims, inputs: &'a Tensors) -> Result<Batch<'a>, O
         rows: dims["b"],
         q: inputs.slice("q")?,
         store: Store {
-            k: inputs.slice("k")?,
-            v: inputs.slice("v")?,
+            k: inputs.slice("k")?.into(),
+            v: inputs.slice("v")?.into(),
             line: heads * dims["d"],
             table: Some(inputs.slice::<i32>("list")?.into()),
             page: 1,
