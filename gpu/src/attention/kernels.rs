@@ -11,7 +11,7 @@ use tandem_ops::attention::{
 use tandem_ops::def::{Dims, Grade, Kernel, Operation, Tensors};
 use tandem_tensor::{DType, Data, Element, Tensor};
 
-const FORMS: [&str; 7] = [
+const FORMS: [&str; 8] = [
     "attention.decode.bf16",
     "attention.decode_kv4.bf16",
     "attention.prefill.bf16",

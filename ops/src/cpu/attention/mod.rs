@@ -20,7 +20,7 @@ const ROWS: usize = 16;
 const PIECE: usize = 1024;
 
 pub(super) fn kernels(level: Level) -> Vec<Box<dyn Kernel>> {
-    const FORMS: [&str; 7] = [
+    const FORMS: [&str; 8] = [
         "attention.decode.bf16",
         "attention.decode_kv4.bf16",
         "attention.prefill.bf16",
