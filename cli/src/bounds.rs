@@ -1,12 +1,15 @@
 //! Times beside what a machine needs at least, as a picture.
 
 use crate::svg::{Axis, begin, below, colour, escaped, quantity};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Sizes in pixels.
 const WIDTH: f64 = 860.0;
 const MARGINS: (f64, f64, f64, f64) = (300.0, 70.0, 78.0, 52.0);
 const ROW: f64 = 22.0;
+/// What limits, in the order of its colours; anything else comes behind.
+const KINDS: [&str; 2] = ["arithmetic", "memory"];
 
 /// A workload.
 pub struct Bound {
@@ -40,11 +43,10 @@ pub fn svg((title, how): (&str, &str), bounds: &[Bound]) -> String {
         "s",
         "bar: what the machine needs at least; dot: time taken; beside it: the former over the latter",
     );
-    let mut kinds: Vec<&str> = bounds.iter().map(|bound| bound.by.as_str()).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    for (index, kind) in kinds.iter().enumerate() {
-        let x = 4.0 + 150.0 * index as f64;
+    let kind = |bound: &Bound| KINDS.iter().position(|kind| *kind == bound.by).unwrap_or(KINDS.len());
+    let kinds: BTreeMap<usize, &str> = bounds.iter().map(|bound| (kind(bound), bound.by.as_str())).collect();
+    for (place, (&index, kind)) in kinds.iter().enumerate() {
+        let x = 4.0 + 150.0 * place as f64;
         let _ = writeln!(
             text,
             "<rect x=\"{x:.1}\" y=\"46\" width=\"12\" height=\"12\" fill=\"{}\"/><text x=\"{:.1}\" y=\"56\" fill=\"#444\">{}</text>",
@@ -55,7 +57,7 @@ pub fn svg((title, how): (&str, &str), bounds: &[Bound]) -> String {
     }
     for (row, bound) in bounds.iter().enumerate() {
         let middle = top + ROW * (row as f64 + 0.5);
-        let colour = colour(kinds.iter().position(|kind| *kind == bound.by).unwrap_or(0));
+        let colour = colour(kind(bound));
         let (limit, taken) = (axis.at(bound.limit), axis.at(bound.taken));
         let label =
             format!("{}: {} of at least {}", bound.name, quantity(bound.taken, "s"), quantity(bound.limit, "s"));

@@ -249,7 +249,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let machine = backend.machine();
     let limits = bench.limits.as_ref();
     if let Some(path) = &options.plot {
-        file::write(path, picture(&rows, &machine, options.seed).as_bytes())?;
+        file::write(path, picture(&rows, limits, &machine, options.seed).as_bytes())?;
     }
     let text = match options.format {
         Format::Json => {
@@ -420,7 +420,7 @@ fn count(kernel: &dyn Kernel, row: &Row, inputs: &Tensors, backend: &Backend) ->
     })
 }
 
-fn picture(rows: &[Row], machine: &str, seed: u64) -> String {
+fn picture(rows: &[Row], limits: Option<&Limits>, machine: &str, seed: u64) -> String {
     let bound = |row: &Row| {
         let time = row.time.as_ref()?;
         Some(Bound {
@@ -431,7 +431,8 @@ fn picture(rows: &[Row], machine: &str, seed: u64) -> String {
         })
     };
     let bounds: Vec<Bound> = rows.iter().filter_map(bound).collect();
-    bounds::svg(("Kernels beside their limits", &format!("{machine}, seed {seed}")), &bounds)
+    let peaks = limits.map_or_else(String::new, |limits| format!("; peaks {}", limits.source));
+    bounds::svg(("Kernels beside their limits", &format!("{machine}{peaks}; operands of seed {seed}")), &bounds)
 }
 
 fn as_table(rows: &[Row], limits: Option<&Limits>, machine: &str) -> String {
