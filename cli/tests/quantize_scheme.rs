@@ -26,11 +26,18 @@ fn perplexities_are_measured_before_and_after_with_outliers_and_without() {
     let folder = Folder::new("quantize-scheme");
     let (text, file) = (folder.file("story.txt", STORY), folder.path("layers.npz"));
     let arguments =
-        ["--scheme", "w4a4", "--text", &text, "--calibration-tokens", "256", "-o", &file, "--format", "json"];
+        ["--scheme", "w4a4", "--kv4", "--text", &text, "--calibration-tokens", "256", "-o", &file, "--format", "json"];
     let report = json(&[&["quantize", &model(&models)][..], &arguments].concat());
     let float = number(&report["float"]["perplexity"]);
     assert!(float > 2.0 && float < 8.0 && number(&report["tokens"]) > 60.0, "{report}");
-    let [with, without] = [0, 1].map(|at| &report["schemes"][at]);
+    let [coded, with, with_codes, without] = [0, 1, 2, 3].map(|at| &report["schemes"][at]);
+    assert_eq!((&coded["scheme"], &coded["kv4"], &with["kv4"]), (&"float".into(), &true.into(), &false.into()));
+    assert_eq!((&with_codes["scheme"], &with_codes["kv4"]), (&"w4a4".into(), &true.into()));
+    // Keys and values of four bits are another model than those of 32, and not a much worse one.
+    for (row, beside) in [(coded, float), (with_codes, number(&with["perplexity"]))] {
+        let ratio = number(&row["perplexity"]) / beside;
+        assert!(ratio != 1.0 && ratio > 0.95 && ratio < 1.3, "{report}");
+    }
     assert_eq!((&with["scheme"], number(&with["outliers"]), number(&without["outliers"])), (&"w4a4".into(), 16.0, 0.0));
     for row in [with, without] {
         let (bits, ratio) = (number(&row["bits_per_weight"]), number(&row["perplexity_over_float"]));
@@ -70,9 +77,10 @@ fn a_report_for_people_has_a_row_for_every_scheme() {
     let Some(models) = models() else { return };
     let folder = Folder::new("quantize-scheme-table");
     let text = folder.file("story.txt", &STORY[..120]);
-    let arguments = ["--scheme", "w4a8,w4a16", "--text", &text, "--calibration-tokens", "128", "--outliers", "0"];
+    let arguments =
+        ["--scheme", "w4a8,w4a16", "--kv4", "--text", &text, "--calibration-tokens", "128", "--outliers", "0"];
     let said = good(&[&["quantize", &model(&models)][..], &arguments].concat());
-    for word in ["w4a8", "w4a16", "float", "perplexity", "bits a weight", "story.txt"] {
+    for word in ["w4a8", "w4a16", "w4a16, kv4", "float, kv4", "perplexity", "bits a weight", "story.txt"] {
         assert!(said.contains(word), "{word}: {said}");
     }
 }

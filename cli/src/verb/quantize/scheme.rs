@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use tandem_graph::{Graph, Interpreter, Kernels};
 use tandem_import::llama2c::BEGIN;
+use tandem_ops::lowbit::Asymmetric;
 use tandem_plan::lowbit::{Form, LowBit, Scheme};
 use tandem_tensor::{Tensor, write_npz};
 
@@ -52,6 +53,9 @@ pub struct SchemeOptions {
     /// Round every weight by itself: errors are not made good by the weights behind them.
     #[arg(long, requires = "scheme")]
     round: bool,
+    /// Measure once more with keys and values of four bits, which have a scale and a zero for each position and head.
+    #[arg(long, requires = "scheme")]
+    kv4: bool,
     /// Where the texts that the model writes begin.
     #[arg(long, value_name = "S", requires = "scheme", default_value_t = 0)]
     seed: u64,
@@ -78,6 +82,7 @@ impl SchemeOptions {
 /// A row of the report.
 struct Row {
     scheme: &'static str,
+    kv4: bool,
     outliers: usize,
     bits: f64,
     perplexity: f64,
@@ -110,6 +115,12 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let samples = samples(&language, own)?;
     let (small, samples) = &samples;
     let mut rows = Vec::new();
+    if own.kv4 {
+        let perplexity =
+            model.perplexity(&text, |interpreter, inputs| with_codes(&language, interpreter.run(inputs)?))?;
+        rows.push(Row { scheme: "float", kv4: true, outliers: 0, bits: 32.0, perplexity });
+    }
+    let mut output = options.output.as_ref();
     for scheme in own.scheme.iter().map(|kind| kind.scheme()) {
         for outliers in if outliers == 0 { vec![0] } else { vec![outliers, 0] } {
             let form = Form { scheme, group, outliers, clip: own.clip, compensate: !own.round };
@@ -117,12 +128,17 @@ pub fn run(options: &Options) -> Result<Outcome> {
             let low = LowBit::new(small, samples, form, |done, _| bar.set_position(done as u64));
             bar.finish_and_clear();
             let low = low.map_err(|e| anyhow!("{}: {e}", options.model.model.display()))?;
-            let perplexity =
-                model.perplexity(&text, |interpreter, inputs| Ok(low.run(&graph, interpreter, inputs)?))?;
             let (bits, count) =
                 low.layers().values().fold((0, 0), |(bits, count), layer| (bits + layer.bits(), count + layer.count()));
-            rows.push(Row { scheme: scheme.name(), outliers, bits: bits as f64 / count.max(1) as f64, perplexity });
-            if let Some(path) = options.output.as_ref().filter(|_| rows.len() == 1) {
+            let bits = bits as f64 / count.max(1) as f64;
+            for kv4 in if own.kv4 { vec![false, true] } else { vec![false] } {
+                let perplexity = model.perplexity(&text, |interpreter, inputs| {
+                    let outputs = low.run(&graph, interpreter, inputs)?;
+                    if kv4 { with_codes(&language, outputs) } else { Ok(outputs) }
+                })?;
+                rows.push(Row { scheme: scheme.name(), kv4, outliers, bits, perplexity });
+            }
+            if let Some(path) = output.take() {
                 let named = low.layers().iter().flat_map(|(layer, of)| {
                     of.tensors().map(move |(tensor, values)| (format!("{layer}.{tensor}"), values))
                 });
@@ -218,6 +234,14 @@ impl Model<'_> {
     }
 }
 
+/// The outputs of a step whose new keys and values, behind the logits, are what codes of four bits stand for.
+fn with_codes(language: &Language, mut outputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
+    for row in outputs.iter_mut().skip(1) {
+        row.as_slice_mut::<f32>()?.chunks_mut(language.config().head()).for_each(Asymmetric::replace);
+    }
+    Ok(outputs)
+}
+
 /// The negative logarithm of a token's likelihood.
 fn surprise(logits: &[f32], token: usize) -> f64 {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -286,6 +310,7 @@ impl Report<'_> {
         let rows = self.rows.iter().map(|row| {
             json!({
                 "scheme": row.scheme,
+                "kv4": row.kv4,
                 "outliers": row.outliers,
                 "bits_per_weight": row.bits,
                 "perplexity": row.perplexity,
@@ -312,7 +337,7 @@ impl Report<'_> {
         let rows = self.rows.iter().map(|row| {
             let change = (row.perplexity / self.float - 1.0) * 100.0;
             vec![
-                row.scheme.to_owned(),
+                if row.kv4 { format!("{}, kv4", row.scheme) } else { row.scheme.to_owned() },
                 row.outliers.to_string(),
                 format!("{:.2}", row.bits),
                 format!("{:.4}", row.perplexity),
