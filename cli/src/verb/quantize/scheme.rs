@@ -39,7 +39,7 @@ pub struct SchemeOptions {
     #[arg(long, value_name = "FILE", requires = "scheme")]
     calibration_text: Option<PathBuf>,
     /// Tokens of it that are read.
-    #[arg(long, value_name = "N", requires = "scheme", default_value_t = 2048, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", requires = "scheme", default_value_t = 4096, value_parser = super::at_least_one)]
     calibration_tokens: usize,
     /// Input channels with a scale of their own, an even number [default: an eighth of the model's channels, 8 to 128].
     #[arg(long, value_name = "N", requires = "scheme", value_parser = even)]
@@ -234,7 +234,8 @@ impl Model<'_> {
     }
 }
 
-/// The outputs of a step whose new keys and values, behind the logits, are what codes of four bits stand for.
+/// The outputs of a step whose new keys and values, behind the logits, are what codes of four bits stand for. The step itself has read them
+/// as they were; later ones read the codes.
 fn with_codes(language: &Language, mut outputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
     for row in outputs.iter_mut().skip(1) {
         row.as_slice_mut::<f32>()?.chunks_mut(language.config().head()).for_each(Asymmetric::replace);
