@@ -33,10 +33,10 @@ fn perplexities_are_measured_before_and_after_with_outliers_and_without() {
     let [coded, with, with_codes, without] = [0, 1, 2, 3].map(|at| &report["schemes"][at]);
     assert_eq!((&coded["scheme"], &coded["kv4"], &with["kv4"]), (&"float".into(), &true.into(), &false.into()));
     assert_eq!((&with_codes["scheme"], &with_codes["kv4"]), (&"w4a4".into(), &true.into()));
-    // Keys and values of four bits are another model than those of 32, and not a much worse one.
+    // Keys and values of four bits cost much where heads have eight elements, and are still the same model.
     for (row, beside) in [(coded, float), (with_codes, number(&with["perplexity"]))] {
         let ratio = number(&row["perplexity"]) / beside;
-        assert!(ratio != 1.0 && ratio > 0.95 && ratio < 1.3, "{report}");
+        assert!(ratio > 1.02 && ratio < 1.8, "{report}");
     }
     assert_eq!((&with["scheme"], number(&with["outliers"]), number(&without["outliers"])), (&"w4a4".into(), 16.0, 0.0));
     for row in [with, without] {

@@ -101,9 +101,9 @@ const CHOICE_BUGS: &[Bug] = &[
         edits: &[("for (int query = 0; query < group; query++) word", "for (int query = 0; query < 1; query++) word")],
     },
     Bug {
-        name: "keys of windows count twice",
-        wrong: "their weights are computed, and the law stands for the others alone",
-        edits: &[("tail.weight(begin) * unknown(begin, end)", "tail.weight(begin) * (end - begin)")],
+        name: "the law is flat",
+        wrong: "the second window has weights of its own",
+        edits: &[("tail(begin1, sum1, begin2, sum2, window);", "tail(begin1, sum1, begin2, sum1, window);")],
     },
 ];
 

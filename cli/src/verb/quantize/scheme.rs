@@ -339,7 +339,7 @@ impl Report<'_> {
             let change = (row.perplexity / self.float - 1.0) * 100.0;
             vec![
                 if row.kv4 { format!("{}, kv4", row.scheme) } else { row.scheme.to_owned() },
-                row.outliers.to_string(),
+                if row.scheme == "float" { String::new() } else { row.outliers.to_string() },
                 format!("{:.2}", row.bits),
                 format!("{:.4}", row.perplexity),
                 format!("{change:+.2} %"),
