@@ -1,6 +1,6 @@
 //! Times beside what a machine needs at least, as a picture.
 
-use crate::svg::{Axis, begin, below, colour, escaped, quantity};
+use crate::svg::{Axis, below, colour, escaped, quantity, titled};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -24,17 +24,10 @@ pub struct Bound {
 
 /// The picture: a row for each workload, with its limit, its time and the former over the latter. Below the title stands a line on how they
 /// were found. A colour is what limits.
-pub fn svg((title, how): (&str, &str), bounds: &[Bound]) -> String {
+pub fn svg(heading: (&str, &str), bounds: &[Bound]) -> String {
     let (left, right, top, bottom) = MARGINS;
     let end = top + ROW * bounds.len() as f64;
-    let mut text = begin(WIDTH, end + bottom, title);
-    let _ = writeln!(
-        text,
-        "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"4\" y=\"17\" font-size=\"14\" fill=\"#222\">{}</text>\n\
-         <text x=\"4\" y=\"34\" fill=\"#444\">{}</text>",
-        escaped(title),
-        escaped(how)
-    );
+    let mut text = titled(WIDTH, end + bottom, heading);
     let axis = Axis::decades(bounds.iter().flat_map(|bound| [bound.taken, bound.limit]), left, WIDTH - right);
     below(
         &mut text,

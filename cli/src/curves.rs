@@ -1,6 +1,6 @@
 //! Curves over a number, such as trials, as a picture.
 
-use crate::svg::{Axis, begin, below, beside, colour, escaped};
+use crate::svg::{Axis, below, beside, colour, escaped, titled};
 use std::fmt::Write;
 
 /// Sizes in pixels.
@@ -29,16 +29,9 @@ pub enum Shape {
 }
 
 /// The picture of curves over decades. Below the title stands a line on how they were found.
-pub fn svg((title, how): (&str, &str), (across, up): (&str, &str), shape: Shape, curves: &[Curve]) -> String {
+pub fn svg(heading: (&str, &str), (across, up): (&str, &str), shape: Shape, curves: &[Curve]) -> String {
     let ((width, height), (left, right, top, bottom)) = (SIZE, MARGINS);
-    let mut text = begin(width, height, title);
-    let _ = writeln!(
-        text,
-        "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"4\" y=\"17\" font-size=\"14\" fill=\"#222\">{}</text>\n\
-         <text x=\"4\" y=\"34\" fill=\"#444\">{}</text>",
-        escaped(title),
-        escaped(how)
-    );
+    let mut text = titled(width, height, heading);
     let all = || curves.iter().flat_map(|curve| &curve.points);
     let highest = all().map(|(_, y)| *y).filter(|y| y.is_finite()).fold(0.0, f64::max);
     let x = Axis::decades(all().map(|(x, _)| *x), left, width - right);

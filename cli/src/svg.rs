@@ -27,6 +27,19 @@ pub fn begin(width: f64, height: f64, label: &str) -> String {
     )
 }
 
+/// The beginning of a picture with a title, which is its label too, and below it a line on how what it shows was found.
+pub fn titled(width: f64, height: f64, (title, how): (&str, &str)) -> String {
+    let mut text = begin(width, height, title);
+    let _ = writeln!(
+        text,
+        "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"4\" y=\"17\" font-size=\"14\" fill=\"#222\">{}</text>\n\
+         <text x=\"4\" y=\"34\" fill=\"#444\">{}</text>",
+        escaped(title),
+        escaped(how)
+    );
+    text
+}
+
 /// From values to places in a picture, with ticks at round numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Axis {

@@ -47,6 +47,17 @@ impl Operands {
         self.find(name).ok_or_else(|| GpuError::Invalid(format!("operand {name} is not on the device")))
     }
 
+    /// The numbers of a port of indices or offsets, read back from the device: plans are made on the host.
+    ///
+    /// # Errors
+    /// Invalid, where it is missing or of another dtype.
+    pub(crate) fn indices(&self, name: &str) -> Result<Vec<usize>> {
+        let buffer = self.buffer(name)?;
+        let tensor = buffer.download([buffer.len()])?;
+        let numbers = tensor.as_slice::<i32>().map_err(|error| GpuError::Invalid(error.to_string()))?;
+        Ok(numbers.iter().map(|&number| number as usize).collect())
+    }
+
     /// The buffer of a port that the definition may have.
     pub fn find(&self, name: &str) -> Option<&Buffer> {
         self.buffers.iter().find(|(other, _)| *other == name).map(|(_, buffer)| buffer)

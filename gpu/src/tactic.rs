@@ -2,14 +2,14 @@
 //!
 //! # Against the limits
 //! A choice reads, for each head of queries, the centroids of its head of keys and the keys whose weights are computed: with 32,768 keys
-//! in clusters of 16, a head of a 64th and two windows of 128, 0.53 + 0.20 MB of the 8.4 MB that its keys are. Heads of a group read the
+//! in clusters of 16, a head of a 64th and two windows of 128, 0.52 + 0.20 MB of the 8.4 MB that its keys are. Heads of a group read the
 //! same centroids, at the same time as a rule, so that all but the first find them in the second-level cache. Beside memory, sorting
 //! 2048 clusters is 66 steps of a barrier each and sorting 1024 weights 55, and the law is evaluated once for 16 keys.
 //!
 //! Assigning keys is limited by arithmetic: a difference and a multiply-add an element, in the order of the definition and so not on
 //! tensor cores. A team reads 64 bytes of shared memory for each thread and 64 operations.
 
-use crate::device::{Args, Buffer, Device, Launch};
+use crate::device::{Args, Device, Launch};
 use crate::error::{GpuError, Result};
 use crate::nvrtc::{Arch, Instance, Source};
 use crate::planned::{Operands, Planned, Steps};
@@ -86,17 +86,14 @@ fn kmeans(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     Ok(steps)
 }
 
-/// Differences of offsets, which are read back from the device: room is made on the host.
-fn lengths(offsets: &Buffer) -> Result<Vec<usize>> {
-    let tensor = offsets.download([offsets.len()])?;
-    let numbers = tensor.as_slice::<i32>().map_err(|error| GpuError::Invalid(error.to_string()))?;
-    Ok(numbers.windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect())
+/// How many there are between the offsets of a port.
+fn lengths(operands: &Operands, port: &str) -> Result<Vec<usize>> {
+    Ok(operands.indices(port)?.windows(2).map(|pair| pair[1] - pair[0]).collect())
 }
 
 fn select(device: &Device, dims: &Dims, operands: &Operands) -> Result<Steps> {
     let [b, hq, hkv, d] = ["b", "hq", "hkv", "d"].map(|axis| dims[axis]);
-    let [clusters, slots, fresh] =
-        ["cluster_begin", "slot_begin", "fresh_begin"].map(|port| lengths(operands.buffer(port)?));
+    let [clusters, slots, fresh] = ["cluster_begin", "slot_begin", "fresh_begin"].map(|port| lengths(operands, port));
     let (clusters, slots, fresh) = (clusters?, slots?, fresh?);
     let most = |all: &[usize]| all.iter().copied().max().unwrap_or(0);
     // Two at least, so that what lies behind them is aligned.

@@ -139,6 +139,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if let Some(path) = &options.plot {
         file::probe(path)?;
     }
+    let every = options.every.unwrap_or((context / 16).max(1));
     let graph = language.step(context)?;
     let kernels = Kernels::new(&graph);
     let interpreter = Interpreter::with_kernels(&graph, &kernels);
@@ -163,7 +164,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let read = read(&language, &graph, &interpreter, &tokens, first, heads)?;
     let bar = bar(read.len());
     let of_layer = |(layer, steps): (usize, &Vec<Read>)| {
-        let sums = measure(options, heads, layer, first, steps, context);
+        let sums = measure(options, heads, layer, first, steps, every);
         bar.inc(1);
         sums
     };
@@ -172,7 +173,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let sums: Vec<Sums> = (0..options.target.len())
         .map(|target| layers.iter().map(|sums| sums[target]).fold(Sums::default(), Sums::plus))
         .collect();
-    let report = Report { options, source: &source, first, steps, context, layers: read.len(), heads, sums: &sums };
+    let report = Report { options, source: &source, first, steps, every, layers: read.len(), heads, sums: &sums };
     if let Some(path) = &options.plot {
         file::write(path, report.plot().as_bytes())?;
     }
@@ -251,8 +252,8 @@ struct Clusters {
     tensors: Tensors,
 }
 
-fn clusters(options: &Options, heads: Heads, layer: usize, read: &Read) -> Result<Clusters> {
-    let keys = read.k.len() / (heads.keys * heads.d);
+fn clusters(options: &Options, heads: Heads, layer: usize, k: &[bf16]) -> Result<Clusters> {
+    let keys = k.len() / (heads.keys * heads.d);
     let count = keys.div_ceil(options.cluster);
     let mut random = Random::new(options.seed.wrapping_mul(0x9e37_79b9).wrapping_add((layer << 32 | keys) as u64));
     let mut first = Vec::new();
@@ -263,7 +264,7 @@ fn clusters(options: &Options, heads: Heads, layer: usize, read: &Read) -> Resul
         first.extend_from_slice(&order[..count]);
     }
     let inputs = Tensors::new()
-        .with("k", Tensor::from_vec([keys, heads.keys, heads.d], read.k.clone())?)
+        .with("k", Tensor::from_vec([keys, heads.keys, heads.d], k.to_vec())?)
         .with("keys", Tensor::from_vec([keys], (0..keys as i32).collect::<Vec<i32>>())?)
         .with("first", Tensor::from_vec([heads.keys, count], first)?);
     let extents =
@@ -278,21 +279,18 @@ fn measure(
     layer: usize,
     first: usize,
     steps: &[Read],
-    context: usize,
+    every: usize,
 ) -> Result<Vec<Sums>> {
-    let every = options.every.unwrap_or((context / 16).max(1));
     let mut sums = vec![Sums::default(); options.target.len()];
-    let mut clustered = None;
-    for (at, read) in steps.iter().enumerate() {
-        // The keys before the step's own are there when clusters are made.
-        if at % every == 0 && first + at > 0 {
-            let k = read.k[..(first + at) * heads.keys * heads.d].to_vec();
-            clustered = Some(clusters(options, heads, layer, &Read { q: Vec::new(), k })?);
-        }
-        let Some(clustered) = &clustered else { continue };
-        let step = Step::new(options, heads, clustered, read)?;
-        for (sums, &target) in sums.iter_mut().zip(&options.target) {
-            *sums = sums.plus(step.choose(target)?);
+    for (at, steps) in steps.chunks(every).enumerate() {
+        // The keys before the first step's own are there when clusters are made.
+        let k = &steps[0].k[..(first + at * every) * heads.keys * heads.d];
+        let clusters = clusters(options, heads, layer, k)?;
+        for read in steps {
+            let step = Step::new(options, heads, &clusters, read)?;
+            for (sums, &target) in sums.iter_mut().zip(&options.target) {
+                *sums = sums.plus(step.choose(target)?);
+            }
         }
     }
     Ok(sums)
@@ -380,7 +378,7 @@ struct Report<'a> {
     source: &'a str,
     first: usize,
     steps: usize,
-    context: usize,
+    every: usize,
     layers: usize,
     heads: Heads,
     sums: &'a [Sums],
@@ -418,7 +416,7 @@ impl Report<'_> {
             "heads_of_keys": self.heads.keys,
             "cluster": self.options.cluster,
             "iterations": self.options.iterations,
-            "every": self.options.every.unwrap_or((self.context / 16).max(1)),
+            "every": self.every,
             "window": self.options.window,
             "seed": self.options.seed,
             "targets": self.rows().map(row).collect::<Vec<_>>(),

@@ -131,15 +131,9 @@ fn block_a_query(queries: usize, k: usize, args: Args) -> Result<Launch> {
     Ok(Launch::new([blocks, 1, 1], [THREADS, 1, 1], args).shared(queues as u32))
 }
 
-/// Offsets and lists, which are read back from the device: plans are made on the host.
 fn problem(dims: &Dims, operands: &Operands) -> Result<Problem> {
-    let read = |name: &str| -> Result<Vec<usize>> {
-        let buffer = operands.buffer(name)?;
-        let tensor = buffer.download([buffer.len()])?;
-        let numbers = tensor.as_slice::<i32>().map_err(|error| GpuError::Invalid(error.to_string()))?;
-        Ok(numbers.iter().map(|&number| number as usize).collect())
-    };
-    let (lists, begins, probe) = (read("list_begin")?, read("probe_begin")?, read("probe")?);
+    let [lists, begins, probe] = ["list_begin", "probe_begin", "probe"].map(|port| operands.indices(port));
+    let (lists, begins, probe) = (lists?, begins?, probe?);
     Ok(Problem {
         lists: lists.windows(2).map(|pair| pair[0]..pair[1]).collect(),
         probes: begins.windows(2).map(|pair| probe[pair[0]..pair[1]].to_vec()).collect(),

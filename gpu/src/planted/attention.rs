@@ -65,6 +65,16 @@ fn append_codes(device: &Device, seed: u64) -> Result<Option<String>, OpError> {
     differs(&*kernel(device, "attention.append_kv4.bf16")?, "nan_and_inf", &extents, seed)
 }
 
+/// Of numbers and of codes.
+const LAX_KEYS: Bug = Bug {
+    name: "wait for keys one group too lax",
+    wrong: "the copies of these keys may be those still on their way",
+    edits: &[(
+        "for every lane.\n        cp_async_wait<SLOTS - 2>();",
+        "for every lane.\n        cp_async_wait<SLOTS - 1>();",
+    )],
+};
+
 const SMALL: &[Bug] = &[
     Bug {
         name: "no wait for keys",
@@ -74,14 +84,7 @@ const SMALL: &[Bug] = &[
             "",
         )],
     },
-    Bug {
-        name: "wait for keys one group too lax",
-        wrong: "the copies of these keys may be those still on their way",
-        edits: &[(
-            "for every lane.\n        cp_async_wait<SLOTS - 2>();",
-            "for every lane.\n        cp_async_wait<SLOTS - 1>();",
-        )],
-    },
+    LAX_KEYS,
     Bug {
         name: "wait for values one group too lax",
         wrong: "the copies of these values may be those still on their way",
@@ -315,14 +318,7 @@ const APPEND: &[Bug] = &[Bug {
 }];
 
 const CODES: &[Bug] = &[
-    Bug {
-        name: "wait for keys one group too lax",
-        wrong: "the copies of these keys may be those still on their way",
-        edits: &[(
-            "for every lane.\n        cp_async_wait<SLOTS - 2>();",
-            "for every lane.\n        cp_async_wait<SLOTS - 1>();",
-        )],
-    },
+    LAX_KEYS,
     Bug {
         name: "scales of the first buffer",
         wrong: "codes are those of another run",

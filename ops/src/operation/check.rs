@@ -27,6 +27,11 @@ pub(super) fn offsets(def: &str, inputs: &Tensors, port: &str, end: usize) -> Re
     }
 }
 
+/// The ranges between offsets that were checked.
+pub(super) fn ranges(offsets: &[i32]) -> impl Iterator<Item = std::ops::Range<usize>> {
+    offsets.windows(2).map(|pair| pair[0] as usize..pair[1] as usize)
+}
+
 /// Numbers within `0..end`.
 pub(super) fn within(def: &str, inputs: &Tensors, port: &str, end: usize) -> Result<(), OpError> {
     let found = inputs.slice::<i32>(port)?.iter().enumerate().find(|&(_, &x)| x < 0 || x as usize >= end);

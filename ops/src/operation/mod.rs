@@ -14,6 +14,7 @@ pub mod lowbit;
 mod norm;
 mod pir;
 mod pool;
+pub(crate) mod real;
 mod rope;
 pub(crate) mod rounding;
 mod rows;

@@ -2,6 +2,7 @@
 
 use super::{QUERIES, ROWS, Scorer};
 use crate::cpu::Level;
+use crate::cpu::real::widen;
 use crate::cpu::vectorised::{Vectorised, vectorised_at};
 use crate::ivf::{LANES, Metric};
 use half::bf16;
@@ -22,7 +23,7 @@ impl Widen for f32 {
 impl Widen for bf16 {
     #[inline(always)]
     fn widen(self) -> f32 {
-        f32::from_bits(u32::from(self.to_bits()) << 16)
+        widen(self)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::kv4::scale_row;
 use crate::lowbit::{stand_for, unsigned};
+use crate::operation::real::widen;
 use half::bf16;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -111,7 +112,7 @@ impl Row<'_> {
     pub fn each(&self, mut to: impl FnMut(usize, f32)) {
         match self {
             Row::Numbers(numbers) => {
-                numbers.iter().enumerate().for_each(|(at, x)| to(at, f32::from_bits(u32::from(x.to_bits()) << 16)));
+                numbers.iter().enumerate().for_each(|(at, &x)| to(at, widen(x)));
             }
             Row::Codes(codes, numbers) => {
                 for (at, &byte) in codes.iter().enumerate() {
@@ -128,7 +129,7 @@ impl Row<'_> {
     pub fn write(&self, to: &mut [f32]) {
         match self {
             Row::Numbers(numbers) => {
-                to.iter_mut().zip(*numbers).for_each(|(to, x)| *to = f32::from_bits(u32::from(x.to_bits()) << 16));
+                to.iter_mut().zip(*numbers).for_each(|(to, &x)| *to = widen(x));
             }
             Row::Codes(codes, numbers) => {
                 for ([even, odd], &byte) in to.as_chunks_mut::<2>().0.iter_mut().zip(*codes) {

@@ -6,7 +6,7 @@ use crate::OpError;
 use crate::def::{
     Agree, Axis, AxisKind, Constraint, Dim, Dims, Grade, OpDef, Operation, Port, Random, Sample, Size, Tensors, Work,
 };
-use crate::operation::check::{offsets, within, wrong};
+use crate::operation::check::{offsets, ranges, within, wrong};
 use tandem_tensor::{DType, Tensor};
 
 pub(super) struct Scan(pub(super) &'static OpDef);
@@ -90,11 +90,6 @@ pub(super) static I8: OpDef = scan(
 );
 pub(super) static BF16: OpDef = scan("ivf_scan.bf16", &operands(DType::BF16), &OF_FLOATS, FLOATS, NO_FLOATS);
 pub(super) static F32: OpDef = scan("ivf_scan.f32", &operands(DType::F32), &OF_FLOATS, FLOATS, NO_FLOATS);
-
-/// Ranges of vectors by list, and of entries of `probe` by query.
-fn ranges(offsets: &[i32]) -> impl Iterator<Item = std::ops::Range<usize>> {
-    offsets.windows(2).map(|pair| pair[0] as usize..pair[1] as usize)
-}
 
 impl Operation for Scan {
     fn def(&self) -> &'static OpDef {

@@ -1,5 +1,6 @@
 //! Codes of four and of eight bits.
 
+use crate::operation::real::widen;
 use half::bf16;
 
 /// The code of the low half of a byte and that of the high half, in two's complement.
@@ -104,9 +105,8 @@ impl Asymmetric {
     #[inline(always)]
     pub fn quantize(list: &[bf16], codes: &mut [u8]) -> Asymmetric {
         let form = Asymmetric::new(ends(list));
-        let wide = |x: bf16| f32::from_bits(u32::from(x.to_bits()) << 16);
         for (byte, &[even, odd]) in codes.iter_mut().zip(list.as_chunks::<2>().0) {
-            *byte = form.code(wide(even)) | form.code(wide(odd)) << 4;
+            *byte = form.code(widen(even)) | form.code(widen(odd)) << 4;
         }
         form
     }

@@ -2,7 +2,7 @@
 
 use crate::OpError;
 use crate::def::{Dims, Tensors};
-use crate::operation::check::{offsets, wrong};
+use crate::operation::check::{offsets, ranges, wrong};
 use half::bf16;
 use std::ops::Range;
 
@@ -43,7 +43,7 @@ impl<'a> Batch<'a> {
     /// Invalid for operands of another definition.
     pub fn of(dims: &Dims, inputs: &'a Tensors) -> Result<Batch<'a>, OpError> {
         let index = |name: &str| inputs.find(name).map_or(Ok(&[][..]), |_| inputs.slice::<i32>(name));
-        let rows = inputs.slice::<i32>("segments")?.windows(2).map(|pair| pair[0] as usize..pair[1] as usize);
+        let rows = ranges(inputs.slice("segments")?);
         let adapters = inputs.slice::<i32>("adapter")?.iter().map(|&adapter| usize::try_from(adapter).ok());
         Ok(Batch {
             h1: dims.find("h1").unwrap_or(0),

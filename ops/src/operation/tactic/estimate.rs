@@ -65,28 +65,41 @@ impl Probe {
         });
         let told = |chunk: &Range<usize>| tail.map_or(0, |tail| u64::from(tail.weight(chunk.start)));
         let rest: u64 = self.chunks().map(|(chunk, unknown)| unknown as u64 * told(&chunk)).sum();
-        let mut order: Vec<usize> = (0..weights.len()).collect();
         let all = sum(weights) + rest;
-        let Some(least) = (Filter { top_p: target, ..Filter::NONE }).mass(all) else {
-            return Choice { computed: order, end: self.slots };
+        let Some(least) = least(all, target) else {
+            return Choice { computed: (0..weights.len()).collect(), end: self.slots };
         };
-        order.sort_by_key(|&at| (std::cmp::Reverse(weights[at]), at));
-        let mut mass = 0;
-        for (count, &at) in order.iter().enumerate() {
-            mass += u64::from(weights[at]);
-            if mass >= least {
-                order.truncate(count + 1);
-                return Choice { computed: order, end: 0 };
-            }
+        let (computed, mut mass) = heaviest(weights, least);
+        if mass >= least {
+            return Choice { computed, end: 0 };
         }
         for (chunk, unknown) in self.chunks() {
             mass += unknown as u64 * told(&chunk);
             if mass >= least {
-                return Choice { computed: order, end: chunk.end };
+                return Choice { computed, end: chunk.end };
             }
         }
-        Choice { computed: order, end: self.slots }
+        Choice { computed, end: self.slots }
     }
+}
+
+/// The least mass that is `target` of all of it; `None` where that is all of it.
+pub(super) fn least(all: u64, target: f32) -> Option<u64> {
+    Filter { top_p: target, ..Filter::NONE }.mass(all)
+}
+
+/// The numbers of the heaviest weights until they have a mass, ties by number, with the mass that they have: all of them, where that is less.
+pub(super) fn heaviest(weights: &[u32], least: u64) -> (Vec<usize>, u64) {
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by_key(|&at| (std::cmp::Reverse(weights[at]), at));
+    let mut mass = 0;
+    let taken = order.iter().take_while(|&&at| {
+        let before = mass;
+        mass += if before < least { u64::from(weights[at]) } else { 0 };
+        before < least
+    });
+    order.truncate(taken.count());
+    (order, mass)
 }
 
 fn sum(weights: &[u32]) -> u64 {

@@ -1,6 +1,6 @@
 //! The exact rule that the estimate stands for: the fewest keys that have a part of the mass.
 
-use crate::sampling::Filter;
+use super::estimate::{heaviest, least};
 use crate::sampling::weight::{deficit, units, weight};
 
 /// What a softmax makes of the scores of a query.
@@ -21,17 +21,7 @@ pub fn mass(scores: &[f32], scale: f32) -> Mass {
 impl Mass {
     /// The fewest keys that have `target` of the mass, the heaviest first, ties by number.
     pub fn fewest(&self, target: f32) -> Vec<usize> {
-        let mut keys: Vec<usize> = (0..self.weights.len()).collect();
-        keys.sort_by_key(|&key| (std::cmp::Reverse(self.weights[key]), key));
-        let Some(least) = (Filter { top_p: target, ..Filter::NONE }).mass(self.all) else { return keys };
-        let mut mass = 0;
-        let taken = keys.iter().take_while(|&&key| {
-            let before = mass;
-            mass += u64::from(self.weights[key]);
-            before < least
-        });
-        keys.truncate(taken.count());
-        keys
+        heaviest(&self.weights, least(self.all, target).unwrap_or(u64::MAX)).0
     }
 
     /// The part of the mass that these keys have, each of which is counted as often as it comes; 0 of no mass.

@@ -8,7 +8,7 @@ use crate::def::{
 };
 use crate::ivf::{Corpus, Metric, Score, Value};
 use crate::operation::attention::draw::offsets as ends_of;
-use crate::operation::check::{offsets, within, wrong};
+use crate::operation::check::{offsets, ranges, within, wrong};
 use crate::sampling::weight::{deficit, units, weight};
 use half::bf16;
 use std::ops::Range;
@@ -175,10 +175,6 @@ pub(crate) struct Batch<'a> {
     target: f32,
 }
 
-fn ranges(offsets: &[i32]) -> Vec<Range<usize>> {
-    offsets.windows(2).map(|pair| pair[0] as usize..pair[1] as usize).collect()
-}
-
 impl<'a> Batch<'a> {
     /// Operands that were accepted.
     pub(crate) fn of(dims: &Dims, inputs: &'a Tensors) -> Result<Batch<'a>, OpError> {
@@ -189,9 +185,9 @@ impl<'a> Batch<'a> {
             cluster_end: inputs.slice("cluster_end")?,
             members: inputs.slice("members")?,
             fresh: inputs.slice("fresh_lines")?,
-            clusters_of: ranges(inputs.slice("cluster_begin")?),
-            slots_of: ranges(inputs.slice("slot_begin")?),
-            fresh_of: ranges(inputs.slice("fresh_begin")?),
+            clusters_of: ranges(inputs.slice("cluster_begin")?).collect(),
+            slots_of: ranges(inputs.slice("slot_begin")?).collect(),
+            fresh_of: ranges(inputs.slice("fresh_begin")?).collect(),
             hq: dims["hq"],
             hkv: dims["hkv"],
             d: dims["d"],
@@ -421,10 +417,10 @@ impl Operation for Select {
         if !(0.0..=1.0).contains(&target) {
             return Err(wrong(name, "target", 0, format!("is {target}, not one of 0 to 1")));
         }
-        let clusters_of = ranges(inputs.slice("cluster_begin")?);
-        let (slots_of, ends) = (ranges(inputs.slice("slot_begin")?), inputs.slice::<i32>("cluster_end")?);
-        let fresh_of = ranges(inputs.slice("fresh_begin")?);
-        for (request, ((clusters, slots), fresh)) in clusters_of.iter().zip(&slots_of).zip(fresh_of).enumerate() {
+        let [clusters_of, slots_of, fresh_of] =
+            ["cluster_begin", "slot_begin", "fresh_begin"].map(|port| Ok::<_, OpError>(ranges(inputs.slice(port)?)));
+        let ends = inputs.slice::<i32>("cluster_end")?;
+        for (request, ((clusters, slots), fresh)) in clusters_of?.zip(slots_of?).zip(fresh_of?).enumerate() {
             if slots.len() + fresh.len() > LONGEST {
                 let text = format!("gives request {request} more than {LONGEST} keys");
                 return Err(wrong(name, "slot_begin", request, text));
