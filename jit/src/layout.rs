@@ -3,12 +3,21 @@
 //! An activation is cut into *cells*: one pixel of `max(BLOCK_IN, BLOCK_OUT)` channels and BATCH rows. Cells are ordered
 //! `[row group][channel block][h][w]`. Within a cell lie INP elements, `[cell / BLOCK_IN][BATCH][BLOCK_IN]`, so that a LOAD
 //! of INP reads it directly; a STORE writes the same bytes, as OUTINP where BATCH and the two block sizes make the orders
-//! differ. Unsigned codes are stored minus 128, so that the machine sees signed bytes only.
+//! differ. Unsigned codes are stored minus 128, so that the machine sees signed bytes only. Sums of 32 bits are four such activations
+//! one behind the other, of their bytes from the lowest on.
 
 use crate::JitError;
 use crate::fold::Fold;
 use tandem_isa::{HwConfig, MemoryType};
 use tandem_tensor::{DType, Data, Shape, Tensor, TensorType};
+
+/// Bytes of a sum.
+pub(crate) const SUM_BYTES: usize = 4;
+
+/// Bytes of an element of an activation, each of which has a place of its own.
+pub(crate) fn element_bytes(dtype: DType) -> usize {
+    if dtype == DType::I32 { SUM_BYTES } else { 1 }
+}
 
 /// Extents of a channels-last activation; axes that its rank lacks are 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,6 +133,11 @@ impl Binding {
 
     /// Bytes of the packed activation.
     pub fn bytes(&self) -> usize {
+        element_bytes(self.dtype) * self.image_bytes()
+    }
+
+    /// Bytes of the activation of one byte of its elements.
+    fn image_bytes(&self) -> usize {
         self.geometry.bytes(self.packed()) as usize
     }
 
@@ -185,13 +199,21 @@ impl Binding {
         let elements = self.shape.elements();
         (0..samples)
             .map(|index| {
-                let mut codes = vec![0u8; elements];
-                self.each_run(index, |at, offset, len| {
-                    codes[at..at + len].copy_from_slice(&bytes[offset..offset + len])
-                });
+                let image = |image: &[u8]| {
+                    let mut codes = vec![0u8; elements];
+                    self.each_run(index, |at, offset, len| {
+                        codes[at..at + len].copy_from_slice(&image[offset..offset + len])
+                    });
+                    codes
+                };
                 let data = match self.dtype {
-                    DType::U8 => Data::U8(codes.into_iter().map(|b| b ^ 0x80).collect()),
-                    _ => Data::I8(codes.into_iter().map(|b| b as i8).collect()),
+                    DType::U8 => Data::U8(image(bytes).into_iter().map(|b| b ^ 0x80).collect()),
+                    DType::I32 => {
+                        let bytes: Vec<Vec<u8>> = bytes.chunks(self.image_bytes()).map(image).collect();
+                        let sum = |at| i32::from_le_bytes(std::array::from_fn(|byte| bytes[byte][at]));
+                        Data::I32((0..elements).map(sum).collect())
+                    }
+                    _ => Data::I8(image(bytes).into_iter().map(|b| b as i8).collect()),
                 };
                 Tensor::new(self.shape.clone(), data).map_err(|e| JitError::Invalid(e.to_string()))
             })

@@ -59,6 +59,8 @@ pub(crate) enum Post {
     Requant { mode: RequantMode, params: Vec<RequantParam> },
     /// CLAMP to a range of codes; `None` where every code passes.
     Clamp(Option<(i32, i32)>),
+    /// Nothing: they are the results, whole.
+    Sums,
 }
 
 /// An element-wise layer.
@@ -112,7 +114,7 @@ impl Layer {
     pub fn modes(&self) -> Vec<RequantMode> {
         let post = |post: &Post| match post {
             Post::Requant { mode, .. } => Some(*mode),
-            Post::Clamp(_) => None,
+            Post::Clamp(_) | Post::Sums => None,
         };
         match self {
             Layer::Alias => Vec::new(),
@@ -151,8 +153,12 @@ pub(crate) fn lower(graph: &Graph, node: &Node) -> Result<Layer, String> {
     if node.inputs.first().is_some_and(|&id| graph.constant(id).is_some()) {
         return Err("its operand is a constant".into());
     }
-    let x_dims = activation(x)?;
-    let y_dims = activation(y)?;
+    // Products of plain bytes have no quantisation.
+    if !(matches!(node.op, Op::Conv(_) | Op::Dense { .. }) && y.dtype == DType::I32) {
+        quantised(x)?;
+        quantised(y)?;
+    }
+    let (x_dims, y_dims) = (extents(x)?, extents(y)?);
     if x_dims.n != y_dims.n {
         return Err("it changes the leading extent".into());
     }
@@ -190,7 +196,8 @@ pub(crate) fn lower(graph: &Graph, node: &Node) -> Result<Layer, String> {
             if graph.constant(node.inputs[1]).is_some() {
                 return Err("its second operand is a constant".into());
             }
-            activation(b)?;
+            quantised(b)?;
+            extents(b)?;
             if x.shape != y.shape || b.shape != y.shape {
                 return Err("its operands broadcast".into());
             }
@@ -258,12 +265,17 @@ pub(crate) fn lower(graph: &Graph, node: &Node) -> Result<Layer, String> {
     }
 }
 
-/// The extents of an 8-bit activation with one scale.
-fn activation(ty: &TensorType) -> Result<Dims, String> {
+/// That an activation is of 8-bit codes with one scale.
+fn quantised(ty: &TensorType) -> Result<(), String> {
     if !matches!(ty.dtype, DType::I8 | DType::U8) {
         return Err(format!("{} activations; the accelerator computes 8-bit integers", ty.dtype));
     }
     quant(ty)?;
+    Ok(())
+}
+
+/// The extents of an activation that has a place in memory.
+fn extents(ty: &TensorType) -> Result<Dims, String> {
     let d = dims(&ty.shape).ok_or_else(|| format!("shape {} has no place in its layout", ty.shape))?;
     // Element indices and strides stay far inside 32 bits.
     if ty.shape.elements() > 1 << 28 {
@@ -304,7 +316,10 @@ fn requant_param(
 
 fn weighted(graph: &Graph, node: &Node, act: Act, slide: Slide, groups: usize) -> Result<Layer, String> {
     let (x, w, y) = (graph.ty(node.inputs[0]), graph.ty(node.inputs[1]), graph.ty(node.outputs[0]));
-    let (x_dims, y_dims) = (activation(x)?, activation(y)?);
+    if y.dtype == DType::I32 {
+        return sums(graph, node, act, slide, groups);
+    }
+    let (x_dims, y_dims) = (extents(x)?, extents(y)?);
     if x.dtype != y.dtype {
         return Err("its input and result have different dtypes".into());
     }
@@ -351,7 +366,6 @@ fn weighted(graph: &Graph, node: &Node, act: Act, slide: Slide, groups: usize) -
         params.push(param);
     }
     let mode = mode.ok_or("it has no output channel")?;
-    let lanes = groups > 1 && inner == 1 && outputs == x_dims.c;
     // Where a code minus its zero point exceeds a byte, the rest goes into a second pass.
     let mut passes: Vec<Vec<i8>> = Vec::new();
     let wide: Vec<i32> = codes.iter().enumerate().map(|(i, &c)| c as i32 - wq.at(i / per_output).1).collect();
@@ -361,20 +375,48 @@ fn weighted(graph: &Graph, node: &Node, act: Act, slide: Slide, groups: usize) -
     if rest.iter().any(|&v| v != 0) {
         passes.push(rest);
     }
-    if !lanes && groups > 1 {
-        passes = passes.iter().map(|p| ungrouped(p, outputs, taps, inner, groups)).collect();
+    let kind = kind(passes, outputs, taps, inner, groups);
+    let (row_pitch, rows_in_dram) = (1, x_dims.h);
+    let post = Post::Requant { mode, params };
+    let (input, output) = (x_dims, y_dims);
+    Ok(Layer::Window(Window { input, output, slide, row_pitch, rows_in_dram, pad_value: input_zero, kind, post }))
+}
+
+/// A product of plain bytes whose sums are the results.
+fn sums(graph: &Graph, node: &Node, act: Act, slide: Slide, groups: usize) -> Result<Layer, String> {
+    let types = [node.inputs[0], node.inputs[1], node.outputs[0]].map(|id| graph.ty(id));
+    let [x, w, y] = types;
+    if types.iter().any(|ty| ty.quant.is_some()) || [x.dtype, w.dtype] != [DType::I8; 2] || act != Act::None {
+        return Err(
+            "its results are 32-bit integers; the accelerator gives them of plain int8 without activation".into()
+        );
     }
-    let kind = if lanes { WindowKind::Lane { weights: passes } } else { WindowKind::Gemm { weights: passes } };
-    Ok(Layer::Window(Window {
-        input: x_dims,
-        output: y_dims,
-        slide,
-        row_pitch: 1,
-        rows_in_dram: x_dims.h,
-        pad_value: input_zero,
-        kind,
-        post: Post::Requant { mode, params },
-    }))
+    if node.inputs.len() > 2 {
+        return Err("its sums have a bias, which the accelerator adds to none that it stores whole".into());
+    }
+    let weights = graph.constant(node.inputs[1]).ok_or("its weights are not a constant")?;
+    let weights = weights.as_slice::<i8>().map_err(|e| e.to_string())?.to_vec();
+    let (input, output) = (extents(x)?, extents(y)?);
+    let (outputs, taps) = (output.c, slide.kernel[0] * slide.kernel[1]);
+    let inner = input.c / groups.max(1);
+    if outputs * taps * inner != weights.len() || inner * groups != input.c || outputs % groups.max(1) != 0 {
+        return Err("its weights do not fit its activations".into());
+    }
+    let kind = kind(vec![weights], outputs, taps, inner, groups);
+    let rows_in_dram = input.h;
+    Ok(Layer::Window(Window { input, output, slide, row_pitch: 1, rows_in_dram, pad_value: 0, kind, post: Post::Sums }))
+}
+
+/// How weights `[o][tap][i]`, in passes whose sum they are, are multiplied: channel by channel where each has a group of its own.
+fn kind(passes: Vec<Vec<i8>>, outputs: usize, taps: usize, inner: usize, groups: usize) -> WindowKind {
+    if groups > 1 && inner == 1 && outputs == groups {
+        return WindowKind::Lane { weights: passes };
+    }
+    let weights = match groups {
+        0 | 1 => passes,
+        _ => passes.iter().map(|p| ungrouped(p, outputs, taps, inner, groups)).collect(),
+    };
+    WindowKind::Gemm { weights }
 }
 
 /// Grouped weights as ungrouped ones, zero between the groups.

@@ -4,7 +4,7 @@
 use crate::JitError;
 use crate::emit::next_offset;
 use crate::fold::Fold;
-use crate::layout::{Geometry, dims};
+use crate::layout::{Geometry, dims, element_bytes};
 use crate::lower::is_alias;
 use std::collections::BTreeMap;
 use tandem_graph::{Graph, ValueId};
@@ -47,7 +47,9 @@ pub(crate) fn plan(
     }
     let bytes = |value: usize| {
         let packed = folds.get(&ValueId(value)).map(|fold| fold.dims);
-        let size = packed.or(dims(&graph.values[value].ty.shape)).map_or(0, |d| geometry.bytes(d));
+        let ty = &graph.values[value].ty;
+        let image = packed.or(dims(&ty.shape)).map_or(0, |d| geometry.bytes(d));
+        let size = image.saturating_mul(element_bytes(ty.dtype) as u64);
         size.next_multiple_of(align)
     };
     let mut sections: Vec<Section> = Vec::new();

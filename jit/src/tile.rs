@@ -3,7 +3,7 @@
 //! A window layer is cut along its output channels, its output pixels and, where the scratchpads ask for it, its input
 //! channels and its taps. Every configuration has a smallest tile that fits: one cell by one pixel by one tap.
 
-use crate::layout::{Dims, Geometry};
+use crate::layout::{Dims, Geometry, SUM_BYTES};
 use crate::lower::Slide;
 use serde::{Deserialize, Serialize};
 use tandem_isa::HwConfig;
@@ -74,16 +74,25 @@ pub(crate) struct Demand {
     pub lanes: bool,
     /// Whether all weights are one number, so that an element of WGT serves every tap of every cell.
     pub uniform: bool,
-    /// Parameter sets of REQUANT: one for each output vector, or a single one for all of them.
+    /// Parameter sets of REQUANT: one for each output vector, a single one for all of them, or none.
     pub params: Params,
 }
 
-/// How many parameters a layer has.
+/// How many parameters a layer has, and what its results are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Params {
     None,
     Shared,
     PerVector,
+    /// None: results are whole sums, stored byte by byte.
+    Sums,
+}
+
+impl Params {
+    /// Bytes of a result, for each of which an accumulator is stored.
+    pub fn result_bytes(self) -> usize {
+        if self == Params::Sums { SUM_BYTES } else { 1 }
+    }
 }
 
 /// Rows or columns of input that `extent` outputs and `taps` taps touch.
@@ -117,7 +126,7 @@ pub(crate) fn param_vectors(vectors: usize) -> usize {
 /// Output vectors whose parameters are in ACC at once.
 pub(crate) fn held_params(g: &Geometry, demand: &Demand, cells: usize, all_params: bool) -> usize {
     match demand.params {
-        Params::None => 0,
+        Params::None | Params::Sums => 0,
         Params::Shared => 1,
         Params::PerVector if all_params => g.blocks(demand.output.c) * g.out_per_cell,
         Params::PerVector => cells * g.out_per_cell,
@@ -242,7 +251,8 @@ pub(crate) fn fits(config: &HwConfig, demand: &Demand, tile: &Tile) -> bool {
     let (inp, wgt) = group_elements(&g, demand, tile);
     steps
         && vectors <= config.uop_depth()
-        && vectors * tile.height * tile.width <= acc_capacity(config, held, parts.acc_contexts(tile))
+        && vectors * tile.height * tile.width * demand.params.result_bytes()
+            <= acc_capacity(config, held, parts.acc_contexts(tile))
         && inp <= inp_capacity(config, &g, demand.lanes, parts.inp_contexts(tile))
         && wgt <= wgt_capacity(config, demand.lanes, parts.wgt_contexts(tile))
 }
@@ -289,7 +299,7 @@ pub(crate) fn cycles_of_tile(g: &Geometry, demand: &Demand, tile: &Tile) -> usiz
 pub(crate) fn fuses(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &Tile, groups: usize) -> bool {
     const SHARE: usize = 4;
     config.has_fused_requant()
-        && demand.params != Params::None
+        && matches!(demand.params, Params::Shared | Params::PerVector)
         && demand.passes > 0
         && groups == 1
         && !(demand.lanes && tile.height * tile.width == 1)
@@ -413,6 +423,8 @@ pub(crate) fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &
     let (loads, load_words) = transfer(tile.depth, rows, columns, !padded && (columns == image.w || rows == 1), pixel);
     let whole_rows = tile.width == out.w || tile.height == 1;
     let (stores, store_words) = transfer(tile.cells, tile.height, tile.width, whole_rows, pixel);
+    let bytes = demand.params.result_bytes() as u64;
+    let (stores, store_words) = (bytes * stores, bytes * store_words);
     let wgt = group_elements(g, demand, tile).1 as u64;
     let wgt_words = wgt * (config.wgt_elem_bytes().div_ceil(bus)) as u64;
     // The longest two axes are loops, and micro-ops enumerate the others.
@@ -440,7 +452,7 @@ pub(crate) fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &
     let vectors = tile.cells * g.out_per_cell;
     let reset = if demand.lanes { 0 } else { GEMM + (vectors * pixels) as u64 };
     let param_loads = match demand.params {
-        Params::None => 0,
+        Params::None | Params::Sums => 0,
         Params::PerVector if !tile.all_params => chunks,
         Params::Shared | Params::PerVector => 1,
     };
@@ -448,6 +460,8 @@ pub(crate) fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &
     let reset = if fused { 0 } else { reset };
     let requant = match demand.params {
         Params::None => 0,
+        // Each byte but the first is a copy that is shifted.
+        Params::Sums => 2 * (bytes - 1) * (ALU + (vectors * pixels) as u64),
         _ if fused => vectors as u64 * FUSED,
         _ => vectors as u64 * (ALU + pixels as u64),
     };

@@ -1,7 +1,7 @@
 //! Emission of convolution, depthwise convolution, dense layers and pools.
 //!
 //! For every chunk of output cells and every tile of output pixels, groups of loads bring a window of the input and its
-//! weights into one half of INP and WGT while the other half is computed; then the tile is requantised and stored while
+//! weights into one half of INP and WGT while the other half is computed; then the tile is requantised, or cut into bytes, and stored while
 //! the next tile is computed in the other half of ACC. Where a group holds all that is summed, REQUANT is fused with the sums. On a machine that runs one instruction after another, halves are
 //! wholes. Weights and parameters that fit stay. What a group computes is one iteration space (`nest.rs`): pixels, cells, taps
 //! and passes, in one instruction as far as its micro-ops fit. Elements of weights that are all zero are left out.
@@ -9,7 +9,7 @@
 use crate::JitError;
 use crate::constants::{Constants, constants, lane_elements};
 use crate::emit::{Emitter, Operands};
-use crate::layout::{Dims, Geometry};
+use crate::layout::{Dims, Geometry, SUM_BYTES};
 use crate::lower::{Post, Window, WindowKind};
 use crate::nest::{Axis, Nest};
 use crate::tile::{self, Demand, Order, Params, Parts, Tile};
@@ -88,6 +88,7 @@ pub(crate) fn demand(layer: &Window) -> Demand {
         Post::Requant { params, .. } if params.windows(2).all(|pair| pair[0] == pair[1]) => Params::Shared,
         Post::Requant { .. } => Params::PerVector,
         Post::Clamp(_) => Params::None,
+        Post::Sums => Params::Sums,
     };
     Demand { input: layer.input, output: layer.output, slide: layer.slide, passes, lanes, uniform, params }
 }
@@ -184,10 +185,11 @@ impl Schedule<'_> {
             output.acc = acc_base + e.tiles() % acc_contexts * acc_cap;
             self.load_params(e, &output.cells, &mut params);
             let mut first = true;
-            let place = output.acc..output.acc + self.vectors(&output) * output.rows.len() * output.columns.len();
+            let image = self.vectors(&output) * output.rows.len() * output.columns.len();
+            let place = output.acc..output.acc + image * self.demand.params.result_bytes();
             e.claim(&place);
             if self.adds(e.config()) && !fused {
-                e.make_zero(place.clone());
+                e.make_zero(output.acc..output.acc + image);
             }
             let depths = if self.lanes { output.cells.clone() } else { 0..in_cells };
             for depth in pieces(depths.len(), tile.depth) {
@@ -280,7 +282,7 @@ impl Schedule<'_> {
     fn load_params(&self, e: &mut Emitter<'_>, cells: &Range<usize>, held: &mut Option<Range<usize>>) {
         let per_cell = tile::param_vectors(self.geometry.out_per_cell);
         let wanted = match self.demand.params {
-            Params::None => return,
+            Params::None | Params::Sums => return,
             Params::Shared => 0..tile::param_vectors(1),
             Params::PerVector if self.tile.all_params => 0..self.geometry.blocks(self.layer.output.c) * per_cell,
             Params::PerVector => cells.start * per_cell..cells.end * per_cell,
@@ -306,7 +308,7 @@ impl Schedule<'_> {
     fn params_at(&self, out: &Output) -> (usize, usize) {
         let first = if self.tile.all_params { out.cells.start * self.geometry.out_per_cell } else { 0 };
         match self.demand.params {
-            Params::None | Params::Shared => (0, 0),
+            Params::None | Params::Shared | Params::Sums => (0, 0),
             Params::PerVector => (tile::param_vectors(first), tile::param_vectors(1)),
         }
     }
@@ -391,7 +393,10 @@ impl Schedule<'_> {
 
     /// Bytes of DRAM that a tile writes.
     fn writes(&self, out: &Output) -> Vec<Range<u64>> {
-        self.rows_in_dram(self.output, self.layer.output, out.group, &out.cells, out.rows.clone())
+        let image = self.layer.output;
+        let groups =
+            (0..self.demand.params.result_bytes()).map(|byte| byte * self.geometry.groups(image.n) + out.group);
+        groups.flat_map(|group| self.rows_in_dram(self.output, image, group, &out.cells, out.rows.clone())).collect()
     }
 
     /// Whole rows of some cells of the activation at byte `at`.
@@ -634,6 +639,18 @@ impl Schedule<'_> {
                 e.issue_nest(base, &[Axis::new(self.vectors(out) * pixels, 1, 1, 0)], insn);
                 false
             }
+            Post::Sums => {
+                let image = self.vectors(out) * pixels;
+                for byte in 1..SUM_BYTES {
+                    let (src, dst) = (out.acc + (byte - 1) * image, out.acc + byte * image);
+                    let copy = Alu { alu_opcode: AluOpcode::Mov, ..Alu::default() };
+                    let shift = Alu { alu_opcode: AluOpcode::Shr, use_imm: true, imm: 8, ..Alu::default() };
+                    let axes = [Axis::new(image, 1, 1, 0)];
+                    e.issue_nest(Uop { dst: dst as u32, src: src as u32, wgt: 0 }, &axes, copy);
+                    e.issue_nest(Uop { dst: dst as u32, src: dst as u32, wgt: 0 }, &axes, shift);
+                }
+                false
+            }
         }
     }
 
@@ -643,8 +660,10 @@ impl Schedule<'_> {
         let base = self.output as usize / e.config().out_elem_bytes();
         let blocks = g.blocks(image.c);
         let (height, width) = (out.rows.len(), out.columns.len());
-        for (k, cell) in out.cells.clone().enumerate() {
-            let plane = base + (out.group * blocks + cell) * image.h * image.w * unit;
+        let cells =
+            (0..self.demand.params.result_bytes()).flat_map(|byte| out.cells.clone().map(move |cell| (byte, cell)));
+        for (k, (byte, cell)) in cells.enumerate() {
+            let plane = base + ((byte * g.groups(image.n) + out.group) * blocks + cell) * image.h * image.w * unit;
             let first = plane + (out.rows.start * image.w + out.columns.start) * unit;
             let sram = out.acc + k * height * width * unit;
             each_block(height, width * unit, image.w * unit, |row, rows, x_stride| {

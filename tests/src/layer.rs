@@ -140,6 +140,23 @@ pub fn layer(kind: &str, arith: Arith, random: &mut Random) -> Graph {
     }
 }
 
+/// A product as [`layer`] makes it, of plain bytes and with its sums as results.
+pub fn sums(kind: &str, random: &mut Random) -> Graph {
+    let mut graph = layer(kind, Arith::TfliteRef, random);
+    graph.nodes[0].inputs.truncate(2);
+    if let Op::Conv(Conv { act, .. }) | Op::Dense { act } = &mut graph.nodes[0].op {
+        *act = Act::None;
+    }
+    let (x, w, y) = (graph.nodes[0].inputs[0], graph.nodes[0].inputs[1], graph.nodes[0].outputs[0]);
+    for (id, dtype) in [(x, DType::I8), (w, DType::I8), (y, DType::I32)] {
+        let shape = graph.ty(id).shape.clone();
+        graph.values[id.0].ty = TensorType::new(dtype, shape);
+    }
+    let weights = codes(random, graph.ty(w));
+    graph.values[w.0].constant = Some(weights.into());
+    graph
+}
+
 fn ends(graph: &mut Graph, inputs: &[ValueId], output: ValueId) -> Graph {
     graph.inputs = inputs.to_vec();
     graph.outputs = vec![output];

@@ -3,10 +3,10 @@
 use tandem_driver::Device;
 use tandem_graph::{Graph, interpret};
 use tandem_isa::{HwConfig, HwFacts, Insn, MemoryType, RequantMode};
-use tandem_ops::Arith;
+use tandem_ops::{Act, Arith, Op};
 use tandem_sim::{Checks, FsimBus, Options};
-use tandem_tensor::Tensor;
-use tandem_tests::layer::{KINDS, codes, convolution, layer};
+use tandem_tensor::{DType, Tensor, TensorType};
+use tandem_tests::layer::{KINDS, codes, convolution, layer, sums};
 use tandem_tests::random::Random;
 
 /// Layers of each kind, each on a machine and in a family of its own.
@@ -15,6 +15,15 @@ const LAYERS: u64 = 150;
 /// Memory of the simulated machine.
 const DRAM_BYTES: u64 = 64 << 20;
 
+/// The presets, then machines at random. Every third one has no queues: there the order of the stream counts.
+fn machine(seed: u64) -> HwConfig {
+    let config = match seed {
+        0..5 => HwConfig::preset(HwConfig::presets()[seed as usize]).expect("a preset"),
+        _ => HwConfig::sample(seed),
+    };
+    if seed % 3 == 2 { config.without_queues() } else { config }
+}
+
 #[test]
 fn every_kind_of_layer_is_bit_exact_on_random_machines() {
     for (k, kind) in KINDS.into_iter().enumerate() {
@@ -22,15 +31,42 @@ fn every_kind_of_layer_is_bit_exact_on_random_machines() {
             let mut random = Random::new(seed * 1000 + k as u64);
             let arith = random.of(&[Arith::TfliteRef, Arith::Xnnpack]);
             let graph = layer(kind, arith, &mut random);
-            let config = match seed {
-                0..5 => HwConfig::preset(HwConfig::presets()[seed as usize]).expect("a preset"),
-                _ => HwConfig::sample(seed),
-            };
-            // Every third machine has no queues: there the order of the stream counts.
-            let config = if seed % 3 == 2 { config.without_queues() } else { config };
-            check(&graph, &config, &mut random, &format!("{kind}, seed {seed}, {}", arith.name()));
+            check(&graph, &machine(seed), &mut random, &format!("{kind}, seed {seed}, {}", arith.name()));
         }
     }
+}
+
+#[test]
+fn whole_sums_of_plain_bytes_are_exact_on_random_machines() {
+    for (k, kind) in ["conv", "depthwise", "grouped", "dense"].into_iter().enumerate() {
+        for seed in 0..LAYERS {
+            let mut random = Random::new(seed * 1000 + k as u64);
+            let graph = sums(kind, &mut random);
+            check(&graph, &machine(seed), &mut random, &format!("sums of {kind}, seed {seed}"));
+        }
+    }
+}
+
+#[test]
+fn sums_of_extreme_bytes_reach_the_highest_byte() {
+    const DEPTH: usize = 2000;
+    let mut graph = Graph::new("deep", Arith::TfliteRef);
+    let x = graph.add_value("x", TensorType::new(DType::I8, [1, 3, DEPTH]));
+    let w = TensorType::new(DType::I8, [2, DEPTH]);
+    let codes = [[-128i8; DEPTH], [127; DEPTH]].concat();
+    let w = graph.add_constant("w", w, Tensor::from_vec([2, DEPTH], codes).expect("as many as the shape asks for"));
+    let y = graph.add_value("y", TensorType::new(DType::I32, [1, 3, 2]));
+    graph.add_node("dense", Op::Dense { act: Act::None }, [x, w], [y]);
+    (graph.inputs, graph.outputs) = (vec![x], vec![y]);
+    let rows = [-128i8, 127, 1].map(|code| [code; DEPTH]).concat();
+    let rows = Tensor::from_vec([1, 3, DEPTH], rows).expect("as many as the shape asks for");
+    for name in HwConfig::presets() {
+        let config = HwConfig::preset(name).expect("a preset");
+        check_with(&graph, &config, &mut Random::new(1), name, |_, _| rows.clone());
+    }
+    let expected = [16384, -16256, -16256, 16129, -128, 127].map(|product| product * DEPTH as i32);
+    let found = interpret(&graph, &[rows]).expect("a graph that computes");
+    assert_eq!(found[0].as_slice::<i32>().expect("sums"), expected);
 }
 
 #[test]
@@ -100,6 +136,17 @@ fn a_segment_that_does_not_fit_in_memory_is_refused_with_its_size() {
 
 /// Runs a segment on fsim for as many samples as one run takes, twice, and compares with the interpreter.
 fn check(graph: &Graph, config: &HwConfig, random: &mut Random, what: &str) {
+    check_with(graph, config, random, what, codes);
+}
+
+/// The same with inputs of a kind.
+fn check_with(
+    graph: &Graph,
+    config: &HwConfig,
+    random: &mut Random,
+    what: &str,
+    draw: impl Fn(&mut Random, &TensorType) -> Tensor,
+) {
     graph.verify().unwrap_or_else(|e| panic!("{what}: {e}"));
     for node in &graph.nodes {
         if let Err(reason) = tandem_jit::supports(graph, node, config) {
@@ -117,7 +164,7 @@ fn check(graph: &Graph, config: &HwConfig, random: &mut Random, what: &str) {
     let loaded = device.load(&compiled.program).unwrap_or_else(|e| panic!("{what}: {e}\n{}", config.to_toml()));
     for run in 0..2 {
         let samples: Vec<Vec<Tensor>> = (0..compiled.samples)
-            .map(|_| graph.inputs.iter().map(|&id| codes(random, graph.ty(id))).collect())
+            .map(|_| graph.inputs.iter().map(|&id| draw(random, graph.ty(id))).collect())
             .collect();
         for (k, binding) in compiled.inputs.iter().enumerate() {
             let column: Vec<&Tensor> = samples.iter().map(|s| &s[k]).collect();

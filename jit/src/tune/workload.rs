@@ -111,6 +111,7 @@ impl fmt::Display for Workload {
             Params::None => "none",
             Params::Shared => "shared",
             Params::PerVector => "vector",
+            Params::Sums => "sums",
         };
         write!(
             f,
@@ -163,6 +164,7 @@ impl FromStr for Workload {
             "none" => Params::None,
             "shared" => Params::Shared,
             "vector" => Params::PerVector,
+            "sums" => Params::Sums,
             _ => return Err(wrong(&word)),
         };
         let lanes = match (kind, passes) {
