@@ -11,6 +11,7 @@ mod error;
 mod executor;
 mod failure;
 mod flow;
+pub mod forms;
 mod gpu;
 mod pipeline;
 mod profile;

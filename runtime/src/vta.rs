@@ -108,6 +108,11 @@ impl Backend for VtaBackend {
 }
 
 impl VtaBackend {
+    /// Runs a segment that is not kept.
+    pub(crate) fn run_once(&self, segment: &Graph, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
+        self.load(segment)?.run(samples)
+    }
+
     fn load(&self, segment: &Graph) -> Result<VtaSegment, RuntimeError> {
         let mut options = self.tuned.options(segment, &self.config);
         if let Some(memory) = self.searched {

@@ -55,7 +55,7 @@ static A4: OpDef = OpDef {
     outputs: &[OUT],
     holds: HOLDS,
     agree: AGREE,
-    fpga: Grade::ReferenceOnly("the core's unit of sums has no scale for each group of a sum"),
+    fpga: Grade::Split("the core sums products within a group; the host unpacks codes, scales sums and adds them up"),
 };
 
 static A8: OpDef = OpDef {
@@ -74,7 +74,7 @@ static A8: OpDef = OpDef {
     outputs: &[OUT],
     holds: HOLDS,
     agree: AGREE,
-    fpga: Grade::ReferenceOnly("the way to the core unpacks no weights of 4 bits"),
+    fpga: Grade::Split("the core multiplies bytes; the host unpacks weights and scales sums"),
 };
 
 static A16: OpDef = OpDef {
@@ -92,7 +92,9 @@ static A16: OpDef = OpDef {
     outputs: &[OUT],
     holds: HOLDS,
     agree: AGREE,
-    fpga: Grade::ReferenceOnly("the core multiplies 8-bit integers, and these activations are bfloat16"),
+    fpga: Grade::Split(
+        "the core multiplies codes with digits of a byte; the host makes these of activations, and scales sums",
+    ),
 };
 
 /// A product of one of the three schemes.

@@ -105,7 +105,7 @@ const SHORT: Constraint = Constraint {
     holds: |dims| ["h1", "h2", "rank"].into_iter().all(|axis| short(dims, axis)),
 };
 
-const FPGA: Grade = Grade::ReferenceOnly("the core multiplies 8-bit integers, and these are weights of bfloat16");
+const FPGA: Grade = Grade::Split("the core multiplies digits of a byte; the host makes them of reals and scales sums");
 
 // A tensor instruction may cut a sum where it should round it: by 2^-24 of it on the mean for each 16 products, which for the 256
 // steps of 4096 elements is 1.5e-5.

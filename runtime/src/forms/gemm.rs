@@ -1,0 +1,19 @@
+//! Products of floating-point matrices.
+
+use super::operand::Operand;
+use super::sums::multiply;
+use crate::VtaBackend;
+use tandem_ops::def::{Dims, Tensors};
+use tandem_ops::{OpError, activate};
+use tandem_tensor::{DType, Tensor};
+
+pub(super) fn compute(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+    let [m, n, k, act] = ["m", "n", "k", "act"].map(|axis| dims[axis]);
+    let dtype = inputs.get("a")?.dtype();
+    let digits = if dtype == DType::F32 { 3 } else { 2 };
+    let operand = |port, rows| Ok::<_, OpError>(Operand::reals(rows, k, &inputs.get(port)?.to_f64(), digits));
+    let products = multiply(core, &[(operand("a", m)?, operand("b", n)?)])?;
+    let bias = inputs.get("bias")?.to_f64();
+    let out = products[0].iter().enumerate().map(|(at, product)| activate(act, product + bias[at % n]));
+    Ok(Tensors::new().with("out", Tensor::from_f64(dtype, [m, n], &out.collect::<Vec<f64>>())?))
+}

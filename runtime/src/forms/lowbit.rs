@@ -1,0 +1,131 @@
+//! Products with weights of four bits.
+
+use super::operand::Operand;
+use super::sums::multiply;
+use crate::VtaBackend;
+use std::ops::Range;
+use tandem_ops::OpError;
+use tandem_ops::def::{Dims, Tensors};
+use tandem_ops::lowbit::{nibbles, unsigned};
+use tandem_tensor::{DType, Tensor};
+
+/// Digits of an activation of bfloat16.
+const DIGITS: usize = 2;
+
+/// The extents of a product.
+struct Extents {
+    m: usize,
+    n: usize,
+    k: usize,
+    /// Channels with codes of four bits.
+    inner: usize,
+    group: usize,
+}
+
+impl Extents {
+    fn of(dims: &Dims) -> Extents {
+        let [m, n, k, group, outliers] = ["m", "n", "k", "group", "outliers"].map(|axis| dims[axis]);
+        Extents { m, n, k, inner: k - outliers, group }
+    }
+
+    /// The channels of each group.
+    fn groups(&self) -> impl Iterator<Item = Range<usize>> {
+        let (inner, group) = (self.inner, self.group);
+        (0..inner).step_by(group).map(move |begin| begin..inner.min(begin + group))
+    }
+
+    /// Results from the products of each group, with what they are worth by group, row and column, and from those of outliers.
+    fn sum(
+        &self,
+        products: &[Vec<f64>],
+        worth: impl Fn(usize, usize, usize) -> f64,
+        outlier: impl Fn(usize, usize) -> f64,
+    ) -> Result<Tensors, OpError> {
+        let mut out = vec![0.0; self.m * self.n];
+        let groups = self.groups().count();
+        for (group, products) in products.iter().enumerate() {
+            // A product with no channels is 0, whatever its scale.
+            if group == groups && self.inner == self.k {
+                continue;
+            }
+            for (at, (out, product)) in out.iter_mut().zip(products).enumerate() {
+                let (row, column) = (at / self.n, at % self.n);
+                *out += product * if group < groups { worth(group, row, column) } else { outlier(row, column) };
+            }
+        }
+        self.result(&out)
+    }
+
+    fn result(&self, out: &[f64]) -> Result<Tensors, OpError> {
+        Ok(Tensors::new().with("out", Tensor::from_f64(DType::BF16, [self.m, self.n], out)?))
+    }
+}
+
+/// Some columns of a matrix of this width.
+fn columns<T: Copy>(all: &[T], width: usize, range: Range<usize>) -> Vec<T> {
+    all.chunks_exact(width.max(1)).flat_map(|row| row[range.clone()].iter().copied()).collect()
+}
+
+/// Codes of weights without a sign, less the zero of their group: -15 to 15.
+fn less_zero(of: &Extents, inputs: &Tensors) -> Result<Vec<i8>, OpError> {
+    let zero = inputs.slice::<u8>("b_zero")?;
+    let codes = inputs.slice::<u8>("b")?.iter().flat_map(|&byte| unsigned(byte)).enumerate();
+    let zero = |at: usize| zero[at % of.inner / of.group * of.n + at / of.inner];
+    Ok(codes.map(|(at, code)| code as i8 - zero(at) as i8).collect())
+}
+
+pub(super) fn w4a4(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+    let of = Extents::of(dims);
+    let (a, b) = (nibbles(inputs.slice("a")?), nibbles(inputs.slice("b")?));
+    let part =
+        |rows, codes: &[i8], range: Range<usize>| Operand::bytes(rows, range.len(), columns(codes, of.inner, range));
+    let mut pairs: Vec<_> = of.groups().map(|group| (part(of.m, &a, group.clone()), part(of.n, &b, group))).collect();
+    let bytes =
+        |port, rows| Ok::<_, OpError>(Operand::bytes(rows, of.k - of.inner, inputs.slice::<i8>(port)?.to_vec()));
+    pairs.push((bytes("a8", of.m)?, bytes("b8", of.n)?));
+    let products = multiply(core, &pairs)?;
+    let [a_scale, a8_scale, b_scale, b8_scale] =
+        ["a_scale", "a8_scale", "b_scale", "b8_scale"].map(|port| Ok::<_, OpError>(inputs.get(port)?.to_f64()));
+    let (a_scale, a8_scale, b_scale, b8_scale) = (a_scale?, a8_scale?, b_scale?, b8_scale?);
+    let groups = of.groups().count();
+    of.sum(
+        &products,
+        |group, row, column| a_scale[row * groups + group] * b_scale[group * of.n + column],
+        |row, column| a8_scale[row] * b8_scale[column],
+    )
+}
+
+pub(super) fn w4a8(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+    let of = Extents::of(dims);
+    let (codes, step) = (less_zero(&of, inputs)?, inputs.slice::<u8>("b_step")?);
+    let outliers = inputs.slice::<i8>("b8")?;
+    let mut weights = Vec::with_capacity(of.n * of.k);
+    for column in 0..of.n {
+        let codes = codes[column * of.inner..][..of.inner].iter().enumerate();
+        // Bytes: that they are is what the definition asks of steps and zeros.
+        weights
+            .extend(codes.map(|(at, &code)| (i32::from(code) * i32::from(step[at / of.group * of.n + column])) as i8));
+        weights.extend_from_slice(&outliers[column * (of.k - of.inner)..][..of.k - of.inner]);
+    }
+    let a = Operand::bytes(of.m, of.k, inputs.slice::<i8>("a8")?.to_vec());
+    let products = multiply(core, &[(a, Operand::bytes(of.n, of.k, weights))])?;
+    let (a_scale, row_scale) = (inputs.get("a8_scale")?.to_f64(), inputs.get("row_scale")?.to_f64());
+    let scaled = |(at, product): (usize, &f64)| {
+        // A product with no channels is 0, whatever its scale.
+        if of.k == 0 { 0.0 } else { product * a_scale[at / of.n] * row_scale[at % of.n] }
+    };
+    of.result(&products[0].iter().enumerate().map(scaled).collect::<Vec<f64>>())
+}
+
+pub(super) fn w4a16(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+    let of = Extents::of(dims);
+    let (a, codes) = (inputs.get("a")?.to_f64(), less_zero(&of, inputs)?);
+    let rows = |range: Range<usize>| Operand::reals(of.m, range.len(), &columns(&a, of.k, range), DIGITS);
+    let part = |range: Range<usize>| Operand::bytes(of.n, range.len(), columns(&codes, of.inner, range));
+    let mut pairs: Vec<_> = of.groups().map(|group| (rows(group.clone()), part(group))).collect();
+    let outliers = Operand::bytes(of.n, of.k - of.inner, inputs.slice::<i8>("b8")?.to_vec());
+    pairs.push((rows(of.inner..of.k), outliers));
+    let products = multiply(core, &pairs)?;
+    let (b_scale, b8_scale) = (inputs.get("b_scale")?.to_f64(), inputs.get("b8_scale")?.to_f64());
+    of.sum(&products, |group, _, column| b_scale[group * of.n + column], |_, column| b8_scale[column])
+}

@@ -1,0 +1,83 @@
+//! Definitions of kernels on an accelerator whose host does a part of them: their FPGA forms of the grade *split*.
+//!
+//! The core multiplies bytes and gives whole sums ([`sums`]), all products of a definition in one program. Before, the host makes
+//! bytes of the operands: it unpacks codes of four bits, and writes reals as digits of a byte each ([`operand`]). Behind, it scales
+//! sums and adds them up.
+//!
+//! | definitions | what the core multiplies | products for one of reals |
+//! |---|---|---|
+//! | `gemm.w4a8` | activations and weights, which are bytes | 1 |
+//! | `gemm.w4a4` | codes of activations and of weights, group by group; outliers | 1 |
+//! | `gemm.w4a16` | two digits of activations and codes of weights, group by group; outliers | 2 |
+//! | `gemm.bf16`, `gemm.f16`, `sgmv.bf16`, `sgmv.expand.bf16` | two digits of either operand | 4 |
+//! | `gemm.f32`, `sgmv.shrink.bf16` | three digits of either operand, since their results are of f32 | 9 |
+
+mod gemm;
+mod lowbit;
+mod operand;
+mod sgmv;
+mod sums;
+
+use crate::{RuntimeError, VtaBackend};
+use std::sync::Arc;
+use tandem_ops::OpError;
+use tandem_ops::def::{Dims, Grade, Kernel, Operation, Tensors};
+
+/// Computes a definition for operands that are bound and checked.
+type Compute = fn(&VtaBackend, &Dims, &Tensors) -> Result<Tensors, OpError>;
+
+const FORMS: [(&str, Compute); 9] = [
+    ("gemm.bf16", gemm::compute),
+    ("gemm.f16", gemm::compute),
+    ("gemm.f32", gemm::compute),
+    ("sgmv.shrink.bf16", sgmv::shrink),
+    ("sgmv.expand.bf16", sgmv::expand),
+    ("sgmv.bf16", sgmv::fused),
+    ("gemm.w4a4", lowbit::w4a4),
+    ("gemm.w4a8", lowbit::w4a8),
+    ("gemm.w4a16", lowbit::w4a16),
+];
+
+/// The definitions that have such a form, on an accelerator.
+pub fn kernels(core: VtaBackend) -> Vec<Box<dyn Kernel>> {
+    let core = Arc::new(core);
+    let form = |&(name, compute): &(&str, Compute)| {
+        let operation = tandem_ops::operation(name)?;
+        Some(Box::new(Form { operation, core: Arc::clone(&core), compute }) as Box<dyn Kernel>)
+    };
+    FORMS.iter().filter_map(form).collect()
+}
+
+struct Form {
+    operation: &'static dyn Operation,
+    core: Arc<VtaBackend>,
+    compute: Compute,
+}
+
+impl Kernel for Form {
+    fn operation(&self) -> &'static dyn Operation {
+        self.operation
+    }
+
+    fn grade(&self, _: &Dims) -> Grade {
+        self.operation.def().fpga
+    }
+
+    fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+        (self.compute)(&self.core, dims, inputs)
+    }
+}
+
+impl From<RuntimeError> for OpError {
+    fn from(error: RuntimeError) -> OpError {
+        use crate::ErrorClass;
+        let text = error.to_string();
+        match error.class() {
+            ErrorClass::Unsupported => OpError::Unsupported(text),
+            ErrorClass::Invalid => OpError::Invalid(text),
+            ErrorClass::Exhausted => OpError::Exhausted(text),
+            ErrorClass::Fault => OpError::Fault(text),
+            ErrorClass::Unavailable => OpError::Unavailable(text),
+        }
+    }
+}

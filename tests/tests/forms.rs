@@ -1,0 +1,74 @@
+//! Definitions of kernels on the accelerator, beside their reference: the FPGA forms of the grade "split".
+
+use tandem_driver::Device;
+use tandem_isa::HwConfig;
+use tandem_ops::def::{Grade, Kernel, Sample, conform};
+use tandem_runtime::{VtaBackend, forms};
+use tandem_sim::tsim::{DramModel, Model, TsimBus, TsimOptions, Variant};
+use tandem_sim::{Checks, FsimBus, Options};
+use tandem_tests::tool;
+
+/// Memory of the simulated machine.
+const DRAM_BYTES: u64 = 256 << 20;
+
+fn simulated(config: &HwConfig, seed: u64) -> Vec<Box<dyn Kernel>> {
+    let checks = Checks { races: true, uninitialised: true };
+    let bus = FsimBus::with_options(config, Options { seed, checks, ..Options::default() }, DRAM_BYTES);
+    forms::kernels(VtaBackend::new(Device::open(Box::new(bus), config).expect("a simulated device")))
+}
+
+fn check(kernel: &dyn Kernel, sample: &Sample, seed: u64, what: &str) {
+    let name = kernel.operation().def().name;
+    let verdict = conform(kernel, sample, seed).unwrap_or_else(|e| panic!("{name} {} on {what}: {e}", sample.name));
+    assert!(verdict.agrees, "{name} {} on {what}, seed {seed}: {:?}", sample.name, verdict.results);
+}
+
+#[test]
+fn forms_agree_with_the_reference_on_every_sample_and_preset() {
+    for (seed, name) in HwConfig::presets().iter().enumerate() {
+        let config = HwConfig::preset(name).expect("a preset");
+        let kernels = simulated(&config, seed as u64);
+        for kernel in &kernels {
+            for sample in kernel.operation().samples() {
+                check(&**kernel, &sample, 1 + seed as u64, name);
+            }
+        }
+    }
+}
+
+#[test]
+fn forms_agree_on_random_machines() {
+    for seed in 0..40 {
+        let config = HwConfig::sample(seed);
+        let config = if seed % 3 == 2 { config.without_queues() } else { config };
+        for kernel in simulated(&config, seed) {
+            let samples = kernel.operation().samples();
+            check(&*kernel, &samples[seed as usize % samples.len()], seed, &config.to_toml());
+        }
+    }
+}
+
+#[test]
+fn forms_agree_on_the_hardware() {
+    let Some(tools) = tool::verilator() else { return };
+    let config = HwConfig::preset("tiny").expect("a preset");
+    let model = Model::build(&config, &tools, &tool::cache().join("models"), Variant::default(), &mut |_| {});
+    let options = TsimOptions { check: true, stress: Some(3), dram: DramModel::zynq(), ..TsimOptions::default() };
+    let bus = TsimBus::new(model.expect("a model"), options).expect("a simulation");
+    let kernels = forms::kernels(VtaBackend::new(Device::open(Box::new(bus), &config).expect("a simulated device")));
+    for (op, sample) in [("gemm.w4a8", "with_outliers"), ("gemm.w4a16", "few_rows"), ("sgmv.bf16", "odd_ranks")] {
+        let kernel = kernels.iter().find(|kernel| kernel.operation().def().name == op).expect("it has a form");
+        let samples = kernel.operation().samples();
+        check(&**kernel, samples.iter().find(|other| other.name == sample).expect("a sample"), 5, "the hardware");
+    }
+}
+
+#[test]
+fn what_has_a_form_is_graded_so() {
+    let kernels = simulated(&HwConfig::preset("vta").expect("a preset"), 0);
+    assert_eq!(kernels.len(), 9);
+    for kernel in kernels {
+        let def = kernel.operation().def();
+        assert!(matches!(def.fpga, Grade::Split(_)), "{}: {:?}", def.name, def.fpga);
+    }
+}
