@@ -1,13 +1,18 @@
 //! What computes definitions here, by name; and definitions and extents as the command line writes them.
 
-use crate::tools;
+use crate::options::HW;
+use crate::simulation::{self, PATIENCE, SimulationOptions, memory_words};
+use crate::{hardware, tools};
 use anyhow::{Result, anyhow, bail};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use std::sync::Arc;
 use tandem_gpu::{Cache, Compiler, Device, Facts, GpuError, Simulation};
 use tandem_ops::cpu::{self, Level};
 use tandem_ops::def::{AxisKind, Dims, Kernel, OpDef, Operation};
 use tandem_ops::operations;
+use tandem_runtime::VtaBackend;
+use tandem_runtime::forms::{self, Core};
+use tandem_sim::tsim::DramModel;
 
 /// Elements that one operand or result may have.
 const ELEMENTS: usize = 1 << 28;
@@ -26,12 +31,25 @@ pub enum BackendKind {
     Ptx,
     /// The CUDA kernels, on the GPU.
     Cuda,
+    /// The FPGA forms, on the functional simulator of the core.
+    Fsim,
+    /// The FPGA forms, on the core's hardware, cycle by cycle.
+    Tsim,
 }
 
 impl BackendKind {
-    /// All of them, in the order of tables.
-    pub const ALL: [BackendKind; 4] =
+    /// Those with a kernel of their own for each definition that they compute, in the order of tables.
+    pub const KERNELS: [BackendKind; 4] =
         [BackendKind::CpuScalar, BackendKind::CpuSimd, BackendKind::Ptx, BackendKind::Cuda];
+
+    /// Those that take seconds to check everything, or no more than there is to check.
+    pub const QUICK: [BackendKind; 5] =
+        [BackendKind::CpuScalar, BackendKind::CpuSimd, BackendKind::Ptx, BackendKind::Cuda, BackendKind::Fsim];
+
+    /// Whether it is an accelerator.
+    pub fn is_core(self) -> bool {
+        matches!(self, BackendKind::Fsim | BackendKind::Tsim)
+    }
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -40,7 +58,50 @@ impl BackendKind {
             BackendKind::CpuSimd => "cpu-simd",
             BackendKind::Ptx => "ptx",
             BackendKind::Cuda => "cuda",
+            BackendKind::Fsim => "fsim",
+            BackendKind::Tsim => "tsim",
         }
+    }
+}
+
+/// The accelerator of the backends fsim and tsim.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CoreOptions {
+    /// The accelerator of fsim and tsim: a preset (tiny, edge, vta, wide, batch) or a TOML file [default: vta].
+    #[arg(long, value_name = "PRESET|FILE")]
+    hw: Option<String>,
+    /// The memory of tsim: ideal, zynq, or cycles, bits a cycle and bursts in flight [default: zynq].
+    #[arg(long, value_parser = simulation::dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING")]
+    dram: Option<DramModel>,
+}
+
+impl CoreOptions {
+    /// Refuses what means nothing for these backends.
+    ///
+    /// # Errors
+    /// One sentence naming the option.
+    pub fn check(&self, kinds: &[BackendKind]) -> Result<()> {
+        if self.hw.is_some() && !kinds.iter().any(|kind| kind.is_core()) {
+            bail!("--hw is for the accelerator: give --device fsim or tsim with it, or leave it out");
+        }
+        if self.dram.is_some() && !kinds.contains(&BackendKind::Tsim) {
+            bail!("--dram is for the simulated hardware: give --device tsim with it, or leave it out");
+        }
+        Ok(())
+    }
+
+    fn open(&self, kind: BackendKind) -> Result<Backend> {
+        let hw = self.hw.as_deref().unwrap_or(HW);
+        let config = hardware::resolve(hw)?;
+        let options = SimulationOptions { dram: self.dram, ..SimulationOptions::default() };
+        let (device, machine) = if kind == BackendKind::Tsim {
+            let (device, _) = options.device(options.model(&config)?)?;
+            (device, format!("the simulated hardware of {hw}, {}", memory_words(&options.memory())))
+        } else {
+            (simulation::functional(&config)?, format!("the functional simulator of {hw}"))
+        };
+        let core = Arc::new(Core::new(VtaBackend::new(device).with_timeout(PATIENCE)));
+        Ok(Backend { kind, kernels: forms::kernels(&core), device: None, core: Some((core, machine)) })
     }
 }
 
@@ -51,11 +112,16 @@ pub struct Backend {
     kernels: Vec<Box<dyn Kernel>>,
     /// Where CUDA kernels run.
     device: Option<Device>,
+    /// Where FPGA forms run, and what that is.
+    core: Option<(Arc<Core>, String)>,
 }
 
 impl Backend {
     /// The machine in words.
     pub fn machine(&self) -> String {
+        if let Some((_, machine)) = &self.core {
+            return machine.clone();
+        }
         match &self.device {
             Some(device) if self.kind == BackendKind::Ptx => {
                 let facts = device.facts();
@@ -76,6 +142,11 @@ impl Backend {
         self.device.as_ref()
     }
 
+    /// Where FPGA forms run.
+    pub fn core(&self) -> Option<&Core> {
+        self.core.as_ref().map(|(core, _)| &**core)
+    }
+
     /// What the PTX simulator counted since the last call.
     pub fn take_stats(&self) -> Option<tandem_ptx::Stats> {
         self.device.as_ref()?.take_stats()
@@ -87,34 +158,36 @@ impl Backend {
     }
 }
 
-/// The kernels of a backend, to ask for grades: they need not be able to run here.
+/// The kernels of a backend, to ask for grades: they need not be able to run here. Definitions grade FPGA forms themselves.
 pub fn forms(kind: BackendKind) -> Backend {
     let kernels = match kind {
         BackendKind::CpuScalar => cpu::kernels(Level::Portable),
         BackendKind::CpuSimd => cpu::kernels(Level::best()),
         BackendKind::Ptx | BackendKind::Cuda => return forms_on(kind, Simulation::default().facts),
+        BackendKind::Fsim | BackendKind::Tsim => Vec::new(),
     };
-    Backend { kind, kernels, device: None }
+    Backend { kind, kernels, device: None, core: None }
 }
 
 /// The CUDA kernels for a device of these facts, to ask for grades.
 pub fn forms_on(kind: BackendKind, facts: Facts) -> Backend {
     let none = Compiler::absent(GpuError::Unavailable("grades need no compiler".to_owned()));
     let device = Device::sim(Arc::new(none), Simulation { facts, ..Simulation::default() });
-    Backend { kind, kernels: tandem_gpu::kernels(&device), device: Some(device) }
+    Backend { kind, kernels: tandem_gpu::kernels(&device), device: Some(device), core: None }
 }
 
 /// A backend that runs here; the seed chooses the order of events where that is open.
 ///
 /// # Errors
 /// One sentence that says what is missing.
-pub fn open(kind: BackendKind, seed: u64) -> Result<Backend> {
+pub fn open(kind: BackendKind, seed: u64, core: &CoreOptions) -> Result<Backend> {
     let device = match kind {
+        BackendKind::Fsim | BackendKind::Tsim => return core.open(kind),
         BackendKind::CpuScalar | BackendKind::CpuSimd => return Ok(forms(kind)),
         BackendKind::Ptx => Device::sim(compiler()?, Simulation::seeded(seed)),
         BackendKind::Cuda => Device::cuda(0, compiler()?)?,
     };
-    Ok(Backend { kind, kernels: tandem_gpu::kernels(&device), device: Some(device) })
+    Ok(Backend { kind, kernels: tandem_gpu::kernels(&device), device: Some(device), core: None })
 }
 
 /// How many GPUs there are.

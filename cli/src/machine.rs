@@ -5,7 +5,7 @@ use crate::hardware;
 use crate::link::LinkKind;
 use crate::options::{DeviceKind, DeviceOptions};
 use crate::remote::Remote;
-use crate::simulation::Simulation as SimulatedHardware;
+use crate::simulation::{self, PATIENCE, Simulation as SimulatedHardware};
 use crate::tuning;
 use anyhow::{Result, anyhow, bail};
 use std::sync::Arc;
@@ -21,15 +21,10 @@ use tandem_plan::{Device, Segment};
 use tandem_runtime::remote::{Kind, RemoteBackend};
 use tandem_runtime::{Backend, Copied, CpuBackend, GpuBackend, Span, VtaBackend};
 use tandem_sim::tsim::{DramModel, Model};
-use tandem_sim::{FsimBus, Options};
 
-/// Memory that a simulated device may grow to, in bytes.
-pub const DRAM_LIMIT: u64 = 3 << 30;
 /// A copy to a GPU, as it is told and not measured.
 const TOLD_LATENCY_S: f64 = 8e-6;
 const TOLD_BYTES_PER_S: f64 = 50e9;
-/// Wall-clock time for one run of simulated hardware, whose own watchdog finds out when it hangs.
-const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Everything that a model can run on.
 pub struct Machine {
@@ -179,8 +174,7 @@ impl Machine {
     fn add_fsim(&mut self, options: &DeviceOptions) -> Result<()> {
         let hw = options.hw(&DeviceKind::Fsim)?;
         let config = hardware::resolve(hw)?;
-        let bus = FsimBus::with_options(&config, Options::default(), DRAM_LIMIT);
-        let device = VtaDevice::open(Box::new(bus), &config).map_err(|e| anyhow!("the functional simulator: {e}"))?;
+        let device = simulation::functional(&config)?;
         self.add(&DeviceKind::Fsim.name(), hw, device, CycleSource::Estimated, false);
         Ok(())
     }
@@ -191,9 +185,7 @@ impl Machine {
             Some(model) => Arc::clone(model),
             None => options.simulation.model(&hardware::resolve(hw)?)?,
         };
-        let config = model.config().clone();
-        let (bus, simulation) = options.simulation.open(model, false, DRAM_LIMIT)?;
-        let device = VtaDevice::open(Box::new(bus), &config).map_err(|e| anyhow!("the simulated hardware: {e}"))?;
+        let (device, simulation) = options.simulation.device(model)?;
         self.add(&DeviceKind::Tsim.name(), hw, device, CycleSource::Simulated, true);
         if let Some(accelerator) = self.accelerators.last_mut() {
             accelerator.simulation = Some(simulation);

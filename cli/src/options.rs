@@ -12,7 +12,7 @@ use tandem_graph::pass;
 use tandem_ops::Arith;
 
 /// The accelerator of a simulator that nothing is said about.
-const HW: &str = "vta";
+pub const HW: &str = "vta";
 /// The devices, for the help.
 const DEVICES: &str = "fsim|tsim|board:NAME|tcp:HOST:PORT|remote:HOST:PORT|uio:DEVICE,BUFFER|cuda:N|ptx|cpu|auto";
 /// Clock that an accelerator is taken to have where nothing says otherwise, in megahertz.

@@ -1,6 +1,7 @@
 //! What a model's nodes take on the devices at hand, and the problem of placing them.
 
-use crate::machine::{CycleSource, DRAM_LIMIT, Machine};
+use crate::machine::{CycleSource, Machine};
+use crate::simulation::DRAM_LIMIT;
 use crate::options::{DeviceKind, DeviceOptions, Split};
 use crate::power::Watts;
 use crate::profile;

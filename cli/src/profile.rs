@@ -3,21 +3,20 @@
 use crate::backend::forms_on;
 use crate::file;
 use crate::limits::Limits;
-use crate::machine::{CycleSource, DRAM_LIMIT, numbered};
+use crate::machine::{CycleSource, numbered};
+use crate::simulation;
 use crate::options::{DeviceKind, DeviceOptions, Split};
 use crate::placing::{Costs, Measured, line};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;
-use tandem_driver::Device as VtaDevice;
 use tandem_gpu::Facts;
 use tandem_graph::{Graph, Node, NodeId};
 use tandem_isa::HwConfig;
 use tandem_ops::def::Work;
 use tandem_plan::{CostModel, Device, Observation, alone, kind};
 use tandem_runtime::{Backend, Copied, GpuBackend, Taken, VtaBackend};
-use tandem_sim::{FsimBus, Options};
 use tandem_tensor::{DType, TensorType};
 
 /// The form of the file.
@@ -254,10 +253,7 @@ impl Estimator {
     fn of(measured: &Measured, limits: &Limits) -> Result<Estimator> {
         match (measured.device, &measured.config) {
             (Device::Vta(_), Some(config)) => {
-                let bus = FsimBus::with_options(config, Options::default(), DRAM_LIMIT);
-                let device =
-                    VtaDevice::open(Box::new(bus), config).map_err(|e| anyhow!("the functional simulator: {e}"))?;
-                Ok(Estimator::Vta(Box::new(VtaBackend::new(device))))
+                Ok(Estimator::Vta(Box::new(VtaBackend::new(simulation::functional(config)?))))
             }
             (Device::Gpu(_), _) => {
                 let forms = forms_on(crate::backend::BackendKind::Ptx, Facts::h200());

@@ -1,12 +1,21 @@
-//! The hardware, cycle by cycle, as a device of the command line: its options, how it is opened, and what it leaves behind.
+//! Simulated accelerators as devices of the command line: the functional simulator, and the hardware cycle by cycle, with its options
+//! and what it leaves behind.
 
 use crate::{file, verilated};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_driver::Device;
 use tandem_isa::HwConfig;
+use tandem_sim::{FsimBus, Options};
 use tandem_sim::tsim::{Activity, DramModel, Model, TsimBus, TsimMonitor, TsimOptions, Variant};
 
+/// Memory that a simulated device may grow to, in bytes.
+pub const DRAM_LIMIT: u64 = 3 << 30;
+/// Wall-clock time for one run of simulated hardware, whose own watchdog finds out when it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Where the help lists the options.
 const HEADING: &str = "Options of --device tsim";
 /// Bursts that the memory model can have in flight.
@@ -72,15 +81,26 @@ impl SimulationOptions {
     ///
     /// # Errors
     /// One sentence: a tool that is missing, or where the log of a failed build is.
-    pub fn model(&self, config: &HwConfig) -> Result<std::sync::Arc<Model>> {
+    pub fn model(&self, config: &HwConfig) -> Result<Arc<Model>> {
         verilated::model(config, None, Variant { waves: self.waves.is_some(), ..Variant::default() })
     }
 
-    /// A device of a model, and the way into it. `dram_limit` is what its memory may grow to, in bytes.
+    /// A device of a model for programs, and the way into it.
+    ///
+    /// # Errors
+    /// As [`SimulationOptions::open`].
+    pub fn device(&self, model: Arc<Model>) -> Result<(Device, Simulation)> {
+        let config = model.config().clone();
+        let (bus, simulation) = self.open(model, false, DRAM_LIMIT)?;
+        let device = Device::open(Box::new(bus), &config).map_err(|e| anyhow!("the simulated hardware: {e}"))?;
+        Ok((device, simulation))
+    }
+
+    /// The bus of a model, and the way into it. `dram_limit` is what its memory may grow to, in bytes.
     ///
     /// # Errors
     /// A waveform file that cannot be written.
-    pub fn open(&self, model: std::sync::Arc<Model>, trace: bool, dram_limit: u64) -> Result<(TsimBus, Simulation)> {
+    pub fn open(&self, model: Arc<Model>, trace: bool, dram_limit: u64) -> Result<(TsimBus, Simulation)> {
         let defaults = TsimOptions::default();
         let options = TsimOptions {
             dram: self.memory(),
@@ -150,6 +170,15 @@ impl Simulation {
         self.monitor.timeline().write(&mut text)?;
         Ok(serde_json::from_slice(&text)?)
     }
+}
+
+/// The functional simulator as a device.
+///
+/// # Errors
+/// One sentence, where it does not answer as a device of this configuration.
+pub fn functional(config: &HwConfig) -> Result<Device> {
+    let bus = FsimBus::with_options(config, Options::default(), DRAM_LIMIT);
+    Device::open(Box::new(bus), config).map_err(|e| anyhow!("the functional simulator: {e}"))
 }
 
 /// The name of a memory: that of its preset, or its numbers as the command line takes them.

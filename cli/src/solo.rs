@@ -1,7 +1,7 @@
 //! A graph alone on the simulated hardware: compiled, run once on codes from a seed, and compared with the functional simulator.
 
 use crate::bottleneck::{Account, Roofs, Work, memory_cycles};
-use crate::machine::DRAM_LIMIT;
+use crate::simulation::DRAM_LIMIT;
 use crate::simulation::SimulationOptions;
 use anyhow::{Context, Result, anyhow};
 use std::sync::Arc;

@@ -108,9 +108,15 @@ impl Backend for VtaBackend {
 }
 
 impl VtaBackend {
-    /// Runs a segment that is not kept.
-    pub(crate) fn run_once(&self, segment: &Graph, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
-        self.load(segment)?.run(samples)
+    /// Runs a segment that is not kept, and tells what the device counted.
+    pub(crate) fn run_once(
+        &self,
+        segment: &Graph,
+        samples: &[Vec<Tensor>],
+    ) -> Result<(Vec<Vec<Tensor>>, Counters), RuntimeError> {
+        let mut segment = self.load(segment)?;
+        let results = segment.run(samples)?;
+        Ok((results, segment.counters))
     }
 
     fn load(&self, segment: &Graph) -> Result<VtaSegment, RuntimeError> {

@@ -1,9 +1,11 @@
 //! Definitions of kernels on the accelerator, beside their reference: the FPGA forms of the grade "split".
 
-use tandem_driver::Device;
+use std::sync::Arc;
+use tandem_driver::{Bus, Device};
 use tandem_isa::HwConfig;
 use tandem_ops::def::{Grade, Kernel, Sample, conform};
-use tandem_runtime::{VtaBackend, forms};
+use tandem_runtime::VtaBackend;
+use tandem_runtime::forms::{self, Core};
 use tandem_sim::tsim::{DramModel, Model, TsimBus, TsimOptions, Variant};
 use tandem_sim::{Checks, FsimBus, Options};
 use tandem_tests::tool;
@@ -11,10 +13,14 @@ use tandem_tests::tool;
 /// Memory of the simulated machine.
 const DRAM_BYTES: u64 = 256 << 20;
 
+fn core(bus: Box<dyn Bus + Send>, config: &HwConfig) -> Arc<Core> {
+    Arc::new(Core::new(VtaBackend::new(Device::open(bus, config).expect("a simulated device"))))
+}
+
 fn simulated(config: &HwConfig, seed: u64) -> Vec<Box<dyn Kernel>> {
     let checks = Checks { races: true, uninitialised: true };
     let bus = FsimBus::with_options(config, Options { seed, checks, ..Options::default() }, DRAM_BYTES);
-    forms::kernels(VtaBackend::new(Device::open(Box::new(bus), config).expect("a simulated device")))
+    forms::kernels(&core(Box::new(bus), config))
 }
 
 fn check(kernel: &dyn Kernel, sample: &Sample, seed: u64, what: &str) {
@@ -55,7 +61,7 @@ fn forms_agree_on_the_hardware() {
     let model = Model::build(&config, &tools, &tool::cache().join("models"), Variant::default(), &mut |_| {});
     let options = TsimOptions { check: true, stress: Some(3), dram: DramModel::zynq(), ..TsimOptions::default() };
     let bus = TsimBus::new(model.expect("a model"), options).expect("a simulation");
-    let kernels = forms::kernels(VtaBackend::new(Device::open(Box::new(bus), &config).expect("a simulated device")));
+    let kernels = forms::kernels(&core(Box::new(bus), &config));
     for (op, sample) in [("gemm.w4a8", "with_outliers"), ("gemm.w4a16", "few_rows"), ("sgmv.bf16", "odd_ranks")] {
         let kernel = kernels.iter().find(|kernel| kernel.operation().def().name == op).expect("it has a form");
         let samples = kernel.operation().samples();

@@ -1,7 +1,7 @@
 //! What measures a schedule: the simulated hardware, whose results are compared with the reference, or a prediction.
 
 use super::job::{Parsed, Subject, Taken};
-use crate::machine::DRAM_LIMIT;
+use crate::simulation::DRAM_LIMIT;
 use crate::verilated;
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;

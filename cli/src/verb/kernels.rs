@@ -52,7 +52,7 @@ fn grade(backend: &Backend, def: &OpDef) -> Grade {
 }
 
 fn list(format: Format) -> Result<Outcome> {
-    let backends = BackendKind::ALL.map(backend::forms);
+    let backends = BackendKind::KERNELS.map(backend::forms);
     let mut names: Vec<&str> = backends.iter().map(|backend| backend.kind.name()).collect();
     names.push("fpga");
     let rows = operations().into_iter().map(|operation| {

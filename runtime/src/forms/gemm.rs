@@ -1,13 +1,13 @@
 //! Products of floating-point matrices.
 
+use super::Core;
 use super::operand::Operand;
 use super::sums::multiply;
-use crate::VtaBackend;
 use tandem_ops::def::{Dims, Tensors};
 use tandem_ops::{OpError, activate};
 use tandem_tensor::{DType, Tensor};
 
-pub(super) fn compute(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+pub(super) fn compute(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
     let [m, n, k, act] = ["m", "n", "k", "act"].map(|axis| dims[axis]);
     let dtype = inputs.get("a")?.dtype();
     let digits = if dtype == DType::F32 { 3 } else { 2 };

@@ -1,8 +1,8 @@
 //! Products with weights of four bits.
 
+use super::Core;
 use super::operand::Operand;
 use super::sums::multiply;
-use crate::VtaBackend;
 use std::ops::Range;
 use tandem_ops::OpError;
 use tandem_ops::def::{Dims, Tensors};
@@ -74,7 +74,7 @@ fn less_zero(of: &Extents, inputs: &Tensors) -> Result<Vec<i8>, OpError> {
     Ok(codes.map(|(at, code)| code as i8 - zero(at) as i8).collect())
 }
 
-pub(super) fn w4a4(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+pub(super) fn w4a4(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
     let of = Extents::of(dims);
     let (a, b) = (nibbles(inputs.slice("a")?), nibbles(inputs.slice("b")?));
     let part =
@@ -95,7 +95,7 @@ pub(super) fn w4a4(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<T
     )
 }
 
-pub(super) fn w4a8(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+pub(super) fn w4a8(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
     let of = Extents::of(dims);
     let (codes, step) = (less_zero(&of, inputs)?, inputs.slice::<u8>("b_step")?);
     let outliers = inputs.slice::<i8>("b8")?;
@@ -117,7 +117,7 @@ pub(super) fn w4a8(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<T
     of.result(&products[0].iter().enumerate().map(scaled).collect::<Vec<f64>>())
 }
 
-pub(super) fn w4a16(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+pub(super) fn w4a16(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
     let of = Extents::of(dims);
     let (a, codes) = (inputs.get("a")?.to_f64(), less_zero(&of, inputs)?);
     let rows = |range: Range<usize>| Operand::reals(of.m, range.len(), &columns(&a, of.k, range), DIGITS);

@@ -19,12 +19,16 @@ mod sgmv;
 mod sums;
 
 use crate::{RuntimeError, VtaBackend};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use tandem_driver::Counters;
+use tandem_graph::Graph;
+use tandem_isa::HwConfig;
 use tandem_ops::OpError;
 use tandem_ops::def::{Dims, Grade, Kernel, Operation, Tensors};
+use tandem_tensor::Tensor;
 
 /// Computes a definition for operands that are bound and checked.
-type Compute = fn(&VtaBackend, &Dims, &Tensors) -> Result<Tensors, OpError>;
+type Compute = fn(&Core, &Dims, &Tensors) -> Result<Tensors, OpError>;
 
 const FORMS: [(&str, Compute); 9] = [
     ("gemm.bf16", gemm::compute),
@@ -38,19 +42,47 @@ const FORMS: [(&str, Compute); 9] = [
     ("gemm.w4a16", lowbit::w4a16),
 ];
 
+/// An accelerator that forms share.
+pub struct Core {
+    backend: VtaBackend,
+    counters: Mutex<Counters>,
+}
+
+impl Core {
+    /// The accelerator of a backend.
+    pub fn new(backend: VtaBackend) -> Core {
+        Core { backend, counters: Mutex::default() }
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &HwConfig {
+        self.backend.config()
+    }
+
+    /// What it counted in all runs since the last call.
+    pub fn take_counters(&self) -> Counters {
+        std::mem::take(&mut *self.counters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn run(&self, graph: &Graph, samples: &[Vec<Tensor>]) -> Result<Vec<Vec<Tensor>>, RuntimeError> {
+        let (results, counters) = self.backend.run_once(graph, samples)?;
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner) += counters;
+        Ok(results)
+    }
+}
+
 /// The definitions that have such a form, on an accelerator.
-pub fn kernels(core: VtaBackend) -> Vec<Box<dyn Kernel>> {
-    let core = Arc::new(core);
+pub fn kernels(core: &Arc<Core>) -> Vec<Box<dyn Kernel>> {
     let form = |&(name, compute): &(&str, Compute)| {
         let operation = tandem_ops::operation(name)?;
-        Some(Box::new(Form { operation, core: Arc::clone(&core), compute }) as Box<dyn Kernel>)
+        Some(Box::new(Form { operation, core: Arc::clone(core), compute }) as Box<dyn Kernel>)
     };
     FORMS.iter().filter_map(form).collect()
 }
 
 struct Form {
     operation: &'static dyn Operation,
-    core: Arc<VtaBackend>,
+    core: Arc<Core>,
     compute: Compute,
 }
 

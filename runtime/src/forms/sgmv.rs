@@ -1,8 +1,8 @@
 //! Products with low-rank adapters: for each adapter of a batch one with A and one with B.
 
+use super::Core;
 use super::operand::Operand;
 use super::sums::multiply;
-use crate::VtaBackend;
 use half::bf16;
 use std::ops::Range;
 use tandem_ops::OpError;
@@ -17,7 +17,7 @@ struct Shrunk {
     v: Vec<f64>,
 }
 
-pub(super) fn shrink(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+pub(super) fn shrink(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
     let (n, width) = (dims["n"], dims["rank"]);
     let mut values = vec![0.0; n * width];
     for Shrunk { rows, entries, v } in shrunk(core, &Batch::of(dims, inputs)?, inputs, 3)? {
@@ -28,7 +28,7 @@ pub(super) fn shrink(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result
     Ok(Tensors::new().with("v", Tensor::from_f64(DType::F32, [n, width], &values)?))
 }
 
-pub(super) fn expand(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+pub(super) fn expand(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
     let batch = Batch::of(dims, inputs)?;
     let (v, width) = (inputs.slice::<f32>("v")?, dims["rank"]);
     let of = |(entries, rows): (Range<usize>, Vec<usize>)| {
@@ -41,14 +41,14 @@ pub(super) fn expand(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result
     expanded(core, &batch, inputs, shrunk)
 }
 
-pub(super) fn fused(core: &VtaBackend, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
+pub(super) fn fused(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
     let batch = Batch::of(dims, inputs)?;
     let shrunk = shrunk(core, &batch, inputs, 2)?;
     expanded(core, &batch, inputs, shrunk)
 }
 
 /// The products of all rows with A of their adapters, from so many digits.
-fn shrunk(core: &VtaBackend, batch: &Batch<'_>, inputs: &Tensors, digits: usize) -> Result<Vec<Shrunk>, OpError> {
+fn shrunk(core: &Core, batch: &Batch<'_>, inputs: &Tensors, digits: usize) -> Result<Vec<Shrunk>, OpError> {
     let x = inputs.slice::<bf16>("x")?;
     let gathered = batch.gathered();
     let pair = |(entries, rows): &(Range<usize>, Vec<usize>)| {
@@ -64,7 +64,7 @@ fn shrunk(core: &VtaBackend, batch: &Batch<'_>, inputs: &Tensors, digits: usize)
 }
 
 /// y with the products with B.
-fn expanded(core: &VtaBackend, batch: &Batch<'_>, inputs: &Tensors, shrunk: Vec<Shrunk>) -> Result<Tensors, OpError> {
+fn expanded(core: &Core, batch: &Batch<'_>, inputs: &Tensors, shrunk: Vec<Shrunk>) -> Result<Tensors, OpError> {
     let h2 = batch.h2;
     let pair = |Shrunk { rows, entries, v }: &Shrunk| {
         let column = |at: usize| entries.clone().map(move |entry| batch.b_row(entry)[at].to_f64());

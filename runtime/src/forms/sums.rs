@@ -1,7 +1,8 @@
 //! Products of bytes whose sums are whole, on the core.
 
+use super::Core;
 use super::operand::{Operand, products};
-use crate::{RuntimeError, VtaBackend};
+use crate::RuntimeError;
 use std::ops::Range;
 use tandem_graph::Graph;
 use tandem_ops::{Act, Arith, Op, OpError};
@@ -20,7 +21,7 @@ struct Layer {
 
 /// For each pair of operands the products `[rows of the first][rows of the second]`, all in one program, whose constants are the
 /// second ones.
-pub(super) fn multiply(core: &VtaBackend, pairs: &[(Operand, Operand)]) -> Result<Vec<Vec<f64>>, OpError> {
+pub(super) fn multiply(core: &Core, pairs: &[(Operand, Operand)]) -> Result<Vec<Vec<f64>>, OpError> {
     let mut all: Vec<Vec<i64>> = pairs.iter().map(|(a, b)| vec![0; a.byte_rows() * b.byte_rows()]).collect();
     let samples = core.config().batch();
     let (graph, layers) = program(pairs, samples)?;
@@ -37,7 +38,7 @@ pub(super) fn multiply(core: &VtaBackend, pairs: &[(Operand, Operand)]) -> Resul
         };
         let inputs = (0..samples).map(|sample| layers.iter().map(|layer| input(layer, sample)).collect());
         let inputs = inputs.collect::<Result<Vec<Vec<Tensor>>, _>>()?;
-        let results = core.run_once(&graph, &inputs)?;
+        let results = core.run(&graph, &inputs)?;
         for (sample, results) in results.iter().enumerate() {
             for (layer, result) in layers.iter().zip(results) {
                 let all = &mut all[layer.product];

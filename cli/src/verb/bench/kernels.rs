@@ -1,6 +1,6 @@
 //! `tandem bench kernels`.
 
-use crate::backend::{self, Backend, BackendKind};
+use crate::backend::{self, Backend, BackendKind, CoreOptions};
 use crate::bounds::{self, Bound};
 use crate::limits::Limits;
 use crate::options::Format;
@@ -20,6 +20,7 @@ use tandem_ops::OpError;
 use tandem_ops::cpu::Level;
 use tandem_ops::def::{Dims, Kernel, Operation, Sample, Size, Tensors, Work, accept};
 use tandem_ops::operations;
+use tandem_runtime::forms::Core;
 
 /// Runs of one kernel on the processor: as many as fill this time, and at least [`LEAST`].
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -32,7 +33,8 @@ const SETS: u64 = 512;
 /// Options of `tandem bench kernels`.
 #[derive(Args)]
 pub struct Options {
-    /// cpu: this processor, with SIMD; cpu-scalar: without; ptx: the PTX simulator, which counts and has no time; cuda: a GPU.
+    /// cpu: this processor, with SIMD; cpu-scalar: without; ptx: the PTX simulator, which counts and has no time; cuda: a GPU;
+    /// tsim: the FPGA forms on the accelerator's simulated hardware, in cycles; fsim: in cycles that the functional simulator estimates.
     #[arg(long, value_enum, default_value = "cpu")]
     device: BackendKind,
     /// Measure these definitions alone, separated by commas [default: all].
@@ -56,6 +58,9 @@ pub struct Options {
     /// Measure and read no limits, and tell times alone.
     #[arg(long, conflicts_with = "limits")]
     no_limits: bool,
+    /// Where FPGA forms run.
+    #[command(flatten)]
+    core: CoreOptions,
     /// Chooses the operands, and the order of events on the PTX simulator.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -112,9 +117,14 @@ impl Options {
     fn extent(&self) -> Extent {
         self.size.unwrap_or(match self.device {
             BackendKind::CpuScalar | BackendKind::CpuSimd => Extent::Processor,
-            BackendKind::Ptx => Extent::Simulator,
+            BackendKind::Ptx | BackendKind::Fsim | BackendKind::Tsim => Extent::Simulator,
             BackendKind::Cuda => Extent::Gpu,
         })
+    }
+
+    /// Whether it counts and has no time.
+    fn counts(&self) -> bool {
+        self.device == BackendKind::Ptx || self.device.is_core()
     }
 
     fn is_cpu(&self) -> bool {
@@ -124,13 +134,14 @@ impl Options {
     /// Refuses what means nothing on the device.
     fn check(&self) -> Result<()> {
         let name = self.device.name();
+        self.core.check(&[self.device])?;
         if self.limits.is_some() && self.device != BackendKind::Cuda {
             bail!("--limits: they are those of a GPU, and --device is {name}; the peaks of a processor are measured");
         }
         if self.op.len() > 1 && (self.workload.is_some() || self.dims.is_some()) {
             bail!("--op: --workload and --dims are of one definition, and {} are named", self.op.len());
         }
-        if self.plot.is_some() && (self.no_limits || self.device == BackendKind::Ptx) {
+        if self.plot.is_some() && (self.no_limits || self.counts()) {
             bail!(
                 "--plot: it shows times beside limits, and there are none of {}",
                 if self.no_limits { "--no-limits" } else { name }
@@ -159,6 +170,8 @@ struct Row {
     time: Option<Time>,
     /// What the simulator counted.
     counts: Option<Counts>,
+    /// What the accelerator counted.
+    core: Option<CoreCounts>,
     /// Why there is no figure.
     error: Option<String>,
 }
@@ -191,6 +204,22 @@ struct Counts {
     wavefronts_per_request: f64,
 }
 
+/// What an accelerator counts.
+#[derive(Serialize)]
+struct CoreCounts {
+    cycles: u64,
+    /// Whether the functional simulator estimates them.
+    estimated: bool,
+    /// What the work needs at least: products of the definition on the array, or bytes on the bus; and which of them.
+    limit_cycles: f64,
+    bound: &'static str,
+    fraction_of_limit: f64,
+    /// Products of bytes for one of the definition, with those of lanes that nothing fills.
+    products_over_work: f64,
+    /// Bytes loaded and stored over those of the work.
+    traffic_over_work: f64,
+}
+
 /// A kernel with what it is to be run on.
 struct Job<'a> {
     kernel: &'a dyn Kernel,
@@ -214,7 +243,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     if let Some(path) = &options.plot {
         file::probe(path)?;
     }
-    let backend = backend::open(options.device, options.seed)?;
+    let backend = backend::open(options.device, options.seed, &options.core)?;
     let kernel = |(operation, sample): (&'static dyn Operation, Sample)| {
         Some(Job { kernel: backend.kernel(operation.def().name)?, operation, sample })
     };
@@ -229,7 +258,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let details = backend.device().map(|device| device.details()).transpose()?.flatten();
     let watch = details.and_then(|details| Watch::start(&details.pci));
     let limits = match (&options.limits, backend.device()) {
-        _ if options.no_limits || options.device == BackendKind::Ptx => None,
+        _ if options.no_limits || options.counts() => None,
         (Some(file), _) => Some(Limits::of_file(file)?),
         (None, Some(device)) => Some(Limits::of_gpu(device, extent.effort(device.facts()), options.seed)?),
         (None, None) => Some(Limits::of_processor(level, threads)?),
@@ -313,6 +342,7 @@ impl Bench<'_> {
             work: Work::default(),
             time: None,
             counts: None,
+            core: None,
             error: None,
         };
         let inputs = operation.sample(sample.name, &sample.dims, self.seed);
@@ -322,6 +352,10 @@ impl Bench<'_> {
             row.lengths = lengths(&dims, &inputs);
             row.rows = parts(&inputs, "qo_indptr");
             row.dims = dims;
+            if let Some(core) = self.backend.core() {
+                row.core = Some(self.cycles(core, *kernel, &row, &inputs)?);
+                return Ok(());
+            }
             match (self.backend.kind, self.backend.device()) {
                 (BackendKind::Ptx, _) => row.counts = Some(count(*kernel, &row, &inputs, self.backend)?),
                 (_, None) => {
@@ -334,6 +368,26 @@ impl Bench<'_> {
         });
         row.error = done.err().map(|error| error.to_string());
         row
+    }
+
+    fn cycles(&self, core: &Core, kernel: &dyn Kernel, row: &Row, inputs: &Tensors) -> Result<CoreCounts, OpError> {
+        core.take_counters();
+        kernel.run(&row.dims, inputs)?;
+        let (counters, config) = (core.take_counters(), core.config());
+        let products = (row.work.flops + row.work.int_ops) as f64 / 2.0;
+        let array = (config.batch() * config.block_in() * config.block_out()) as f64;
+        let needs = [(products / array, "arithmetic"), (row.work.dram_bytes as f64 / config.bus_bytes() as f64, "memory")];
+        let (limit_cycles, bound) = if needs[0].0 > needs[1].0 { needs[0] } else { needs[1] };
+        Ok(CoreCounts {
+            cycles: counters.cycles,
+            estimated: self.backend.kind == BackendKind::Fsim,
+            limit_cycles,
+            bound,
+            fraction_of_limit: limit_cycles / counters.cycles.max(1) as f64,
+            products_over_work: counters.macs(config) as f64 / products.max(1.0),
+            traffic_over_work: (counters.bytes_loaded() + counters.bytes_stored()) as f64
+                / row.work.dram_bytes.max(1) as f64,
+        })
     }
 
     /// Times on a GPU: graphs of launches, which take turns with operands that together are larger than its caches, timed by
@@ -455,6 +509,26 @@ fn as_table(rows: &[Row], limits: Option<&Limits>, machine: &str) -> String {
             ["kernel", "workload", "warp instructions", "sectors a request", "bytes over need", "wavefronts a request"];
         let note = format!("Counted on {machine}; a simulator has no time.\n");
         return table(&header, &[2, 3, 4, 5], cells) + &note + &errors;
+    }
+    if measured().any(|row| row.core.is_some()) {
+        let cells = measured().filter_map(|row| {
+            let core = row.core.as_ref()?;
+            Some(vec![
+                row.kernel.to_owned(),
+                row.workload.to_owned(),
+                grouped(core.cycles),
+                percent(Some(core.fraction_of_limit)),
+                core.bound.to_owned(),
+                format!("{:.2}", core.products_over_work),
+                format!("{:.2}", core.traffic_over_work),
+            ])
+        });
+        let header =
+            ["kernel", "workload", "cycles", "of limit", "bound by", "products over need", "bytes over need"];
+        let estimated = measured().filter_map(|row| row.core.as_ref()).any(|core| core.estimated);
+        let how = if estimated { "Estimated by" } else { "Cycles of" };
+        let note = format!("{how} {machine}; what the host does is not among them.\n");
+        return table(&header, &[2, 3, 5, 6], cells) + &note + &errors;
     }
     let cells = measured().filter_map(|row| {
         let time = row.time.as_ref()?;

@@ -1,7 +1,7 @@
 //! `tandem bench peaks`: what a GPU can do at most.
 
 use super::kernels::Extent;
-use crate::backend::{self, BackendKind};
+use crate::backend::{self, BackendKind, CoreOptions};
 use crate::options::Format;
 use crate::table::table;
 use crate::{Outcome, date, file, stdout};
@@ -31,7 +31,7 @@ pub struct Options {
 
 /// Runs the verb.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let backend = backend::open(BackendKind::Cuda, options.seed)?;
+    let backend = backend::open(BackendKind::Cuda, options.seed, &CoreOptions::default())?;
     let device = backend.device().context("a GPU was opened and is not there")?;
     let bar = ProgressBar::new(Probe::ALL.len() as u64)
         .with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}")?);

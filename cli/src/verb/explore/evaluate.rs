@@ -3,7 +3,7 @@
 use super::log::{Log, Stage};
 use super::schedule::{cycles, records, schedules};
 use super::subject::{Piece, Subject};
-use crate::machine::DRAM_LIMIT;
+use crate::simulation::DRAM_LIMIT;
 use crate::tools;
 use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! `tandem kernels check`: implementations beside the reference of their definition.
 
-use crate::backend::{self, Backend, BackendKind};
+use crate::backend::{self, Backend, BackendKind, CoreOptions};
 use crate::options::Format;
 use crate::table::table;
 use crate::{Outcome, stdout};
@@ -17,9 +17,12 @@ pub struct Options {
     /// Check this definition alone [default: all].
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
-    /// Check these backends, with commas between them [default: all that there are here].
+    /// Check these backends, with commas between them [default: all that there are here, but for tsim].
     #[arg(long, value_enum, value_delimiter = ',', value_name = "BACKEND,..")]
     device: Vec<BackendKind>,
+    /// Where FPGA forms run.
+    #[command(flatten)]
+    core: CoreOptions,
     /// Chooses the operands, and the order of events on the PTX simulator.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -106,12 +109,13 @@ pub fn run(options: &Options) -> Result<Outcome> {
 
 /// The backends that were asked for, or all that there are.
 fn chosen(options: &Options) -> Result<Vec<Backend>> {
+    options.core.check(if options.device.is_empty() { &BackendKind::QUICK } else { &options.device })?;
     if !options.device.is_empty() {
-        return options.device.iter().map(|&kind| backend::open(kind, options.seed)).collect();
+        return options.device.iter().map(|&kind| backend::open(kind, options.seed, &options.core)).collect();
     }
     let mut all = Vec::new();
-    for kind in BackendKind::ALL {
-        match backend::open(kind, options.seed) {
+    for kind in BackendKind::QUICK {
+        match backend::open(kind, options.seed, &options.core) {
             Ok(backend) => all.push(backend),
             Err(error) => stdout::complain(&format!("left out: {error:#}")),
         }

@@ -1,6 +1,6 @@
 //! `tandem ptx vectors`: single instructions on a device beside the simulator.
 
-use crate::backend::{self, BackendKind};
+use crate::backend::{self, BackendKind, CoreOptions};
 use crate::options::Format;
 use crate::{Outcome, file, stdout};
 use anyhow::{Context, Result, bail};
@@ -36,7 +36,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         Some(path) => serde_json::from_str(&file::read_text(path)?)
             .with_context(|| format!("{}: it holds no recorded vectors", path.display()))?,
         None => {
-            let backend = backend::open(options.device, options.seed)?;
+            let backend = backend::open(options.device, options.seed, &CoreOptions::default())?;
             let Some(device) = backend.device() else {
                 bail!("--device {}: instructions are recorded on cuda or ptx", options.device.name());
             };
