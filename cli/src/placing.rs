@@ -1,12 +1,12 @@
 //! What a model's nodes take on the devices at hand, and the problem of placing them.
 
 use crate::machine::{CycleSource, Machine};
-use crate::simulation::DRAM_LIMIT;
 use crate::options::{DeviceKind, DeviceOptions, Split};
 use crate::power::Watts;
 use crate::profile;
 use crate::request::PlaceOptions;
 use crate::session::bar;
+use crate::simulation::DRAM_LIMIT;
 use crate::simulation::SimulationOptions;
 use anyhow::{Result, anyhow};
 use std::collections::HashMap;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tandem_driver::Device;
 use tandem_isa::HwConfig;
-use tandem_sim::{FsimBus, Options};
 use tandem_sim::tsim::{Activity, DramModel, Model, TsimBus, TsimMonitor, TsimOptions, Variant};
+use tandem_sim::{FsimBus, Options};
 
 /// Memory that a simulated device may grow to, in bytes.
 pub const DRAM_LIMIT: u64 = 3 << 30;

@@ -101,7 +101,7 @@ pub(crate) fn constants(
             }
             e.constants(format!("acc{index}"), Role::Acc, words)?
         }
-        Post::Clamp(_) | Post::Sums => 0,
+        Post::Clamp(_) | Post::Sums { .. } => 0,
     };
     Ok(Constants { weights, params, zero })
 }

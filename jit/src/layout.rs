@@ -3,8 +3,8 @@
 //! An activation is cut into *cells*: one pixel of `max(BLOCK_IN, BLOCK_OUT)` channels and BATCH rows. Cells are ordered
 //! `[row group][channel block][h][w]`. Within a cell lie INP elements, `[cell / BLOCK_IN][BATCH][BLOCK_IN]`, so that a LOAD
 //! of INP reads it directly; a STORE writes the same bytes, as OUTINP where BATCH and the two block sizes make the orders
-//! differ. Unsigned codes are stored minus 128, so that the machine sees signed bytes only. Sums of 32 bits are four such activations
-//! one behind the other, of their bytes from the lowest on.
+//! differ. Unsigned codes are stored minus 128, so that the machine sees signed bytes only. Sums of 32 bits are several such
+//! activations one behind the other, of their bytes from the lowest on, as many as say all.
 
 use crate::JitError;
 use crate::fold::Fold;
@@ -13,11 +13,6 @@ use tandem_tensor::{DType, Data, Shape, Tensor, TensorType};
 
 /// Bytes of a sum.
 pub(crate) const SUM_BYTES: usize = 4;
-
-/// Bytes of an element of an activation, each of which has a place of its own.
-pub(crate) fn element_bytes(dtype: DType) -> usize {
-    if dtype == DType::I32 { SUM_BYTES } else { 1 }
-}
 
 /// Extents of a channels-last activation; axes that its rank lacks are 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,6 +100,8 @@ pub struct Binding {
     dims: Dims,
     geometry: Geometry,
     samples: usize,
+    /// Bytes of an element, each of which is an activation of its own.
+    bytes: usize,
     /// How neighbouring pixels share a cell.
     fold: Option<Fold>,
 }
@@ -116,6 +113,7 @@ impl Binding {
         ty: &TensorType,
         geometry: &Geometry,
         samples: usize,
+        bytes: usize,
         fold: Option<Fold>,
     ) -> Self {
         let dims = dims(&ty.shape).unwrap_or(Dims { n: 1, h: 1, w: 1, c: 1 });
@@ -127,13 +125,14 @@ impl Binding {
             dims,
             geometry: *geometry,
             samples,
+            bytes,
             fold,
         }
     }
 
     /// Bytes of the packed activation.
     pub fn bytes(&self) -> usize {
-        element_bytes(self.dtype) * self.image_bytes()
+        self.bytes * self.image_bytes()
     }
 
     /// Bytes of the activation of one byte of its elements.
@@ -210,7 +209,11 @@ impl Binding {
                     DType::U8 => Data::U8(image(bytes).into_iter().map(|b| b ^ 0x80).collect()),
                     DType::I32 => {
                         let bytes: Vec<Vec<u8>> = bytes.chunks(self.image_bytes()).map(image).collect();
-                        let sum = |at| i32::from_le_bytes(std::array::from_fn(|byte| bytes[byte][at]));
+                        let (low, last) = bytes.split_at(self.bytes - 1);
+                        let sum = |at: usize| {
+                            let high = i32::from(last[0][at] as i8);
+                            low.iter().rev().fold(high, |sum, byte| sum << 8 | i32::from(byte[at]))
+                        };
                         Data::I32((0..elements).map(sum).collect())
                     }
                     _ => Data::I8(image(bytes).into_iter().map(|b| b as i8).collect()),

@@ -169,8 +169,9 @@ pub fn compile_with(graph: &Graph, config: &HwConfig, options: &Options) -> Resu
         ids.iter()
             .map(|&id| {
                 let (ty, fold) = (graph.ty(id), segment.folds.get(&id).cloned());
+                let bytes = segment.element_bytes.get(&id).copied().unwrap_or(1);
                 let section = segment.places.section_of(id);
-                Binding::new(section, &graph.value(id).name, ty, &segment.geometry, segment.samples, fold)
+                Binding::new(section, &graph.value(id).name, ty, &segment.geometry, segment.samples, bytes, fold)
             })
             .collect()
     };
@@ -190,6 +191,8 @@ pub(crate) struct Lowered<'a> {
     geometry: Geometry,
     layers: Vec<Layer>,
     folds: BTreeMap<ValueId, Fold>,
+    /// Bytes of the elements of what nodes make.
+    element_bytes: BTreeMap<ValueId, usize>,
     places: Places,
     samples: usize,
 }
@@ -209,8 +212,10 @@ impl<'a> Lowered<'a> {
         let geometry = Geometry::new(config);
         let rows = graph.inputs.first().and_then(|&v| layout::dims(&graph.ty(v).shape)).map_or(1, |d| d.n);
         let samples = if rows == 1 { config.batch() } else { 1 };
-        let places = memory::plan(graph, &geometry, &folds, emit::section_align(config))?;
-        Ok(Lowered { graph, config, geometry, layers, folds, places, samples })
+        let made = graph.nodes.iter().zip(&layers);
+        let element_bytes = made.map(|(node, layer)| (node.outputs[0], layer.result_bytes())).collect();
+        let places = memory::plan(graph, &geometry, &folds, &element_bytes, emit::section_align(config))?;
+        Ok(Lowered { graph, config, geometry, layers, folds, element_bytes, places, samples })
     }
 
     /// The demand of each node that is a window layer.

@@ -1,6 +1,6 @@
 //! Which nodes become which layers, with their constants.
 
-use crate::layout::{Dims, dims};
+use crate::layout::{Dims, SUM_BYTES, dims};
 use tandem_graph::{Graph, Node};
 use tandem_isa::RequantMode;
 use tandem_isa::semantics::RequantParam;
@@ -59,8 +59,8 @@ pub(crate) enum Post {
     Requant { mode: RequantMode, params: Vec<RequantParam> },
     /// CLAMP to a range of codes; `None` where every code passes.
     Clamp(Option<(i32, i32)>),
-    /// Nothing: they are the results, whole.
-    Sums,
+    /// Nothing: they are the results, whole, of which so many bytes say all.
+    Sums { bytes: usize },
 }
 
 /// An element-wise layer.
@@ -110,11 +110,19 @@ impl Step {
 }
 
 impl Layer {
+    /// Bytes of a result: those of a sum that say all, or that of a code.
+    pub fn result_bytes(&self) -> usize {
+        match self {
+            Layer::Window(Window { post: Post::Sums { bytes }, .. }) => *bytes,
+            _ => 1,
+        }
+    }
+
     /// The REQUANT modes that the layer needs.
     pub fn modes(&self) -> Vec<RequantMode> {
         let post = |post: &Post| match post {
             Post::Requant { mode, .. } => Some(*mode),
-            Post::Clamp(_) | Post::Sums => None,
+            Post::Clamp(_) | Post::Sums { .. } => None,
         };
         match self {
             Layer::Alias => Vec::new(),
@@ -402,9 +410,17 @@ fn sums(graph: &Graph, node: &Node, act: Act, slide: Slide, groups: usize) -> Re
     if outputs * taps * inner != weights.len() || inner * groups != input.c || outputs % groups.max(1) != 0 {
         return Err("its weights do not fit its activations".into());
     }
+    let largest = weights.chunks_exact((taps * inner).max(1)).map(largest_sum).max().unwrap_or(0);
+    // In two's complement; what does not fit into four bytes wraps, as it does in ACC.
+    let bytes = (1..SUM_BYTES).find(|bytes| largest < 1 << (8 * bytes - 1)).unwrap_or(SUM_BYTES);
     let kind = kind(vec![weights], outputs, taps, inner, groups);
-    let rows_in_dram = input.h;
-    Ok(Layer::Window(Window { input, output, slide, row_pitch: 1, rows_in_dram, pad_value: 0, kind, post: Post::Sums }))
+    let (row_pitch, rows_in_dram, post) = (1, input.h, Post::Sums { bytes });
+    Ok(Layer::Window(Window { input, output, slide, row_pitch, rows_in_dram, pad_value: 0, kind, post }))
+}
+
+/// The largest magnitude that a sum of products of these weights and any bytes has.
+fn largest_sum(weights: &[i8]) -> u64 {
+    weights.iter().map(|w| 128 * u64::from(w.unsigned_abs())).sum()
 }
 
 /// How weights `[o][tap][i]`, in passes whose sum they are, are multiplied: channel by channel where each has a group of its own.

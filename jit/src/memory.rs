@@ -4,7 +4,7 @@
 use crate::JitError;
 use crate::emit::next_offset;
 use crate::fold::Fold;
-use crate::layout::{Geometry, dims, element_bytes};
+use crate::layout::{Geometry, dims};
 use crate::lower::is_alias;
 use std::collections::BTreeMap;
 use tandem_graph::{Graph, ValueId};
@@ -28,11 +28,13 @@ impl Places {
     }
 }
 
-/// Places the activations of a segment at multiples of `align` bytes; `folds` tells which inputs are packed in blocks. A value that an alias node makes lies where its operand lies.
+/// Places the activations of a segment at multiples of `align` bytes; `folds` tells which inputs are packed in blocks, and
+/// `element_bytes` how many bytes elements have of what nodes make. A value that an alias node makes lies where its operand lies.
 pub(crate) fn plan(
     graph: &Graph,
     geometry: &Geometry,
     folds: &BTreeMap<ValueId, Fold>,
+    element_bytes: &BTreeMap<ValueId, usize>,
     align: u64,
 ) -> Result<Places, JitError> {
     let mut root: Vec<usize> = (0..graph.values.len()).collect();
@@ -49,7 +51,7 @@ pub(crate) fn plan(
         let packed = folds.get(&ValueId(value)).map(|fold| fold.dims);
         let ty = &graph.values[value].ty;
         let image = packed.or(dims(&ty.shape)).map_or(0, |d| geometry.bytes(d));
-        let size = image.saturating_mul(element_bytes(ty.dtype) as u64);
+        let size = image.saturating_mul(element_bytes.get(&ValueId(value)).map_or(1, |&bytes| bytes as u64));
         size.next_multiple_of(align)
     };
     let mut sections: Vec<Section> = Vec::new();

@@ -3,7 +3,7 @@
 //! A window layer is cut along its output channels, its output pixels and, where the scratchpads ask for it, its input
 //! channels and its taps. Every configuration has a smallest tile that fits: one cell by one pixel by one tap.
 
-use crate::layout::{Dims, Geometry, SUM_BYTES};
+use crate::layout::{Dims, Geometry};
 use crate::lower::Slide;
 use serde::{Deserialize, Serialize};
 use tandem_isa::HwConfig;
@@ -84,14 +84,16 @@ pub(crate) enum Params {
     None,
     Shared,
     PerVector,
-    /// None: results are whole sums, stored byte by byte.
-    Sums,
+    /// None: results are whole sums, of which so many bytes are stored, one by one.
+    Sums {
+        bytes: usize,
+    },
 }
 
 impl Params {
     /// Bytes of a result, for each of which an accumulator is stored.
     pub fn result_bytes(self) -> usize {
-        if self == Params::Sums { SUM_BYTES } else { 1 }
+        if let Params::Sums { bytes } = self { bytes } else { 1 }
     }
 }
 
@@ -126,7 +128,7 @@ pub(crate) fn param_vectors(vectors: usize) -> usize {
 /// Output vectors whose parameters are in ACC at once.
 pub(crate) fn held_params(g: &Geometry, demand: &Demand, cells: usize, all_params: bool) -> usize {
     match demand.params {
-        Params::None | Params::Sums => 0,
+        Params::None | Params::Sums { .. } => 0,
         Params::Shared => 1,
         Params::PerVector if all_params => g.blocks(demand.output.c) * g.out_per_cell,
         Params::PerVector => cells * g.out_per_cell,
@@ -452,7 +454,7 @@ pub(crate) fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &
     let vectors = tile.cells * g.out_per_cell;
     let reset = if demand.lanes { 0 } else { GEMM + (vectors * pixels) as u64 };
     let param_loads = match demand.params {
-        Params::None | Params::Sums => 0,
+        Params::None | Params::Sums { .. } => 0,
         Params::PerVector if !tile.all_params => chunks,
         Params::Shared | Params::PerVector => 1,
     };
@@ -461,7 +463,7 @@ pub(crate) fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &
     let requant = match demand.params {
         Params::None => 0,
         // Each byte but the first is a copy that is shifted.
-        Params::Sums => 2 * (bytes - 1) * (ALU + (vectors * pixels) as u64),
+        Params::Sums { .. } => 2 * (bytes - 1) * (ALU + (vectors * pixels) as u64),
         _ if fused => vectors as u64 * FUSED,
         _ => vectors as u64 * (ALU + pixels as u64),
     };

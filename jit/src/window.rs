@@ -9,7 +9,7 @@
 use crate::JitError;
 use crate::constants::{Constants, constants, lane_elements};
 use crate::emit::{Emitter, Operands};
-use crate::layout::{Dims, Geometry, SUM_BYTES};
+use crate::layout::{Dims, Geometry};
 use crate::lower::{Post, Window, WindowKind};
 use crate::nest::{Axis, Nest};
 use crate::tile::{self, Demand, Order, Params, Parts, Tile};
@@ -84,11 +84,11 @@ pub(crate) fn demand(layer: &Window) -> Demand {
         WindowKind::Lane { weights } if weights.len() == 1 => weights[0].windows(2).all(|pair| pair[0] == pair[1]),
         _ => false,
     };
-    let params = match &layer.post {
-        Post::Requant { params, .. } if params.windows(2).all(|pair| pair[0] == pair[1]) => Params::Shared,
+    let params = match layer.post {
+        Post::Requant { ref params, .. } if params.windows(2).all(|pair| pair[0] == pair[1]) => Params::Shared,
         Post::Requant { .. } => Params::PerVector,
         Post::Clamp(_) => Params::None,
-        Post::Sums => Params::Sums,
+        Post::Sums { bytes } => Params::Sums { bytes },
     };
     Demand { input: layer.input, output: layer.output, slide: layer.slide, passes, lanes, uniform, params }
 }
@@ -282,7 +282,7 @@ impl Schedule<'_> {
     fn load_params(&self, e: &mut Emitter<'_>, cells: &Range<usize>, held: &mut Option<Range<usize>>) {
         let per_cell = tile::param_vectors(self.geometry.out_per_cell);
         let wanted = match self.demand.params {
-            Params::None | Params::Sums => return,
+            Params::None | Params::Sums { .. } => return,
             Params::Shared => 0..tile::param_vectors(1),
             Params::PerVector if self.tile.all_params => 0..self.geometry.blocks(self.layer.output.c) * per_cell,
             Params::PerVector => cells.start * per_cell..cells.end * per_cell,
@@ -308,7 +308,7 @@ impl Schedule<'_> {
     fn params_at(&self, out: &Output) -> (usize, usize) {
         let first = if self.tile.all_params { out.cells.start * self.geometry.out_per_cell } else { 0 };
         match self.demand.params {
-            Params::None | Params::Shared | Params::Sums => (0, 0),
+            Params::None | Params::Shared | Params::Sums { .. } => (0, 0),
             Params::PerVector => (tile::param_vectors(first), tile::param_vectors(1)),
         }
     }
@@ -639,9 +639,9 @@ impl Schedule<'_> {
                 e.issue_nest(base, &[Axis::new(self.vectors(out) * pixels, 1, 1, 0)], insn);
                 false
             }
-            Post::Sums => {
+            Post::Sums { bytes } => {
                 let image = self.vectors(out) * pixels;
-                for byte in 1..SUM_BYTES {
+                for byte in 1..*bytes {
                     let (src, dst) = (out.acc + (byte - 1) * image, out.acc + byte * image);
                     let copy = Alu { alu_opcode: AluOpcode::Mov, ..Alu::default() };
                     let shift = Alu { alu_opcode: AluOpcode::Shr, use_imm: true, imm: 8, ..Alu::default() };

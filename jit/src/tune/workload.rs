@@ -1,7 +1,7 @@
 //! What a schedule is chosen for: the geometry of a layer, and the machine that it runs on.
 
 use super::Space;
-use crate::layout::{Dims, Geometry};
+use crate::layout::{Dims, Geometry, SUM_BYTES};
 use crate::lower::{Layer, Slide};
 use crate::tile::{self, Demand, Params, Tile};
 use crate::window;
@@ -108,10 +108,10 @@ impl fmt::Display for Workload {
         let dims = |d: &Dims| format!("{}x{}x{}x{}", d.n, d.h, d.w, d.c);
         let pair = |[a, b]: [usize; 2]| format!("{a}x{b}");
         let params = match params {
-            Params::None => "none",
-            Params::Shared => "shared",
-            Params::PerVector => "vector",
-            Params::Sums => "sums",
+            Params::None => "none".to_owned(),
+            Params::Shared => "shared".to_owned(),
+            Params::PerVector => "vector".to_owned(),
+            Params::Sums { bytes } => format!("sums{bytes}"),
         };
         write!(
             f,
@@ -164,8 +164,11 @@ impl FromStr for Workload {
             "none" => Params::None,
             "shared" => Params::Shared,
             "vector" => Params::PerVector,
-            "sums" => Params::Sums,
-            _ => return Err(wrong(&word)),
+            sums => {
+                let bytes = sums.strip_prefix("sums").and_then(|bytes| bytes.parse().ok());
+                let bytes = bytes.filter(|bytes| (1..=SUM_BYTES).contains(bytes)).ok_or_else(|| wrong(&word))?;
+                Params::Sums { bytes }
+            }
         };
         let lanes = match (kind, passes) {
             ("gemm", 1..) => false,
@@ -209,6 +212,8 @@ mod tests {
         }
         let pool = "sum in=1x8x8x64 out=1x1x1x64 kernel=8x8 stride=8x8 dilation=1x1 pad=0x0 passes=1 params=shared";
         assert_eq!(pool.parse::<Workload>().unwrap().to_string(), pool);
+        let whole = pool.replace("sum ", "gemm ").replace("shared", "sums3");
+        assert_eq!(whole.parse::<Workload>().unwrap().to_string(), whole);
         let layer = RESNET18[0].graph(2);
         let text = Workload::of(&layer, &config).remove(0).unwrap().unwrap().to_string();
         assert_eq!(
@@ -230,6 +235,7 @@ mod tests {
             ("1x8x8x16", "99999x99999x8x16"),
             ("2x2", "2x99999999"),
             ("params=none", "params=some"),
+            ("params=none", "params=sums5"),
             (" pad=0x0", ""),
             ("none", "none more"),
             ("stride=2x2", "stride=0x2"),

@@ -376,7 +376,8 @@ impl Bench<'_> {
         let (counters, config) = (core.take_counters(), core.config());
         let products = (row.work.flops + row.work.int_ops) as f64 / 2.0;
         let array = (config.batch() * config.block_in() * config.block_out()) as f64;
-        let needs = [(products / array, "arithmetic"), (row.work.dram_bytes as f64 / config.bus_bytes() as f64, "memory")];
+        let needs =
+            [(products / array, "arithmetic"), (row.work.dram_bytes as f64 / config.bus_bytes() as f64, "memory")];
         let (limit_cycles, bound) = if needs[0].0 > needs[1].0 { needs[0] } else { needs[1] };
         Ok(CoreCounts {
             cycles: counters.cycles,
@@ -523,8 +524,7 @@ fn as_table(rows: &[Row], limits: Option<&Limits>, machine: &str) -> String {
                 format!("{:.2}", core.traffic_over_work),
             ])
         });
-        let header =
-            ["kernel", "workload", "cycles", "of limit", "bound by", "products over need", "bytes over need"];
+        let header = ["kernel", "workload", "cycles", "of limit", "bound by", "products over need", "bytes over need"];
         let estimated = measured().filter_map(|row| row.core.as_ref()).any(|core| core.estimated);
         let how = if estimated { "Estimated by" } else { "Cycles of" };
         let note = format!("{how} {machine}; what the host does is not among them.\n");
