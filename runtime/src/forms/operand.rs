@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 /// One side of a product: rows that are multiplied with rows of the other side.
 ///
-/// A row of reals is `unit Σ 256^i digits[i]`, with a power of two as its unit and digits of -128 to 127 each. Numbers that are at
-/// most so much smaller than the largest of their row as the digits have bits more than they have themselves are exact: of
-/// bfloat16 in two digits, those down to a 128th of it. The others are off by half a unit at most.
+/// A row of reals is `unit Σ 256^i digits[i]`, with a power of two as its unit and digits of -128 to 127 each. A number is off by half
+/// a unit at most, and exact where its last bit is worth a unit or more: of bfloat16 in two digits, down to a hundredth of the
+/// largest of the row.
 pub(super) struct Operand {
     pub rows: usize,
     pub depth: usize,
@@ -121,8 +121,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_hold_bfloat16_down_to_a_128th_of_the_largest() {
-        let values = [255.0, -254.0, 2.0, -1.9921875, 0.0, 1.0 / 512.0, 3.0 / 256.0];
+    fn digits_hold_bfloat16_down_to_a_hundredth_of_the_largest() {
+        let values = [255.0, -254.0, 166.0 / 64.0, 0.0, 1.0 / 64.0, -1.9921875, 1.0 / 512.0, 3.0 / 256.0];
         let operand = Operand::reals(1, values.len(), &values, 2);
         let found = operand.values(0);
         assert_eq!(found[..5], values[..5]);
