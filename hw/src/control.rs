@@ -340,11 +340,12 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) -> Parts<'m> {
     };
     let acc8 = elements("acc8", MemoryType::Acc8);
     let acc_wide = elements("acc", MemoryType::Acc);
+    let (wgt, wgt4) = (elements("wgt", MemoryType::Wgt), elements("wgt4", MemoryType::Wgt4));
     let counters = [
         counter(Reg::Cycles, running),
         counter(Reg::AccWrites, event("count_write".to_owned())),
         counter(Reg::InpBytes, elements("inp", MemoryType::Inp)),
-        counter(Reg::WgtBytes, elements("wgt", MemoryType::Wgt)),
+        counter(Reg::WgtBytes, wgt | wgt4.zext(wgt.width())),
         counter(Reg::AccBytes, acc_wide | acc8.zext(acc_wide.width())),
         counter(Reg::UopBytes, elements("uop", MemoryType::Uop)),
         counter(Reg::OutBytes, elements("out", MemoryType::Out)),

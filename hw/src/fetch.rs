@@ -20,7 +20,7 @@
 //!
 //! Latency four cycles and the memory's; an instruction every two cycles.
 
-use tandem_isa::{MemoryType, forms};
+use tandem_isa::{MemoryType, Queue, forms};
 use tandem_rtl::{Module, Net};
 
 use crate::burst::burst;
@@ -179,7 +179,7 @@ pub(crate) fn decode<'m>(m: &'m Module, sizes: &Sizes, insn: Net<'m>) -> Decoded
             wrong.push(m.cat(&reserved).any());
         }
         let known = |types: &[MemoryType]| {
-            let usable = types.iter().filter(|t| extension || !t.is_extension());
+            let usable = types.iter().filter(|&&t| sizes.config.has_memory_type(t));
             m.any_of(&usable.map(|t| memory_type.is(t.code().into())).collect::<Vec<_>>())
         };
         if !form.memory_types().is_empty() {
@@ -203,8 +203,9 @@ pub(crate) fn decode<'m>(m: &'m Module, sizes: &Sizes, insn: Net<'m>) -> Decoded
         illegal.push(mine & m.any_of(&wrong));
     }
     let loads = opcode.is(0) | opcode.is(7);
-    let to_load =
-        loads & (memory_type.is(MemoryType::Inp.code().into()) | memory_type.is(MemoryType::Wgt.code().into()));
+    let for_load =
+        MemoryType::ALL.iter().filter(|&&t| sizes.config.has_memory_type(t) && t.load_queue() == Queue::Load);
+    let to_load = loads & m.any_of(&for_load.map(|t| memory_type.is(t.code().into())).collect::<Vec<_>>());
     let to_store = opcode.is(1);
     // The load unit has no neighbour before it and the store unit none behind it.
     illegal.push(to_load & (insn.bit(3) | insn.bit(5)));

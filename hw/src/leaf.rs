@@ -13,7 +13,7 @@ leaf! {
             blocked_compute blocked_store index_load index_compute index_store tokens_left reads_idle
             writes_idle fetch_index fault_illegal fault_misplaced fault_overflow_load fault_overflow_compute
             fault_overflow_store fault_reach_fetch fault_reach_load fault_reach_compute fault_reach_store fault_uop fault_read
-            fault_read_client fault_write acc8_element acc_element inp_element wgt_element uop_element
+            fault_read_client fault_write acc8_element acc_element inp_element wgt_element wgt4_element uop_element
             out_element count_write count_gemm count_alu count_lane;
         out
             axil_awready axil_wready axil_bvalid axil_bresp axil_arready axil_rvalid axil_rdata axil_rresp
@@ -60,7 +60,7 @@ leaf! {
             head_valid head available_next full_next halt inp_base wgt_base request_ready data_valid;
         out
             request_valid request_address request_beats data_ready write_inp write_wgt write_pad write_index
-            write_chunk write_sub pad_value inp_element wgt_element overflow out_of_reach head_ready begins
+            write_chunk write_sub write_four_bits pad_value inp_element wgt_element wgt4_element overflow out_of_reach head_ready begins
             finishes index pop_next push_next state blocked idle;
     }
 }
@@ -148,7 +148,7 @@ leaf! {
     /// The WGT scratchpad; see `scratchpad.rs`.
     WgtPad {
         in
-            write write_pad write_index write_chunk write_sub bus_word pad_value read read_index;
+            write write_pad write_index write_chunk write_sub bus_word pad_value four_bits read read_index;
         out
             element;
     }

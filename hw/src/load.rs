@@ -13,7 +13,8 @@
 //! | `write_inp`, `write_wgt` | 1 | the write at hand goes there |
 //! | `write_pad`, `write_index`, `write_chunk`, `write_sub` | | as in `loader.rs` |
 //! | `pad_value` | 8 | the padding of every lane |
-//! | `inp_element`, `wgt_element` | 1 | an element came from DRAM: for the counters |
+//! | `write_four_bits` | 1 | the write at hand is of weights of 4 bits |
+//! | `inp_element`, `wgt_element`, `wgt4_element` | 1 | an element came from DRAM: for the counters |
 //! | `overflow`, `out_of_reach` | 1 | an element beyond the scratchpad; an address beyond DRAM |
 //! | `begins`, `finishes`, `index`, `pop_next`, `push_next`, `state`, `blocked`, `idle` | | as in `issue.rs` |
 
@@ -36,10 +37,17 @@ pub fn load(sizes: &Sizes) -> Module {
 
     let insn = unit.get("insn");
     let (start, nothing) = (unit.get("start"), !sizes.field(insn, "Load", "x_size").any());
-    let is_inp = sizes.field(insn, "Load", "memory_type").is(MemoryType::Inp.code().into()).named("is_inp");
+    let of = |wanted: MemoryType| sizes.field(insn, "Load", "memory_type").is(wanted.code().into());
+    let is_inp = of(MemoryType::Inp).named("is_inp");
+    let packed = sizes.config.has_packed_weights();
+    let is_wgt4 = if packed { of(MemoryType::Wgt4).named("is_wgt4") } else { m.lit(0, 1) };
     let transfer = Transfer {
-        types: &[MemoryType::Wgt, MemoryType::Inp],
-        kind: is_inp,
+        types: if packed {
+            &[MemoryType::Wgt, MemoryType::Inp, MemoryType::Wgt4]
+        } else {
+            &[MemoryType::Wgt, MemoryType::Inp]
+        },
+        kind: if packed { m.cat(&[is_inp, is_wgt4]) } else { is_inp },
         base: is_inp.mux(inp_base, wgt_base),
         start: start & !nothing,
         request_ready,
@@ -60,7 +68,9 @@ pub fn load(sizes: &Sizes) -> Module {
     }
     m.output("pad_value", pad_value);
     m.output("inp_element", moved.get("element") & is_inp);
-    m.output("wgt_element", moved.get("element") & !is_inp);
+    m.output("write_four_bits", is_wgt4);
+    m.output("wgt_element", moved.get("element") & !is_inp & !is_wgt4);
+    m.output("wgt4_element", moved.get("element") & is_wgt4);
     m.output("overflow", moved.get("overflow"));
     m.output("out_of_reach", out_of_reach);
     unit.pass_on(&m);

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | `write`, `write_pad`, `write_index`, `write_chunk`, `write_sub` | | as in `loader.rs` |
 //! | `bus_word` | bus | the word that the write is made of |
+//! | `four_bits` (WGT) | 1 | it has weights of 4 bits |
 //! | `pad_value` | 8 | what padding holds |
 //! | `read`, `read_index` | 1, index | the element to read |
 //! | `word` (UOP), `element` (WGT) | element | what was read in the cycle before |
@@ -77,22 +78,47 @@ impl<'m> LoadPort<'m> {
 
 /// The micro-ops.
 pub fn uop(sizes: &Sizes) -> Module {
-    plain("uop_scratchpad", sizes, MemoryType::Uop, "word")
+    plain("uop_scratchpad", sizes, MemoryType::Uop, "word", |_, _, written| written)
 }
 
 /// The weights.
 pub fn wgt(sizes: &Sizes) -> Module {
-    plain("wgt_scratchpad", sizes, MemoryType::Wgt, "element")
+    plain("wgt_scratchpad", sizes, MemoryType::Wgt, "element", |m, load, wide| unpacked(m, sizes, load, wide))
 }
 
-/// A scratchpad whose elements are read as they are loaded.
-fn plain(name: &str, sizes: &Sizes, memory_type: MemoryType, output: &str) -> Module {
+/// The write of weights: as they come, or of 4 bits, of which a bus word fills twice its width.
+fn unpacked<'m>(m: &'m Module, sizes: &Sizes, load: &LoadPort<'m>, wide: Written<'m>) -> Written<'m> {
+    let four_bits = m.input("four_bits", 1);
+    if !sizes.config.has_packed_weights() {
+        return wide;
+    }
+    let (enable, data) = load.words(m, sizes.element(MemoryType::Wgt4));
+    let weight = |(at, weight): (usize, Net<'m>)| weight.named(&format!("weight_{at}")).sext(8);
+    let weights: Vec<Net<'m>> = data.lanes(data.width() / 4).into_iter().enumerate().map(weight).collect();
+    let (wide_enable, wide_data) = wide;
+    let each = wide_enable.width() / enable.width();
+    let spread: Vec<Net<'m>> = enable.lanes(enable.width()).into_iter().map(|lane| lane.repeat(each)).collect();
+    let chosen = (four_bits & !load.pad).mux(m.cat(&weights), wide_data);
+    (four_bits.mux(m.cat(&spread), wide_enable), chosen)
+}
+
+/// A write port: enables of the lanes of an element, and its data.
+type Written<'m> = (Net<'m>, Net<'m>);
+
+/// A scratchpad whose elements are read as they are loaded, but for what `changed` makes of a write.
+fn plain(
+    name: &str,
+    sizes: &Sizes,
+    memory_type: MemoryType,
+    output: &str,
+    changed: impl for<'m> Fn(&'m Module, &LoadPort<'m>, Written<'m>) -> Written<'m>,
+) -> Module {
     let m = Module::new(name);
     let load = LoadPort::declare(&m, sizes);
     let log_depth = sizes.config.depth(memory_type).trailing_zeros();
     let read = m.input("read", 1);
     let read_index = m.input("read_index", log_depth);
-    let (enable, data) = load.element(&m, sizes.element(memory_type));
+    let (enable, data) = changed(&m, &load, load.element(&m, sizes.element(memory_type)));
     let memory = m.memory("store", log_depth, data.width(), MemoryStyle::Block);
     memory.write(enable, load.index.bits(0, log_depth), data);
     m.output(output, memory.read("q", read, read_index));

@@ -353,6 +353,7 @@ impl Logic for Top {
         self.control.uop_element.next = self.compute.uop_element.val();
         self.control.inp_element.next = self.load.inp_element.val();
         self.control.wgt_element.next = self.load.wgt_element.val();
+        self.control.wgt4_element.next = self.load.wgt4_element.val();
         self.control.out_element.next = self.store.out_element.val();
         self.control.count_write.next = self.compute.count_write.val();
         self.control.count_gemm.next = self.compute.count_gemm.val();
@@ -447,6 +448,7 @@ impl Logic for Top {
         self.wgt.write_index.next = self.load.write_index.val();
         self.wgt.write_chunk.next = self.load.write_chunk.val();
         self.wgt.write_sub.next = self.load.write_sub.val();
+        self.wgt.four_bits.next = self.load.write_four_bits.val();
         self.wgt.pad_value.next = self.load.pad_value.val();
         self.wgt.bus_word.next = self.m_axi_rdata.val();
         self.uop.write.next = self.compute.write_uop.val();

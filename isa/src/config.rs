@@ -116,6 +116,9 @@ pub struct HwFacts {
     /// Taps that LANE multiplies at once: 1, or 4 on a machine with queues and equal blocks.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub lane_taps: u32,
+    /// Whether LOAD unpacks weights of 4 bits, on a machine with queues.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub packed_weights: bool,
     /// Whether REQUANT has the mode `float`.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub float_requant: bool,
@@ -170,6 +173,7 @@ impl HwConfig {
             insn_queue_depth: FULL_QUEUE,
             alu_lanes: None,
             lane_taps: 1,
+            packed_weights: false,
             float_requant: true,
             counters: true,
         },
@@ -352,6 +356,7 @@ impl HwConfig {
         match memory_type {
             MemoryType::Uop => 4,
             MemoryType::Wgt => self.wgt_elem_bytes(),
+            MemoryType::Wgt4 => self.wgt_elem_bytes() / 2,
             MemoryType::Inp => self.inp_elem_bytes(),
             MemoryType::Acc => self.acc_elem_bytes(),
             MemoryType::Out | MemoryType::Acc8 | MemoryType::OutInp => self.out_elem_bytes(),
@@ -362,7 +367,7 @@ impl HwConfig {
     pub fn depth(&self, memory_type: MemoryType) -> usize {
         match memory_type {
             MemoryType::Uop => self.uop_depth(),
-            MemoryType::Wgt => self.wgt_depth(),
+            MemoryType::Wgt | MemoryType::Wgt4 => self.wgt_depth(),
             MemoryType::Inp => self.inp_depth(),
             MemoryType::Acc | MemoryType::Acc8 | MemoryType::Out | MemoryType::OutInp => self.acc_depth(),
         }
@@ -415,6 +420,19 @@ impl HwConfig {
         self.facts.lane_taps as usize
     }
 
+    /// Whether LOAD has weights of 4 bits.
+    pub fn has_packed_weights(&self) -> bool {
+        self.facts.packed_weights
+    }
+
+    /// Whether instructions move this memory type.
+    pub fn has_memory_type(&self, memory_type: MemoryType) -> bool {
+        match memory_type {
+            MemoryType::Wgt4 => self.has_packed_weights(),
+            other => self.profile().has_extension() || !other.is_extension(),
+        }
+    }
+
     /// Whether REQUANT has this mode.
     pub fn has_requant(&self, mode: RequantMode) -> bool {
         self.profile().has_extension() && (mode != RequantMode::Float || self.facts.float_requant)
@@ -435,7 +453,7 @@ impl HwConfig {
         self.facts.counters
     }
 
-    /// The facts as `key`, TOML value, in file order; those of the last six that are what they are by default are left out.
+    /// The facts as `key`, TOML value, in file order; those of the last seven that are what they are by default are left out.
     pub(crate) fn entries(&self) -> Vec<(&'static str, String)> {
         let f = &self.facts;
         let mut entries = Vec::with_capacity(20);
@@ -470,8 +488,12 @@ impl HwConfig {
                 entries.push((key, value.to_string()));
             }
         }
-        for (key, value) in [("float_requant", f.float_requant), ("counters", f.counters)] {
-            if value != yes() {
+        for (key, value, default) in [
+            ("packed_weights", f.packed_weights, false),
+            ("float_requant", f.float_requant, yes()),
+            ("counters", f.counters, yes()),
+        ] {
+            if value != default {
                 entries.push((key, value.to_string()));
             }
         }
@@ -568,6 +590,10 @@ fn is_yes(value: &bool) -> bool {
     *value
 }
 
+fn is_no(value: &bool) -> bool {
+    !value
+}
+
 fn check_facts(facts: &HwFacts) -> Result<(), IsaError> {
     let bad = |field, value: String, remedy: String| Err(IsaError::ConfigValue { field, value, remedy });
     if let Some(name) = &facts.name {
@@ -596,6 +622,10 @@ fn check_facts(facts: &HwFacts) -> Result<(), IsaError> {
     if !(facts.lane_taps == 1 || (facts.lane_taps == 4 && row)) {
         let remedy = "use 1, or 4 with instruction queues, block_in equal to block_out and profile tandem";
         return bad("lane_taps", facts.lane_taps.to_string(), remedy.to_owned());
+    }
+    if facts.packed_weights && !(facts.insn_queue_depth > 0 && facts.profile.has_extension()) {
+        let remedy = "only a machine with instruction queues and profile tandem unpacks weights".to_owned();
+        return bad("packed_weights", true.to_string(), remedy);
     }
     let lanes = facts.batch * facts.block_out;
     if let Some(alu_lanes) = facts.alu_lanes

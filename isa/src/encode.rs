@@ -1,6 +1,6 @@
 //! Encoding and decoding: one walk over the fields of the table for all instructions.
 
-use crate::{Dep, HwConfig, Insn, IsaError, MemoryType, Queue};
+use crate::{Dep, HwConfig, Insn, IsaError, Load, LoadPad, MemoryType, Queue, Store};
 
 /// Where a field lies under one configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -172,6 +172,14 @@ impl Insn {
             };
             return Err(IsaError::Extension { what });
         }
+        if let Insn::Load(Load { memory_type, .. })
+        | Insn::LoadPad(LoadPad { memory_type, .. })
+        | Insn::Store(Store { memory_type, .. }) = self
+            && *memory_type == MemoryType::Wgt4
+            && !config.has_packed_weights()
+        {
+            return Err(IsaError::PackedWeights);
+        }
         let memory_type = match self {
             Insn::Requant(insn) if !config.has_requant(insn.mode) => {
                 return Err(IsaError::RequantMode { mode: insn.mode });
@@ -195,7 +203,8 @@ impl Insn {
         };
         let accepted = memory_types(self.opcode());
         if !accepted.contains(&memory_type) {
-            let accepted: Vec<&str> = accepted.iter().map(|accepted| accepted.name()).collect();
+            let accepted = accepted.iter().filter(|&&accepted| config.has_memory_type(accepted));
+            let accepted: Vec<&str> = accepted.map(|accepted| accepted.name()).collect();
             return Err(IsaError::MemoryType { insn: self.name(), memory_type, accepted: accepted.join(", ") });
         }
         self.check_dep()
@@ -283,7 +292,7 @@ pub(crate) fn place<T: FieldType>(
 /// The memory types that an instruction moves; a NOP store may have any.
 fn memory_types(opcode: u32) -> &'static [MemoryType] {
     match opcode {
-        0 => &[MemoryType::Uop, MemoryType::Wgt, MemoryType::Inp, MemoryType::Acc, MemoryType::Acc8],
+        0 => &[MemoryType::Uop, MemoryType::Wgt, MemoryType::Inp, MemoryType::Acc, MemoryType::Acc8, MemoryType::Wgt4],
         1 => &[MemoryType::Out, MemoryType::OutInp],
         7 => &[MemoryType::Wgt, MemoryType::Inp, MemoryType::Acc8],
         _ => &[],

@@ -105,6 +105,9 @@ pub enum IsaError {
         /// What was asked for.
         what: String,
     },
+    /// Weights of four bits, which the configuration does not unpack (Unsupported).
+    #[error("this machine loads no weights of 4 bits (wgt4): its configuration says packed_weights = false")]
+    PackedWeights,
     /// A REQUANT mode that the configuration leaves out (Unsupported).
     #[error("this machine has no REQUANT mode `{mode}`: its configuration says float_requant = false")]
     RequantMode {
@@ -192,6 +195,7 @@ impl IsaError {
             IsaError::Extension { .. }
             | IsaError::RequantMode { .. }
             | IsaError::RequantFlag { .. }
+            | IsaError::PackedWeights
             | IsaError::LaneTaps { .. } => ErrorClass::Unsupported,
             _ => ErrorClass::Invalid,
         }

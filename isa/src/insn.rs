@@ -112,6 +112,7 @@ coded! {
         Out = 4, "out", false, "The low 8 bits of accumulators `[batch][block_out]`; stores only.";
         Acc8 = 5, "acc8", false, "Bytes `[batch][block_out]` in DRAM, sign-extended into accumulators; loads only.";
         OutInp = 6, "outinp", true, "As OUT, permuted so that DRAM holds INP elements; stores only.";
+        Wgt4 = 7, "wgt4", true, "Weights of 4 bits in DRAM, two a byte, that of the even lane in the low half, sign-extended into weights; loads with `packed_weights` only.";
     }
 }
 
@@ -498,7 +499,7 @@ impl MemoryType {
     /// The queue that runs a LOAD of this type.
     pub fn load_queue(self) -> Queue {
         match self {
-            MemoryType::Inp | MemoryType::Wgt => Queue::Load,
+            MemoryType::Inp | MemoryType::Wgt | MemoryType::Wgt4 => Queue::Load,
             _ => Queue::Compute,
         }
     }

@@ -182,7 +182,9 @@ impl Linter {
     fn load(&mut self, load: &Load, dram_uop: &impl Fn(u32) -> Option<Uop>) {
         let padded = load.y_pad_0 + load.y_pad_1 + load.x_pad_0 + load.x_pad_1 > 0;
         match load.memory_type {
-            MemoryType::Wgt if padded => self.report(Rule::Padding, "a WGT load with padding".to_owned()),
+            MemoryType::Wgt | MemoryType::Wgt4 if padded => {
+                self.report(Rule::Padding, "a WGT load with padding".to_owned())
+            }
             MemoryType::Uop if padded => self.report(Rule::Padding, "a UOP load with padding".to_owned()),
             MemoryType::Uop if load.y_size != 1 => {
                 self.report(Rule::Padding, format!("a UOP load of {} rows", load.y_size));

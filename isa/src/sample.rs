@@ -19,6 +19,7 @@ impl HwConfig {
             insn_queue_depth: 0,
             alu_lanes: Some(1),
             lane_taps: 1,
+            packed_weights: false,
             float_requant: false,
             ..self.facts().clone()
         };
@@ -59,6 +60,7 @@ impl HwConfig {
                 insn_queue_depth: 512,
                 alu_lanes: None,
                 lane_taps: if block_in == block_out { pick(&[1, 4]) } else { 1 },
+                packed_weights: pick(&[0, 1]) == 1,
                 float_requant: true,
                 counters: true,
             };

@@ -271,6 +271,12 @@ pub fn extend_acc8(byte: u8) -> i32 {
     i32::from(byte as i8)
 }
 
+/// The two weights in a byte of WGT4: that of the even lane, and that of the odd one.
+#[inline]
+pub fn unpack_weights(byte: u8) -> [i8; 2] {
+    [(byte << 4) as i8 >> 4, byte as i8 >> 4]
+}
+
 /// How many OUT elements STORE OUTINP permutes together: `x_size` must be a multiple of it.
 pub fn out_inp_group(config: &HwConfig) -> usize {
     (config.block_in() / config.block_out()).max(1)

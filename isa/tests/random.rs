@@ -7,11 +7,12 @@ use tandem_isa::{
 };
 
 /// A legal word for a form: random bits, cut to what the form has, with a legal memory type and legal flags.
-fn legal_word(form: &Form, bits: u128) -> u128 {
+fn legal_word(config: &HwConfig, form: &Form, bits: u128) -> u128 {
     let mut word = bits & !form.reserved() & !7 | u128::from(form.opcode);
     let mut queue = if form.name == "Store" { Queue::Store } else { Queue::Compute };
     if let Some(field) = form.field("memory_type") {
-        let types = form.memory_types();
+        let types: Vec<MemoryType> =
+            form.memory_types().iter().copied().filter(|&memory_type| config.has_memory_type(memory_type)).collect();
         let memory_type: MemoryType = types[(bits >> field.lo & 7) as usize % types.len()];
         word = word & !field.mask() | u128::from(memory_type.code()) << field.lo;
         if queue == Queue::Compute {
@@ -73,7 +74,7 @@ fn config() -> impl Strategy<Value = HwConfig> {
 fn insn(config: &HwConfig, choice: u8, bits: u128) -> Insn {
     let forms = forms(config);
     let form = &forms[usize::from(choice) % forms.len()];
-    Insn::decode(legal_word(form, bits), config).unwrap()
+    Insn::decode(legal_word(config, form, bits), config).unwrap()
 }
 
 fn section() -> impl Strategy<Value = Section> {
@@ -107,7 +108,7 @@ proptest! {
     #[test]
     fn every_legal_word_survives_decoding_and_encoding(config in config(), bits in any::<u128>()) {
         for form in forms(&config) {
-            let word = legal_word(&form, bits);
+            let word = legal_word(&config, &form, bits);
             let insn = Insn::decode(word, &config).unwrap();
             prop_assert_eq!(insn.encode(&config).unwrap(), word, "{}", insn);
             prop_assert_eq!(insn.opcode(), form.opcode);
@@ -126,7 +127,7 @@ proptest! {
     #[test]
     fn any_reserved_bit_is_refused(config in config(), bits in any::<u128>(), bit in 0u32..128) {
         for form in forms(&config) {
-            let word = legal_word(&form, bits);
+            let word = legal_word(&config, &form, bits);
             if form.reserved() >> bit & 1 == 1 {
                 let message = Insn::decode(word | 1 << bit, &config).unwrap_err().to_string();
                 prop_assert_eq!(message, format!("{} has reserved bits set: {bit}", form.name));

@@ -19,6 +19,11 @@ pub(crate) fn lane_elements(vectors: usize, g: &Geometry) -> usize {
     vectors.div_ceil(tile::taps_per_element(g))
 }
 
+/// Weights of a byte each as such of four bits, two a byte, that of the even lane in the low half.
+fn packed(weights: &[u8]) -> Vec<u8> {
+    weights.as_chunks::<2>().0.iter().map(|&[even, odd]| even & 15 | odd << 4).collect()
+}
+
 /// Adds the constants of a layer to a program.
 pub(crate) fn constants(
     e: &mut Emitter<'_>,
@@ -84,6 +89,7 @@ pub(crate) fn constants(
         }
         WindowKind::Max => Vec::new(),
     };
+    let bytes = if demand.packed { packed(&bytes) } else { bytes };
     let weights = if bytes.is_empty() { 0 } else { e.constants(format!("wgt{index}"), Role::Wgt, bytes)? };
     let params = match &layer.post {
         Post::Requant { params, .. } => {

@@ -221,7 +221,7 @@ impl<'a> Lowered<'a> {
     /// The demand of each node that is a window layer.
     pub fn demands(&self) -> Vec<Option<Demand>> {
         let demand = |layer: &Layer| match layer {
-            Layer::Window(layer) => Some(window::demand(layer)),
+            Layer::Window(layer) => Some(window::demand(self.config, layer)),
             Layer::Alias | Layer::Eltwise(_) => None,
         };
         self.layers.iter().map(demand).collect()
@@ -245,7 +245,7 @@ impl<'a> Lowered<'a> {
             match &self.layers[index] {
                 Layer::Alias => continue,
                 Layer::Window(layer) => {
-                    let demand = window::demand(layer);
+                    let demand = window::demand(config, layer);
                     let tile = match options.tiles.get(&node.name) {
                         None => tile::choose(config, &demand, emitter.contexts()),
                         Some(tile) if tile::fits(config, &demand, tile) => *tile,

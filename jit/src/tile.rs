@@ -6,7 +6,7 @@
 use crate::layout::{Dims, Geometry};
 use crate::lower::Slide;
 use serde::{Deserialize, Serialize};
-use tandem_isa::HwConfig;
+use tandem_isa::{HwConfig, MemoryType};
 
 /// How a layer is cut, and in which order its parts are computed. Channels count in cells of `max(BLOCK_IN, BLOCK_OUT)`.
 ///
@@ -74,8 +74,17 @@ pub(crate) struct Demand {
     pub lanes: bool,
     /// Whether all weights are one number, so that an element of WGT serves every tap of every cell.
     pub uniform: bool,
+    /// Whether they lie in DRAM with 4 bits each.
+    pub packed: bool,
     /// Parameter sets of REQUANT: one for each output vector, a single one for all of them, or none.
     pub params: Params,
+}
+
+impl Demand {
+    /// What loads of weights move.
+    pub fn weights(&self) -> MemoryType {
+        if self.packed { MemoryType::Wgt4 } else { MemoryType::Wgt }
+    }
 }
 
 /// How many parameters a layer has, and what its results are.
@@ -428,7 +437,7 @@ pub(crate) fn estimate(config: &HwConfig, g: &Geometry, demand: &Demand, tile: &
     let bytes = demand.params.result_bytes() as u64;
     let (stores, store_words) = (bytes * stores, bytes * store_words);
     let wgt = group_elements(g, demand, tile).1 as u64;
-    let wgt_words = wgt * (config.wgt_elem_bytes().div_ceil(bus)) as u64;
+    let wgt_words = wgt * (config.elem_bytes(demand.weights())).div_ceil(bus) as u64;
     // The longest two axes are loops, and micro-ops enumerate the others.
     let pixels = tile.height * tile.width;
     let one_axis = tile.height == 1 || tile.width == 1 || slide.stride[0] * columns == slide.stride[1] * tile.width;

@@ -66,15 +66,15 @@ pub(crate) fn emit(
     output: u32,
 ) -> Result<(), JitError> {
     let geometry = Geometry::new(emitter.config());
-    let demand = demand(layer);
+    let demand = demand(emitter.config(), layer);
     let constants = constants(emitter, index, layer, &geometry, &demand)?;
     let (passes, lanes) = (demand.passes, demand.lanes);
     Schedule { layer, geometry, tile, demand, passes, lanes, constants, input, output }.emit(emitter);
     Ok(())
 }
 
-/// What a layer needs of the scratchpads.
-pub(crate) fn demand(layer: &Window) -> Demand {
+/// What a layer needs of the scratchpads of a machine.
+pub(crate) fn demand(config: &HwConfig, layer: &Window) -> Demand {
     let (passes, lanes) = match &layer.kind {
         WindowKind::Gemm { weights } => (weights.len(), false),
         WindowKind::Lane { weights } => (weights.len(), true),
@@ -84,14 +84,23 @@ pub(crate) fn demand(layer: &Window) -> Demand {
         WindowKind::Lane { weights } if weights.len() == 1 => weights[0].windows(2).all(|pair| pair[0] == pair[1]),
         _ => false,
     };
+    let packed = match &layer.kind {
+        WindowKind::Gemm { weights } => {
+            config.has_packed_weights() && weights.iter().flatten().all(|weight| FOUR_BITS.contains(weight))
+        }
+        _ => false,
+    };
     let params = match layer.post {
         Post::Requant { ref params, .. } if params.windows(2).all(|pair| pair[0] == pair[1]) => Params::Shared,
         Post::Requant { .. } => Params::PerVector,
         Post::Clamp(_) => Params::None,
         Post::Sums { bytes } => Params::Sums { bytes },
     };
-    Demand { input: layer.input, output: layer.output, slide: layer.slide, passes, lanes, uniform, params }
+    Demand { input: layer.input, output: layer.output, slide: layer.slide, passes, lanes, uniform, packed, params }
 }
+
+/// Weights of 4 bits.
+const FOUR_BITS: std::ops::RangeInclusive<i8> = -8..=7;
 
 /// A scratchpad in parts that are filled in turn.
 struct Halves<K> {
@@ -315,14 +324,15 @@ impl Schedule<'_> {
 
     fn load_weights(&self, e: &mut Emitter<'_>, out: &Output, group: &Group) {
         let (g, layer) = (&self.geometry, self.layer);
-        let base = self.constants.weights / e.config().wgt_elem_bytes() as u32;
+        let memory_type = self.demand.weights();
+        let base = self.constants.weights / e.config().elem_bytes(memory_type) as u32;
         let [kh, kw] = layer.slide.kernel;
         let first_tap = group.tap_rows.start * kw + group.tap_columns.start;
         let taps = group.tap_rows.len() * group.tap_columns.len();
         let load = |e: &mut Emitter<'_>, sram: usize, dram: usize, rows: usize, size: usize, stride: usize| {
             each_block(rows, size, stride, |row, rows, x_stride| {
                 e.issue(Load {
-                    memory_type: MemoryType::Wgt,
+                    memory_type,
                     sram_base: (sram + row * size) as u32,
                     dram_base: base + (dram + row * stride) as u32,
                     y_size: rows as u32,

@@ -114,7 +114,7 @@ impl Checker {
         let memory = match rows.memory_type {
             MemoryType::Uop => Memory::Uop,
             MemoryType::Inp => Memory::Inp,
-            MemoryType::Wgt => Memory::Wgt,
+            MemoryType::Wgt | MemoryType::Wgt4 => Memory::Wgt,
             _ => Memory::Acc,
         };
         sram.into_iter().try_for_each(|index| self.access(here, memory, index, true))

@@ -105,7 +105,7 @@ impl SimCounters {
         let bytes = rows.moved() * config.elem_bytes(rows.memory_type) as u64;
         match rows.memory_type {
             MemoryType::Inp => self.inp_bytes += bytes,
-            MemoryType::Wgt => self.wgt_bytes += bytes,
+            MemoryType::Wgt | MemoryType::Wgt4 => self.wgt_bytes += bytes,
             MemoryType::Uop => self.uop_bytes += bytes,
             MemoryType::Acc | MemoryType::Acc8 | MemoryType::Out | MemoryType::OutInp => self.acc_bytes += bytes,
         }

@@ -145,7 +145,7 @@ impl Bases {
     pub(crate) fn of(&self, memory_type: MemoryType) -> u32 {
         match memory_type {
             MemoryType::Uop => self.uop,
-            MemoryType::Wgt => self.wgt,
+            MemoryType::Wgt | MemoryType::Wgt4 => self.wgt,
             MemoryType::Inp => self.inp,
             MemoryType::Acc | MemoryType::Acc8 => self.acc,
             MemoryType::Out | MemoryType::OutInp => self.out,

@@ -16,7 +16,7 @@ impl Constants for Held<'_> {
         let base = match memory_type {
             MemoryType::Uop => self.bases.uop,
             MemoryType::Inp => self.bases.inp,
-            MemoryType::Wgt => self.bases.wgt,
+            MemoryType::Wgt | MemoryType::Wgt4 => self.bases.wgt,
             MemoryType::Acc | MemoryType::Acc8 => self.bases.acc,
             MemoryType::Out | MemoryType::OutInp => self.bases.out,
         };

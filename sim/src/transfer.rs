@@ -182,6 +182,18 @@ pub(crate) fn load(
             });
             pads.packed.update_wgt(&pads.wgt, sram);
         }
+        MemoryType::Wgt4 => {
+            let elem = config.wgt_elem_bytes();
+            place(rows, config, bases, dram, pads.wgt.get_mut(sram.start * elem..sram.end * elem), elem, |to, from| {
+                match from {
+                    Some(from) => to.as_chunks_mut::<2>().0.iter_mut().zip(from).for_each(|(to, &byte)| {
+                        *to = semantics::unpack_weights(byte).map(|weight| weight as u8);
+                    }),
+                    None => to.fill(pad as u8),
+                }
+            });
+            pads.packed.update_wgt(&pads.wgt, sram);
+        }
         MemoryType::Uop => {
             place(rows, config, bases, dram, pads.uop.get_mut(sram), 1, |to, from| match from {
                 Some(from) => {
@@ -329,7 +341,7 @@ fn place<T>(
 pub(crate) fn scratchpad(memory_type: MemoryType) -> &'static str {
     match memory_type {
         MemoryType::Uop => "UOP",
-        MemoryType::Wgt => "WGT",
+        MemoryType::Wgt | MemoryType::Wgt4 => "WGT",
         MemoryType::Inp => "INP",
         MemoryType::Acc | MemoryType::Acc8 | MemoryType::Out | MemoryType::OutInp => "ACC",
     }

@@ -16,7 +16,12 @@ fn run(machine: &mut Machine, program: &Program) -> Result<(SimCounters, Vec<u8>
 
 fn configs() -> Vec<HwConfig> {
     let presets = HwConfig::presets().into_iter().map(|name| HwConfig::preset(name).unwrap());
-    let upstream = |seed| HwFacts { profile: Profile::Vta002, lane_taps: 1, ..HwConfig::sample(seed).facts().clone() };
+    let upstream = |seed| HwFacts {
+        profile: Profile::Vta002,
+        lane_taps: 1,
+        packed_weights: false,
+        ..HwConfig::sample(seed).facts().clone()
+    };
     presets
         .chain((0..60).map(HwConfig::sample))
         .chain((100..110).map(|seed| HwConfig::new(upstream(seed)).unwrap()))

@@ -95,7 +95,8 @@ fn the_upstream_profile_agrees_with_the_plain_executor_under_every_compat_switch
         let switch = |place: u32| all[(seed as usize / 3usize.pow(place)) % 3];
         let compat = Compat { store_source: switch(0), alu_imm_operand: switch(1), shift_amount: switch(2) };
         let facts = HwConfig::sample(seed).facts().clone();
-        let config = HwConfig::new(HwFacts { profile: Profile::Vta002, ..facts }).unwrap();
+        let config =
+            HwConfig::new(HwFacts { profile: Profile::Vta002, lane_taps: 1, packed_weights: false, ..facts }).unwrap();
         let generator = Generator::new(&config, seed).unread_operands_anywhere(false);
         for index in 0..3 {
             let programs = generator.case(index).programs;

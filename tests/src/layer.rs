@@ -152,7 +152,11 @@ pub fn sums(kind: &str, random: &mut Random) -> Graph {
         let shape = graph.ty(id).shape.clone();
         graph.values[id.0].ty = TensorType::new(dtype, shape);
     }
-    let weights = codes(random, graph.ty(w));
+    // Now and then four bits hold all of them.
+    let most = random.of(&[127i8, 7]);
+    let weights = codes(random, graph.ty(w)).as_slice::<i8>().expect("weights are int8").to_vec();
+    let weights = weights.into_iter().map(|weight| weight.clamp(-1 - most, most)).collect::<Vec<i8>>();
+    let weights = Tensor::from_vec(graph.ty(w).shape.clone(), weights).expect("as many as before");
     graph.values[w.0].constant = Some(weights.into());
     graph
 }

@@ -113,6 +113,17 @@ fn machines_that_multiply_a_row_of_taps_at_once_equal_the_functional_simulator()
     check_for(&taps("taps-pairs-batch", [2, 8, 8, 64], [1024, 4096, 8192, 16384]), &pairs, 42);
 }
 
+/// Weights of 4 bits of which an element takes many bus words, one, and a part of one.
+#[test]
+fn machines_that_unpack_weights_equal_the_functional_simulator() {
+    let packed = |name: &str, shape: [u32; 4], buffers: [u32; 4]| {
+        HwConfig::new(HwFacts { packed_weights: true, ..machine(name, shape, buffers).facts().clone() }).unwrap()
+    };
+    check(&packed("packed-8", [1, 8, 8, 64], [1024, 2048, 16384, 8192]), 51);
+    check(&packed("packed-4", [1, 4, 4, 64], [1024, 2048, 4096, 8192]), 52);
+    check(&packed("packed-bus512", [2, 4, 8, 512], [1024, 2048, 8192, 16384]), 53);
+}
+
 #[test]
 fn designs_for_other_targets_equal_the_functional_simulator() {
     let pairs = Target { multipliers: Multipliers::DspPair { dsps: 25 }, ripple_sums: true, ..Target::default() };

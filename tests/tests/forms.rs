@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use tandem_driver::{Bus, Device};
-use tandem_isa::HwConfig;
+use tandem_isa::{HwConfig, HwFacts};
 use tandem_ops::def::{Grade, Kernel, Sample, conform};
 use tandem_runtime::VtaBackend;
 use tandem_runtime::forms::{self, Core};
@@ -23,6 +23,12 @@ fn simulated(config: &HwConfig, seed: u64) -> Vec<Box<dyn Kernel>> {
     forms::kernels(&core(Box::new(bus), config))
 }
 
+/// A preset that unpacks weights of four bits.
+fn packed(name: &str) -> HwConfig {
+    let facts = HwConfig::preset(name).expect("a preset").facts().clone();
+    HwConfig::new(HwFacts { packed_weights: true, ..facts }).expect("a machine")
+}
+
 fn check(kernel: &dyn Kernel, sample: &Sample, seed: u64, what: &str) {
     let name = kernel.operation().def().name;
     let verdict = conform(kernel, sample, seed).unwrap_or_else(|e| panic!("{name} {} on {what}: {e}", sample.name));
@@ -32,11 +38,11 @@ fn check(kernel: &dyn Kernel, sample: &Sample, seed: u64, what: &str) {
 #[test]
 fn forms_agree_with_the_reference_on_every_sample_and_preset() {
     for (seed, name) in HwConfig::presets().iter().enumerate() {
-        let config = HwConfig::preset(name).expect("a preset");
-        let kernels = simulated(&config, seed as u64);
-        for kernel in &kernels {
-            for sample in kernel.operation().samples() {
-                check(&**kernel, &sample, 1 + seed as u64, name);
+        for config in [HwConfig::preset(name).expect("a preset"), packed(name)] {
+            for kernel in simulated(&config, seed as u64) {
+                for sample in kernel.operation().samples() {
+                    check(&*kernel, &sample, 1 + seed as u64, &config.to_toml());
+                }
             }
         }
     }
@@ -57,12 +63,17 @@ fn forms_agree_on_random_machines() {
 #[test]
 fn forms_agree_on_the_hardware() {
     let Some(tools) = tool::verilator() else { return };
-    let config = HwConfig::preset("tiny").expect("a preset");
+    let config = packed("tiny");
     let model = Model::build(&config, &tools, &tool::cache().join("models"), Variant::default(), &mut |_| {});
     let options = TsimOptions { check: true, stress: Some(3), dram: DramModel::zynq(), ..TsimOptions::default() };
     let bus = TsimBus::new(model.expect("a model"), options).expect("a simulation");
     let kernels = forms::kernels(&core(Box::new(bus), &config));
-    for (op, sample) in [("gemm.w4a8", "with_outliers"), ("gemm.w4a16", "few_rows"), ("sgmv.bf16", "odd_ranks")] {
+    for (op, sample) in [
+        ("gemm.w4a4", "ragged"),
+        ("gemm.w4a8", "with_outliers"),
+        ("gemm.w4a16", "few_rows"),
+        ("sgmv.bf16", "odd_ranks"),
+    ] {
         let kernel = kernels.iter().find(|kernel| kernel.operation().def().name == op).expect("it has a form");
         let samples = kernel.operation().samples();
         check(&**kernel, samples.iter().find(|other| other.name == sample).expect("a sample"), 5, "the hardware");

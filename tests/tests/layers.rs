@@ -2,7 +2,7 @@
 
 use tandem_driver::Device;
 use tandem_graph::{Graph, interpret};
-use tandem_isa::{HwConfig, HwFacts, Insn, MemoryType, RequantMode};
+use tandem_isa::{HwConfig, HwFacts, Insn, MemoryType, RequantMode, Role};
 use tandem_ops::{Act, Arith, Op};
 use tandem_sim::{Checks, FsimBus, Options};
 use tandem_tensor::{DType, Tensor, TensorType};
@@ -44,6 +44,24 @@ fn whole_sums_of_plain_bytes_are_exact_on_random_machines() {
             let graph = sums(kind, &mut random);
             check(&graph, &machine(seed), &mut random, &format!("sums of {kind}, seed {seed}"));
         }
+    }
+}
+
+#[test]
+fn weights_that_four_bits_hold_lie_in_memory_with_four_bits() {
+    let config = HwConfig::preset("vta").expect("a preset");
+    let packed = HwConfig::new(HwFacts { packed_weights: true, ..config.facts().clone() }).expect("a machine");
+    for seed in 0..LAYERS {
+        let graph = sums("dense", &mut Random::new(seed));
+        let weights = graph.constant(graph.nodes[0].inputs[1]).expect("weights").as_slice::<i8>().expect("int8");
+        let few = weights.iter().all(|weight| (-8..=7).contains(weight));
+        let bytes = |config: &HwConfig| {
+            let compiled = tandem_jit::compile(&graph, config).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+            compiled.program.sections.iter().find(|section| section.role == Role::Wgt).expect("weights").size
+        };
+        assert_eq!(bytes(&packed) * if few { 2 } else { 1 }, bytes(&config), "seed {seed}");
+        let said = tandem_jit::tune::Workload::of(&graph, &packed)[0].clone().expect("it runs").expect("a window");
+        assert_eq!(said.to_string().ends_with(" weights=4"), few, "seed {seed}: {said}");
     }
 }
 

@@ -410,9 +410,18 @@ pub(crate) fn machine(sizes: &Sizes) -> Module {
     m.output("any_token", tokens.get("left"));
     m.output("finished", m.delay("finished_all", finishes & finish));
     m.output("fetch_state", fetching.mux(code(4), (waiting | working).mux(code(7), code(0))));
-    for (name, kind) in
-        [("uop", is_uop), ("wgt", is_wgt), ("inp", is_inp), ("acc", is_acc), ("acc8", is_acc8), ("out", store)]
-    {
+    // It has no weights of 4 bits.
+    let none = m.lit(0, 1);
+    let kinds = [
+        ("uop", is_uop),
+        ("wgt", is_wgt),
+        ("wgt4", none),
+        ("inp", is_inp),
+        ("acc", is_acc),
+        ("acc8", is_acc8),
+        ("out", store),
+    ];
+    for (name, kind) in kinds {
         m.output(format!("{name}_element"), walker.get("element") & kind);
     }
     m.output("count_gemm", taken & gemm & !reset);

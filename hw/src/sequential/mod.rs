@@ -38,7 +38,7 @@ leaf! {
             idle_compute blocked_compute state_compute begin_compute finish_compute fault_overflow_compute
             fault_reach_compute idle_store blocked_store state_store begin_store finish_store fault_overflow_store
             fault_reach_store fault_reach_fetch fault_uop push pop counts any_token finished fetch_state uop_element wgt_element
-            inp_element acc_element acc8_element out_element count_gemm count_alu count_lane count_write;
+            wgt4_element inp_element acc_element acc8_element out_element count_gemm count_alu count_lane count_write;
     }
 }
 
@@ -302,6 +302,7 @@ impl Logic for Top {
         self.control.acc_element.next = self.machine.acc_element.val();
         self.control.inp_element.next = self.machine.inp_element.val();
         self.control.wgt_element.next = self.machine.wgt_element.val();
+        self.control.wgt4_element.next = self.machine.wgt4_element.val();
         self.control.uop_element.next = self.machine.uop_element.val();
         self.control.out_element.next = self.machine.out_element.val();
         self.control.count_write.next = self.machine.count_write.val();

@@ -15,6 +15,9 @@ use tandem_isa::HwConfig;
 const ELEMENTS: usize = 1 << 28;
 const WINDOW: usize = 1 << 14;
 
+/// Behind the geometry of a layer whose weights have 4 bits in memory.
+const PACKED: &str = " weights=4";
+
 /// The geometry of a window layer: layers of equal geometry have the same schedules, whatever their weights are.
 ///
 /// Its text form has a word for what is computed and then one for each fact, such as
@@ -35,7 +38,7 @@ impl Workload {
     /// reason why the node does not run on the accelerator.
     pub fn of(graph: &Graph, config: &HwConfig) -> Vec<Result<Option<Workload>, String>> {
         let geometry = |layer: Layer| match layer {
-            Layer::Window(layer) => Some(Workload(window::demand(&layer))),
+            Layer::Window(layer) => Some(Workload(window::demand(config, &layer))),
             Layer::Alias | Layer::Eltwise(_) => None,
         };
         crate::layers(graph, config).0.into_iter().map(|layer| layer.map(geometry)).collect()
@@ -98,7 +101,7 @@ impl Task {
 
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Workload(Demand { input, output, slide, passes, lanes, uniform, params }) = self;
+        let Workload(Demand { input, output, slide, passes, lanes, uniform, packed, params }) = self;
         let kind = match (lanes, passes) {
             (false, _) => "gemm",
             (true, 0) => "max",
@@ -122,7 +125,8 @@ impl fmt::Display for Workload {
             pair(slide.stride),
             pair(slide.dilation),
             pair(slide.pad),
-        )
+        )?;
+        if *packed { f.write_str(PACKED) } else { Ok(()) }
     }
 }
 
@@ -130,7 +134,11 @@ impl FromStr for Workload {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Workload, String> {
-        let mut words = text.split(' ');
+        let (packed, all) = match text.strip_suffix(PACKED) {
+            Some(others) => (true, others),
+            None => (false, text),
+        };
+        let mut words = all.split(' ');
         let kind = words.next().unwrap_or_default();
         let mut field = |name: &str| {
             let word = words.next().and_then(|word| word.strip_prefix(name)?.strip_prefix('='));
@@ -172,13 +180,13 @@ impl FromStr for Workload {
         };
         let lanes = match (kind, passes) {
             ("gemm", 1..) => false,
-            ("lane", 1..) | ("max", 0) | ("sum", 1) => true,
+            ("lane", 1..) | ("max", 0) | ("sum", 1) if !packed => true,
             _ => return Err(wrong(kind)),
         };
         if words.next().is_some() {
             return Err(format!("'{text}' is no geometry of a layer: something follows it"));
         }
-        Ok(Workload(Demand { input, output, slide, passes, lanes, uniform: kind == "sum", params }))
+        Ok(Workload(Demand { input, output, slide, passes, lanes, uniform: kind == "sum", packed, params }))
     }
 }
 
@@ -214,6 +222,11 @@ mod tests {
         assert_eq!(pool.parse::<Workload>().unwrap().to_string(), pool);
         let whole = pool.replace("sum ", "gemm ").replace("shared", "sums3");
         assert_eq!(whole.parse::<Workload>().unwrap().to_string(), whole);
+        let packed = format!("{whole} weights=4");
+        assert_eq!(packed.parse::<Workload>().unwrap().to_string(), packed);
+        assert!(
+            packed.parse::<Workload>() != whole.parse() && format!("{pool} weights=4").parse::<Workload>().is_err()
+        );
         let layer = RESNET18[0].graph(2);
         let text = Workload::of(&layer, &config).remove(0).unwrap().unwrap().to_string();
         assert_eq!(

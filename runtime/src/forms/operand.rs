@@ -16,6 +16,8 @@ pub(super) struct Operand {
     pub digits: usize,
     /// What a digit of weight 1 is worth in each row.
     units: Vec<f64>,
+    /// What every element of a row is more than its digits say; only of the second side.
+    offsets: Vec<f64>,
     /// The rows that have no digits, since they are not finite.
     broken: BTreeMap<usize, Vec<f64>>,
 }
@@ -23,7 +25,13 @@ pub(super) struct Operand {
 impl Operand {
     /// Bytes `[rows][depth]`, each worth itself.
     pub fn bytes(rows: usize, depth: usize, codes: Vec<i8>) -> Operand {
-        Operand { rows, depth, codes, digits: 1, units: vec![1.0; rows], broken: BTreeMap::new() }
+        let (units, offsets) = (vec![1.0; rows], vec![0.0; rows]);
+        Operand { rows, depth, codes, digits: 1, units, offsets, broken: BTreeMap::new() }
+    }
+
+    /// The same with a number added to every element of each row.
+    pub fn plus(self, offsets: Vec<f64>) -> Operand {
+        Operand { offsets, ..self }
     }
 
     /// Reals `[rows][depth]` in so many digits.
@@ -49,7 +57,7 @@ impl Operand {
                 }
             }
         }
-        Operand { rows, depth, codes, digits, units, broken }
+        Operand { rows, depth, codes, digits, units, offsets: vec![0.0; rows], broken }
     }
 
     /// Rows of bytes.
@@ -58,13 +66,20 @@ impl Operand {
     }
 
     /// The elements of a row as they are multiplied.
-    fn values(&self, row: usize) -> Vec<f64> {
+    pub fn values(&self, row: usize) -> Vec<f64> {
         if let Some(values) = self.broken.get(&row) {
             return values.clone();
         }
         let of = |digit: usize, at: usize| f64::from(self.codes[(digit * self.rows + row) * self.depth + at]);
         let value = |at| (0..self.digits).map(|digit| weight(digit) * of(digit, at)).sum::<f64>() * self.units[row];
-        (0..self.depth).map(value).collect()
+        (0..self.depth).map(|at| value(at) + self.offsets[row]).collect()
+    }
+
+    /// The sum of the elements of a row as its digits say them.
+    fn total(&self, row: usize) -> f64 {
+        let codes = |digit: usize| &self.codes[(digit * self.rows + row) * self.depth..][..self.depth];
+        let sum = |digit| weight(digit) * codes(digit).iter().map(|&code| i64::from(code)).sum::<i64>() as f64;
+        (0..self.digits).map(sum).sum::<f64>() * self.units[row]
     }
 }
 
@@ -73,6 +88,7 @@ impl Operand {
 pub(super) fn products(a: &Operand, b: &Operand, sums: &[i64]) -> Vec<f64> {
     let mut out = Vec::with_capacity(a.rows * b.rows);
     for row in 0..a.rows {
+        let total = a.total(row);
         for column in 0..b.rows {
             let mut sum = 0.0;
             for i in 0..a.digits {
@@ -81,7 +97,7 @@ pub(super) fn products(a: &Operand, b: &Operand, sums: &[i64]) -> Vec<f64> {
                     sum += weight(i + j) * sums[at] as f64;
                 }
             }
-            out.push(sum * a.units[row] * b.units[column]);
+            out.push(sum * a.units[row] * b.units[column] + total * b.offsets[column]);
         }
     }
     let mut redo = |row: usize, column: usize| {
@@ -157,5 +173,8 @@ mod tests {
         assert_eq!((found[0], found[1], found[2]), (1.0, 10.0, f64::INFINITY));
         assert!(found[3].is_nan());
         assert_eq!(found[4..], [0.0, 0.0]);
+        let found = products(&a, &b.plus(vec![2.0, -5.0]), &sums);
+        assert_eq!(found[..3], [7.0, -5.0, f64::INFINITY]);
+        assert!(found[3] == f64::NEG_INFINITY && found[4..] == [0.0, 0.0], "{found:?}");
     }
 }

@@ -37,6 +37,9 @@ impl Coverage {
         for memory_type in ["uop", "wgt", "inp", "acc", "acc8"] {
             expect("transfer", format!("load {memory_type}"));
         }
+        if config.has_packed_weights() {
+            expect("transfer", "load wgt4".to_owned());
+        }
         expect("transfer", "store out".to_owned());
         for opcode in AluOpcode::ALL.iter().filter(|opcode| extension || !opcode.is_extension()) {
             expect("arithmetic", format!("alu {opcode} imm"));

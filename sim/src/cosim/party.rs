@@ -165,7 +165,7 @@ impl Party {
             let from = match memory_type {
                 MemoryType::Uop => uop,
                 MemoryType::Inp => inp,
-                MemoryType::Wgt => wgt,
+                MemoryType::Wgt | MemoryType::Wgt4 => wgt,
                 MemoryType::Acc | MemoryType::Acc8 => acc,
                 MemoryType::Out | MemoryType::OutInp => out,
             };

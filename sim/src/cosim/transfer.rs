@@ -124,7 +124,10 @@ impl Maker<'_> {
         let (y_size, x_stride) = (random.below(1 << 16), random.below(1 << 16));
         if queue == Queue::Store {
             let memory_type = match self.config.profile().has_extension() {
-                true => random.pick(MemoryType::ALL),
+                true => {
+                    let types = MemoryType::ALL.iter().filter(|&&memory_type| self.config.has_memory_type(memory_type));
+                    random.pick(&types.copied().collect::<Vec<_>>())
+                }
                 false => random.pick(&[MemoryType::Uop, MemoryType::Out]),
             };
             return Store { memory_type, sram_base, dram_base, y_size, x_stride, ..Store::default() }.into();
@@ -178,6 +181,7 @@ impl Maker<'_> {
         let random = &mut self.random;
         let memory_type = match memory {
             MemoryType::Acc if random.flag() => MemoryType::Acc8,
+            MemoryType::Wgt if self.config.has_packed_weights() && random.flag() => MemoryType::Wgt4,
             other => other,
         };
         let elem = self.config.elem_bytes(memory_type) as u32;
@@ -195,7 +199,11 @@ impl Maker<'_> {
             }
         }
         let padded = shape.pads != [0; 4];
-        if extension && memory_type != MemoryType::Acc && (padded || random.once_in(8)) && !random.once_in(3) {
+        if extension
+            && !matches!(memory_type, MemoryType::Acc | MemoryType::Wgt4)
+            && (padded || random.once_in(8))
+            && !random.once_in(3)
+        {
             let pad_value = random.below(256) as i32 - 128;
             return LoadPad {
                 dep: Dep::default(),

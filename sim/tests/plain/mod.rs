@@ -126,6 +126,21 @@ impl Plain {
                     }
                 }
             }
+            MemoryType::Wgt4 => {
+                for o in 0..bo {
+                    for i in 0..bi {
+                        let at = o * bi + i;
+                        self.wgt[sram][o][i] = match source {
+                            None => pad as i8,
+                            Some(element) => {
+                                let byte = i32::from(dram[element * (bo * bi / 2) + at / 2]);
+                                let code = byte >> (4 * (at % 2)) & 15;
+                                (if code < 8 { code } else { code - 16 }) as i8
+                            }
+                        };
+                    }
+                }
+            }
             MemoryType::Acc => {
                 self.cleared[sram] = false;
                 for b in 0..batch {
