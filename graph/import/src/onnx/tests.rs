@@ -545,3 +545,40 @@ fn activations_that_are_spelled_out_become_one_operator() {
     let shared = base().node("Sigmoid", "x", "a", vec![]).node("Mul", "a,x", "y", vec![]).output("y").output("a");
     assert_eq!(ops(&shared.import()), ["sigmoid", "mul"]);
 }
+
+#[test]
+fn integers_without_a_zero_point_stay_bytes() {
+    let weights: Vec<u8> = [3i8, -1, 2, -128, 7, 0].map(|w| w as u8).to_vec();
+    let product = |inputs: &str| {
+        Model::new()
+            .input("x", 3, &[1, 2, 3])
+            .tensor("w", 3, &[3, 2], weights.clone())
+            .tensor("none", 3, &[], vec![0])
+            .tensor("some", 3, &[], vec![2])
+            .node("MatMulInteger", inputs, "y", vec![])
+            .output("y")
+            .import()
+    };
+    let x = Tensor::from_vec([1, 2, 3], vec![1i8, -128, 127, 5, 6, -7]).unwrap();
+    let run = |graph: &Graph| interpret(graph, std::slice::from_ref(&x)).unwrap().remove(0);
+    for inputs in ["x,w", "x,w,none", "x,w,none,none"] {
+        let graph = product(inputs);
+        assert_eq!(ops(&graph), ["dense"], "{inputs}");
+        assert_eq!(run(&graph).as_slice::<i32>().unwrap(), [636, 16383, -22, -773], "{inputs}");
+    }
+    // Less 2 there are more than bytes.
+    let graph = product("x,w,some");
+    assert!(ops(&graph).contains(&"sub"), "{:?}", ops(&graph));
+    assert_eq!(run(&graph).as_slice::<i32>().unwrap(), [636 - 24, 16383 + 258, -22 - 24, -773 + 258]);
+
+    let conv = Model::new()
+        .input("x", 3, &[1, 1, 2, 2])
+        .tensor("w", 3, &[1, 1, 2, 2], vec![1, 2, 3, 4])
+        .node("ConvInteger", "x,w", "y", vec![attribute("pads", [1, 1, 0, 0])])
+        .output("y")
+        .import();
+    assert_eq!(ops(&conv).iter().filter(|op| **op == "conv").count(), 1);
+    let x = Tensor::from_vec([1, 1, 2, 2], vec![-128i8, 1, 2, 3]).unwrap();
+    let found = interpret(&conv, &[x]).unwrap().remove(0);
+    assert_eq!(found.as_slice::<i32>().unwrap(), [-512, -380, -248, -108]);
+}

@@ -114,16 +114,17 @@ fn groups(n: &Item<'_>, parts: &[usize]) -> Result<usize, ImportError> {
 
 fn conv(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     let (x, w) = (n.input(0)?, n.input(1)?);
-    one(convolve(l, n, x, w, n.optional(2))?)
+    let dtype = l.dtype(x);
+    one(convolve(l, n, [x, w], n.optional(2), dtype)?)
 }
 
 /// A convolution of channels-first operands; gives a channels-first result of x's dtype.
 pub(super) fn convolve(
     l: &mut Lower<'_>,
     n: &Item<'_>,
-    x: ValueId,
-    w: ValueId,
+    [x, w]: [ValueId; 2],
     bias: Option<ValueId>,
+    dtype: DType,
 ) -> Result<ValueId, ImportError> {
     let (xs, ws) = (l.shape(x), l.shape(w));
     let f = frame(n, spatial(n, &xs)?, Some(weights(n, &xs, &ws)?))?;
@@ -131,7 +132,6 @@ pub(super) fn convolve(
     let conv = Conv { stride: f.stride, dilation: f.dilation, pad: f.pad, groups, act: Act::None };
     let mut operands = vec![to_last(l, x)?, to_last(l, w)?];
     operands.extend(bias);
-    let dtype = l.dtype(x);
     let y = l.emit(Op::Conv(conv), &operands, dtype)?;
     to_first(l, y)
 }
@@ -141,18 +141,20 @@ fn conv_integer(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     let (x, w) = (n.input(0)?, n.input(1)?);
     let x = less_zero(l, x, n.optional(2), 1)?;
     let w = less_zero(l, w, n.optional(3), 0)?;
-    one(convolve(l, n, x, w, None)?)
+    one(convolve(l, n, [x, w], None, DType::I32)?)
 }
 
-/// `x - zero` as i32; a zero point of one axis goes with `axis` of x.
+/// `x - zero` as i32, or x itself where that is nothing; a zero point of one axis goes with `axis` of x.
 pub(super) fn less_zero(
     l: &mut Lower<'_>,
     x: ValueId,
     zero: Option<ValueId>,
     axis: usize,
 ) -> Result<ValueId, ImportError> {
+    // Bytes with no zero point stay bytes, which an accelerator multiplies.
+    let is_zero = |zero: ValueId| l.builder.graph.constant(zero).is_some_and(|t| t.to_f64().iter().all(|&x| x == 0.0));
+    let Some(zero) = zero.filter(|&zero| !is_zero(zero)) else { return Ok(x) };
     let wide = l.cast(x, DType::I32)?;
-    let Some(zero) = zero else { return Ok(wide) };
     let count = l.shape(zero).elements();
     let rank = l.shape(x).rank();
     let zero = if l.shape(zero).rank() <= 1 {

@@ -19,6 +19,11 @@ pub(super) fn lower<'m>(l: &mut Lower<'m>, n: &Item<'m>) -> Option<Results> {
 /// `a @ b`; weights that do not depend on the input make a dense layer.
 pub(super) fn product(l: &mut Lower<'_>, a: ValueId, b: ValueId) -> Result<ValueId, ImportError> {
     let dtype = l.dtype(a);
+    product_in(l, a, b, dtype)
+}
+
+/// The same with a result of this dtype.
+fn product_in(l: &mut Lower<'_>, a: ValueId, b: ValueId, dtype: DType) -> Result<ValueId, ImportError> {
     if l.shape(b).rank() == 2 && l.shape(a).rank() >= 1 && l.is_fixed(b) {
         let w = l.transpose(b, vec![1, 0])?;
         return l.emit(Op::Dense { act: Act::None }, &[a, w], dtype);
@@ -33,7 +38,7 @@ fn matmul_integer(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     let columns = l.shape(b).rank().saturating_sub(1);
     let a = less_zero(l, a, n.optional(2), rows)?;
     let b = less_zero(l, b, n.optional(3), columns)?;
-    one(l.emit(Op::MatMul { transpose_a: false, transpose_b: false }, &[a, b], DType::I32)?)
+    one(product_in(l, a, b, DType::I32)?)
 }
 
 fn gemm(l: &mut Lower<'_>, n: &Item<'_>) -> Results {

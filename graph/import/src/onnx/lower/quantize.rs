@@ -287,7 +287,8 @@ fn qlinear_conv(l: &mut Lower<'_>, n: &Item<'_>) -> Results {
     };
     let x = dequantize(l, n, x, &px)?;
     let w = dequantize(l, n, w, &pw)?;
-    let y = convolve(l, n, x, w, bias)?;
+    let dtype = l.dtype(x);
+    let y = convolve(l, n, [x, w], bias, dtype)?;
     requantize(l, n, y, &py, code)
 }
 
