@@ -60,6 +60,25 @@ fn forms_agree_on_random_machines() {
     }
 }
 
+/// A sum that is off by little is rounded to the other side only now and then.
+#[test]
+fn forms_agree_on_many_seeds() {
+    let names = ["few_rows", "odd_outliers", "odd_sum", "one_row", "one_element", "nan_and_inf", "odd_ranks"];
+    for kernel in simulated(&HwConfig::preset("edge").expect("a preset"), 1) {
+        for sample in kernel.operation().samples().iter().filter(|sample| names.contains(&sample.name)) {
+            (1000..1100).for_each(|seed| check(&*kernel, sample, seed, "edge"));
+        }
+    }
+}
+
+#[test]
+fn sums_deeper_than_32_bits_hold_are_cut() {
+    let kernels = simulated(&HwConfig::preset("vta").expect("a preset"), 1);
+    let kernel = kernels.iter().find(|kernel| kernel.operation().def().name == "gemm.bf16").expect("it has a form");
+    let sample = Sample::new(kernel.operation().def(), "deep", &[("m", 2), ("n", 3), ("k", 70_000)]);
+    check(&**kernel, &sample, 7, "vta");
+}
+
 #[test]
 fn forms_agree_on_the_hardware() {
     let Some(tools) = tool::verilator() else { return };

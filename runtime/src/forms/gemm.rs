@@ -10,8 +10,13 @@ use tandem_tensor::{DType, Tensor};
 pub(super) fn compute(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
     let [m, n, k, act] = ["m", "n", "k", "act"].map(|axis| dims[axis]);
     let dtype = inputs.get("a")?.dtype();
-    let digits = if dtype == DType::F32 { 3 } else { 2 };
-    let operand = |port, rows| Ok::<_, OpError>(Operand::reals(rows, k, &inputs.get(port)?.to_f64(), digits));
+    let operand = |port, rows| {
+        let reals = inputs.get(port)?.to_f64();
+        Ok::<_, OpError>(match dtype {
+            DType::BF16 => Operand::exact(rows, k, reals),
+            _ => Operand::rounded(rows, k, reals, 3),
+        })
+    };
     let products = multiply(core, &[(operand("a", m)?, operand("b", n)?)])?;
     let bias = inputs.get("bias")?.to_f64();
     let out = products[0].iter().enumerate().map(|(at, product)| activate(act, product + bias[at % n]));

@@ -9,9 +9,6 @@ use tandem_ops::def::{Dims, Tensors};
 use tandem_ops::lowbit::{nibbles, unsigned};
 use tandem_tensor::{DType, Tensor};
 
-/// Digits of an activation of bfloat16.
-const DIGITS: usize = 2;
-
 /// The extents of a product.
 struct Extents {
     m: usize,
@@ -117,7 +114,7 @@ pub(super) fn w4a8(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors
             for (group, weights) in weights.iter().enumerate() {
                 // Bytes: that they are is what the definition asks of steps and zeros.
                 let step = f64::from(step[group * of.n + column]);
-                bytes.extend(weights.values(column).iter().map(|weight| (weight * step) as i8));
+                bytes.extend((0..weights.depth).map(|at| (weights.value(column, at) * step) as i8));
             }
             bytes.extend_from_slice(&outliers[column * (of.k - of.inner)..][..of.k - of.inner]);
         }
@@ -134,7 +131,7 @@ pub(super) fn w4a8(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors
 pub(super) fn w4a16(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
     let of = Extents::of(dims);
     let a = inputs.get("a")?.to_f64();
-    let rows = |range: Range<usize>| Operand::reals(of.m, range.len(), &columns(&a, of.k, range), DIGITS);
+    let rows = |range: Range<usize>| Operand::exact(of.m, range.len(), columns(&a, of.k, range));
     let mut pairs: Vec<_> = of.groups().map(rows).zip(weights(&of, inputs)?).collect();
     let outliers = Operand::bytes(of.n, of.k - of.inner, inputs.slice::<i8>("b8")?.to_vec());
     pairs.push((rows(of.inner..of.k), outliers));

@@ -1,16 +1,17 @@
 //! Definitions of kernels on an accelerator whose host does a part of them: their FPGA forms of the grade *split*.
 //!
-//! The core multiplies bytes and gives whole sums ([`sums`]), all products of a definition in one program. Before, the host makes
-//! bytes of the operands: it unpacks codes of four bits, and writes reals as digits of a byte each ([`operand`]). Behind, it scales
-//! sums and adds them up.
+//! The core multiplies bytes and gives whole sums (`sums.rs`), all products of a definition in one program. Before, the host makes
+//! bytes of the operands: it unpacks codes of four bits, and writes reals as digits of a byte each (`operand.rs`). Behind, it scales
+//! sums and adds them up, with what digits leave of small numbers.
 //!
 //! | definitions | what the core multiplies | products for one of reals |
 //! |---|---|---|
-//! | `gemm.w4a8` | activations and weights, which are bytes | 1 |
+//! | `gemm.w4a8` | activations and weights, which are bytes; codes, group by group, where LOAD unpacks them and rows are few | 1 |
 //! | `gemm.w4a4` | codes of activations and of weights, group by group; outliers | 1 |
 //! | `gemm.w4a16` | two digits of activations and codes of weights, group by group; outliers | 2 |
-//! | `gemm.bf16`, `gemm.f16`, `sgmv.bf16`, `sgmv.expand.bf16` | two digits of either operand | 4 |
-//! | `gemm.f32`, `sgmv.shrink.bf16` | three digits of either operand, since their results are of f32 | 9 |
+//! | `gemm.bf16`, `sgmv.shrink.bf16` | two digits of either operand | 4 |
+//! | `sgmv.expand.bf16`, and the second product of `sgmv.bf16` | three digits of v, which is of f32, and two of weights | 6 |
+//! | `gemm.f16`, `gemm.f32` | three digits of either operand | 9 |
 
 mod gemm;
 mod lowbit;
@@ -92,7 +93,10 @@ impl Kernel for Form {
     }
 
     fn grade(&self, _: &Dims) -> Grade {
-        self.operation.def().fpga
+        match self.core.config().profile().has_extension() {
+            true => self.operation.def().fpga,
+            false => Grade::ReferenceOnly("the compiler uses the extension of profile tandem"),
+        }
     }
 
     fn run(&self, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {

@@ -20,7 +20,7 @@ struct Shrunk {
 pub(super) fn shrink(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
     let (n, width) = (dims["n"], dims["rank"]);
     let mut values = vec![0.0; n * width];
-    for Shrunk { rows, entries, v } in shrunk(core, &Batch::of(dims, inputs)?, inputs, 3)? {
+    for Shrunk { rows, entries, v } in shrunk(core, &Batch::of(dims, inputs)?, inputs)? {
         for (row, v) in rows.into_iter().zip(v.chunks(entries.len().max(1))) {
             values[row * width..][..v.len()].copy_from_slice(v);
         }
@@ -43,20 +43,20 @@ pub(super) fn expand(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tenso
 
 pub(super) fn fused(core: &Core, dims: &Dims, inputs: &Tensors) -> Result<Tensors, OpError> {
     let batch = Batch::of(dims, inputs)?;
-    let shrunk = shrunk(core, &batch, inputs, 2)?;
+    let shrunk = shrunk(core, &batch, inputs)?;
     expanded(core, &batch, inputs, shrunk)
 }
 
-/// The products of all rows with A of their adapters, from so many digits.
-fn shrunk(core: &Core, batch: &Batch<'_>, inputs: &Tensors, digits: usize) -> Result<Vec<Shrunk>, OpError> {
+/// The products of all rows with A of their adapters.
+fn shrunk(core: &Core, batch: &Batch<'_>, inputs: &Tensors) -> Result<Vec<Shrunk>, OpError> {
     let x = inputs.slice::<bf16>("x")?;
     let gathered = batch.gathered();
     let pair = |(entries, rows): &(Range<usize>, Vec<usize>)| {
         let row = |&row: &usize| x[row * batch.h1..][..batch.h1].iter().map(|x| x.to_f64());
         let a = entries.clone().flat_map(|entry| batch.a_row(entry).iter().map(|a| a.to_f64()));
         (
-            Operand::reals(rows.len(), batch.h1, &rows.iter().flat_map(row).collect::<Vec<f64>>(), digits),
-            Operand::reals(entries.len(), batch.h1, &a.collect::<Vec<f64>>(), digits),
+            Operand::exact(rows.len(), batch.h1, rows.iter().flat_map(row).collect()),
+            Operand::exact(entries.len(), batch.h1, a.collect()),
         )
     };
     let products = multiply(core, &gathered.iter().map(pair).collect::<Vec<_>>())?;
@@ -68,9 +68,8 @@ fn expanded(core: &Core, batch: &Batch<'_>, inputs: &Tensors, shrunk: Vec<Shrunk
     let h2 = batch.h2;
     let pair = |Shrunk { rows, entries, v }: &Shrunk| {
         let column = |at: usize| entries.clone().map(move |entry| batch.b_row(entry)[at].to_f64());
-        let b: Vec<f64> = (0..h2).flat_map(column).collect();
-        let rank = entries.len();
-        (Operand::reals(rows.len(), rank, v, 2), Operand::reals(h2, rank, &b, 2))
+        let (rank, b) = (entries.len(), (0..h2).flat_map(column).collect());
+        (Operand::rounded(rows.len(), rank, v.clone(), 3), Operand::exact(h2, rank, b))
     };
     let products = multiply(core, &shrunk.iter().map(pair).collect::<Vec<_>>())?;
     let y = inputs.get("y")?;
