@@ -1,6 +1,7 @@
 //! What computes definitions here, by name; and definitions and extents as the command line writes them.
 
 use crate::options::HW;
+use crate::schedule::ScheduleKind;
 use crate::simulation::{self, PATIENCE, SimulationOptions, memory_words};
 use crate::{hardware, tools};
 use anyhow::{Result, anyhow, bail};
@@ -42,7 +43,7 @@ impl BackendKind {
     pub const KERNELS: [BackendKind; 4] =
         [BackendKind::CpuScalar, BackendKind::CpuSimd, BackendKind::Ptx, BackendKind::Cuda];
 
-    /// Those that take seconds to check everything, or no more than there is to check.
+    /// Those that check everything in minutes: all but simulated hardware.
     pub const QUICK: [BackendKind; 5] =
         [BackendKind::CpuScalar, BackendKind::CpuSimd, BackendKind::Ptx, BackendKind::Cuda, BackendKind::Fsim];
 
@@ -73,6 +74,9 @@ pub struct CoreOptions {
     /// The memory of tsim: ideal, zynq, or cycles, bits a cycle and bursts in flight [default: zynq].
     #[arg(long, value_parser = simulation::dram, value_name = "ideal|zynq|LATENCY,BITS,OUTSTANDING")]
     dram: Option<DramModel>,
+    /// How products are cut for it. quick: by a formula; search: as is predicted to be fastest, with the memory of --dram.
+    #[arg(long, value_enum, default_value = "quick")]
+    schedule: ScheduleKind,
 }
 
 impl CoreOptions {
@@ -84,10 +88,18 @@ impl CoreOptions {
         if self.hw.is_some() && !kinds.iter().any(|kind| kind.is_core()) {
             bail!("--hw is for the accelerator: give --device fsim or tsim with it, or leave it out");
         }
+        if self.schedule != ScheduleKind::default() && !kinds.iter().any(|kind| kind.is_core()) {
+            bail!("--schedule is for the accelerator: give --device fsim or tsim with it, or leave it out");
+        }
         if self.dram.is_some() && !kinds.contains(&BackendKind::Tsim) {
             bail!("--dram is for the simulated hardware: give --device tsim with it, or leave it out");
         }
         Ok(())
+    }
+
+    /// Whether anything is asked of the accelerator.
+    pub fn is_given(&self) -> bool {
+        self.hw.is_some() || self.dram.is_some() || self.schedule != ScheduleKind::default()
     }
 
     fn open(&self, kind: BackendKind) -> Result<Backend> {
@@ -100,8 +112,17 @@ impl CoreOptions {
         } else {
             (simulation::functional(&config)?, format!("the functional simulator of {hw}"))
         };
-        let core = Arc::new(Core::new(VtaBackend::new(device).with_timeout(PATIENCE)));
-        Ok(Backend { kind, kernels: forms::kernels(&core), device: None, core: Some((core, machine)) })
+        let backend = VtaBackend::new(device).with_timeout(PATIENCE);
+        let core = Arc::new(Core::new(match self.schedule.memory(options.memory()) {
+            Some(memory) => backend.with_search(memory),
+            None => backend,
+        }));
+        Ok(Backend {
+            kind,
+            kernels: forms::kernels(&core),
+            device: None,
+            core: Some((core, options.memory(), machine)),
+        })
     }
 }
 
@@ -113,13 +134,13 @@ pub struct Backend {
     /// Where CUDA kernels run.
     device: Option<Device>,
     /// Where FPGA forms run, and what that is.
-    core: Option<(Arc<Core>, String)>,
+    core: Option<(Arc<Core>, DramModel, String)>,
 }
 
 impl Backend {
     /// The machine in words.
     pub fn machine(&self) -> String {
-        if let Some((_, machine)) = &self.core {
+        if let Some((_, _, machine)) = &self.core {
             return machine.clone();
         }
         match &self.device {
@@ -142,9 +163,9 @@ impl Backend {
         self.device.as_ref()
     }
 
-    /// Where FPGA forms run.
-    pub fn core(&self) -> Option<&Core> {
-        self.core.as_ref().map(|(core, _)| &**core)
+    /// Where FPGA forms run, and the memory that it has.
+    pub fn core(&self) -> Option<(&Core, &DramModel)> {
+        self.core.as_ref().map(|(core, memory, _)| (&**core, memory))
     }
 
     /// What the PTX simulator counted since the last call.

@@ -32,6 +32,30 @@ fn kernels_are_checked_on_named_samples_and_on_extents_of_ones_own() {
 }
 
 #[test]
+fn fpga_forms_are_checked_and_counted() {
+    let check = ["kernels", "check", "--op", "gemm.w4a8", "--device", "fsim", "--hw"];
+    let text = good(&[&check[..], &["tiny", "--seed", "5"]].concat());
+    assert!(text.contains("extreme_codes") && text.contains("0 of 18 comparisons differ, seed 5"), "{text}");
+    let bench = ["bench", "kernels", "--op", "gemm.w4a8", "--dims", "m=1,n=64,k=256,group=128,outliers=0"];
+    let json = good(&[&bench[..], &["--device", "fsim", "--schedule", "search", "--format", "json"]].concat());
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let core = &value["rows"][0]["core"];
+    assert_eq!((core["estimated"].as_bool(), core["bound"].as_str()), (Some(true), Some("memory")), "{json}");
+    assert_eq!(core["products_over_work"].as_f64(), Some(1.0), "{json}");
+    assert!(core["fraction_of_limit"].as_f64().is_some_and(|part| part > 0.0 && part < 1.0), "{json}");
+    let text = good(&[&bench[..], &["--device", "fsim", "--hw", "edge"]].concat());
+    assert!(text.contains("Estimated by the functional simulator of edge"), "{text}");
+
+    refused(&[&check[..], &["no_such"]].concat(), &["no_such", "tiny, edge"]);
+    refused(&["kernels", "check", "--op", "softmax.f32", "--device", "fsim"], &["nothing to check", "fsim"]);
+    for (option, value) in [("--hw", "tiny"), ("--schedule", "search"), ("--dram", "ideal")] {
+        refused(&[&bench[..], &["--device", "cpu", option, value]].concat(), &[option, "leave it out"]);
+    }
+    refused(&[&bench[..], &["--device", "fsim", "--dram", "ideal"]].concat(), &["--dram", "tsim"]);
+    refused(&[&bench[..], &["--device", "fsim", "--plot", "/nonexistent/x.svg"]].concat(), &["--plot", "fsim"]);
+}
+
+#[test]
 fn what_is_no_kernel_axis_or_extent_is_refused() {
     let of = |dims| ["kernels", "check", "--op", "gemm.i8", "--device", "cpu-simd", "--dims", dims];
     refused(&["kernels", "check", "--op", "gemm.i9"], &["gemm.i9", "gemm.i8"]);

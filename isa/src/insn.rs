@@ -112,7 +112,7 @@ coded! {
         Out = 4, "out", false, "The low 8 bits of accumulators `[batch][block_out]`; stores only.";
         Acc8 = 5, "acc8", false, "Bytes `[batch][block_out]` in DRAM, sign-extended into accumulators; loads only.";
         OutInp = 6, "outinp", true, "As OUT, permuted so that DRAM holds INP elements; stores only.";
-        Wgt4 = 7, "wgt4", true, "Weights of 4 bits in DRAM, two a byte, that of the even lane in the low half, sign-extended into weights; loads with `packed_weights` only.";
+        Wgt4 = 7, "wgt4", true, "Weights of 4 bits in DRAM, two a byte, that of even index along `block_in` in the low half, sign-extended into weights; loads with `packed_weights` only.";
     }
 }
 
@@ -268,7 +268,7 @@ instruction_table! { c;
     /// The scratchpad is written contiguously from `sram_base`: `y_pad_0` rows of zeros, then `y_size` rows, each of
     /// `x_pad_0` zeros, `x_size` elements and `x_pad_1` zeros, then `y_pad_1` rows of zeros. Row r comes from DRAM elements
     /// `dram_base + r * x_stride ..` of `x_size`. With `x_size` 0 nothing is copied and nothing is padded: a NOP that carries
-    /// flags. INP and WGT run in the load queue, UOP, ACC and ACC8 in the compute queue.
+    /// flags. INP, WGT and WGT4 run in the load queue, UOP, ACC and ACC8 in the compute queue.
     Load = 0, "load", false {
         low {
             memory_type: MemoryType = 3; "What is moved, and in which unit."

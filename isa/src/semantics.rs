@@ -271,7 +271,13 @@ pub fn extend_acc8(byte: u8) -> i32 {
     i32::from(byte as i8)
 }
 
-/// The two weights in a byte of WGT4: that of the even lane, and that of the odd one.
+/// The byte of WGT4 with two weights of -8 to 7, the one of even index along `block_in` first.
+#[inline]
+pub fn pack_weights([even, odd]: [i8; 2]) -> u8 {
+    even as u8 & 15 | (odd as u8) << 4
+}
+
+/// The two weights in a byte of WGT4, the one of even index along `block_in` first.
 #[inline]
 pub fn unpack_weights(byte: u8) -> [i8; 2] {
     [(byte << 4) as i8 >> 4, byte as i8 >> 4]
@@ -546,5 +552,13 @@ mod tests {
         assert_eq!(runs, [0, 2, 4, 6, 1, 3, 5, 7]);
         let identity = out_inp_order(&blocks(1, 16, 4));
         assert_eq!(identity, (0..16).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn weights_of_four_bits_come_back() {
+        for (even, odd) in (-8..8).flat_map(|even| (-8..8).map(move |odd| (even, odd))) {
+            assert_eq!(unpack_weights(pack_weights([even, odd])), [even, odd]);
+        }
+        assert_eq!(pack_weights([1, -8]), 0x81);
     }
 }

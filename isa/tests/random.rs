@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use tandem_isa::{
-    Form, HwConfig, HwFacts, Insn, Lane, MemoryType, Program, Queue, Requant, Role, Section, Trace, Uop, forms, parse,
-    semantics,
+    Form, HwConfig, HwFacts, Insn, Lane, Load, LoadPad, MemoryType, Profile, Program, Queue, Requant, Role, Section,
+    Store, Trace, Uop, forms, parse, semantics,
 };
 
 /// A legal word for a form: random bits, cut to what the form has, with a legal memory type and legal flags.
@@ -27,6 +27,32 @@ fn legal_word(config: &HwConfig, form: &Form, bits: u128) -> u128 {
         Queue::Load => word & !(0b0101 << 3),
         Queue::Compute => word,
         Queue::Store => word & !(0b1010 << 3),
+    }
+}
+
+#[test]
+fn only_machines_with_packed_weights_load_weights_of_four_bits() {
+    let vta = HwConfig::preset("vta").unwrap();
+    let packed = HwConfig::new(HwFacts { packed_weights: true, ..vta.facts().clone() }).unwrap();
+    let insn = Insn::Load(Load { memory_type: MemoryType::Wgt4, x_size: 1, y_size: 1, ..Load::default() });
+    let word = insn.encode(&packed).unwrap();
+    assert_eq!(Insn::decode(word, &packed).unwrap(), insn);
+    let refusal = "this machine loads no weights of 4 bits (wgt4): its configuration says packed_weights = false";
+    assert_eq!(Insn::decode(word, &vta).unwrap_err().to_string(), refusal);
+    assert_eq!(insn.encode(&vta).unwrap_err().to_string(), refusal);
+    // A store has none, and one that moves nothing has only what there is.
+    let store = |x_size| Insn::Store(Store { memory_type: MemoryType::Wgt4, x_size, y_size: 1, ..Store::default() });
+    assert!(store(1).encode(&packed).is_err() && store(0).encode(&packed).is_ok());
+    assert_eq!(store(0).encode(&vta).unwrap_err().to_string(), refusal);
+    let pad = Insn::LoadPad(LoadPad { memory_type: MemoryType::Wgt4, x_size: 1, ..LoadPad::default() });
+    assert!(pad.encode(&packed).unwrap_err().to_string().contains("wgt, inp, acc8"));
+
+    assert_eq!(HwConfig::from_toml(&packed.to_toml()).unwrap(), packed);
+    assert!(packed.to_toml().contains("packed_weights = true") && !vta.to_toml().contains("packed_weights"));
+    let bare = vta.without_queues();
+    for facts in [bare.facts(), &HwFacts { profile: Profile::Vta002, ..vta.facts().clone() }] {
+        let error = HwConfig::new(HwFacts { packed_weights: true, ..facts.clone() }).unwrap_err().to_string();
+        assert!(error.contains("packed_weights") && error.contains("profile tandem"), "{error}");
     }
 }
 

@@ -6,6 +6,7 @@ use crate::layout::Geometry;
 use crate::lower::{Post, Window, WindowKind};
 use crate::tile::{self, Demand, Params};
 use tandem_isa::Role;
+use tandem_isa::semantics::pack_weights;
 
 /// The constants of a layer in DRAM: byte offsets of the sections, and which weight elements hold only zeros.
 pub(crate) struct Constants {
@@ -19,9 +20,9 @@ pub(crate) fn lane_elements(vectors: usize, g: &Geometry) -> usize {
     vectors.div_ceil(tile::taps_per_element(g))
 }
 
-/// Weights of a byte each as such of four bits, two a byte, that of the even lane in the low half.
+/// Weights of a byte each as such of four bits.
 fn packed(weights: &[u8]) -> Vec<u8> {
-    weights.as_chunks::<2>().0.iter().map(|&[even, odd]| even & 15 | odd << 4).collect()
+    weights.as_chunks::<2>().0.iter().map(|pair| pack_weights(pair.map(|weight| weight as i8))).collect()
 }
 
 /// Adds the constants of a layer to a program.

@@ -53,7 +53,7 @@ pub(crate) enum WindowKind {
     Max,
 }
 
-/// What turns accumulators into codes.
+/// What turns accumulators into results.
 pub(crate) enum Post {
     /// REQUANT with these parameters for each output channel, or one for all of them.
     Requant { mode: RequantMode, params: Vec<RequantParam> },

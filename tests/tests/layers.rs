@@ -66,6 +66,31 @@ fn weights_that_four_bits_hold_lie_in_memory_with_four_bits() {
 }
 
 #[test]
+fn requantised_layers_with_weights_of_four_bits_are_bit_exact() {
+    let mut packed = 0;
+    for (k, kind) in ["conv", "grouped", "dense"].into_iter().enumerate() {
+        for seed in 0..LAYERS {
+            let mut random = Random::new(seed * 1000 + k as u64);
+            let mut graph = layer(kind, Arith::TfliteRef, &mut random);
+            let weights = graph.nodes[0].inputs[1];
+            let ty = graph.ty(weights).clone();
+            let Ok(codes) = graph.constant(weights).expect("weights").as_slice::<i8>() else { continue };
+            let few = codes.iter().map(|code| code % 8).collect::<Vec<i8>>();
+            let few = Tensor::from_vec(ty.shape.clone(), few).expect("as many as before");
+            graph.values[weights.0].constant = Some(few.into());
+            let config = HwConfig::sample(seed);
+            let facts = HwFacts { packed_weights: true, ..config.facts().clone() };
+            let config = HwConfig::new(facts).expect("a machine");
+            if let Ok(Some(workload)) = &tandem_jit::tune::Workload::of(&graph, &config)[0] {
+                packed += usize::from(workload.to_string().ends_with(" weights=4"));
+            }
+            check(&graph, &config, &mut random, &format!("{kind}, seed {seed}"));
+        }
+    }
+    assert!(packed > 100, "{packed} layers have weights of four bits");
+}
+
+#[test]
 fn sums_of_extreme_bytes_reach_the_highest_byte() {
     const DEPTH: usize = 2000;
     let mut graph = Graph::new("deep", Arith::TfliteRef);

@@ -128,6 +128,7 @@ impl Space {
                 bus_bits: 64,
                 alu_lanes: Some(1),
                 lane_taps: 1,
+                packed_weights: false,
                 float_requant: false,
                 ..facts
             },

@@ -106,7 +106,7 @@ fn extents(g: &Geometry, demand: &Demand, tile: &Tile, axis: Axis) -> (usize, us
     }
 }
 
-/// Bytes of the operands that these extents touch.
+/// Bytes that these extents touch of the operands, as the scratchpads hold them, and of the results.
 fn touched(config: &HwConfig, g: &Geometry, demand: &Demand, groups: usize, cover: [usize; 6]) -> [f64; OPERANDS] {
     let [cells, rows, columns, depth, tap_rows, tap_columns] = cover;
     let slide = &demand.slide;
@@ -122,7 +122,8 @@ fn touched(config: &HwConfig, g: &Geometry, demand: &Demand, groups: usize, cove
     } else {
         cells * g.out_per_cell * depth * g.inp_per_cell * taps * config.wgt_elem_bytes()
     };
-    [inputs * groups * high * wide * pixel, weights, cells * groups * rows * columns * pixel].map(|bytes| bytes as f64)
+    let results = cells * groups * rows * columns * pixel * demand.params.result_bytes();
+    [inputs * groups * high * wide * pixel, weights, results].map(|bytes| bytes as f64)
 }
 
 /// The loops of a schedule, outermost first.

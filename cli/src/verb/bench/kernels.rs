@@ -1,6 +1,7 @@
 //! `tandem bench kernels`.
 
 use crate::backend::{self, Backend, BackendKind, CoreOptions};
+use crate::bottleneck::memory_cycles;
 use crate::bounds::{self, Bound};
 use crate::limits::Limits;
 use crate::options::Format;
@@ -21,6 +22,7 @@ use tandem_ops::cpu::Level;
 use tandem_ops::def::{Dims, Kernel, Operation, Sample, Size, Tensors, Work, accept};
 use tandem_ops::operations;
 use tandem_runtime::forms::Core;
+use tandem_sim::tsim::DramModel;
 
 /// Runs of one kernel on the processor: as many as fill this time, and at least [`LEAST`].
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -210,7 +212,7 @@ struct CoreCounts {
     cycles: u64,
     /// Whether the functional simulator estimates them.
     estimated: bool,
-    /// What the work needs at least: products of the definition on the array, or bytes on the bus; and which of them.
+    /// What the work needs at least: products of the definition on the array, or bytes of memory; and which of them.
     limit_cycles: f64,
     bound: &'static str,
     fraction_of_limit: f64,
@@ -352,8 +354,8 @@ impl Bench<'_> {
             row.lengths = lengths(&dims, &inputs);
             row.rows = parts(&inputs, "qo_indptr");
             row.dims = dims;
-            if let Some(core) = self.backend.core() {
-                row.core = Some(self.cycles(core, *kernel, &row, &inputs)?);
+            if let Some((core, memory)) = self.backend.core() {
+                row.core = Some(self.cycles(core, memory, *kernel, &row, &inputs)?);
                 return Ok(());
             }
             match (self.backend.kind, self.backend.device()) {
@@ -370,14 +372,23 @@ impl Bench<'_> {
         row
     }
 
-    fn cycles(&self, core: &Core, kernel: &dyn Kernel, row: &Row, inputs: &Tensors) -> Result<CoreCounts, OpError> {
+    fn cycles(
+        &self,
+        core: &Core,
+        memory: &DramModel,
+        kernel: &dyn Kernel,
+        row: &Row,
+        inputs: &Tensors,
+    ) -> Result<CoreCounts, OpError> {
         core.take_counters();
-        kernel.run(&row.dims, inputs)?;
+        let results = kernel.run(&row.dims, inputs)?;
+        let written: usize = results.iter().map(|(_, tensor)| tensor.len() * tensor.dtype().bytes()).sum();
         let (counters, config) = (core.take_counters(), core.config());
         let products = (row.work.flops + row.work.int_ops) as f64 / 2.0;
         let array = (config.batch() * config.block_in() * config.block_out()) as f64;
-        let needs =
-            [(products / array, "arithmetic"), (row.work.dram_bytes as f64 / config.bus_bytes() as f64, "memory")];
+        let read = row.work.dram_bytes.saturating_sub(written as u64);
+        let moved = memory_cycles(read, written as u64, config, memory) as f64;
+        let needs = [(products / array, "arithmetic"), (moved, "memory")];
         let (limit_cycles, bound) = if needs[0].0 > needs[1].0 { needs[0] } else { needs[1] };
         Ok(CoreCounts {
             cycles: counters.cycles,

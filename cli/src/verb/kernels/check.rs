@@ -117,6 +117,7 @@ fn chosen(options: &Options) -> Result<Vec<Backend>> {
     for kind in BackendKind::QUICK {
         match backend::open(kind, options.seed, &options.core) {
             Ok(backend) => all.push(backend),
+            Err(error) if kind.is_core() && options.core.is_given() => return Err(error),
             Err(error) => stdout::complain(&format!("left out: {error:#}")),
         }
     }

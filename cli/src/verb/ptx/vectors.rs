@@ -3,7 +3,7 @@
 use crate::backend::{self, BackendKind, CoreOptions};
 use crate::options::Format;
 use crate::{Outcome, file, stdout};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -36,11 +36,12 @@ pub fn run(options: &Options) -> Result<Outcome> {
         Some(path) => serde_json::from_str(&file::read_text(path)?)
             .with_context(|| format!("{}: it holds no recorded vectors", path.display()))?,
         None => {
+            let other = || anyhow!("--device {}: instructions are recorded on cuda or ptx", options.device.name());
+            if options.device.is_core() {
+                return Err(other());
+            }
             let backend = backend::open(options.device, options.seed, &CoreOptions::default())?;
-            let Some(device) = backend.device() else {
-                bail!("--device {}: instructions are recorded on cuda or ptx", options.device.name());
-            };
-            record(device)?
+            record(backend.device().ok_or_else(other)?)?
         }
     };
     if let Some(path) = &options.out {
