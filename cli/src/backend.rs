@@ -39,11 +39,7 @@ pub enum BackendKind {
 }
 
 impl BackendKind {
-    /// Those with a kernel of their own for each definition that they compute, in the order of tables.
-    pub const KERNELS: [BackendKind; 4] =
-        [BackendKind::CpuScalar, BackendKind::CpuSimd, BackendKind::Ptx, BackendKind::Cuda];
-
-    /// Those that check everything in minutes: all but simulated hardware.
+    /// Those that check everything in minutes: all but simulated hardware, in the order of tables.
     pub const QUICK: [BackendKind; 5] =
         [BackendKind::CpuScalar, BackendKind::CpuSimd, BackendKind::Ptx, BackendKind::Cuda, BackendKind::Fsim];
 

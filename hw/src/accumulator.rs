@@ -28,7 +28,7 @@
 use tandem_isa::MemoryType;
 use tandem_rtl::{MemoryStyle, Module, Net};
 
-use crate::scratchpad::LoadPort;
+use crate::scratchpad::{LoadPort, spread};
 use crate::size::Sizes;
 
 /// Lanes in which ACC and OUT are written: a bus word's worth of accumulators, or a turn's of the tensor ALU, or the element.
@@ -70,13 +70,9 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     let byte = |(at, byte): (usize, Net<'m>)| byte.named(&format!("byte_{at}")).sext(32);
     let extended: Vec<Net<'_>> = byte_data.lanes(lanes).into_iter().enumerate().map(byte).collect();
     let write_lanes = write_lanes(sizes);
-    let spread = |enable: Net<'m>| {
-        let each = write_lanes / enable.width();
-        m.cat(&enable.lanes(enable.width()).into_iter().map(|lane| lane.repeat(each)).collect::<Vec<_>>())
-    };
     let bytes = narrow | load.pad;
     let chosen = bytes.mux(m.cat(&extended), wide_data);
-    let load_lanes = narrow.mux(spread(byte_enable), spread(wide_enable));
+    let load_lanes = narrow.mux(spread(m, byte_enable, write_lanes), spread(m, wide_enable, write_lanes));
     // A load's write waits a cycle; the word is zero where there is none.
     let loaded = m.data_reg("loaded", bits);
     m.when_else(load.write, || loaded.set(chosen), || loaded.set_to(0));
@@ -92,7 +88,8 @@ fn describe<'m>(m: &'m Module, sizes: &Sizes) {
     } else {
         let turn = m.reg("turn", turns.trailing_zeros(), 0);
         m.when(alu_write, || turn.set(turn.inc()));
-        spread(m.cat(&(0..turns).map(|at| turn.is(at.into())).collect::<Vec<_>>()))
+        let now: Vec<Net<'_>> = (0..turns).map(|at| turn.is(at.into())).collect();
+        spread(m, m.cat(&now), write_lanes)
     };
     let fuses = sizes.config.has_fused_requant();
     let from_alu = if fuses { (alu_write & !alu_fused).named("from_alu") } else { alu_write };

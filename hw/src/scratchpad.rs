@@ -76,6 +76,12 @@ impl<'m> LoadPort<'m> {
     }
 }
 
+/// Enables, each of as many lanes in a row as make so many of them all.
+pub(crate) fn spread<'m>(m: &'m Module, enables: Net<'m>, lanes: u32) -> Net<'m> {
+    let each = lanes / enables.width();
+    m.cat(&enables.lanes(enables.width()).into_iter().map(|enable| enable.repeat(each)).collect::<Vec<_>>())
+}
+
 /// The micro-ops.
 pub fn uop(sizes: &Sizes) -> Module {
     plain("uop_scratchpad", sizes, MemoryType::Uop, "word", |_, _, written| written)
@@ -96,10 +102,8 @@ fn unpacked<'m>(m: &'m Module, sizes: &Sizes, load: &LoadPort<'m>, wide: Written
     let weight = |(at, weight): (usize, Net<'m>)| weight.named(&format!("weight_{at}")).sext(8);
     let weights: Vec<Net<'m>> = data.lanes(data.width() / 4).into_iter().enumerate().map(weight).collect();
     let (wide_enable, wide_data) = wide;
-    let each = wide_enable.width() / enable.width();
-    let spread: Vec<Net<'m>> = enable.lanes(enable.width()).into_iter().map(|lane| lane.repeat(each)).collect();
     let chosen = (four_bits & !load.pad).mux(m.cat(&weights), wide_data);
-    (four_bits.mux(m.cat(&spread), wide_enable), chosen)
+    (four_bits.mux(spread(m, enable, wide_enable.width()), wide_enable), chosen)
 }
 
 /// A write port: enables of the lanes of an element, and its data.

@@ -172,23 +172,15 @@ pub(crate) fn load(
             });
             pads.packed.update_inp(&pads.inp, sram.start * elem..sram.end * elem);
         }
-        MemoryType::Wgt => {
+        MemoryType::Wgt | MemoryType::Wgt4 => {
             let elem = config.wgt_elem_bytes();
+            let packed = rows.memory_type == MemoryType::Wgt4;
             place(rows, config, bases, dram, pads.wgt.get_mut(sram.start * elem..sram.end * elem), elem, |to, from| {
                 match from {
-                    Some(from) => to.copy_from_slice(from),
-                    None => to.fill(pad as u8),
-                }
-            });
-            pads.packed.update_wgt(&pads.wgt, sram);
-        }
-        MemoryType::Wgt4 => {
-            let elem = config.wgt_elem_bytes();
-            place(rows, config, bases, dram, pads.wgt.get_mut(sram.start * elem..sram.end * elem), elem, |to, from| {
-                match from {
-                    Some(from) => to.as_chunks_mut::<2>().0.iter_mut().zip(from).for_each(|(to, &byte)| {
+                    Some(from) if packed => to.as_chunks_mut::<2>().0.iter_mut().zip(from).for_each(|(to, &byte)| {
                         *to = semantics::unpack_weights(byte).map(|weight| weight as u8);
                     }),
+                    Some(from) => to.copy_from_slice(from),
                     None => to.fill(pad as u8),
                 }
             });
